@@ -1,0 +1,1 @@
+"""What flows: turns, boxes, messages and finished rows, with their column names, types and units."""

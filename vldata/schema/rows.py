@@ -1,0 +1,84 @@
+"""The finished row: the one Arrow schema that every block of every build has."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+"""Raised when a finished row changes its columns or their meaning."""
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+CONTENT = pa.struct([("type", pa.string()), ("text", pa.string())])
+MESSAGE = pa.struct([("role", pa.string()), ("content", pa.list_(CONTENT))])
+ROW_BOX = pa.struct(
+    [
+        ("x0", pa.float64()),
+        ("y0", pa.float64()),
+        ("x1", pa.float64()),
+        ("y1", pa.float64()),
+        ("image", pa.int32()),
+        ("phrase", pa.string()),
+    ]
+)
+TURN = pa.struct(
+    [
+        ("row", pa.string()),  # the native row it was made from
+        ("template", pa.string()),  # template file and hash: "vqa_open.jinja@1f2e3d4c"
+        ("variant", pa.string()),  # the blocks used: "user", "user_2", "flip_user"
+        ("boxes", pa.list_(ROW_BOX)),  # absolute pixels of the upright image, before any resize
+        ("synthetic", pa.string()),  # generator that wrote it, null for annotated data
+        ("weight", pa.float32()),  # loss weight
+    ]
+)
+SIZE_TYPE = pa.struct([("width", pa.int32()), ("height", pa.int32())])
+
+_FIELDS = [
+    ("id", pa.string()),
+    ("images", pa.list_(IMAGE)),
+    ("image_sizes", pa.list_(SIZE_TYPE)),  # pixels of the stored image, upright; null entries when unknown
+    ("messages", pa.list_(MESSAGE)),
+    ("source", pa.string()),
+    ("task", pa.string()),
+    ("split", pa.string()),
+    ("turns", pa.list_(TURN)),
+    ("num_text_chars", pa.int32()),  # characters of all text content; visual tokens follow from image_sizes
+]
+
+
+def features() -> dict[str, object]:
+    """The row in the notation of Hugging Face ``datasets``' ``dataset_info.json``."""
+
+    def value(dtype: str) -> dict[str, str]:
+        return {"dtype": dtype, "_type": "Value"}
+
+    def many(feature: object) -> dict[str, object]:
+        return {"feature": feature, "_type": "List"}
+
+    box = {**{c: value("float64") for c in ("x0", "y0", "x1", "y1")}, "image": value("int32"), "phrase": value("string")}
+    turn = {
+        "row": value("string"),
+        "template": value("string"),
+        "variant": value("string"),
+        "boxes": many(box),
+        "synthetic": value("string"),
+        "weight": value("float32"),
+    }
+    return {
+        "id": value("string"),
+        "images": many({"_type": "Image"}),
+        "image_sizes": many({"width": value("int32"), "height": value("int32")}),
+        "messages": many({"role": value("string"), "content": many({"type": value("string"), "text": value("string")})}),
+        "source": value("string"),
+        "task": value("string"),
+        "split": value("string"),
+        "turns": many(turn),
+        "num_text_chars": value("int32"),
+    }
+
+
+def arrow_schema() -> pa.Schema:
+    """The literal schema, with the metadata from which ``datasets`` restores the image feature."""
+    metadata = json.dumps({"info": {"features": features()}}, separators=(",", ":"))
+    return pa.schema(_FIELDS, metadata={"huggingface": metadata})

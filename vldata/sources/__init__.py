@@ -1,0 +1,35 @@
+"""Native formats: files on disk -> turns. One format a file; `SOURCES` is the one list of them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from vldata.errors import RecipeError, nearest
+from vldata.sources.base import Source
+
+SOURCES: dict[str, str] = {
+}
+"""Format name -> ``module:class``; a module is imported when its format is first used."""
+
+
+def source_class(name: str, where: str = "format") -> type[Source]:
+    """The adapter of a format, ours or one that an installed package offers as a ``vldata.sources`` entry point.
+
+    Raises:
+        RecipeError: No such format.
+    """
+    if name in SOURCES:
+        module, _, attribute = SOURCES[name].partition(":")
+        loaded: type[Source] = getattr(import_module(module), attribute)
+        return loaded
+    for entry in entry_points(group="vldata.sources"):
+        if entry.name == name:
+            offered: type[Source] = entry.load()
+            return offered
+    raise RecipeError(where, f"no source format named {name!r}", nearest(name, format_names()))
+
+
+def format_names() -> list[str]:
+    """Every known format, sorted."""
+    return sorted({*SOURCES, *(entry.name for entry in entry_points(group="vldata.sources"))})

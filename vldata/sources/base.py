@@ -1,0 +1,81 @@
+"""What a source is: the files of one native format, read into turns.
+
+A source adapter is one file: its docstring tells the corpus, its licence, the layout on disk, one real-shaped row and
+the format's quirks, which stop there. It knows two directions: `Source.turns` reads the native files, and
+`Source.standin` writes a small corpus of the same format with true labels, drawn from the shapes world.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import polars as pl
+
+from vldata.spec import Spec
+
+
+class Source(Spec):
+    """One corpus in one native format.
+
+    A subclass adds the options of its format as fields, names the tasks it can fill in `tasks` (the first is the
+    default), and implements `turns` and `standin`.
+
+    Args:
+        path: Annotation file, folder or glob, relative to the working directory; ``.gz`` is read everywhere.
+        image_root: Folder, tar or zip below which the images' paths lie; None where the format embeds its images
+            or has none.
+    """
+
+    format: ClassVar[str]
+    about: ClassVar[str]
+    """One line for `vldata formats`."""
+    licence: ClassVar[str]
+    """As the dataset's publisher states it, for the dataset card."""
+    tasks: ClassVar[tuple[str, ...]]
+    box_unit: ClassVar[Literal["px", "fraction"]] = "px"
+    """Frame of the boxes that `turns` returns."""
+    version: ClassVar[int] = 1
+    """Raised when the adapter starts to read the same files differently, so that remembered turns are read anew."""
+
+    path: str
+    image_root: str | None = None
+
+    def files(self) -> list[Path]:
+        """The annotation files that `turns` reads, in a stable order; their contents decide the turns.
+
+        Raises:
+            SourceError: A file that the options name does not exist.
+        """
+        from vldata.sources.read import expand
+
+        return expand(self.path)
+
+    def turns(self, task: str) -> pl.DataFrame:
+        """Read every row as a turn of ``task`` (one of `tasks`), in canonical columns.
+
+        ``row`` is the native id as a string (omit the column where the format has none). A row that cannot be used
+        is returned all the same, with ``problem`` set to a name of `vldata.schema.reasons` and ``detail`` saying what.
+        Missing optional columns are added as nulls by the caller; columns that the task does not know are an error.
+
+        Raises:
+            SourceError: The files as a whole are not of this format.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+        """Write a corpus of this format with at least ``rows`` turns about shapes scenes, true in every label.
+
+        The same arguments write the same bytes. One scene gives several turns where the format has several per image.
+
+        Args:
+            folder: An empty folder to write into.
+            rows: Turns of the default task to write; the last scene may add a few more.
+            seed: Which scenes.
+            images: False leaves the pictures out (for benchmarks of the text path).
+
+        Returns:
+            The recipe keys that read it back: at least ``path``, absolute, and ``image_root`` where there are images.
+        """
+        raise NotImplementedError
