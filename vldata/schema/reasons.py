@@ -13,6 +13,9 @@ FILTERED = {
     "where": "the source's `where` expression is false or null for it",
     "text_too_short": "its text is shorter than a filter allows",
     "text_too_long": "its text is longer than a filter allows",
+    "text_repetitive": "its text repeats itself more than a filter allows",
+    "text_not_ascii": "its text has characters outside ASCII, and a filter allows none",
+    "text_is_file_name": "its text is nothing but a camera's file name",
     "image_too_small": "an image is smaller than a filter allows",
     "image_too_large": "an image is larger than a filter allows",
     "image_too_long": "an image's longer side is too many times its shorter one for a filter",
@@ -22,6 +25,7 @@ FILTERED = {
     "excluded": "it, its image or its URL is on the exclusion list",
     "is_crowd": "the annotation is a crowd region, which no phrase refers to",
     "not_for_task": "the source has the row for another task than the recipe asks for",
+    "image_in_two_splits": "its images fall into different splits, and a photograph must not be in two",
     "other_split": "the row belongs to a split of the source that the recipe did not ask for",
 }
 
@@ -31,6 +35,7 @@ REJECTED = {
     "empty_text": "a text that the task needs is empty",
     "answer_out_of_range": "the right answer's index points outside the choices",
     "too_few_choices": "a multiple-choice question has fewer than two choices",
+    "phrase_not_in_caption": "a phrase with boxes does not occur in its caption",
     "no_box": "the task needs a box and the row has none",
     "box_outside_image": "a box lies outside its image",
     "box_empty": "a box has no area",

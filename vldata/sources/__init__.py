@@ -9,6 +9,18 @@ from vldata.errors import RecipeError, nearest
 from vldata.sources.base import Source
 
 SOURCES: dict[str, str] = {
+    "aokvqa": "vldata.sources.aokvqa:AokVqa",
+    "chartqa": "vldata.sources.chartqa:ChartQa",
+    "coco_captions": "vldata.sources.coco_captions:CocoCaptions",
+    "coco_instances": "vldata.sources.coco_instances:CocoInstances",
+    "gqa": "vldata.sources.gqa:Gqa",
+    "ocrvqa": "vldata.sources.ocrvqa:OcrVqa",
+    "okvqa": "vldata.sources.vqa_pairs:OkVqa",
+    "scienceqa": "vldata.sources.scienceqa:ScienceQa",
+    "shapes": "vldata.sources.shapes:Shapes",
+    "textvqa": "vldata.sources.textvqa:TextVqa",
+    "vqav2": "vldata.sources.vqa_pairs:VqaV2",
+    "vsr": "vldata.sources.vsr:Vsr",
 }
 """Format name -> ``module:class``; a module is imported when its format is first used."""
 

@@ -35,6 +35,8 @@ class Source(Spec):
     tasks: ClassVar[tuple[str, ...]]
     box_unit: ClassVar[Literal["px", "fraction"]] = "px"
     """Frame of the boxes that `turns` returns."""
+    paths: ClassVar[tuple[str, ...]] = ("path", "image_root")
+    """Options that are local paths: the only ones in which ``${ENV}`` is replaced."""
     version: ClassVar[int] = 1
     """Raised when the adapter starts to read the same files differently, so that remembered turns are read anew."""
 

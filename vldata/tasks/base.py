@@ -5,13 +5,20 @@ The words live in ``templates/<task>.jinja``; a task holds no prose and reads no
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 
+from vldata.codecs.base import Codec
+from vldata.prompts.models import Names
+from vldata.schema.boxes import Box
 from vldata.spec import Spec
 
 PolarsType = pl.DataType | type[pl.DataType]
+
+PhraseBox = tuple[str | None, Box]
+"""A phrase, or none, and a box in fractions of its image."""
 
 
 class Task(Spec):
@@ -34,7 +41,7 @@ class Task(Spec):
     needs_image: ClassVar[bool] = True
     needs_box: ClassVar[bool] = False
     group_by: ClassVar[Literal["image", "thread"]] = "image"
-    """What a conversation is made of when the recipe says ``group_by: image``: the turns of an image, or a native thread."""
+    """What a conversation is when the recipe says ``group_by: image``: the turns of an image, or a native thread."""
 
     @classmethod
     def rejects(cls) -> dict[str, pl.Expr]:
@@ -48,7 +55,41 @@ class Task(Spec):
         """
         return turns
 
+    def write_boxes(
+        self, columns: Mapping[str, Sequence[Any]], boxes: Sequence[Sequence[PhraseBox]], codec: Codec
+    ) -> dict[str, list[Any]]:
+        """The columns of a template that hold boxes as text; only called when the task needs boxes.
+
+        Args:
+            columns: The turns' columns, each a sequence of the same length n.
+            boxes: The boxes of each of the n turns, with their phrases.
+            codec: How the recipe writes boxes.
+
+        Returns:
+            ``bbox``, all boxes of a turn in one text, and what else the task's templates use; n values each.
+        """
+        return {"bbox": [codec.encode([box for _, box in row]) for row in boxes]}
+
     @classmethod
     def template_columns(cls) -> frozenset[str]:
-        """What a template of this task may name: declared columns and those that `prepare` adds."""
-        return frozenset(cls.columns)
+        """What a template of this task may name: declared columns and those that the two methods above add."""
+        return frozenset({*cls.columns, "bbox"} if cls.needs_box else cls.columns)
+
+    def template_helpers(self) -> dict[str, Callable[..., object]]:
+        """Functions that a template of this task may call; each can be pickled, to render in other processes."""
+        return {}
+
+    def template_names(self) -> Names:
+        """Everything that a template of this task may name."""
+        fields = {name for dtype in self.columns.values() for name in _struct_fields(dtype)}
+        return Names(self.template_columns(), frozenset(fields), self.template_helpers())
+
+
+def _struct_fields(dtype: Any) -> Iterator[str]:
+    """The field names of every struct inside a type."""
+    if isinstance(dtype, pl.List):
+        yield from _struct_fields(dtype.inner)
+    elif isinstance(dtype, pl.Struct):
+        for part in dtype.fields:
+            yield part.name
+            yield from _struct_fields(part.dtype)

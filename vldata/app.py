@@ -1,0 +1,329 @@
+"""The commands: each parses, calls one function, prints, and sets the exit code.
+
+Exit codes: 0 done, 1 a bug of vldata's (with a traceback), 2 something the user can mend.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vldata import __version__
+from vldata.errors import VldataError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Build, ablate and rebuild the data that vision-language models are trained on.",
+)
+store_app = typer.Typer(no_args_is_help=True, help="Look after the store of blocks.")
+app.add_typer(store_app, name="store")
+
+RecipeArg = Annotated[Path, typer.Argument(help="A recipe file, or the name of a bundled one.", show_default=False)]
+BuildArg = Annotated[Path, typer.Argument(help="A build folder.", show_default=False)]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)]
+StoreOption = Annotated[Path | None, typer.Option("--store", help="Where blocks are kept [$VLDATA_STORE, else .vldata/store].")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Processes [one for each core].")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="key.path=value, wins over the recipe.")]
+StandinOption = Annotated[int | None, typer.Option("--standin", min=1, help="Replace sources by stand-ins of so many turns.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many samples in all, same proportions.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def main() -> None:
+    """Run a command; what the user can mend is one block on stderr and exit code 2."""
+    try:
+        app(standalone_mode=True)
+    except VldataError as error:
+        from vldata.terminal import fail
+
+        fail(error)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; what was finished is kept, run the command again to go on\n")
+        sys.exit(130)
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        typer.echo(f"vldata {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+@app.command()
+def build(
+    recipe: RecipeArg,
+    out: OutOption,
+    store: StoreOption = None,
+    workers: WorkersOption = None,
+    set_: SetOption = None,
+    standin: StandinOption = None,
+    limit: LimitOption = None,
+    locked: Annotated[bool, typer.Option("--locked", help="Build what the recipe's lock says, or nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a recipe into a folder that `datasets.load_from_disk` opens."""
+    from vldata.build.build import build as run
+    from vldata.recipe.lock import load_with_lock
+    from vldata.terminal import bars, heading, say, size, sources_table
+
+    loaded, lock = load_with_lock(recipe, set_ or [], out if locked else None)
+    with bars(quiet=as_json) as progress:
+        built = run(
+            loaded,
+            out,
+            store=store,
+            workers=workers,
+            standin=standin,
+            limit=limit,
+            locked=lock if locked else None,
+            progress=progress,
+        )
+    manifest = built.manifest
+    if as_json:
+        summary = {"out": str(out), "made": built.made, "unchanged": built.unchanged, **{k: v for k, v in manifest.items() if k not in ("blocks", "recipe")}}
+        _print_json({**summary, "num_blocks": len(manifest["blocks"])})
+        return
+    blocks = manifest["blocks"]
+    distinct = len({block["key"] for block in blocks})
+    total = sum(block["size_bytes"] for block in blocks)
+    heading(f"{manifest['name']}: {manifest['totals']['samples']:,} samples in {out}")
+    sources_table(manifest["sources"], manifest["totals"])
+    for note in manifest["notes"]:
+        say(f"note: {note}")
+    state = "unchanged, nothing to do" if built.unchanged else f"{built.made} made, {distinct - built.made} from the store"
+    splits = ", ".join(f"{split} {rows:,}" for split, rows in manifest["splits"].items())
+    say(f"{len(blocks)} blocks ({state}), {size(total)}, {manifest['links']} links; {splits}")
+    say(f'next: vldata preview {out}   or   python -c "import datasets; print(datasets.load_from_disk({str(out)!r}))"')
+
+
+@app.command()
+def plan(
+    recipe: RecipeArg,
+    store: StoreOption = None,
+    workers: WorkersOption = None,
+    set_: SetOption = None,
+    standin: StandinOption = None,
+    limit: LimitOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say exactly what a build would hold, and what it would have to make."""
+    from vldata.build.overview import overview
+    from vldata.recipe.load import load
+    from vldata.terminal import bars, heading, say, size, sources_table
+
+    loaded = load(recipe, set_ or [])
+    with bars(quiet=as_json) as progress:
+        found = overview(loaded, store=store, workers=workers, standin=standin, limit=limit, progress=progress)
+    if as_json:
+        _print_json(found)
+        return
+    heading(f"{found['name']}: {found['totals']['samples']:,} samples planned")
+    sources_table(found["sources"], found["totals"])
+    for note in found["notes"]:
+        say(f"note: {note}")
+    say(f"{found['num_blocks']} blocks, {found['num_missing']} to make; {size(found['bytes_to_write'])} to write, {size(found['bytes_free'])} free")
+
+
+@app.command()
+def check(recipe: RecipeArg, set_: SetOption = None, as_json: JsonOption = False) -> None:
+    """Find everything wrong with a recipe, its files and its templates, without building."""
+    from vldata.build.overview import check as run
+    from vldata.recipe.load import load
+    from vldata.terminal import say, table
+
+    rows = run(load(recipe, set_ or []))
+    if as_json:
+        _print_json(rows)
+        return
+    table(["source", "format", "task", "template", "files"], [[r[k] for k in ("source", "format", "task", "template", "files")] for r in rows])
+    say("the recipe is fine")
+
+
+@app.command()
+def preview(
+    build_folder: BuildArg,
+    source: Annotated[str | None, typer.Option("--source", help="Only this source.")] = None,
+    rows: Annotated[int, typer.Option("--rows", min=1, help="Samples a source.")] = 2,
+) -> None:
+    """Show finished samples of each source."""
+    from vldata.build.look import samples
+    from vldata.terminal import heading, say, visible
+
+    for row in samples(build_folder, source=source, rows=rows):
+        heading(f"{row['id']}   {row['task']}, {row['split']}, {row['turns'][0]['template']} {row['turns'][0]['variant']}")
+        sizes = iter(row["image_sizes"])
+        for message in row["messages"]:
+            parts = []
+            for part in message["content"]:
+                shown = next(sizes, None) if part["type"] == "image" else None
+                parts.append(f"[image {shown['width']}x{shown['height']}]" if shown else part["text"] or "[image]")
+            say(f"  {message['role']:>9}: " + visible("\n".join(parts)).replace("\n", "\n             "))
+        say()
+
+
+@app.command()
+def verify(build_folder: BuildArg, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Hash every block of a build again; damaged ones are named and dropped from the store, to be made anew."""
+    from vldata.build.verify import verify as run
+    from vldata.terminal import say, table
+
+    damaged = run(build_folder, store)
+    if as_json:
+        _print_json(damaged)
+    elif damaged:
+        table(["file", "block", "what"], [[d["file"], d["key"], d["what"]] for d in damaged])
+        say(f"{len(damaged)} damaged; build the recipe again to mend them")
+    else:
+        say("every block is what it was")
+    if damaged:
+        raise typer.Exit(2)
+
+
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(help="A build folder.", show_default=False)],
+    b: Annotated[Path, typer.Argument(help="Another one.", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two builds: blocks and samples that only one of them has, and what in the recipes differs."""
+    from vldata.build.look import differences
+    from vldata.terminal import heading, say, table
+
+    found = differences(a, b)
+    if as_json:
+        _print_json(found)
+        return
+    if found["same"]:
+        say("the same blocks in the same order")
+        return
+    heading("blocks and samples")
+    columns = ["source", "shared_blocks", "only_a_blocks", "only_b_blocks", "same_samples", "changed_samples", "only_a_samples", "only_b_samples"]
+    table([c.replace("_", " ") for c in columns], [[row[c] for c in columns] for row in found["sources"]])
+    if found["recipe"]:
+        heading("recipe")
+        table(["key", "a", "b"], [[d["key"], json.dumps(d["a"], ensure_ascii=False), json.dumps(d["b"], ensure_ascii=False)] for d in found["recipe"]])
+
+
+@app.command()
+def why(
+    build_folder: BuildArg,
+    row_id: Annotated[str, typer.Argument(metavar="ID", help="source/row, as ledgers and samples name it.", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Where did this row go: its sample in the build, or its line in the ledger."""
+    from vldata.build.look import whereabouts
+    from vldata.terminal import table
+
+    found = whereabouts(build_folder, row_id)
+    if as_json:
+        _print_json(found)
+    else:
+        table(["row", "outcome", "where", "what"], [[f["row"], f["outcome"], f["where"], f["what"]] for f in found])
+
+
+@app.command()
+def formats(as_json: JsonOption = False) -> None:
+    """List sources, tasks, box formats and mixing strategies."""
+    from vldata.build.overview import formats as run
+    from vldata.terminal import heading, say, table
+
+    found = run()
+    if as_json:
+        _print_json(found)
+        return
+    for kind, rows in found.items():
+        heading(kind)
+        table(["name", "about"], [[row["name"], row["about"]] for row in rows])
+        say()
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a recipe, for editors."""
+    from vldata.recipe.jsonschema import recipe_schema
+
+    _print_json(recipe_schema())
+
+
+@app.command()
+def standin(
+    format_name: Annotated[str, typer.Argument(metavar="FORMAT", help="A source format.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
+    rows: Annotated[int, typer.Option("--rows", min=1, help="Turns to write, at least.")] = 200,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    images: Annotated[bool, typer.Option("--images/--no-images", help="Draw the pictures too.")] = True,
+) -> None:
+    """Write a small corpus of a native format with true labels, drawn from the shapes world."""
+    from vldata.build.standins import write_standin
+    from vldata.terminal import say
+
+    keys = write_standin(format_name, out, rows=rows, seed=seed, images=images)
+    say(f"wrote {out}; in a recipe:")
+    say(f"  {format_name}: " + json.dumps({"format": format_name, **keys}, ensure_ascii=False))
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="Recipe file to write.")] = Path("recipe.yaml"),
+) -> None:
+    """Write a recipe to start from, with every section explained."""
+    from vldata.recipe.start import write_start
+    from vldata.terminal import say
+
+    write_start(path)
+    say(f"wrote {path}; next: vldata check {path}, vldata plan {path}, vldata build {path} --out out/mine")
+
+
+@app.command()
+def export(
+    build_folder: BuildArg,
+    to: Annotated[str, typer.Option("--to", help="parquet, llava, sharegpt or webdataset.", show_default=False)],
+    out: OutOption,
+) -> None:
+    """Write a build in another form: Parquet with a dataset card, LLaVA JSON, ShareGPT JSON, WebDataset."""
+    from vldata.export import export as run
+    from vldata.terminal import bars, say
+
+    with bars(quiet=False) as progress:
+        written = run(build_folder, out, to=to, progress=progress)
+    say(f"wrote {written['rows']:,} samples to {out} ({written['files']} files)")
+
+
+@store_app.command("gc")
+def store_gc(
+    store: StoreOption = None,
+    keep_days: Annotated[float, typer.Option("--keep-days", min=0, help="Keep what is younger.")] = 7.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove what no build folder that still exists needs."""
+    from vldata.build.verify import collect_garbage
+    from vldata.terminal import say, size, table
+
+    found = collect_garbage(store, keep_days=keep_days, dry_run=dry_run)
+    if as_json:
+        _print_json(found)
+        return
+    table(["kind", "removed", "kept", "bytes"], [[f["kind"], f["removed"], f["kept"], size(f["bytes"])] for f in found])
+    say(("would free " if dry_run else "freed ") + size(sum(f["bytes"] for f in found)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Where the parts meet: recipe -> turns -> samples -> chosen -> rendered -> blocks -> build folder."""

@@ -1,0 +1,180 @@
+"""Plan -> blocks -> build folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vldata.build.assemble import assemble, current, refuse_foreign
+from vldata.build.engines import Engine, cores
+from vldata.build.lookup import Lookup
+from vldata.build.make import Bad, Job, Note, make, note_of
+from vldata.build.plan import Block, Plan, plan
+from vldata.build.progress import Progress, Silent
+from vldata.build.shards import gather
+from vldata.build.standins import with_pictures, with_standins
+from vldata.errors import BuildError
+from vldata.recipe.models import Recipe
+from vldata.store.disk import require
+from vldata.store.lock import try_exclusive
+from vldata.store.store import Store, open_store
+
+_SPARE_BYTES = 64 * 1024 * 1024
+"""Left free on the disk for everything that is not a block."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished build.
+
+    Args:
+        made: Blocks that had to be made; the others were in the store.
+        unchanged: The folder already held exactly this build.
+        undecodable: Pictures that failed only when their pixels were decoded, and were replaced.
+    """
+
+    out: Path
+    plan: Plan
+    manifest: dict[str, Any]
+    made: int
+    unchanged: bool
+    undecodable: int = 0
+
+
+def default_store() -> Path:
+    """``$VLDATA_STORE``, else ``.vldata/store`` in the working directory."""
+    return Path(os.environ.get("VLDATA_STORE") or ".vldata/store")
+
+
+def prepared(recipe: Recipe, store: Store, *, standin: int | None = None, progress: Progress | None = None) -> Recipe:
+    """The recipe with stand-ins, where asked for, and with pictures that sources draw themselves."""
+    if standin is not None:
+        recipe = with_standins(recipe, store, rows=standin, progress=progress)
+    return with_pictures(recipe, store, progress=progress)
+
+
+def build(
+    recipe: Recipe,
+    out: Path,
+    *,
+    store: Path | None = None,
+    workers: int | None = None,
+    standin: int | None = None,
+    limit: int | None = None,
+    locked: dict[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Built:
+    """Build a recipe into a folder that `datasets.load_from_disk` opens.
+
+    Args:
+        recipe: Loaded with `vldata.recipe.load.load`.
+        out: Folder to write: new, empty, or an earlier build, which is replaced as one.
+        store: Where blocks are kept; see `default_store`.
+        workers: Processes; None is one for each core.
+        standin: Replace every source by a stand-in of so many turns.
+        limit: At most so many units of the mixture.
+        locked: The ``lock`` of an earlier build: anything else is refused.
+        progress: Who watches.
+
+    Raises:
+        VldataError: The user's or the world's fault; ``out`` is as it was.
+    """
+    progress = progress or Silent()
+    refuse_foreign(out)
+    opened = open_store(store or default_store())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with try_exclusive(out.parent / f".{out.name}.lock", f"another build is writing {out}"), Engine(workers or cores()) as engine:
+        recipe = prepared(recipe, opened, standin=standin, progress=progress)
+        return _build(recipe, out, opened, engine, limit=limit, locked=locked, progress=progress)
+
+
+def _build(
+    recipe: Recipe, out: Path, store: Store, engine: Engine, *, limit: int | None, locked: Any, progress: Progress
+) -> Built:
+    undecodable = made = 0
+    while True:
+        planned = plan(recipe, store, engine=engine, limit=limit, progress=progress)
+        if locked is not None:
+            refuse_other(planned, locked)
+        missing = planned.missing(store)
+        if not missing and (manifest := current(out, planned)) is not None:
+            return Built(out, planned, manifest, made=0, unchanged=True)
+        require(store.root, sum(block.size_bytes for block in missing) + _SPARE_BYTES)
+        embed = recipe.head.output.images == "embed"
+        bad = _make_all(missing, planned, store, engine, progress, embed=embed)
+        made += len(missing)
+        if not bad:
+            break
+        undecodable += _mark(bad, recipe, store, progress)
+        made -= len(missing)
+    notes = {block.key: _note(store, block) for block in planned.blocks}
+    manifest = assemble(out, recipe, planned, notes, store, undecodable=undecodable, limit=limit)
+    return Built(out, planned, manifest, made=made, unchanged=False, undecodable=undecodable)
+
+
+def _make_all(
+    missing: list[Block], planned: Plan, store: Store, engine: Engine, progress: Progress, *, embed: bool
+) -> list[Bad]:
+    told = progress.stage("make blocks", sum(block.rows for block in missing)) if missing else None
+    for block in missing:
+        if block.key in planned.shards:
+            gather(planned.shards[block.key], store)
+    jobs = [Job(block.key, planned.pictures if embed else None) for block in missing]
+    rows = {block.key: block.rows for block in missing}
+    bad: list[Bad] = []
+    for job, found in engine.run(partial(make, store=store), jobs):
+        bad += found
+        if told:
+            told(rows[job.key])
+    return bad
+
+
+def _mark(bad: Iterable[Bad], recipe: Recipe, store: Store, progress: Progress) -> int:
+    by_source: dict[str, set[tuple[str, str, str]]] = {}
+    for one in bad:
+        by_source.setdefault(one.source, set()).add((one.ref, one.reason, one.detail))
+    lookup = Lookup(recipe, store, progress, workers=2)
+    for name, refs in by_source.items():
+        lookup.mark(recipe.entries[name], sorted(refs))
+    return sum(len(refs) for refs in by_source.values())
+
+
+def _note(store: Store, block: Block) -> Note:
+    note = note_of(store, block.key)
+    if note is None:
+        raise BuildError(f"block {block.key}", "it vanished from the store during the build", "build again")
+    return note
+
+
+def refuse_other(planned: Plan, locked: dict[str, Any]) -> None:
+    """Refuse a plan that is not the locked one, naming what differs.
+
+    Raises:
+        BuildError: Blocks, sources' files or templates are not those of the lock.
+    """
+    now = lock_of(planned)
+    if now == locked:
+        return
+    differs = []
+    for what in ("inputs", "templates"):
+        then = locked.get(what, {})
+        names = {**then, **now[what]}
+        differs += [f"{what}.{name}" for name in sorted(names) if then.get(name) != now[what].get(name)]
+    raise BuildError(
+        "--locked",
+        f"this is not the locked build: {', '.join(differs) or 'its blocks'} differ",
+        "bring the files back to what they were, or build without --locked",
+    )
+
+
+def lock_of(planned: Plan) -> dict[str, Any]:
+    """What `--locked` compares."""
+    return {
+        "inputs": {name: {Path(f).name: d for f, d in sorted(files.items())} for name, files in planned.inputs.items()},
+        "templates": dict(planned.templates),
+        "blocks": [block.key for block in planned.blocks],
+    }

@@ -1,0 +1,223 @@
+"""Samples -> chosen samples: the mixture's exact counts, met in keyed-rank order, past images that turn out bad.
+
+Rows are taken as a prefix of their source's rank order, so 5 % of a source is inside its 10 %. A bad sample is replaced
+by the next in rank; a source that has too few good ones gets its true number into the mixture, which is then worked out
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from vldata.build.inspect import FOUND, Inspected, Look, inspect
+from vldata.mixture.apportion import apportion
+from vldata.mixture.models import Mixture
+from vldata.mixture.quotas import Quota, quotas
+from vldata.mixture.select import take
+from vldata.recipe.models import Entry
+
+_STEP = 4_096
+
+
+@dataclass
+class Pool:
+    """The candidates of one source, looked at from the front as far as anybody asks.
+
+    Args:
+        entry: The source.
+        turns: Sorted turns of its samples (`vldata.curate.group.conversations`).
+    """
+
+    entry: Entry
+    turns: pl.DataFrame
+    look: Look
+    seed: int
+    splits: dict[str, float]
+    excluded_hashes: frozenset[str]
+    unit: str
+    starts: npt.NDArray[np.int64] = field(init=False)
+    done: int = field(init=False, default=0)
+    parts: list[Inspected] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        first = (self.turns["place"] == 0).to_numpy()
+        self.starts = np.append(np.flatnonzero(first), self.turns.height).astype(np.int64)
+
+    @property
+    def num_samples(self) -> int:
+        """Candidates in all."""
+        return len(self.starts) - 1
+
+    @property
+    def num_units(self) -> int:
+        """Units of the mixture that the candidates hold, good or not."""
+        if self.unit == "images":
+            heads = self.turns["images"].gather(self.starts[:-1]) if self.num_samples else None
+            return int(heads.list.len().sum()) if heads is not None else 0
+        return self.turns.height if self.unit == "turns" else self.num_samples
+
+    def look_at(self, upto: int) -> None:
+        """Inspect the candidates before position ``upto``."""
+        upto = min(upto, self.num_samples)
+        if upto <= self.done:
+            return
+        low, high = self.starts[self.done], self.starts[upto]
+        sizes = np.diff(self.starts[self.done : upto + 1])
+        at = np.repeat(np.arange(self.done, upto, dtype=np.int64), sizes)
+        part = self.turns[int(low) : int(high)].with_columns(pl.Series("at", at, dtype=pl.Int64))
+        self.parts.append(
+            inspect(
+                part, self.entry, self.look, seed=self.seed, splits=self.splits, excluded_hashes=self.excluded_hashes
+            )
+        )
+        self.done = upto
+
+    def good(self) -> pl.DataFrame:
+        """The good samples among those looked at, in rank order."""
+        return pl.concat([part.samples for part in self.parts])
+
+    def units(self, samples: pl.DataFrame) -> npt.NDArray[np.int64]:
+        """Units that each sample counts for; a text counts as no image."""
+        if self.unit == "images":
+            return samples["images"].list.len().cast(pl.Int64).to_numpy()
+        if self.unit == "turns":
+            return samples["num_turns"].cast(pl.Int64).to_numpy()
+        return np.ones(samples.height, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one split takes of one source: so many passes over all its samples, and a prefix in one pass more."""
+
+    passes: int
+    prefix: int
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The chosen samples of one source.
+
+    Args:
+        samples: Distinct chosen samples, split by split in rank order; columns as `Inspected.samples`.
+        turns: Their turns, in the same order.
+        shares: Split to what it takes.
+        quota: What the mixture asked for.
+        available: Units of good samples; exact only where the whole source was looked at, else an upper bound.
+        found: ``row, at, reason, detail`` of the refused turns that the walk met.
+        rest: ``row, reason`` of the turns that were not needed.
+    """
+
+    samples: pl.DataFrame
+    turns: pl.DataFrame
+    shares: dict[str, Share]
+    quota: Quota
+    available: int
+    found: pl.DataFrame
+    rest: pl.DataFrame
+
+
+def choose(pools: Mapping[str, Pool], mixture: Mixture, limit: int | None = None) -> dict[str, Chosen]:
+    """Meet the mixture.
+
+    Args:
+        pools: Source name to its candidates.
+        mixture: What is wanted of each.
+        limit: At most so many units in all, in the same proportions.
+
+    Raises:
+        RecipeErrors: A source would have to be repeated more often than ``max_epochs`` allows.
+    """
+    tasks = {name: pool.entry.task.name for name, pool in pools.items()}
+    available = {name: pool.num_units for name, pool in pools.items()}
+    while True:
+        wanted = _limited(quotas(mixture, available, tasks), limit)
+        exact = {name: _walk(pools[name], quota.units) for name, quota in wanted.items()}
+        short = {name: units for name, units in exact.items() if units is not None and units < available[name]}
+        if not short:
+            return {name: _settle(pools[name], quota, available[name]) for name, quota in wanted.items()}
+        available |= short
+
+
+def _limited(wanted: dict[str, Quota], limit: int | None) -> dict[str, Quota]:
+    total = sum(quota.units for quota in wanted.values())
+    if limit is None or total <= limit:
+        return wanted
+    units = apportion({name: quota.units for name, quota in wanted.items()}, limit)
+    return {
+        name: quota._replace(units=units[name], epochs=quota.epochs * units[name] / max(1, quota.units))
+        for name, quota in wanted.items()
+    }
+
+
+def _targets(pool: Pool, units: int, good: pl.DataFrame) -> dict[str, int]:
+    """Units that each split gets: its share, or, once everything is known, its part of what there is."""
+    if pool.done < pool.num_samples:
+        targets = {split: round(units * share) for split, share in pool.splits.items() if split != "train"}
+        return {"train": units - sum(targets.values()), **targets}
+    weights = pool.units(good)
+    total = int(weights.sum())
+    if not total:
+        return dict.fromkeys(pool.splits, 0)
+    have = {split: int(weights[(good["split"] == split).to_numpy()].sum()) for split in pool.splits}
+    targets = {s: min(n, round(units * n / total)) for s, n in have.items() if s != "train"}
+    if units % total == 0:
+        return {"train": units // total * have["train"], **targets}
+    return {"train": max(0, units - sum(targets.values())) if have["train"] else 0, **targets}
+
+
+def _walk(pool: Pool, units: int) -> int | None:
+    """Look at candidates until every split has its units; None, or all units there are when they do not suffice."""
+    if units <= 0:
+        return None
+    upto = min(pool.num_samples, max(_STEP, int(units * 1.05)) if pool.unit == "samples" else _STEP)
+    while True:
+        pool.look_at(upto)
+        if pool.done >= pool.num_samples:
+            return int(pool.units(pool.good()).sum()) if pool.parts else 0
+        good = pool.good()
+        weights = pool.units(good)
+        targets = _targets(pool, units, good)
+        if all(weights[(good["split"] == s).to_numpy()].sum() >= n for s, n in targets.items()):
+            return None
+        upto = min(pool.num_samples, upto + max(_STEP, upto // 2))
+
+
+def _settle(pool: Pool, quota: Quota, available: int) -> Chosen:
+    none = pool.turns.select("row", reason=pl.lit("beyond_count"))
+    if quota.units <= 0 or not pool.parts:
+        empty = inspect(pool.turns[:0].with_columns(at=pl.lit(0, pl.Int64)), pool.entry, pool.look, seed=pool.seed,
+                        splits=pool.splits, excluded_hashes=pool.excluded_hashes)
+        found = pl.concat([part.found for part in pool.parts]) if pool.parts else pl.DataFrame(schema=FOUND)
+        none = none.join(found, on="row", how="anti")
+        shares = dict.fromkeys(pool.splits, Share(0, 0))
+        return Chosen(empty.samples, empty.turns, shares, quota, available, found, none)
+    good = pool.good()
+    everything = pool.done >= pool.num_samples
+    shares: dict[str, Share] = {}
+    kept: list[pl.DataFrame] = []
+    for split, target in _targets(pool, quota.units, good).items():
+        part = good.filter(pl.col("split") == split)
+        passes, prefix = take(pool.units(part), target) if part.height else (0, 0)
+        shares[split] = Share(passes, prefix)
+        kept.append(part if passes else part[:prefix])
+    samples = pl.concat(kept)
+    last = pool.num_samples if everything else int(samples["at"].max() or 0) + 1  # type: ignore[arg-type]
+    found = pl.concat([part.found for part in pool.parts]).filter(pl.col("at") < last)
+    turns = pl.concat([part.turns for part in pool.parts])
+    turns = samples.select("at").join(turns, on="at", how="inner", maintain_order="left_right")
+    rest = _rest(pool, turns, found, last, good)
+    return Chosen(samples, turns, shares, quota, available, found, rest)
+
+
+def _rest(pool: Pool, turns: pl.DataFrame, found: pl.DataFrame, last: int, good: pl.DataFrame) -> pl.DataFrame:
+    sizes = np.diff(pool.starts)
+    at = np.repeat(np.arange(pool.num_samples, dtype=np.int64), sizes)
+    everyone = pool.turns.select("row").with_columns(pl.Series("at", at))
+    left = everyone.join(turns.select("row"), on="row", how="anti").join(found.select("row"), on="row", how="anti")
+    passed_over = (pl.col("at") < last) & pl.lit(len(pool.splits) > 1)
+    return left.select("row", reason=pl.when(passed_over).then(pl.lit("split_full")).otherwise(pl.lit("beyond_count")))

@@ -1,0 +1,87 @@
+"""Where jobs run: here, or in processes of this machine. A job is independent and safe to run twice.
+
+Workers are started by `spawn`, because Polars' threads do not survive a fork.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from typing import Any, TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Engine:
+    """Runs functions over jobs, with so many workers; use as a context manager.
+
+    Args:
+        workers: 1 runs everything in this process.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = max(1, workers)
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the workers."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def start(self) -> None:
+        """Start the workers now, while this process does something else."""
+        if self.workers > 1 and self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_one_thread)
+            for _ in range(self.workers):
+                self._pool.submit(_warm)
+
+    def run(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
+        """Each job with its result, as they come; few jobs wait at a time, so that memory stays flat."""
+        if self.workers == 1 or len(jobs) < 2:
+            for job in jobs:
+                yield job, function(job)
+            return
+        self.start()
+        assert self._pool is not None
+        waiting = iter(jobs)
+        running: dict[Any, Job] = {}
+        for job in waiting:
+            running[self._pool.submit(function, job)] = job
+            if len(running) < 2 * self.workers:
+                continue
+            yield from self._finished(running)
+        while running:
+            yield from self._finished(running)
+
+    def _finished(self, running: dict[Any, Job]) -> Iterator[tuple[Job, Any]]:
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            yield running.pop(future), future.result()
+
+
+def _one_thread() -> None:
+    """A worker is one core: its libraries must not start a thread for every core again."""
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+
+
+def _warm() -> None:
+    import polars  # noqa: F401
+    import pyarrow  # noqa: F401
+
+    import vldata.build.work  # noqa: F401

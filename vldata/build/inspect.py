@@ -1,0 +1,219 @@
+"""Candidates, in rank order, looked at closely: their images, the sizes of these, the boxes on them, their split.
+
+Pictures are only opened as far down the ranks as the mixture needs. Everything here is a function of a sample alone, so
+how far the walk goes changes nothing about what it finds on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from vldata.curate.filters import image_filters
+from vldata.recipe.models import Entry
+from vldata.schema.keyed import fractions, keyed, string_keys
+from vldata.schema.turns import BOX, SIZE
+
+Look = Callable[[list[str]], pl.DataFrame]
+"""References -> `vldata.images.facts` of them."""
+
+FOUND = {"row": pl.String, "at": pl.Int64, "reason": pl.String, "detail": pl.String}
+
+OUTSIDE_PX = 1.0
+"""How far a box may stick out before it is wrong: COCO's roundings leave it by up to half a pixel, so clamp those."""
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """Good samples among some candidates, and what was found wrong with the others.
+
+    Args:
+        samples: ``at`` (position among the candidates), ``split``, ``images``, ``sizes``, ``hashes``, ``image_bytes``,
+            ``num_turns`` and the identity columns ``sample``, ``sample_row``.
+        turns: The turns of the good samples, with ``at``; tasks with boxes have them in pixels (``boxes``, null when
+            the image's size is unknown) and in fractions (``fractions``).
+        found: ``row, at, reason, detail`` of every turn that was refused.
+    """
+
+    samples: pl.DataFrame
+    turns: pl.DataFrame
+    found: pl.DataFrame
+
+
+def inspect(
+    turns: pl.DataFrame, entry: Entry, look: Look, *, seed: int, splits: dict[str, float], excluded_hashes: frozenset[str]
+) -> Inspected:
+    """Look at whole samples.
+
+    Args:
+        turns: Turns of some samples, sorted, with ``at``: the position of their sample among all candidates.
+        entry: Their source.
+        look: Opens pictures, or remembers them.
+        seed: The recipe's.
+        splits: Every split with its share; they add up to 1.
+        excluded_hashes: Content hashes of images that must not be used.
+    """
+    samples = turns.group_by("at", maintain_order=True).agg(
+        pl.col("sample", "sample_row", "images", "image_sizes", "thread").first()
+    )
+    samples, wrong = _with_images(samples, entry, look, excluded_hashes)
+    samples = _with_split(samples, entry.name, seed=seed, splits=splits)
+    wrong = wrong.with_columns(
+        reason=pl.coalesce("reason", pl.when(samples["split"].is_null()).then(pl.lit("image_in_two_splits")))
+    )
+    turns = turns.join(wrong, on="at", how="left", maintain_order="left")
+    if "boxes" in turns.columns:
+        turns = _with_boxes(turns, samples, entry)
+    found = turns.filter(pl.col("reason").is_not_null()).select(pl.col(c).cast(t) for c, t in FOUND.items())
+    good = turns.filter(pl.col("reason").is_null())
+    if found.height:
+        good, found = _whole_threads(good, found, turns)
+    counted = good.group_by("at", maintain_order=True).agg(num_turns=pl.len(), sample_row=pl.col("row").first())
+    samples = samples.drop("sample_row").join(counted, on="at", how="inner", maintain_order="right")
+    return Inspected(samples.drop("image_sizes", "thread"), good.drop("reason", "detail", "images", "image_sizes"), found)
+
+
+def _with_images(
+    samples: pl.DataFrame, entry: Entry, look: Look, excluded_hashes: frozenset[str]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Sizes, hashes and bytes of each sample's images, and the first thing wrong with them."""
+    references = samples.select("at", ref="images").explode("ref").drop_nulls("ref")
+    facts = look(references["ref"].unique(maintain_order=True).to_list())
+    if entry.settings.images.missing == "keep":
+        facts = facts.with_columns(
+            problem=pl.when(pl.col("problem") == "image_missing").then(None).otherwise(pl.col("problem"))
+        )
+    if excluded_hashes:
+        excluded = pl.col("problem").is_null() & pl.col("hash").is_in(list(excluded_hashes))
+        facts = facts.with_columns(
+            problem=pl.when(excluded).then(pl.lit("excluded")).otherwise("problem"),
+            detail=pl.when(excluded).then(pl.col("hash")).otherwise("detail"),
+        )
+    seen = references.join(facts, on="ref", how="left", maintain_order="left").with_columns(
+        size=pl.when(pl.col("width").is_not_null()).then(pl.struct(pl.col("width", "height").cast(pl.Int32)))
+    )
+    by_sample = seen.group_by("at", maintain_order=True).agg(
+        sizes=pl.col("size"),
+        hashes=pl.col("hash"),
+        image_bytes=pl.col("size_bytes").fill_null(0).sum().cast(pl.Int64),
+        reason=pl.col("problem").drop_nulls().first(),
+        detail=pl.concat_str("ref", pl.lit(": "), pl.col("detail").fill_null("")).filter(pl.col("problem").is_not_null()).first(),
+    )
+    joined = samples.join(by_sample, on="at", how="left", maintain_order="left").with_columns(
+        pl.col("sizes").fill_null(pl.lit([], dtype=pl.List(SIZE))),
+        pl.col("hashes").fill_null(pl.lit([], dtype=pl.List(pl.String))),
+        pl.col("image_bytes").fill_null(0),
+    )
+    joined = joined.with_columns(
+        sizes=pl.when(pl.col("sizes").list.eval(pl.element().is_null()).list.any() & pl.col("image_sizes").is_not_null())
+        .then("image_sizes")
+        .otherwise("sizes")
+    )
+    refused = image_filters(joined, entry.settings.filters)
+    joined = joined.with_columns(reason=pl.coalesce("reason", refused))
+    return joined.drop("reason", "detail"), joined.select("at", "reason", "detail")
+
+
+def _with_split(samples: pl.DataFrame, source: str, *, seed: int, splits: dict[str, float]) -> pl.DataFrame:
+    """The split of each sample's photographs; null when they fall into different ones.
+
+    A photograph is known by its bytes; one that is not there, by its file name; a text, by its row or thread.
+    """
+    if len(splits) == 1:
+        return samples.with_columns(split=pl.lit(next(iter(splits))))
+    name = pl.element().str.split("/").list.last()
+    known = samples.with_columns(
+        who=pl.when(pl.col("images").list.len() > 0)
+        .then(pl.col("hashes"))
+        .otherwise(pl.concat_list(pl.concat_str(pl.lit(source + "/"), pl.coalesce("thread", "sample_row")))),
+        names=pl.col("images").list.eval(pl.concat_str(pl.lit("name:"), name)),
+    ).select("at", "who", "names")
+    each = known.with_columns(
+        names=pl.when(pl.col("names").list.len() > 0).then("names").otherwise("who")
+    ).explode("who", "names")
+    who = each.select(pl.coalesce("who", "names")).to_series()
+    others = [split for split in splits if split != "train"]
+    edges = np.cumsum([splits[split] for split in others])
+    chosen = np.searchsorted(edges, fractions(keyed(string_keys(who.to_list()), seed, "split")), side="right")
+    names = pl.Series("split", [*others, "train"])
+    each = each.with_columns(split=names.gather(pl.Series(chosen, dtype=pl.UInt32)))
+    split = each.group_by("at", maintain_order=True).agg(
+        split=pl.when(pl.col("split").n_unique() == 1).then(pl.col("split").first())
+    )
+    return samples.join(split, on="at", how="left", maintain_order="left")
+
+
+def _with_boxes(turns: pl.DataFrame, samples: pl.DataFrame, entry: Entry) -> pl.DataFrame:
+    """Boxes clamped into their images, in pixels and in fractions, and what is wrong with them."""
+    numbered = turns.with_row_index("turn")
+    each = (
+        numbered.select("turn", "at", "boxes")
+        .explode("boxes")
+        .drop_nulls("boxes")
+        .unnest("boxes")
+        .with_columns(pl.col("image").fill_null(0))
+        .join(samples.select("at", "sizes", "image_sizes", count=pl.col("images").list.len()), on="at", how="left", maintain_order="left")
+        .with_columns(
+            size=pl.col("sizes").list.get(pl.col("image"), null_on_oob=True),
+            annotated=pl.col("image_sizes").list.get(pl.col("image"), null_on_oob=True),
+        )
+        .with_columns(
+            w=pl.col("size").struct.field("width").cast(pl.Float64), h=pl.col("size").struct.field("height").cast(pl.Float64)
+        )
+    )
+    in_fractions = entry.source.box_unit == "fraction"
+    unit_w, unit_h = (pl.lit(1.0), pl.lit(1.0)) if in_fractions else (pl.col("w"), pl.col("h"))
+    slack_w = OUTSIDE_PX / pl.col("w").fill_null(1000.0) if in_fractions else pl.lit(OUTSIDE_PX)
+    slack_h = OUTSIDE_PX / pl.col("h").fill_null(1000.0) if in_fractions else pl.lit(OUTSIDE_PX)
+    coordinates = pl.concat_list("x0", "y0", "x1", "y1").list.eval(pl.element().round(1).cast(pl.String)).list.join(", ")
+    frame = pl.concat_str(pl.lit(" on "), pl.col("w").cast(pl.Int64), pl.lit("x"), pl.col("h").cast(pl.Int64)).fill_null("")
+    outside = (
+        (pl.col("x0") < -slack_w) | (pl.col("y0") < -slack_h) | (pl.col("x1") > unit_w + slack_w) | (pl.col("y1") > unit_h + slack_h)
+    )
+    differs = (pl.col("annotated") != pl.col("size")).fill_null(False) & pl.lit(not in_fractions)
+    each = each.with_columns(
+        reason=pl.when((pl.col("image") < 0) | (pl.col("image") >= pl.col("count")))
+        .then(pl.lit("box_wrong_image"))
+        .when(pl.col("x0").is_null() | pl.col("y0").is_null() | pl.col("x1").is_null() | pl.col("y1").is_null())
+        .then(pl.lit("no_box"))
+        .when(differs)
+        .then(pl.lit("image_size_mismatch"))
+        .when((pl.col("w").is_null() | pl.col("h").is_null()) & pl.lit(not in_fractions))
+        .then(pl.lit("image_size_unknown"))
+        .when((pl.col("x1") <= pl.col("x0")) | (pl.col("y1") <= pl.col("y0")))
+        .then(pl.lit("box_empty"))
+        .when(outside)
+        .then(pl.lit("box_outside_image")),
+        detail=pl.concat_str(pl.lit("["), coordinates, pl.lit("]"), frame),
+    )
+    to_px = [("x0", "w"), ("y0", "h"), ("x1", "w"), ("y1", "h")]
+    fraction = {c: (pl.col(c) / (1.0 if in_fractions else pl.col(s))).clip(0.0, 1.0) for c, s in to_px}
+    pixels = {c: (pl.col(c) * (pl.col(s) if in_fractions else 1.0)).clip(0.0, pl.col(s)) for c, s in to_px}
+    by_turn = each.group_by("turn").agg(
+        fractions=pl.struct(**fraction, image=pl.col("image").cast(pl.Int32), phrase=pl.col("phrase")),
+        px=pl.struct(**pixels, image=pl.col("image").cast(pl.Int32), phrase=pl.col("phrase")),
+        box_reason=pl.col("reason").drop_nulls().first(),
+        box_detail=pl.col("detail").filter(pl.col("reason").is_not_null()).first(),
+        sized=pl.col("w").is_not_null().all(),
+    )
+    joined = numbered.drop("boxes").join(by_turn, on="turn", how="left", maintain_order="left")
+    none = pl.lit([], dtype=pl.List(BOX))
+    return joined.with_columns(
+        detail=pl.when(pl.col("reason").is_null()).then("box_detail").otherwise("detail"),
+        reason=pl.coalesce("reason", "box_reason"),
+        boxes=pl.when(pl.col("sized").fill_null(True)).then(pl.col("px").fill_null(none)).cast(pl.List(BOX)),
+        fractions=pl.col("fractions").fill_null(none).cast(pl.List(BOX)),
+    ).drop("turn", "px", "box_reason", "box_detail", "sized")
+
+
+def _whole_threads(good: pl.DataFrame, found: pl.DataFrame, turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """A thread with a broken exchange is broken as a whole."""
+    broken = turns.filter(pl.col("reason").is_not_null() & pl.col("thread").is_not_null()).select("at").unique()
+    lost = good.join(broken, on="at", how="semi", maintain_order="left")
+    if not lost.height:
+        return good, found
+    why = lost.select("row", "at", reason=pl.lit("broken_conversation"), detail=pl.col("thread"))
+    return good.join(broken, on="at", how="anti", maintain_order="left"), pl.concat([found, why.cast(found.schema)])

@@ -1,0 +1,107 @@
+"""What is known of pictures: looked at once, remembered in the store, and checked again by size and time alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from vldata.build.inspect import Look
+from vldata.build.progress import Progress
+from vldata.images.facts import FACTS, facts
+from vldata.recipe.models import Entry, Recipe
+from vldata.store.remember import load_facts, save_facts
+from vldata.store.store import Store
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a source's pictures lie, and the limit under which they are looked at."""
+
+    root: str
+    max_pixels: int
+
+    @property
+    def name(self) -> str:
+        """What the store files their facts under."""
+        return f"{self.root}|{self.max_pixels}"
+
+
+def place_of(entry: Entry) -> Place:
+    """The place of a source's pictures."""
+    return Place(entry.source.image_root or ".", entry.settings.images.max_pixels)
+
+
+@dataclass
+class Lookup:
+    """Opens pictures for a build, each once."""
+
+    recipe: Recipe
+    store: Store
+    progress: Progress
+    workers: int
+    remembered: dict[Place, pl.DataFrame | None] = field(default_factory=dict)
+    seen: dict[Place, pl.DataFrame] = field(default_factory=dict)
+
+    def look(self, entry: Entry) -> Look:
+        """How to look at the pictures of a source."""
+        place = place_of(entry)
+
+        def look(refs: list[str]) -> pl.DataFrame:
+            known = self.seen.get(place, pl.DataFrame(schema=FACTS))
+            asked = pl.DataFrame({"ref": refs}, schema={"ref": pl.String})
+            fresh = asked.join(known, on="ref", how="anti")["ref"].to_list()
+            if fresh:
+                told = self.progress.stage(f"look at pictures of {entry.name}", len(fresh))
+                found = self._facts(place, fresh, told)
+                known = self.seen[place] = pl.concat([known, found]) if known.height else found
+            return asked.join(known, on="ref", how="left", maintain_order="left")
+
+        return look
+
+    def _facts(self, place: Place, refs: list[str], told: object = None) -> pl.DataFrame:
+        if place not in self.remembered:
+            self.remembered[place] = load_facts(self.store, place.name)
+        return facts(
+            refs,
+            place.root,
+            remembered=self.remembered[place],
+            max_pixels=place.max_pixels,
+            workers=self.workers,
+            progress=told,  # type: ignore[arg-type]
+        )
+
+    def mark(self, entry: Entry, refs: Iterable[tuple[str, str, str]]) -> None:
+        """Remember pictures, as (ref, reason, detail), that failed only when their pixels were decoded."""
+        place = place_of(entry)
+        bad = pl.DataFrame(list(refs), schema={"ref": pl.String, "reason": pl.String, "why": pl.String}, orient="row")
+        known = self.seen.get(place)
+        if known is None:
+            known = self._facts(place, bad["ref"].to_list())
+        marked = known.join(bad.unique("ref"), on="ref", how="inner").with_columns(problem="reason", detail="why")
+        save_facts(self.store, place.name, marked.select(FACTS))
+
+    def save(self, plan_key: str) -> None:
+        """Keep what was seen: for every later build, and as what this plan rests on."""
+        for place, found in self.seen.items():
+            save_facts(self.store, place.name, found)
+        frames = [
+            found.with_columns(root=pl.lit(place.root), max_pixels=pl.lit(place.max_pixels, pl.Int64))
+            for place, found in self.seen.items()
+        ]
+        empty = pl.DataFrame(schema={**FACTS, "root": pl.String, "max_pixels": pl.Int64})
+        with self.store.write("plans", plan_key, ".images.parquet") as path:
+            pl.concat([empty, *frames]).write_parquet(path)
+
+    def still_true(self, plan_key: str) -> bool:
+        """Whether every picture that a remembered plan rests on is what it was."""
+        rests_on = pl.read_parquet(self.store.path("plans", plan_key, ".images.parquet"))
+        for (root, max_pixels), then in rests_on.group_by("root", "max_pixels"):
+            place = Place(str(root), int(max_pixels))  # type: ignore[call-overload]
+            then = then.select(FACTS)
+            now = facts(then["ref"].to_list(), place.root, remembered=then, max_pixels=place.max_pixels, workers=self.workers)
+            same = now.select("ref", "hash", "problem").sort("ref").equals(then.select("ref", "hash", "problem").sort("ref"))
+            if not same:
+                return False
+        return True

@@ -1,0 +1,165 @@
+"""Pieces -> blocks: the pictures' bytes go in. The only step that moves pixels, and safe to run twice.
+
+A piece whose build stores paths is a block already. Each block is an Arrow stream of one record batch, read-only, with a
+note beside it (rows, bytes, digest) whose presence says that the block is whole.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+from blake3 import blake3
+
+from vldata.images.pixels import ImageProblem, resized
+from vldata.images.references import ImageReader
+from vldata.schema.rows import IMAGE, arrow_schema
+from vldata.store.store import Store
+
+BLOCK, NOTE, PIECE = ".arrow", ".json", ".piece.arrow"
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is known of a block without opening it."""
+
+    digest: str
+    rows: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Where the images of a source lie and what is done to them."""
+
+    root: str | None
+    max_side_px: int | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One block to make from a piece; travels to any worker.
+
+    Args:
+        key: The block's name, and its piece's.
+        pictures: Source name to its images; None stores paths, for which the piece says all.
+    """
+
+    key: str
+    pictures: dict[str, Pictures] | None
+
+
+@dataclass(frozen=True)
+class Bad:
+    """An image that failed only now."""
+
+    source: str
+    ref: str
+    reason: str
+    detail: str
+
+
+def note_of(store: Store, key: str) -> Note | None:
+    """The block's note, or None when there is no such block."""
+    try:
+        return Note(**json.loads(store.path("blocks", key, NOTE).read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def make(job: Job, store: Store) -> list[Bad]:
+    """Make the block of a piece; the images that could not be used, in which case no block is made."""
+    note = json.loads(store.path("pieces", job.key, NOTE).read_text())
+    with pa.memory_map(str(store.path("pieces", job.key, PIECE))) as source:
+        table = pa.ipc.open_stream(source).read_all()
+        if job.pictures is None:
+            write_block(table, job.key, store)
+            return []
+        sources = table.column("source").to_pylist()
+        images = table.column("images").to_pylist()
+        data: list[bytes] = []
+        paths: list[str] = []
+        bad: list[Bad] = []
+        for name, of_sample in zip(sources, images, strict=True):
+            pictures = job.pictures[name]
+            reader = _reader(pictures.root)
+            for image in of_sample:
+                try:
+                    data.append(_pixels(reader, image["path"], note["hashes"][len(data)], pictures.max_side_px))
+                except ImageProblem as problem:
+                    data.append(b"")
+                    bad.append(Bad(name, image["path"], problem.reason, problem.detail))
+                paths.append(Path(image["path"].rpartition("::")[2]).name)
+        if bad:
+            return bad
+        column = table.column("images").combine_chunks()
+        values = pa.StructArray.from_arrays([pa.array(data, pa.binary()), pa.array(paths, pa.string())], fields=list(IMAGE))
+        embedded = pa.ListArray.from_arrays(column.offsets, values)
+        table = table.set_column(table.schema.get_field_index("images"), arrow_schema().field("images"), embedded)
+        write_block(table, job.key, store)
+    return []
+
+
+def write_block(table: pa.Table, key: str, store: Store) -> Note:
+    """Write a table as a block: stream format, one record batch."""
+    with store.write("blocks", key, BLOCK) as path:
+        with path.open("wb") as file:
+            sink = _Hashed(file)
+            write_stream(table, sink)
+        note = Note(sink.digest(), table.num_rows, sink.size)
+    with store.write("blocks", key, NOTE) as path:
+        path.write_text(json.dumps(asdict(note)))
+    return note
+
+
+def write_stream(table: pa.Table, sink: Any) -> None:
+    """The table as an Arrow stream of one record batch, with the literal schema's metadata."""
+    table = table.replace_schema_metadata(arrow_schema().metadata).combine_chunks()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        for batch in table.to_batches():
+            writer.write_batch(batch)
+
+
+def file_digest(path: Path) -> str:
+    """The digest of a block file, as notes and manifests have it."""
+    hasher = blake3(max_threads=blake3.AUTO)
+    hasher.update_mmap(path)
+    return hasher.hexdigest(length=16)
+
+
+class _Hashed:
+    """A file that hashes what passes through it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.hasher, self.size, self.closed = file, blake3(), 0, False
+
+    def write(self, data: Any) -> int:
+        self.hasher.update(data)
+        self.size += len(data)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+    def close(self) -> None:
+        """The file is closed by who opened it."""
+
+    def digest(self) -> str:
+        return self.hasher.hexdigest(length=16)
+
+
+def _pixels(reader: ImageReader, ref: str, expected: str | None, max_side_px: int | None) -> bytes:
+    data = reader.read(ref)
+    if expected is not None and blake3(data).hexdigest(length=16) != expected:
+        raise ImageProblem("image_unreadable", "its bytes changed while the dataset was being built")
+    return resized(data, max_side_px)[0] if max_side_px else data
+
+
+@lru_cache(maxsize=64)
+def _reader(root: str | None) -> ImageReader:
+    return ImageReader(root)
+

@@ -1,0 +1,522 @@
+"""Everything before pixels move: which rows, in which words, in which blocks; exact, and remembered.
+
+A plan is kept in the store under the hash of all that decides it. Finding it again takes a look at the sizes and times of
+the files it read, and nothing more.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from vldata import __version__
+from vldata.build.choose import Chosen, Pool, choose
+from vldata.build.curate import Kept, Screened, across_sources, grouped, screen
+from vldata.build.engines import Engine
+from vldata.build.index import Indexed, index
+from vldata.build.leaves import leaves
+from vldata.build.ledger import ledger_of, refuse_too_many_rejects
+from vldata.build.lookup import Lookup, place_of
+from vldata.build.make import Pictures, file_digest
+from vldata.build.progress import Progress, Silent
+from vldata.build.render import RENDER_VERSION, Words
+from vldata.build.shards import Instance, Shard, row_shards
+from vldata.build.work import Made, RenderJob, render_job
+from vldata.curate.exclude import ExclusionList
+from vldata.errors import RecipeErrors, VldataError
+from vldata.prompts.template import Template, load
+from vldata.recipe.models import Entry, Recipe
+from vldata.schema.keyed import keyed_one
+from vldata.schema.rows import SCHEMA_VERSION
+from vldata.store.keys import key_of
+from vldata.store.store import Store
+
+PLAN_VERSION = 1
+UNITS = ("samples", "images", "turns", "answer_chars")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of the build, as often as it stands in it.
+
+    Args:
+        source: None in the layout ``rows``, whose shards hold all sources.
+    """
+
+    key: str
+    source: str | None
+    split: str
+    rows: int
+    image_bytes: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """What became of one source; counts in turns but for ``achieved``.
+
+    Args:
+        repeats: Turns that stand in the dataset again, in passes after the first.
+        requested_share: Of the mixture's unit, 0 to 1.
+        epochs: Passes over the usable samples.
+        achieved: Unit to amount in the dataset, repeats counted.
+        short: Units that were asked for and could not be given.
+    """
+
+    rows_in: int
+    rows_out: int
+    filtered: int
+    rejected: int
+    not_chosen: int
+    repeats: int
+    requested_share: float
+    epochs: float
+    achieved: dict[str, int]
+    short: int
+    task: str
+    format: str
+    licence: str
+    templates: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A build before it is made.
+
+    Args:
+        key: Hash of all that decides the build.
+        blocks: In the order in which they will stand.
+        shards: Layout ``rows``: which rows each block gathers.
+        ledger: Parquet: every turn that is not in the dataset.
+        inputs: Source name to the digests of its annotation files.
+        notes: Remarks for the reader, such as a source that ran short.
+    """
+
+    key: str
+    blocks: list[Block]
+    sources: dict[str, SourceReport]
+    ledger: Path
+    inputs: dict[str, dict[str, str]]
+    templates: dict[str, str]
+    pictures: dict[str, Pictures]
+    shards: dict[str, Shard] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def missing(self, store: Store) -> list[Block]:
+        """Distinct blocks that the store does not have."""
+        distinct = {block.key: block for block in self.blocks}.values()
+        return [block for block in distinct if not store.has("blocks", block.key, ".json")]
+
+
+def plan(
+    recipe: Recipe,
+    store: Store,
+    *,
+    engine: Engine,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """Work out a build, or find it worked out already.
+
+    Args:
+        recipe: What to build.
+        store: Where everything is kept.
+        engine: Where leaves are rendered.
+        limit: At most so many units of the mixture in all.
+        progress: Who watches.
+
+    Raises:
+        VldataError: All of a kind at once where that is possible.
+    """
+    progress = progress or Silent()
+    templates = load_templates(recipe)
+    exclude = ExclusionList.read(recipe.head.exclude) if recipe.head.exclude else None
+    indexed = _index_all(recipe, store, progress)
+    lookup = Lookup(recipe, store, progress, workers=max(2, engine.workers))
+    key = key_of(
+        {
+            "what": "plan",
+            "versions": [__version__, PLAN_VERSION, SCHEMA_VERSION],
+            "head": recipe.head.model_dump(mode="json"),
+            "mixture": recipe.mixture.model_dump(mode="json"),
+            "limit": limit,
+            "sources": {n: _identity(e, indexed[n], templates[n]) for n, e in recipe.entries.items()},
+            "exclude": exclude.digest if exclude else None,
+        }
+    )
+    known = remembered(key, store)
+    if known is not None and lookup.still_true(key):
+        return known
+    engine.start()
+    faults: dict[str, pl.DataFrame] = {}
+    while True:
+        screened = _screen_all(recipe, indexed, store, exclude, faults, progress)
+        kept = across_sources(recipe, screened, lookup)
+        chosen = choose(_pools(recipe, kept, lookup, exclude), recipe.mixture, limit)
+        ledgers = _ledgers(recipe, kept, chosen, indexed)
+        rendered = _render_all(recipe, chosen, templates, store, engine, progress)
+        failed = {name: found for name, found in rendered.items() if isinstance(found, pl.DataFrame)}
+        if not failed:
+            break
+        faults = {**faults, **{n: pl.concat([faults[n], f]) if n in faults else f for n, f in failed.items()}}
+    made = {name: found for name, found in rendered.items() if isinstance(found, list)}
+    built = _put_together(key, recipe, indexed, chosen, ledgers, made, templates, store)
+    lookup.save(key)
+    with store.write("plans", key, ".json") as path:
+        path.write_text(json.dumps(asdict(built), default=str))
+    return built
+
+
+def load_templates(recipe: Recipe) -> dict[str, Template]:
+    """The template of every source.
+
+    Raises:
+        RecipeErrors: Everything wrong with any of them.
+    """
+    problems: list[VldataError] = []
+    templates = {}
+    for name, entry in recipe.entries.items():
+        try:
+            datasets = [name, entry.source.format]
+            templates[name] = load(entry.task.name, entry.task.template_names(), entry.settings.templates, datasets=datasets)
+        except RecipeErrors as errors:
+            problems += errors.errors
+    if problems:
+        raise RecipeErrors(list({str(problem): problem for problem in problems}.values()))
+    return templates
+
+
+def remembered(key: str, store: Store) -> Plan | None:
+    """The plan of that key, when it was worked out before."""
+    try:
+        known = json.loads(store.path("plans", key, ".json").read_text())
+    except FileNotFoundError:
+        return None
+    return Plan(
+        **{
+            **known,
+            "blocks": [Block(**block) for block in known["blocks"]],
+            "sources": {name: SourceReport(**report) for name, report in known["sources"].items()},
+            "ledger": store.path("plans", key, ".ledger.parquet"),
+            "pictures": {name: Pictures(**pictures) for name, pictures in known["pictures"].items()},
+            "shards": {k: Shard(**{**s, "rows": [(p, n) for p, n in s["rows"]]}) for k, s in known["shards"].items()},
+        }
+    )
+
+
+def _identity(entry: Entry, indexed: Indexed, template: Template) -> dict[str, Any]:
+    """Everything that decides a source's part of the plan."""
+    return {
+        "turns": indexed.key,
+        "root": str(Path(entry.source.image_root or ".").absolute()),
+        "task": [entry.task.name, entry.task.model_dump(mode="json")],
+        "settings": entry.settings.model_dump(mode="json"),
+        "template": [template.name, template.digest],
+    }
+
+
+def _index_all(recipe: Recipe, store: Store, progress: Progress) -> dict[str, Indexed]:
+    told = progress.stage("read sources", len(recipe.entries))
+    indexed: dict[str, Indexed] = {}
+    problems: list[VldataError] = []
+    for name, entry in recipe.entries.items():
+        try:
+            indexed[name] = index(entry, store)
+        except VldataError as error:
+            problems.append(type(error)(f"{entry.where}: {error.where}", error.problem, error.fix))
+        told(1)
+    if problems:
+        raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
+    return indexed
+
+
+def _screen_all(
+    recipe: Recipe,
+    indexed: Mapping[str, Indexed],
+    store: Store,
+    exclude: ExclusionList | None,
+    faults: Mapping[str, pl.DataFrame],
+    progress: Progress,
+) -> dict[str, Screened]:
+    told = progress.stage("curate", len(recipe.entries))
+    screened = {}
+    for name, entry in recipe.entries.items():
+        screened[name] = screen(
+            entry, indexed[name], store, seed=recipe.head.seed, exclude=exclude, faults=faults.get(name)
+        )
+        told(1)
+    return screened
+
+
+def _pools(
+    recipe: Recipe, kept: Mapping[str, Kept], lookup: Lookup, exclude: ExclusionList | None
+) -> dict[str, Pool]:
+    return {
+        name: Pool(
+            entry=entry,
+            turns=grouped(kept[name].turns, entry),
+            look=lookup.look(entry),
+            seed=recipe.head.seed,
+            splits=recipe.split_shares,
+            excluded_hashes=exclude.hashes if exclude else frozenset(),
+            unit=recipe.mixture.unit,
+        )
+        for name, entry in recipe.entries.items()
+    }
+
+
+def _ledgers(
+    recipe: Recipe, kept: Mapping[str, Kept], chosen: Mapping[str, Chosen], indexed: Mapping[str, Indexed]
+) -> dict[str, pl.DataFrame]:
+    ledgers, problems = {}, []
+    for name, entry in recipe.entries.items():
+        ledgers[name] = ledger_of(entry, kept[name].ledger, chosen[name], indexed[name].rows)
+        problem = refuse_too_many_rejects(entry, ledgers[name], indexed[name].rows)
+        if problem is not None:
+            problems.append(problem)
+    if problems:
+        raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
+    return ledgers
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A rendered leaf and how often it stands in the build: whole in so many passes."""
+
+    made: Made
+    passes: int
+    pass_of_prefix: int | None = None
+
+
+def _render_all(
+    recipe: Recipe,
+    chosen: Mapping[str, Chosen],
+    templates: Mapping[str, Template],
+    store: Store,
+    engine: Engine,
+    progress: Progress,
+) -> dict[str, list[Leaf] | pl.DataFrame]:
+    """Every source's leaves; or, for a source, the rows on which its template failed."""
+    rendered: dict[str, list[Leaf] | pl.DataFrame] = {}
+    for name, entry in recipe.entries.items():
+        words = _words(recipe, entry, templates[name])
+        with tempfile.TemporaryDirectory(dir=store.tmp) as folder:
+            rendered[name] = _render(Path(folder), recipe, entry, chosen[name], words, store, engine, progress)
+    return rendered
+
+
+def _render(
+    folder: Path,
+    recipe: Recipe,
+    entry: Entry,
+    chosen: Chosen,
+    words: Words,
+    store: Store,
+    engine: Engine,
+    progress: Progress,
+) -> list[Leaf] | pl.DataFrame:
+    output = recipe.head.output
+    samples, turns = folder / "samples.arrow", folder / "turns.arrow"
+    ends = chosen.samples["num_turns"].cum_sum().cast(pl.Int64)
+    located = chosen.samples.with_columns(first_turn=ends - pl.col("num_turns").cast(pl.Int64))
+    located.write_ipc(samples)
+    chosen.turns.write_ipc(turns)
+    pixels = {"images": output.images, "max_side_px": words.max_side_px}
+    cuts = _cuts(located, chosen, output.max_rows)
+    key = key_of(
+        {
+            "what": "rendered",
+            "versions": [__version__, SCHEMA_VERSION, RENDER_VERSION],
+            "data": [file_digest(samples), file_digest(turns)],
+            "words": [repr(words), words.template.digest],
+            "cuts": [[low, high] for low, high, _, _ in cuts],
+            "output": output.model_dump(mode="json"),
+        }
+    )
+    as_block = output.images == "path" and output.layout == "blocks"
+    known = _known_leaves(key, store, as_block)
+    if known is not None:
+        return known
+    ranks = located["sample"]
+    jobs = [
+        RenderJob(samples, turns, low, high, int(ranks[low]), words, as_block, pixels) for low, high, _, _ in cuts
+    ]
+    times = {(low, high): (passes, last) for low, high, passes, last in cuts}
+    told = progress.stage(f"render {entry.name}", chosen.turns.height)
+    leaves_made: list[Leaf] = []
+    failed: dict[str, str] = {}
+    for job, made in engine.run(partial(render_job, store=store), jobs):
+        if isinstance(made, dict):
+            failed |= made
+        else:
+            told(made.num_turns)
+            leaves_made.append(Leaf(made, *times[job.low, job.high]))
+    if failed:
+        rows = [(row, *message.split(": ", 1)) for row, message in sorted(failed.items())]
+        return pl.DataFrame(rows, schema={"row": pl.String, "reason": pl.String, "detail": pl.String}, orient="row")
+    leaves_made.sort(key=lambda leaf: (leaf.made.split, leaf.made.first_rank, leaf.made.rows))
+    with store.write("rendered", key, ".json") as path:
+        path.write_text(json.dumps([asdict(leaf) for leaf in leaves_made]))
+    return leaves_made
+
+
+def _cuts(samples: pl.DataFrame, chosen: Chosen, max_rows: int) -> list[tuple[int, int, int, int | None]]:
+    """(first, behind last, whole passes, number of the pass that holds it in part) of every leaf and every cut one."""
+    cuts: list[tuple[int, int, int, int | None]] = []
+    start = 0
+    for split in samples["split"].unique(maintain_order=True).to_list():
+        of_split = samples.filter(pl.col("split") == split)
+        share = chosen.shares[split]
+        ranks, sizes = of_split["sample"].to_numpy(), of_split["image_bytes"].to_numpy()
+        for low, high in leaves(ranks, sizes, max_rows=max_rows):
+            whole = share.passes + (1 if high <= share.prefix else 0)
+            if whole:
+                cuts.append((start + low, start + high, whole, None))
+            if low < share.prefix < high:
+                cuts.append((start + low, start + share.prefix, 0, share.passes))
+        start += of_split.height
+    return cuts
+
+
+def _known_leaves(key: str, store: Store, as_block: bool) -> list[Leaf] | None:
+    try:
+        known = json.loads(store.path("rendered", key, ".json").read_text())
+    except FileNotFoundError:
+        return None
+    found = [Leaf(Made(**leaf["made"]), leaf["passes"], leaf["pass_of_prefix"]) for leaf in known]
+    kind = "blocks" if as_block else "pieces"
+    return found if all(store.has(kind, leaf.made.key, ".json") for leaf in found) else None
+
+
+def _words(recipe: Recipe, entry: Entry, template: Template) -> Words:
+    settings = entry.settings
+    root = Path(entry.source.image_root or ".").absolute()
+    return Words(
+        source=entry.name,
+        dataset=entry.source.format,
+        task=entry.task,
+        template=template,
+        templates=settings.templates,
+        box_format=settings.box_format,
+        padded=settings.reference == "padded_square",
+        image_position=settings.conversation.image_position,
+        max_side_px=settings.images.max_side_px,
+        image_prefix=f"{root}/" if recipe.head.output.images == "path" else "",
+        seed=recipe.head.seed,
+    )
+
+
+def _put_together(
+    key: str,
+    recipe: Recipe,
+    indexed: Mapping[str, Indexed],
+    chosen: Mapping[str, Chosen],
+    ledgers: Mapping[str, pl.DataFrame],
+    made: Mapping[str, list[Leaf]],
+    templates: Mapping[str, Template],
+    store: Store,
+) -> Plan:
+    output, seed = recipe.head.output, recipe.head.seed
+    shards: dict[str, Shard] = {}
+    if output.layout == "blocks":
+        blocks = _in_keyed_order(made, seed)
+    else:
+        versions = [SCHEMA_VERSION, RENDER_VERSION, output.images, {n: e.settings.images.max_side_px for n, e in recipe.entries.items()}]
+        found = row_shards(_instances(made, recipe), store, seed=seed, max_rows=output.max_rows, versions=versions)
+        shards = {shard.key: shard for shard in found}
+        blocks = [Block(s.key, None, s.split, len(s.rows), s.image_bytes, 0) for s in found]
+    store.path("plans", key, ".json").unlink(missing_ok=True)
+    with store.write("plans", key, ".ledger.parquet") as path:
+        pl.concat(ledgers.values()).write_parquet(path)
+    reports = _reports(recipe, indexed, chosen, ledgers, made, templates)
+    return Plan(
+        key=key,
+        blocks=blocks,
+        sources=reports,
+        ledger=store.path("plans", key, ".ledger.parquet"),
+        inputs={name: one.digests for name, one in indexed.items()},
+        templates={name: template.lineage for name, template in templates.items()},
+        pictures={n: Pictures(place_of(e).root, e.settings.images.max_side_px) for n, e in recipe.entries.items()},
+        shards=shards,
+        notes=_notes(recipe, reports),
+    )
+
+
+def _in_keyed_order(made: Mapping[str, list[Leaf]], seed: int) -> list[Block]:
+    """Every block as often as it stands in the build; a block's place depends on its own first sample and pass alone."""
+    placed = []
+    for source, found in made.items():
+        for leaf in found:
+            m = leaf.made
+            size = m.size_bytes + m.image_bytes
+            block = Block(m.key, source, m.split, m.rows, m.image_bytes, size)
+            for number in [*range(leaf.passes), *([] if leaf.pass_of_prefix is None else [leaf.pass_of_prefix])]:
+                place = keyed_one(f"{source}/{m.split}/{m.first_rank}/{number}", seed, "block_order")
+                placed.append((m.split, place, block))
+    return [block for _, _, block in sorted(placed, key=lambda p: (p[0], p[1], p[2].key))]
+
+
+def _instances(made: Mapping[str, list[Leaf]], recipe: Recipe) -> dict[str, list[Instance]]:
+    instances: dict[str, list[Instance]] = {split: [] for split in recipe.split_shares}
+    for name in sorted(made):
+        for leaf in made[name]:
+            passes = [*range(leaf.passes), *([] if leaf.pass_of_prefix is None else [leaf.pass_of_prefix])]
+            for number in passes:
+                instances[leaf.made.split].append(Instance(leaf.made.key, leaf.made.rows, number))
+    return instances
+
+
+def _reports(
+    recipe: Recipe,
+    indexed: Mapping[str, Indexed],
+    chosen: Mapping[str, Chosen],
+    ledgers: Mapping[str, pl.DataFrame],
+    made: Mapping[str, list[Leaf]],
+    templates: Mapping[str, Template],
+) -> dict[str, SourceReport]:
+    reports = {}
+    for name, entry in recipe.entries.items():
+        outcomes = dict(ledgers[name].group_by("outcome").len().iter_rows())
+        achieved = dict.fromkeys(UNITS, 0)
+        for leaf in made[name]:
+            times = leaf.passes + (leaf.pass_of_prefix is not None)
+            counts = (leaf.made.rows, leaf.made.num_images, leaf.made.num_turns, leaf.made.answer_chars)
+            for unit, count in zip(UNITS, counts, strict=True):
+                achieved[unit] += times * count
+        quota, rows_out = chosen[name].quota, chosen[name].turns.height
+        reports[name] = SourceReport(
+            rows_in=indexed[name].rows,
+            rows_out=rows_out,
+            filtered=outcomes.get("filtered", 0),
+            rejected=outcomes.get("rejected", 0),
+            not_chosen=outcomes.get("not_chosen", 0),
+            repeats=achieved["turns"] - rows_out,
+            requested_share=quota.share,
+            epochs=round(quota.epochs, 6),
+            achieved=achieved,
+            short=max(0, quota.units - achieved[recipe.mixture.unit]) if recipe.mixture.unit == "samples" else 0,
+            task=entry.task.name,
+            format=entry.source.format,
+            licence=entry.source.licence,
+            templates=templates[name].lineage,
+        )
+    return reports
+
+
+def _notes(recipe: Recipe, reports: Mapping[str, SourceReport]) -> list[str]:
+    notes = []
+    for name, report in reports.items():
+        if report.epochs > 1:
+            notes.append(f"{name} runs short and is repeated: {report.epochs:.2f} epochs")
+        if report.short:
+            notes.append(f"{name} gives {report.short:,} samples less than its share: its held-out splits are never repeated")
+        if report.rows_in and not report.rows_out and report.requested_share:
+            notes.append(f"{name} gives nothing: see its rows in the ledger")
+    return notes

@@ -1,0 +1,74 @@
+"""``--standin N``: the same recipe over small stand-ins of its sources, to try it before anything is downloaded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from vldata.build.progress import Progress, Silent
+from vldata.mixture.models import Mixture
+from vldata.recipe.models import Entry, Recipe
+from vldata.store.keys import key_of
+from vldata.store.lock import exclusive
+from vldata.store.store import Store
+
+STANDIN_VERSION = 1
+
+
+def with_standins(recipe: Recipe, store: Store, *, rows: int, progress: Progress | None = None) -> Recipe:
+    """The recipe with every source replaced by a stand-in of at least ``rows`` turns, true in its labels.
+
+    The shares of the mixture stay; its total becomes the largest that the stand-ins give without repeats, and counts
+    become weights.
+    """
+    told = (progress or Silent()).stage("write stand-ins", len(recipe.entries))
+    entries = {}
+    for number, (name, entry) in enumerate(sorted(recipe.entries.items())):
+        entries[name] = _standin(entry, store, rows=rows, seed=recipe.head.seed + number)
+        told(1)
+    entries = {name: entries[name] for name in recipe.entries}
+    return replace(recipe, entries=entries, mixture=_without_amounts(recipe.mixture))
+
+
+def _without_amounts(mixture: Mixture) -> Mixture:
+    tree = mixture.model_dump(mode="json", exclude_none=True)
+    tree.pop("total", None)
+    for entry in (tree.get("sources") or {}).values():
+        if "count" in entry:
+            entry["weight"] = entry.pop("count")
+    return Mixture.model_validate(tree)
+
+
+def _standin(entry: Entry, store: Store, *, rows: int, seed: int) -> Entry:
+    cls = type(entry.source)
+    key = key_of({"what": "standin", "version": [STANDIN_VERSION, cls.version], "format": cls.format, "rows": rows, "seed": seed})
+    folder = store.root / "standins" / key
+    note = folder.with_suffix(".json")
+    with exclusive(store.root / "standins" / f"{key}.lock"):
+        if not note.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            keys = cls.standin(folder, rows=rows, seed=seed)
+            note.write_text(json.dumps(keys))
+    keys = json.loads(note.read_text())
+    return replace(entry, source=cls.model_validate(keys))
+
+
+def with_pictures(recipe: Recipe, store: Store, *, progress: Progress | None = None) -> Recipe:
+    """The recipe with the pictures of sources that draw their own drawn into the store."""
+    drawn = {n: e for n, e in recipe.entries.items() if hasattr(e.source, "materialise")}
+    told = (progress or Silent()).stage("draw pictures", len(drawn)) if drawn else None
+    entries = dict(recipe.entries)
+    for name, entry in drawn.items():
+        folder = store.root / "pictures" / key_of(entry.source.picture_key())  # type: ignore[attr-defined]
+        done = folder.with_suffix(f".{key_of(entry.source.model_dump(mode='json'))}.done")
+        if not done.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            entry.source.materialise(folder)  # type: ignore[attr-defined]
+            done.touch()
+        entries[name] = replace(entry, source=entry.source.model_copy(update={"image_root": str(folder)}))
+        if told:
+            told(1)
+    return replace(recipe, entries=entries)

@@ -1,0 +1,47 @@
+"""Looking after what was built: `vldata verify` and `vldata store gc`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vldata.build.build import default_store
+from vldata.build.look import manifest_of
+from vldata.build.make import BLOCK, NOTE, file_digest
+from vldata.store.gc import collect
+from vldata.store.store import open_store
+
+
+def verify(build: Path, store: Path | None = None) -> list[dict[str, str]]:
+    """Hash every block of a build, and drop from the store the ones whose bytes are not what they were.
+
+    A hard link shares its bytes with the store, so a block that was damaged here is damaged there.
+
+    Returns:
+        ``file``, ``key`` and ``what`` of each damaged block; the next build makes these anew, and only these.
+    """
+    manifest = manifest_of(build)
+    opened = open_store(store or default_store())
+    digests: dict[str, str | None] = {}
+    damaged = []
+    for block in manifest["blocks"]:
+        file = build / block["file"]
+        found = file_digest(file) if file.is_file() else None
+        if found != block["digest"]:
+            damaged.append({"file": block["file"], "key": block["key"], "what": "missing" if found is None else "its bytes differ"})
+            digests[block["key"]] = found
+    for key in digests:
+        kept = opened.path("blocks", key, BLOCK)
+        digest = next(b["digest"] for b in manifest["blocks"] if b["key"] == key)
+        if kept.is_file() and file_digest(kept) != digest:
+            opened.path("blocks", key, NOTE).unlink(missing_ok=True)
+            kept.unlink(missing_ok=True)
+    for one in damaged:
+        (build / one["file"]).unlink(missing_ok=True)
+    return damaged
+
+
+def collect_garbage(store: Path | None, *, keep_days: float, dry_run: bool) -> list[dict[str, Any]]:
+    """Remove from the store what no live build names; see `vldata.store.gc.collect`."""
+    report = collect(open_store(store or default_store()), keep_days=keep_days, dry_run=dry_run)
+    return [{"kind": one.kind, "removed": one.removed, "kept": one.kept, "bytes": one.bytes} for one in report]

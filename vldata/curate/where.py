@@ -1,0 +1,90 @@
+"""``where``: one Polars SQL expression over a turn's canonical columns; nothing in it can read a file or another table."""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+
+from vldata.curate.cut import Cut, Drop, cut
+from vldata.errors import RecipeError, nearest
+from vldata.schema.turns import KEY
+
+_INTERNAL = (KEY, "rank")
+
+# Polars resolves a subquery's files while it parses, so these are refused before the text gets there. The functions are
+# searched in the raw text, quotes or not; the words only outside quotes, since a question may well say "select".
+_FILE_FUNCTIONS = re.compile(
+    r"\bread_(csv|parquet|ipc|json|ndjson|avro|delta|database|excel)|\bscan_\w+", re.IGNORECASE
+)
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
+_SUBQUERY = re.compile(r"\b(select|values|with|table)\b|\(\s*from\b", re.IGNORECASE)
+
+
+def where(turns: pl.DataFrame, expression: str, where_path: str) -> Cut:
+    """Keep the turns for which a SQL expression is true; null counts as false.
+
+    Args:
+        turns: Any turns.
+        expression: For example ``ARRAY_LENGTH(images) > 0 AND question LIKE '%colour%'``.
+        where_path: Its place in the recipe, for errors.
+
+    Raises:
+        RecipeError: As `compiled`, or the expression fails on a row's values.
+    """
+    compiled_expression = compiled(expression, turns.schema, where_path)
+    try:
+        true = turns.select(compiled_expression.fill_null(False).alias("true"))["true"]
+    except pl.exceptions.PolarsError as error:
+        raise _failed(expression, where_path, str(error)) from None
+    if len(true) != turns.height:
+        raise _refused(expression, where_path, "does not give one value for each turn")
+    return cut(turns, [Drop("where", pl.lit(~true), pl.lit(expression))])
+
+
+def compiled(expression: str, schema: pl.Schema, where_path: str) -> pl.Expr:
+    """The expression, checked against the columns without looking at any row.
+
+    Raises:
+        RecipeError: Not one expression, a subquery, an unknown column or function, not true or false, or one value for
+            the whole table.
+    """
+    if _FILE_FUNCTIONS.search(expression) or _SUBQUERY.search(_QUOTED.sub(" ", expression)):
+        raise RecipeError(
+            where_path,
+            f"{expression!r} has a subquery or reads a file",
+            "use the turn's own columns only; `select` needs quotes",
+        )
+    try:
+        parsed = pl.sql_expr(expression)
+        unknown = [name for name in parsed.meta.root_names() if name not in schema]
+        if unknown:
+            raise _unknown_column(unknown[0], expression, schema, where_path)
+        empty = pl.DataFrame(schema=schema).select(parsed.alias("value"))
+    except pl.exceptions.PolarsError as error:
+        raise _failed(expression, where_path, str(error)) from None
+    if empty.height:
+        raise _refused(expression, where_path, "gives one value for the whole table, not one for each turn")
+    if empty["value"].dtype != pl.Boolean:
+        raise _refused(expression, where_path, f"is {empty['value'].dtype}, not true or false")
+    return parsed
+
+
+def _unknown_column(name: str, expression: str, schema: pl.Schema, where_path: str) -> RecipeError:
+    columns = [column for column in schema if column not in _INTERNAL]
+    fix = f"columns: {', '.join(columns)}"
+    guess = nearest(name, columns)
+    if guess.startswith("did you mean"):
+        fix = f"{guess} {fix}"
+    elif f'"{name}"' in expression:
+        fix = f"text stands in single quotes: '{name}'; {fix}"
+    return RecipeError(where_path, f"no column {name!r} in {expression!r}", fix)
+
+
+def _refused(expression: str, where_path: str, problem: str) -> RecipeError:
+    return RecipeError(where_path, f"{expression!r} {problem}", "write a comparison, such as ARRAY_LENGTH(images) > 0")
+
+
+def _failed(expression: str, where_path: str, problem: str) -> RecipeError:
+    said = problem.strip().splitlines()[0]
+    return RecipeError(where_path, f"{expression!r} cannot be used: {said}", "write one Polars SQL expression")

@@ -1,0 +1,228 @@
+"""What every image of a source is: size, hash of its bytes, pixels, and whether it can be used.
+
+Each file is read once, and hashed and judged from the same bytes; remembered rows whose file has not changed cost one
+`stat`. Threads do it, as reading and hashing leave the interpreter free: 20,000 JPEGs of 68 KB take 0.6 s on two cores
+from the page cache.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import polars as pl
+from blake3 import blake3
+
+from vldata.images.files import check_regular, problem_of, read_known
+from vldata.images.look import MAX_PIXELS, look
+from vldata.images.problem import ImageProblem
+from vldata.images.references import ImageReader, Place
+
+FACTS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "ref": pl.String,  # as in the source's `images` column
+    "size_bytes": pl.Int64,  # encoded size of the image itself
+    "container_bytes": pl.Int64,  # size of the archive or table that holds it, null for a plain file
+    "mtime_ns": pl.Int64,  # of the file or its container; null when it was too fresh to be relied on
+    "inode": pl.UInt64,
+    "hash": pl.String,  # BLAKE3 of the encoded bytes, 128 bits as 32 hex characters
+    "width": pl.Int32,  # pixels, upright
+    "height": pl.Int32,
+    "format": pl.String,  # Pillow's name: JPEG, PNG, WEBP …
+    "problem": pl.String,  # a name of `schema.reasons`; null for a usable image
+    "detail": pl.String,
+}
+"""Columns of a table of facts; what is unknown because of a problem is null."""
+
+RACY_NS = 2_000_000_000
+"""A file changed less than this before it was looked at is read again next time: a second change within the file
+system's time step (2 s on FAT) would leave no trace. The idea is that of git's index."""
+
+_CHUNK = 64
+_SLOW_STAT_S = 100e-6  # a local `stat` takes 3 us, and threads make it slower; a network's takes 200 us and more
+
+
+class _Stat(NamedTuple):
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+    mode: int
+
+
+class _Task(NamedTuple):
+    ref: str
+    place: Place
+    stat: _Stat
+
+
+_Row = tuple[object, ...]
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+def facts(
+    refs: Sequence[str],
+    root: str | os.PathLike[str] | None,
+    *,
+    remembered: pl.DataFrame | None = None,
+    max_pixels: int = MAX_PIXELS,
+    workers: int = 2,
+    progress: Callable[[int], None] | None = None,
+    spool: Path | None = None,
+) -> pl.DataFrame:
+    """Look at every image of ``refs`` that is not remembered.
+
+    Args:
+        refs: Image references, see `vldata.images.references`; repeats are looked at once.
+        root: The source's ``image_root``; None is the working directory.
+        remembered: An earlier result for the same root. A row is used again when size, modification time and inode of
+            its file are unchanged; a table with other columns than `FACTS` is one of another version and is not used.
+        max_pixels: Images of more pixels are ``image_bomb``.
+        workers: Threads; more than cores help on network file systems.
+        progress: Called from this thread with the number of images done since the last call.
+        spool: See `ImageReader`.
+
+    Returns:
+        One row per distinct reference, in order of first appearance; columns as `FACTS`. ``problem`` is one of
+        image_missing, image_outside_root, image_unreadable, image_truncated, image_bomb.
+
+    Raises:
+        SourceError: The disk or the system fails, which is no image's fault.
+    """
+    reader = ImageReader(root, spool)
+    distinct = list(dict.fromkeys(refs))
+    places, rows = _located(reader, distinct)
+    looked_at_ns = time.time_ns()
+    stats = _stats(dict.fromkeys(place.file for place in places.values()), workers)
+    tasks = []
+    for ref, place in places.items():
+        stat = stats[place.file]
+        if isinstance(stat, ImageProblem):
+            rows.append(_bad(ref, stat))
+        else:
+            tasks.append(_Task(ref, place, stat))
+    if remembered is not None and dict(remembered.schema) == FACTS:
+        known = _unchanged(remembered, tasks, max_pixels)
+        still = set(known["ref"])
+        tasks = [task for task in tasks if task.ref not in still]
+    else:
+        known = pl.DataFrame(schema=FACTS)
+    if progress is not None and len(distinct) > len(tasks):
+        progress(len(distinct) - len(tasks))
+    in_containers = [task for task in tasks if task.place.member is not None]
+    order = reader.reading_order([task.ref for task in in_containers])
+    tasks = [task for task in tasks if task.place.member is None] + [in_containers[k] for k in order]
+    fresh_ns = looked_at_ns - RACY_NS
+    for done in _in_threads(lambda chunk: [_row(reader, t, max_pixels, fresh_ns) for t in chunk], tasks, workers):
+        rows.extend(done)
+        if progress is not None:
+            progress(len(done))
+    columns = zip(*rows, strict=True) if rows else [()] * len(FACTS)
+    looked = pl.DataFrame(dict(zip(FACTS, columns, strict=True)), schema=FACTS)
+    ordered = pl.DataFrame({"ref": distinct}, schema={"ref": pl.String})
+    return ordered.join(pl.concat([known, looked]), on="ref", how="left", maintain_order="left")
+
+
+def _located(reader: ImageReader, refs: list[str]) -> tuple[dict[str, Place], list[_Row]]:
+    places: dict[str, Place] = {}
+    refused: list[_Row] = []
+    for ref in refs:
+        try:
+            places[ref] = reader.locate(ref)
+        except ImageProblem as problem:
+            refused.append(_bad(ref, problem))
+    return places, refused
+
+
+def _stats(files: Iterable[str], workers: int) -> dict[str, _Stat | ImageProblem]:
+    waiting = iter(files)
+    start = time.perf_counter()
+    first = [(file, _stat(file)) for file in islice(waiting, _CHUNK)]
+    slow = time.perf_counter() - start > _SLOW_STAT_S * _CHUNK
+    found = dict(first)
+    if slow:
+        for chunk in _in_threads(lambda chunk: [(file, _stat(file)) for file in chunk], list(waiting), workers):
+            found.update(chunk)
+    else:
+        found.update((file, _stat(file)) for file in waiting)
+    return found
+
+
+def _stat(file: str) -> _Stat | ImageProblem:
+    try:
+        status = os.stat(file)  # noqa: PTH116 - a Path each would double the cost of a second look
+    except (OSError, ValueError) as error:
+        problem = problem_of(error, file)
+        if isinstance(problem, ImageProblem):
+            return problem
+        raise problem from None
+    return _Stat(status.st_size, status.st_mtime_ns, status.st_ino, status.st_mode)
+
+
+def _unchanged(remembered: pl.DataFrame, tasks: list[_Task], max_pixels: int) -> pl.DataFrame:
+    now = pl.DataFrame(
+        {
+            "ref": [task.ref for task in tasks],
+            "file_bytes_now": [task.stat.size_bytes for task in tasks],
+            "mtime_ns_now": [task.stat.mtime_ns for task in tasks],
+            "inode_now": [task.stat.inode for task in tasks],
+        },
+        schema={"ref": pl.String, "file_bytes_now": pl.Int64, "mtime_ns_now": pl.Int64, "inode_now": pl.UInt64},
+    )
+    pixels = pl.col("width").cast(pl.Int64) * pl.col("height").cast(pl.Int64)
+    return (
+        remembered.unique("ref", keep="last", maintain_order=True)
+        .join(now, on="ref", how="inner")
+        .filter(
+            pl.coalesce("container_bytes", "size_bytes") == pl.col("file_bytes_now"),
+            pl.col("mtime_ns") == pl.col("mtime_ns_now"),
+            pl.col("inode") == pl.col("inode_now"),
+            (pixels <= max_pixels).fill_null(True),
+            pl.col("problem").ne_missing("image_bomb"),  # the limit may be another one now
+        )
+        .select(FACTS.keys())
+    )
+
+
+def _row(reader: ImageReader, task: _Task, max_pixels: int, fresh_ns: int) -> _Row:
+    ref, place, stat = task
+    is_member = place.member is not None
+    mtime_ns = stat.mtime_ns if stat.mtime_ns < fresh_ns else None
+    container_bytes = stat.size_bytes if is_member else None
+    size_bytes: int | None = None if is_member else stat.size_bytes
+    digest: str | None = None
+    try:
+        if is_member:
+            data = reader.read_at(place)
+            size_bytes = len(data)
+        else:
+            check_regular(stat.mode, stat.size_bytes)
+            data = read_known(place.file, stat.size_bytes)
+        digest = blake3(data).hexdigest(length=16)
+        seen = look(data, max_pixels)
+    except ImageProblem as problem:
+        blank = (None, None, None)
+        known = (ref, size_bytes, container_bytes, mtime_ns, stat.inode, digest)
+        return (*known, *blank, problem.reason, problem.detail)
+    where = (ref, size_bytes, container_bytes, mtime_ns, stat.inode, digest)
+    return (*where, seen.width, seen.height, seen.format, None, None)
+
+
+def _bad(ref: str, problem: ImageProblem) -> _Row:
+    return (ref, *(None,) * 8, problem.reason, problem.detail)
+
+
+def _in_threads(work: Callable[[list[_T]], _R], tasks: list[_T], workers: int) -> Iterator[_R]:
+    chunks = (tasks[at : at + _CHUNK] for at in range(0, len(tasks), _CHUNK))
+    if workers <= 1 or len(tasks) <= _CHUNK:
+        yield from map(work, chunks)
+        return
+    executor = ThreadPoolExecutor(workers)
+    try:
+        yield from executor.map(work, chunks)
+    finally:
+        executor.shutdown(cancel_futures=True)  # an error or Ctrl-C does not wait for a hundred thousand files

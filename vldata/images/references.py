@@ -1,0 +1,168 @@
+"""Image references: strings in a source's ``images`` column, relative to its ``image_root``.
+
+    a/b.jpg                               a file below the root, or a member when the root is itself a tar or zip
+    shards/00.tar::a/b.jpg                a member of an archive below the root (.tar, .tar.gz, .tgz, .zip)
+    train-0.parquet::image/17/0           the bytes in a table's cell: column, 0-based row, position in a list (else 0);
+                                          binary, struct<bytes, path>, or a list of either (.parquet, .arrow)
+
+A reference that climbs out of its root is refused: ``..``, an absolute path, a drive, a NUL byte. Symbolic links are
+followed wherever they lead, as they are the user's own doing and not the dataset's.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from vldata.images.archives import TAR, TAR_GZ, ZIP, Archive, Tar, TarGz, Zip
+from vldata.images.files import read_file
+from vldata.images.problem import ImageProblem
+from vldata.images.tables import ARROW, PARQUET, ArrowTable, ParquetTable, Stretches, address, spooled_parquet
+
+SEPARATOR = "::"
+ARCHIVES = TAR + TAR_GZ + ZIP
+TABLES = PARQUET + ARROW
+
+_DRIVE = re.compile(r"[A-Za-z]:(?!:)")
+_SUSPICIOUS = re.compile(r"\\|:|\0|\.\.|//|(?:^|/)\./|^/|^$")
+
+
+class Place(NamedTuple):
+    """Where an image's bytes are.
+
+    Args:
+        file: Absolute path of the image, or of the archive or table that holds it.
+        member: Name inside ``file``; None for a plain file.
+    """
+
+    file: str
+    member: str | None
+
+
+class ImageReader:
+    """Reads images by reference; any number of threads may share one.
+
+    Archives and tables are listed when they are first needed and stay listed (about 40 bytes a member). A container
+    that changes while a reader lives is not listed anew.
+
+    Args:
+        root: The source's ``image_root``: a folder, an archive or a table; None is the working directory.
+        spool: Folder for random-access forms of ``.tar.gz`` and Parquet, see `vldata.images.tables`; it keeps them for
+            later readers. None reads Parquet forwards, and unpacks ``.tar.gz`` into a temporary file.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] | None, spool: Path | None = None) -> None:
+        self.root = absolute_root(root)
+        self._root_is_container = self.root.endswith(ARCHIVES + TABLES) and not Path(self.root).is_dir()
+        self._spool = spool
+        self._stretches = Stretches()
+        self._containers: dict[str, Archive | ImageProblem] = {}
+        self._locks: dict[str, threading.Lock] = {}
+
+    def locate(self, ref: str) -> Place:
+        """Find where a reference points, without looking whether anything is there.
+
+        Raises:
+            ImageProblem: ``image_outside_root``.
+        """
+        if self._root_is_container:
+            return Place(self.root, _inside(ref))
+        if not _SUSPICIOUS.search(ref):  # nearly all of them: 0.5 us
+            return Place(f"{self.root}/{ref}", None)
+        outer, separator, member = ref.partition(SEPARATOR)
+        if separator and outer.endswith(ARCHIVES + TABLES):
+            return Place(posixpath.join(self.root, _inside(outer)), _inside(member))
+        return Place(posixpath.join(self.root, _inside(ref)), None)
+
+    def path_of(self, ref: str) -> str | None:
+        """Absolute path of a plain file; None when the image is inside an archive or table.
+
+        Raises:
+            ImageProblem: ``image_outside_root``.
+        """
+        place = self.locate(ref)
+        return place.file if place.member is None else None
+
+    def read(self, ref: str) -> bytes:
+        """Read an image's encoded bytes.
+
+        Raises:
+            ImageProblem: Missing, outside the root, unreadable, truncated, or over `MAX_BYTES`.
+            SourceError: The disk or the system fails.
+        """
+        return self.read_at(self.locate(ref))
+
+    def read_at(self, place: Place) -> bytes:
+        """`read` for a reference that is located already."""
+        if place.member is None:
+            return read_file(place.file)
+        return self._container(place.file, place.member).read(place.member)
+
+    def reading_order(self, refs: Sequence[str]) -> list[int]:
+        """Positions of ``refs`` in the order in which they are cheapest to read: by container, tables by row."""
+        return sorted(range(len(refs)), key=lambda k: _storage_key(refs[k]))
+
+    def _container(self, path: str, member: str) -> Archive:
+        key = path
+        if path.endswith(PARQUET) and self._spool is not None:
+            key = f"{path}{SEPARATOR}{address(member)[0]}"
+        container = self._containers.get(key)
+        if container is None:
+            with self._locks.setdefault(key, threading.Lock()):
+                container = self._containers.get(key)
+                if container is None:
+                    try:
+                        container = self._open(path, member)
+                    except ImageProblem as problem:  # kept: listing a damaged 10 GB archive once is enough
+                        container = problem
+                    self._containers[key] = container
+        if isinstance(container, ImageProblem):
+            raise ImageProblem(container.reason, container.detail)
+        return container
+
+    def _open(self, path: str, member: str) -> Archive:
+        if path.endswith(TAR_GZ):
+            return TarGz(path, self._spool)
+        if path.endswith(TAR):
+            return Tar(path)
+        if path.endswith(ZIP):
+            return Zip(path)
+        if path.endswith(ARROW):
+            return ArrowTable(path, self._follow)
+        if self._spool is not None:
+            return spooled_parquet(path, address(member)[0], self._spool, self._follow)
+        return ParquetTable(path, self._follow, self._stretches)
+
+    def _follow(self, path: str) -> bytes:
+        """A plain file that a table names in place of bytes; relative to the root, or to a table that is the root."""
+        folder = posixpath.dirname(self.root) if self._root_is_container else self.root
+        return read_file(posixpath.join(folder, _inside(path)))
+
+
+def absolute_root(root: str | os.PathLike[str] | None) -> str:
+    """An ``image_root`` as an absolute path; None is the working directory. Links are not resolved."""
+    return os.path.abspath(Path(root or ".").expanduser())  # noqa: PTH100 - resolve() would follow links
+
+
+def _inside(path: str) -> str:
+    """The path normalised, so that no ``..`` is left for a symbolic link to bend."""
+    forward = path.replace("\\", "/")  # a corpus made on Windows may climb with backslashes
+    clean = posixpath.normpath(forward)
+    if "\0" in path or clean.startswith(("/", "../")) or clean == ".." or _DRIVE.match(path):
+        raise ImageProblem("image_outside_root", f"{path!r} leaves the image_root")
+    return posixpath.normpath(path)
+
+
+def _storage_key(ref: str) -> tuple[str, str, int, int]:
+    outer, separator, member = ref.partition(SEPARATOR)
+    if not separator or not outer.endswith(TABLES):
+        return outer, member, 0, 0
+    try:
+        return outer, *address(member)
+    except ImageProblem:
+        return outer, member, 0, 0

@@ -1,0 +1,1 @@
+"""Weights -> shares -> exact counts: pure functions that see numbers and names, never rows."""

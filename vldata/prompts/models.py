@@ -1,0 +1,48 @@
+"""How a recipe chooses its words, and which names a template may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from vldata.spec import Spec
+
+
+class Templates(Spec):
+    """How turns are put into words.
+
+    Args:
+        per: What a wording belongs to. ``task``: one file a task. ``dataset``: a source's own file where there is one,
+            for annotation conventions that differ. ``instruction``: one and the same sentence for all tasks.
+            ``dataset_name`` and ``task_name``: a bracketed name instead of words.
+        prompts: ``one`` wording for all turns (the block ``user``), or ``many``: a keyed choice among the file's
+            ``user``, ``user_2``, ``user_3`` …
+        flip: Share of turns asked the other way round, 0 to 1, where the file says how (``flip_user``).
+        response_format: Where the sentence stands that says what form the answer has: behind the question, before it,
+            or nowhere. It is no part of the last three forms of ``per``.
+        path: A folder of templates that win over the bundled ones of the same name.
+    """
+
+    per: Literal["task", "dataset", "instruction", "dataset_name", "task_name"] = "task"
+    prompts: Literal["one", "many"] = "one"
+    flip: Annotated[float, Field(ge=0, le=1)] = 0.0
+    response_format: Literal["none", "before", "after"] = "after"
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a template of a task may name, besides ``dataset`` and ``task``.
+
+    Args:
+        columns: Columns of the turns.
+        fields: Fields of the columns' structs, such as ``phrase`` of a box.
+        helpers: Functions that the template may call, by name.
+    """
+
+    columns: frozenset[str]
+    fields: frozenset[str] = frozenset()
+    helpers: Mapping[str, Callable[..., object]] = field(default_factory=dict)

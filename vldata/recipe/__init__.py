@@ -1,0 +1,1 @@
+"""Recipes: what a user writes, loaded into typed, frozen sections with every problem found at once."""

@@ -1,0 +1,273 @@
+"""Plain data -> `Recipe`: typed, frozen, every problem found at once and named as the user typed it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from vldata.codecs import codec
+from vldata.errors import RecipeError, RecipeErrors, VldataError, nearest
+from vldata.mixture.models import Mixture, check
+from vldata.recipe.merge import environment, has_variable, merged, read_recipe
+from vldata.recipe.models import Entry, Head, Recipe, Settings
+from vldata.sources import source_class
+from vldata.sources.base import Source
+from vldata.tasks import task_class
+from vldata.tasks.base import Task
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_TOP = (*Head.model_fields, "defaults", "sources", "mixture", "extends")
+_SHORT_KEYS = {"max_turns": "conversation", "group_by": "conversation", "dedup": "conversation"}
+
+
+def load(path: Path | str, sets: Sequence[str] = ()) -> Recipe:
+    """Load a recipe file.
+
+    Args:
+        path: A file, or the name of a bundled recipe (``quickstart``).
+        sets: ``key.path=value`` overrides, which win over all.
+
+    Raises:
+        RecipeErrors: All that is wrong with it.
+        RecipeError: It cannot be read at all.
+    """
+    return from_tree(read_recipe(Path(path), sets))
+
+
+def from_tree(tree: Mapping[str, Any]) -> Recipe:
+    """Load a recipe from merged plain data (`vldata.recipe.merge.read_recipe`).
+
+    Raises:
+        RecipeErrors: All that is wrong with it.
+    """
+    problems: list[VldataError] = []
+    for key in tree:
+        if key not in _TOP:
+            problems.append(_unknown(key, key, _TOP))
+    head = _validated(Head, {k: tree[k] for k in Head.model_fields if k in tree}, "", problems)
+    defaults = _section(tree, "defaults", problems)
+    _validated(Settings, defaults, "defaults", problems)
+    entries: dict[str, Entry] = {}
+    sources = _section(tree, "sources", problems)
+    if not sources and "sources" not in {e.where for e in problems}:
+        problems.append(RecipeError("sources", "there is none", "name at least one, such as shapes: {format: shapes}"))
+    for name, section in sources.items():
+        entry = _entry(name, section, defaults, problems)
+        if entry is not None:
+            entries[name] = entry
+    mixture = _mixture(tree, sources, problems)
+    if head is not None:
+        problems.extend(_conflicts(head, entries))
+    if problems or head is None or mixture is None:
+        raise RecipeErrors(_once(problems))
+    return Recipe(head=head, entries=entries, mixture=mixture, raw=dict(tree))
+
+
+def _once(problems: Iterable[VldataError]) -> list[VldataError]:
+    return list({str(problem): problem for problem in problems}.values())
+
+
+def _section(tree: Mapping[str, Any], key: str, problems: list[VldataError]) -> dict[str, Any]:
+    section = tree.get(key, {})
+    if isinstance(section, dict):
+        return section
+    problems.append(RecipeError(key, f"{section!r} is not a mapping", f"write {key}: {{name: {{...}}}}"))
+    return {}
+
+
+def _entry(name: str, section: Any, defaults: Mapping[str, Any], problems: list[VldataError]) -> Entry | None:
+    where = f"sources.{name}"
+    if not isinstance(section, dict):
+        problems.append(RecipeError(where, f"{section!r} is not a mapping", "write {format: …, path: …}"))
+        return None
+    if "/" in name or "\n" in name:
+        problems.append(RecipeError(where, f"the name {name!r} holds a slash or a line break", "use letters, digits, _ - ."))
+    known = len(problems)
+    format_name = section.get("format")
+    if not isinstance(format_name, str):
+        problems.append(RecipeError(f"{where}.format", "missing", "name a format; `vldata formats` lists them"))
+        return None
+    try:
+        cls = source_class(format_name, f"{where}.format")
+    except RecipeError as error:
+        problems.append(error)
+        return None
+    own = {k: v for k, v in section.items() if k in Settings.model_fields}
+    rest = {k: v for k, v in section.items() if k not in own and k not in ("format", "task")}
+    for key in [k for k in rest if k not in cls.model_fields]:
+        del rest[key]
+        problems.append(_misplaced(key, where, cls))
+    settings = _validated(Settings, merged(dict(defaults), own), where, problems)
+    source = _validated(cls, _expanded(rest, cls, where, problems), where, problems)
+    task = _task(section.get("task"), cls, settings, where, problems)
+    if settings is not None:
+        _check_codec(settings, where, problems)
+    if len(problems) > known or settings is None or source is None or task is None:
+        return None
+    return Entry(name=name, source=source, task=task, settings=settings)
+
+
+def _expanded(rest: dict[str, Any], cls: type[Source], where: str, problems: list[VldataError]) -> dict[str, Any]:
+    expanded = dict(rest)
+    for key, value in rest.items():
+        if not has_variable(value):
+            continue
+        if key not in cls.paths:
+            allowed = ", ".join(cls.paths)
+            problems.append(
+                RecipeError(f"{where}.{key}", f"{value!r} names an environment variable", f"only local paths may: {allowed}")
+            )
+            continue
+        try:
+            expanded[key] = environment(value, f"{where}.{key}")
+        except RecipeError as error:
+            problems.append(error)
+    return expanded
+
+
+def _task(
+    name: Any, cls: type[Source], settings: Settings | None, where: str, problems: list[VldataError]
+) -> Task | None:
+    chosen = cls.tasks[0] if name is None else name
+    if not isinstance(chosen, str):
+        problems.append(RecipeError(f"{where}.task", f"{chosen!r} is not a task", nearest(str(chosen), cls.tasks)))
+        return None
+    try:
+        task = task_class(chosen, f"{where}.task")
+    except RecipeError as error:
+        problems.append(error)
+        return None
+    if chosen not in cls.tasks:
+        fix = f"this format gives: {', '.join(cls.tasks)}"
+        problems.append(RecipeError(f"{where}.task", f"the format {cls.format!r} has no {chosen!r} turns", fix))
+        return None
+    options = settings.task_options if settings else {}
+    return _validated(task, options, f"{where}.task_options", problems)
+
+
+def _check_codec(settings: Settings, where: str, problems: list[VldataError]) -> None:
+    try:
+        codec(settings.box_format, f"{where}.box_format")
+    except RecipeError as error:
+        problems.append(error)
+
+
+def _mixture(tree: Mapping[str, Any], sources: Mapping[str, Any], problems: list[VldataError]) -> Mixture | None:
+    mixture = _validated(Mixture, tree.get("mixture", {}), "mixture", problems)
+    if mixture is not None:
+        problems.extend(check(mixture, list(sources)))
+    return mixture
+
+
+def _conflicts(head: Head, entries: Mapping[str, Entry]) -> list[RecipeError]:
+    """What no single section can know is wrong."""
+    found = []
+    if sum(head.splits.values()) >= 1:
+        found.append(RecipeError("splits", f"they add up to {sum(head.splits.values()):g}", "leave a share for train"))
+    if "train" in head.splits:
+        found.append(RecipeError("splits.train", "train is what the other splits leave", "name the others only"))
+    for entry in entries.values():
+        if entry.settings.images.missing == "keep" and head.output.images == "embed":
+            found.append(
+                RecipeError(
+                    f"{entry.where}.images.missing",
+                    "'keep' cannot embed a picture that is not there",
+                    "set output.images: path, or images.missing: reject",
+                )
+            )
+        if entry.settings.images.max_side_px and head.output.images == "path":
+            found.append(
+                RecipeError(
+                    f"{entry.where}.images.max_side_px",
+                    "scaling makes new pixels, which a path cannot hold",
+                    "set output.images: embed, or leave max_side_px out",
+                )
+            )
+    for i, across in enumerate(head.dedup_across):
+        for name in across.sources:
+            if name not in entries:
+                found.append(RecipeError(f"dedup_across[{i}].sources", f"no source named {name!r}", nearest(name, entries)))
+    return found
+
+
+def _misplaced(key: str, where: str, cls: type[Source]) -> RecipeError:
+    if key in _SHORT_KEYS:
+        return RecipeError(f"{where}.{key}", "unknown key", f"it belongs into a section: {_SHORT_KEYS[key]}.{key}")
+    known = [*cls.model_fields, *Settings.model_fields, "format", "task"]
+    return _unknown(key, f"{where}.{key}", known)
+
+
+def _unknown(key: str, where: str, known: Iterable[str]) -> RecipeError:
+    return RecipeError(where, "unknown key", nearest(key, known))
+
+
+def _validated(model: type[Model], data: Any, where: str, problems: list[VldataError]) -> Model | None:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        problems.extend(translated(error, model, where))
+        return None
+
+
+def translated(error: ValidationError, model: type[BaseModel], where: str) -> list[RecipeError]:
+    """Pydantic's findings in the user's words, with the paths that the user typed."""
+    found: dict[str, RecipeError] = {}
+    for item in error.errors(include_url=False):
+        path = _dotted(where, item["loc"])
+        known = _fields_at(model, item["loc"][:-1])
+        if item["type"] == "extra_forbidden":
+            problem = _unknown(str(item["loc"][-1]), path, known)
+        elif item["type"] == "missing":
+            problem = RecipeError(path, "missing", f"add {item['loc'][-1]}: …")
+        else:
+            shown = repr(item["input"])
+            shown = shown if len(shown) <= 80 else shown[:77] + "…"
+            message = item["msg"].removeprefix("Value error, ")
+            problem = RecipeError(path, f"{shown}: {message[:1].lower()}{message[1:]}", _fix_for(item))
+        found.setdefault(path, problem)
+    return list(found.values())
+
+
+def _fix_for(item: Any) -> str:
+    context = item.get("ctx") or {}
+    if item["type"] == "literal_error":
+        expected = str(context.get("expected", ""))
+        names = [name.strip(" '") for name in expected.replace(" or ", ", ").split(",")]
+        return nearest(str(item["input"]), names)
+    return str(context.get("fix") or "give a value of that kind; `vldata schema` describes every key")
+
+
+def _dotted(where: str, loc: Sequence[str | int]) -> str:
+    path = where
+    for part in loc:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif not _is_internal(part):
+            path += f".{part}" if path else part
+    return path or "recipe"
+
+
+def _is_internal(part: str) -> bool:
+    """Names that pydantic adds for the branches of a union: types, tags of validators, never a recipe's key."""
+    return part[:1].isupper() or "[" in part or part in ("int", "float", "str", "bool", "nullable", "constrained-str")
+
+
+def _fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
+    """The keys that the section at ``loc`` knows."""
+    current: Any = model
+    for part in loc:
+        if not isinstance(part, str) or _is_internal(part):
+            continue
+        fields = getattr(current, "model_fields", {})
+        if part not in fields:
+            return []
+        annotation = fields[part].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        current = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+        if current is None:
+            return []
+    return list(getattr(current, "model_fields", {}))

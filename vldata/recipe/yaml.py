@@ -1,0 +1,115 @@
+"""Recipe text -> plain data: safe YAML, string keys only, no key twice, no bombs, and the line of every value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vldata.errors import RecipeError
+
+MAX_BYTES = 4 * 1024 * 1024
+MAX_VALUES = 200_000
+"""Far above any real recipe; a few nested YAML aliases expand to more."""
+
+_TRAPS = {
+    True: "YAML reads a bare on, yes or true as a boolean; write it in quotes",
+    False: "YAML reads a bare off, no or false as a boolean; write it in quotes",
+}
+
+
+def parse(text: str, name: str) -> Any:
+    """The document as dicts, lists, strings, numbers, booleans and None.
+
+    Args:
+        text: YAML, one document.
+        name: What to call it in errors.
+
+    Raises:
+        RecipeError: Not YAML, a key that is no string or stands twice, an unsafe tag, or too many values.
+    """
+    if len(text) > MAX_BYTES:
+        raise RecipeError(name, f"the recipe has {len(text):,} characters", f"at most {MAX_BYTES:,} are read")
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            raise RecipeError(name, "the recipe is empty", "start from `vldata init`")
+        _refuse_bombs(node, name)
+        return _plain(node, loader, name, "")
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}" if mark else name
+        problem = getattr(error, "problem", None) or str(error).split("\n")[0]
+        raise RecipeError(where, f"not YAML: {problem}", "check the indentation, colons and quotes there") from None
+    finally:
+        loader.dispose()
+
+
+def parse_file(path: Path) -> Any:
+    """`parse` a file.
+
+    Raises:
+        RecipeError: As `parse`, or no such file, or not UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecipeError(str(path), f"not UTF-8: {error.reason} at byte {error.start}", "save it as UTF-8") from None
+    except OSError as error:
+        raise RecipeError(str(path), error.strerror or str(error), "check the path of the recipe") from None
+    return parse(text, str(path))
+
+
+def _refuse_bombs(root: yaml.Node, name: str) -> None:
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node, depth: int) -> int:
+        if depth > 64:
+            raise RecipeError(name, "values nested deeper than 64 levels, or an alias inside itself", "flatten it")
+        known = sizes.get(id(node))
+        if known is None:
+            children: list[yaml.Node] = []
+            if isinstance(node, yaml.SequenceNode):
+                children = node.value
+            elif isinstance(node, yaml.MappingNode):
+                children = [part for pair in node.value for part in pair]
+            known = 1 + sum(size(child, depth + 1) for child in children)
+            sizes[id(node)] = known
+        return known
+
+    total = size(root, 0)
+    if total > MAX_VALUES:
+        raise RecipeError(name, f"its aliases expand to {total:,} values", "write the values out, without aliases of aliases")
+
+
+def _plain(node: yaml.Node, loader: yaml.SafeLoader, name: str, path: str) -> Any:
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(child, loader, name, f"{path}[{i}]") for i, child in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        return _mapping(node, loader, name, path)
+    return loader.construct_object(node, deep=True)
+
+
+def _mapping(node: yaml.MappingNode, loader: yaml.SafeLoader, name: str, path: str) -> dict[str, Any]:
+    loader.flatten_mapping(node)
+    mapping: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        where = f"{name}:{key_node.start_mark.line + 1}"
+        key = _plain(key_node, loader, name, path)
+        if not isinstance(key, str):
+            hint = _TRAPS.get(key) if isinstance(key, bool) else None
+            shown = key_node.value if isinstance(key_node, yaml.ScalarNode) else str(key)
+            raise RecipeError(where, f"the key {shown!r} is not a string", hint or f'write it in quotes: "{shown}"')
+        here = f"{path}.{key}" if path else key
+        if key in mapping and not _merged(node, key_node):
+            raise RecipeError(where, f"{here!r} stands twice", "keep one of them")
+        mapping[key] = _plain(value_node, loader, name, here)
+    return mapping
+
+
+def _merged(node: yaml.MappingNode, key_node: yaml.Node) -> bool:
+    """Whether the key overrides one that a merge (``<<``) brought in, which comes first and from another place."""
+    first = next(k for k, _ in node.value if k.value == key_node.value)
+    return bool(first.start_mark.index < node.start_mark.index)

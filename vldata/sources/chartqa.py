@@ -1,0 +1,83 @@
+"""ChartQA: 32,700 questions about charts, written by people ("human") or by a model from the charts' summaries ("augmented").
+
+https://github.com/vis-nlp/ChartQA (GPL-3.0)
+Layout: ``path`` is a ``<split>_<human|augmented>.json`` or a folder of them; the charts lie in ``png/`` beside each file, and
+``image_root`` is the folder that ``path`` names (of a file, the one it lies in; of a glob, the part before its first wildcard).
+A file is a list of rows: {"imgname": "two_col_100060.png", "query": "What was the export value of microwave ranges and ovens in
+2010?", "label": "23.68"}
+Quirks: answers are text, numbers too, and a few are lists written as text ("[0.57, 0.43]"); there is no id, so a row is known by
+its contents; most charts are RGBA.
+"""
+
+from __future__ import annotations
+
+from glob import has_magic
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+
+from vldata.shapes.language import questions
+from vldata.sources.base import Source
+from vldata.sources.native import TEXT, VALUE, files_named, list_of_rows, one_image, typed
+from vldata.sources.read import read_json
+from vldata.sources.standins import draw, scenes_for, write_json
+
+
+class ChartQa(Source):
+    """One turn a question."""
+
+    format: ClassVar[str] = "chartqa"
+    about: ClassVar[str] = "ChartQA: questions about charts (<split>_human.json, <split>_augmented.json)"
+    licence: ClassVar[str] = "GPL-3.0"
+    tasks: ClassVar[tuple[str, ...]] = ("vqa_open",)
+
+    def files(self) -> list[Path]:
+        """``path``, or the files below it that are named after a split; ``annotations/`` holds other things."""
+        return files_named(self.path, "train_*.json", "val_*.json", "test_*.json")
+
+    def turns(self, task: str) -> pl.DataFrame:
+        """Every question with its answer as written."""
+        root = _root(self.path)
+        return pl.concat([_read(path, root) for path in self.files()])
+
+    @classmethod
+    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+        """Ten questions a scene, taken in turns by ``train_human.json`` and ``train_augmented.json``, and ``train/png/``."""
+        human: list[dict[str, str]] = []
+        augmented: list[dict[str, str]] = []
+        for scene in scenes_for(rows, 10, seed):
+            name = f"{scene.number + 1:05d}.png"
+            asked = [{"imgname": name, "query": q.question, "label": q.answer} for q in questions(scene)[:10]]
+            human += asked[::2]
+            augmented += asked[1::2]
+            if images:
+                draw(folder / "train" / "png", name, scene)
+        write_json(folder / "train" / "train_human.json", human)
+        write_json(folder / "train" / "train_augmented.json", augmented)
+        return {"path": str(folder.resolve()), "image_root": str(folder.resolve())}
+
+
+def _read(path: Path, root: Path) -> pl.DataFrame:
+    rows = typed(list_of_rows(read_json(path), path), {"imgname": TEXT, "query": TEXT, "label": VALUE})
+    beside = (path.parent.relative_to(root) / "png").as_posix()
+    return rows.select(
+        "problem",
+        "detail",
+        question="query",
+        answer="label",
+        images=one_image(pl.lit(f"{beside}/") + pl.col("imgname")),
+    )
+
+
+def _root(path: str) -> Path:
+    """The folder from which charts are named."""
+    whole = Path(path).expanduser()
+    if whole.is_dir():
+        return whole
+    if not has_magic(path) or whole.exists():
+        return whole.parent
+    root = whole
+    while has_magic(str(root)):
+        root = root.parent
+    return root

@@ -1,0 +1,141 @@
+"""COCO instances: the boxes of 80 kinds of things, as phrases to find and regions to name.
+
+https://cocodataset.org (annotations: CC BY 4.0; photographs: their Flickr owners' terms); LVIS and Objects365 have the same form.
+Layout: ``path`` is an ``instances_*.json``, or the folder of them; ``image_root`` is the folder of the photographs.
+A row of ``annotations``: {"id": 1768, "image_id": 289343, "category_id": 18, "bbox": [473.07, 395.93, 38.65, 28.67],
+"iscrowd": 0, "area": 702.1, "segmentation": [[...]]}; ``categories``: {"id": 18, "name": "dog", "supercategory": "animal"}.
+Quirks: a box is [x, y, width, height] in pixels and may overshoot its photograph by a rounding error; a crowd region
+("iscrowd": 1) covers many things at once, so where a category has one in a photograph, its boxes are not all of its things.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+
+from vldata.shapes.scene import Scene
+from vldata.sources.base import Source
+from vldata.sources.coco_captions import coco_image, coco_images, with_coco_images
+from vldata.sources.native import (
+    FLAG,
+    ID,
+    TEXT,
+    XYWH,
+    box_px,
+    files_named,
+    image_sizes,
+    note,
+    one_image,
+    rows_under,
+    typed,
+)
+from vldata.sources.read import read_json
+from vldata.sources.standins import draw, scenes_for, write_json
+
+
+class CocoInstances(Source):
+    """Task ``rec``: one turn a photograph and category, with all its boxes. Task ``reg``: one turn a box."""
+
+    format: ClassVar[str] = "coco_instances"
+    about: ClassVar[str] = "COCO object boxes (instances_*.json)"
+    licence: ClassVar[str] = "annotations CC BY 4.0; photographs under their Flickr owners' terms"
+    tasks: ClassVar[tuple[str, ...]] = ("rec", "reg")
+
+    def files(self) -> list[Path]:
+        """``path``, or the ``instances_*.json`` below it."""
+        return files_named(self.path, "instances_*.json")
+
+    def turns(self, task: str) -> pl.DataFrame:
+        """``row`` is "image id/category id" for ``rec`` and the annotation's id for ``reg``; the phrase is the category's name.
+
+        ``rec``: one unusable box makes the whole turn unusable, since the rest would not be all there is.
+        """
+        boxes = pl.concat([_boxes(path) for path in self.files()])
+        table = _by_category(boxes) if task == "rec" else _one_by_one(boxes)
+        return table.select(
+            "row",
+            "phrase",
+            "boxes",
+            "urls",
+            "problem",
+            "detail",
+            images=one_image(pl.col("file_name")),
+            image_sizes=image_sizes(),
+        )
+
+    @classmethod
+    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+        """The shapes of each scene as categories, as ``instances_train2017.json`` and ``train2017/``."""
+        root = folder / "train2017"
+        pictures: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        categories: dict[str, int] = {}
+        turns, ids = 0, count(1)
+        for scene in scenes_for(rows, 1, seed):
+            if turns >= rows:
+                break
+            pictures.append(coco_image(scene.number + 1, scene.width, scene.height))
+            found = _annotations(scene, categories, ids)
+            turns += len({row["category_id"] for row in found})
+            annotations += found
+            if images:
+                draw(root, pictures[-1]["file_name"], scene)
+        path = folder / "annotations" / "instances_train2017.json"
+        named = [{"supercategory": "shape", "id": number, "name": name} for name, number in categories.items()]
+        write_json(path, {"info": {"year": 2017}, "images": pictures, "annotations": annotations, "categories": named})
+        return {"path": str(path.resolve()), "image_root": str(root.resolve())}
+
+
+def _annotations(scene: Scene, categories: dict[str, int], ids: count[int]) -> list[dict[str, Any]]:
+    rows = []
+    for thing in scene.things:
+        x0, y0, x1, y1 = thing.box
+        row = {
+            "id": next(ids),
+            "image_id": scene.number + 1,
+            "category_id": categories.setdefault(thing.shape, len(categories) + 1),
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "area": (x1 - x0) * (y1 - y0),
+            "iscrowd": 0,
+        }
+        rows.append(row)
+    return rows
+
+
+def _boxes(path: Path) -> pl.DataFrame:
+    document = read_json(path)
+    fields = {"id": ID, "image_id": ID, "category_id": ID, "bbox": XYWH, "iscrowd": FLAG}
+    rows = typed(rows_under(document, "annotations", path), fields, optional={"iscrowd"})
+    names = typed(rows_under(document, "categories", path), {"id": ID, "name": TEXT})
+    names = names.filter(pl.col("id").is_not_null()).unique("id", keep="first").select(category_id="id", phrase="name")
+    rows = with_coco_images(rows, coco_images(document, path))
+    rows = rows.join(names, on="category_id", how="left", maintain_order="left")
+    unnamed = pl.format("category {} has no name in the file's `categories`", pl.col("category_id"))
+    rows = note(rows, pl.col("phrase").is_null(), "missing_value", unnamed)
+    return rows.with_columns(box=box_px("bbox", "phrase"))
+
+
+def _one_by_one(boxes: pl.DataFrame) -> pl.DataFrame:
+    crowd = pl.col("iscrowd").fill_null(False)
+    return note(boxes, crowd, "is_crowd", pl.lit("a crowd region")).with_columns(row="id", boxes=pl.concat_list("box"))
+
+
+def _by_category(boxes: pl.DataFrame) -> pl.DataFrame:
+    crowd = pl.col("iscrowd").fill_null(False)
+    lone = pl.format("annotation/{}", pl.coalesce("id", pl.row_index().cast(pl.String)))
+    grouped = (
+        boxes.with_columns(row=pl.coalesce(pl.format("{}/{}", "image_id", "category_id"), lone))
+        .group_by("row", maintain_order=True)
+        .agg(
+            pl.col("phrase", "file_name", "width", "height", "urls", "image_id").first(),
+            boxes=pl.col("box").filter(~crowd),
+            problem=pl.col("problem").drop_nulls().first(),
+            detail=pl.format("annotation {}: {}", pl.col("id").fill_null("without id"), "detail").drop_nulls().first(),
+            crowds=crowd.sum(),
+        )
+    )
+    said = pl.format("{} of its regions are crowds", "crowds")
+    return note(grouped, pl.col("crowds") > 0, "is_crowd", said)

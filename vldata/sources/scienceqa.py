@@ -1,0 +1,133 @@
+"""ScienceQA: 21,208 school questions with two to five choices; half of them have a picture.
+
+https://scienceqa.github.io (CC BY-NC-SA 4.0)
+Layout: ``path`` is ``problems.json``; ``image_root`` is the folder with ``train/``, ``val/`` and ``test/``, below which a
+problem's picture is ``<split>/<id>/image.png``. The file is an object of problems: "1": {"question": "Which of these states is
+farthest north?", "choices": ["West Virginia", "Louisiana", "Arizona", "Oklahoma"], "answer": 0, "hint": "", "image":
+"image.png", "split": "train", "task": "closed choice", "grade": "grade2", "subject": "social science", "topic": "geography",
+"category": "Geography", "skill": "Read a map: cardinal directions", "lecture": "To determine ...", "solution": "..."}
+Quirks: ``image`` is null where there is none; ``hint`` is what the question presupposes and often empty; ``pid_splits.json``
+beside it names further splits (trainval, minitrain ...), the ids of which need not all be in a trimmed ``problems.json``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+
+from vldata.errors import SourceError, nearest
+from vldata.shapes.language import captions, questions
+from vldata.sources.base import Source
+from vldata.sources.native import TEXT, TEXTS, WHOLE, note, one_image, rows_by_id, typed
+from vldata.sources.read import expand, read_json
+from vldata.sources.standins import draw, scenes_for, write_json
+
+OWN_SPLITS = ("train", "val", "test")
+
+
+class ScienceQa(Source):
+    """One turn a problem; ``row`` is its id, ``context`` its hint, and text-only problems have no image.
+
+    Args:
+        split: Only these problems; the others are filtered as ``other_split``. None takes all. The problems' own
+            splits are train, val and test; any other is looked up in ``pid_splits.json`` beside ``path``.
+    """
+
+    format: ClassVar[str] = "scienceqa"
+    about: ClassVar[str] = "ScienceQA: school questions with choices, with and without pictures (problems.json)"
+    licence: ClassVar[str] = "CC BY-NC-SA 4.0"
+    tasks: ClassVar[tuple[str, ...]] = ("vqa_mc",)
+
+    split: str | None = None
+
+    def files(self) -> list[Path]:
+        """``path``, and the ``pid_splits.json`` that a split needs."""
+        problems = expand(self.path)
+        return [*problems, *({self._splits_beside(path): None for path in problems} if self._is_listed else ())]
+
+    def turns(self, task: str) -> pl.DataFrame:
+        """Every problem, each once."""
+        return pl.concat([self._read(path) for path in expand(self.path)])
+
+    @classmethod
+    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+        """Questions about scenes, one in four a text-only one about numbers, as ``problems.json`` and ``train/<id>/image.png``.
+
+        A problem has a picture file of its own, as in the corpus; the problems of a scene share its bytes.
+        """
+        problems: dict[str, dict[str, Any]] = {}
+        for scene in scenes_for(rows, 4, seed):
+            asked = [(q.question, q.choices, q.answer) for q in questions(scene)[:3]]
+            for k, (question, choices, answer) in enumerate([*asked, _about_numbers(scene.number)]):
+                pid = str(4 * scene.number + k + 1)
+                problems[pid] = {
+                    "question": question,
+                    "choices": choices,
+                    "answer": choices.index(answer),
+                    "hint": captions(scene)[1] if k == 1 else "",
+                    "image": "image.png" if k < 3 else None,
+                    "task": "closed choice",
+                    "grade": "grade1",
+                    "subject": "natural science",
+                    "topic": "shapes" if k < 3 else "numbers",
+                    "lecture": "",
+                    "solution": f"The answer is {answer}.",
+                    "split": "train",
+                }
+                if images and k < 3:
+                    draw(folder / "train" / pid, "image.png", scene)
+        path = folder / "problems.json"
+        write_json(path, problems)
+        write_json(
+            folder / "pid_splits.json", {"train": [*problems], "val": [], "test": [], "minitrain": [*problems][::10]}
+        )
+        return {"path": str(path.resolve()), "image_root": str(folder.resolve())}
+
+    @property
+    def _is_listed(self) -> bool:
+        return self.split is not None and self.split not in OWN_SPLITS
+
+    def _read(self, path: Path) -> pl.DataFrame:
+        ids, problems = rows_by_id(read_json(path), path)
+        fields = {"question": TEXT, "choices": TEXTS, "answer": WHOLE, "split": TEXT, "hint": TEXT, "image": TEXT}
+        rows = typed(problems, fields, optional={"hint", "image"}).with_columns(ids)
+        if self.split is not None:
+            own = pl.format("a problem of {}", pl.col("split").fill_null("no split"))
+            rows = note(rows, ~self._is_in_split(path), "other_split", own)
+        return rows.select(
+            "row",
+            "question",
+            "choices",
+            "answer",
+            "problem",
+            "detail",
+            context=pl.col("hint").replace("", None),
+            images=one_image(pl.concat_str("split", "row", "image", separator="/")),
+        )
+
+    def _is_in_split(self, path: Path) -> pl.Expr:
+        if not self._is_listed:
+            return pl.col("split").eq_missing(pl.lit(self.split))
+        listed = self._splits_beside(path)
+        splits = read_json(listed)
+        if not isinstance(splits, dict) or not isinstance(splits.get(self.split), list):
+            known = splits if isinstance(splits, dict) else OWN_SPLITS
+            raise SourceError(
+                str(listed), f"no split named {self.split!r}", nearest(str(self.split), {*known, *OWN_SPLITS})
+            )
+        return pl.col("row").is_in([str(pid) for pid in splits[self.split]])
+
+    def _splits_beside(self, path: Path) -> Path:
+        for name in ("pid_splits.json", "pid_splits.json.gz"):
+            if path.with_name(name).is_file():
+                return path.with_name(name)
+        fix = f"put pid_splits.json there, or use one of: {', '.join(OWN_SPLITS)}"
+        raise SourceError(str(path), f"the split {self.split!r} needs a pid_splits.json beside it", fix)
+
+
+def _about_numbers(number: int) -> tuple[str, tuple[str, ...], str]:
+    start = 10 + number * 7 % 83
+    listed = tuple(str(start + step) for step in ((0, 5, 2), (3, 0, 9), (8, 1, 4))[number % 3])
+    return f"Which number is largest? {', '.join(listed)}", listed, max(listed, key=int)

@@ -1,0 +1,98 @@
+"""TextVQA: questions that need reading, about 28,000 photographs of Open Images.
+
+https://textvqa.org (CC BY 4.0)
+Layout: ``path`` is a ``TextVQA_0.5.1_<split>.json``, or a folder of them; ``image_root`` is ``train_images/`` (val too).
+Its list ``data`` holds rows such as {"question_id": 34602, "question": "what is the brand of this camera?", "image_id":
+"003a8ae2ef43b901", "answers": ["nous les gosses", "dakota", ... ten], "image_width": 1024, "image_height": 664,
+"flickr_original_url": "https://farm2.staticflickr.com/...jpg", "set_name": "val", "image_classes": [...], "question_tokens": [...]}
+Quirks: answers are of ten people, lower case, and often all different; "unanswerable" is one of them; the test files have none.
+OpenFlamingo's form is read too: VQAv2's pair of files, questions and annotations (see `vldata.sources.vqa_pairs`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+
+from vldata.shapes.language import questions, words
+from vldata.sources.native import (
+    ID,
+    SIDE,
+    TEXT,
+    TEXTS,
+    files_named,
+    image_name,
+    image_sizes,
+    one_image,
+    rows_under,
+    typed,
+    with_majority,
+)
+from vldata.sources.standins import draw, scenes_for, write_json
+from vldata.sources.vqa_pairs import ImageName, VqaPairs
+
+
+class TextVqa(VqaPairs):
+    """One turn a question; ``row`` is the question's id and the answer the most frequent one.
+
+    Args:
+        image_name: Photograph of a question: ``{id}`` is its image_id.
+    """
+
+    format: ClassVar[str] = "textvqa"
+    about: ClassVar[str] = "TextVQA: questions that need reading, native or as VQAv2's pair of files"
+    licence: ClassVar[str] = "CC BY 4.0"
+
+    image_name: ImageName = "{id}.jpg"
+
+    @classmethod
+    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+        """Questions about scenes, the first about a printed word where there is one, in the native form."""
+        table: list[dict[str, Any]] = []
+        for scene in scenes_for(rows, 10, seed):
+            asked = [(q.question, q.answer) for q in questions(scene)[:10]]
+            printed = [word.phrase for word in words(scene)]
+            if printed:
+                asked[0] = ("what does the text in the picture say?", " ".join(printed).lower())
+            image_id = f"{scene.number:016x}"
+            for question, answer in asked:
+                row = {
+                    "question": question,
+                    "image_id": image_id,
+                    "image_classes": ["Shape"],
+                    "image_width": scene.width,
+                    "image_height": scene.height,
+                    "answers": [answer] * 10,
+                    "question_id": len(table),
+                    "set_name": "train",
+                }
+                table.append(row)
+            if images:
+                draw(folder / "train_images", f"{image_id}.jpg", scene)
+        path = folder / "TextVQA_0.5.1_train.json"
+        write_json(path, {"dataset_type": "train", "dataset_name": "textvqa", "data": table})
+        return {"path": str(path.resolve()), "image_root": str((folder / "train_images").resolve())}
+
+    def _question_files(self) -> list[Path]:
+        return files_named(self.path, "TextVQA*.json", "*questions*.json")
+
+    def _read_alone(self, document: Any, path: Path) -> pl.DataFrame | None:
+        if isinstance(document, dict) and "questions" in document:
+            return None
+        fields = {"question_id": ID, "image_id": ID, "question": TEXT, "answers": TEXTS}
+        extra = {"image_width": SIDE, "image_height": SIDE, "flickr_original_url": TEXT}
+        rows = typed(rows_under(document, "data", path), {**fields, **extra}, optional=extra)
+        split = pl.lit(self._split(document, path))
+        return with_majority(rows).select(
+            "question",
+            "answer",
+            "answers",
+            "problem",
+            "detail",
+            row="question_id",
+            images=one_image(image_name(self.image_name, id=pl.col("image_id"), split=split)),
+            image_sizes=image_sizes("image_width", "image_height"),
+            urls=one_image(pl.col("flickr_original_url")),
+        )

@@ -1,0 +1,262 @@
+"""VQAv2 and OK-VQA: a file of questions and a file of ten people's answers to each.
+
+https://visualqa.org (annotations: CC BY 4.0) and https://okvqa.allenai.org (CC BY 4.0); photographs: COCO 2014, their Flickr
+owners' terms.
+Layout: ``path`` is a ``*questions*.json`` or a folder of them; the answers' file stands beside under the name that both
+datasets give it (``v2_OpenEnded_mscoco_train2014_questions.json``, ``v2_mscoco_train2014_annotations.json``) or is named by
+``annotations``. ``image_root`` is the folder of the photographs.
+A row of ``questions``: {"question_id": 458752000, "image_id": 458752, "question": "What is this photo taken looking through?"}
+A row of ``annotations``: {"question_id": 458752000, "image_id": 458752, "question_type": "what is this", "answer_type": "other",
+"multiple_choice_answer": "net", "answers": [{"answer": "net", "answer_confidence": "maybe", "answer_id": 1}, ...]}
+Quirks: rows name an image by number only, the file's name follows from ``image_name``, and the split in it from the file's
+``data_subtype`` ("train2014"); OK-VQA has no ``multiple_choice_answer``, so the most frequent answer stands in.
+LXMERT's own form (``train.json``, one list) is read too: {"sent": "What is the hairstyle of the blond called?",
+"question_id": 516065, "label": {"pony tail": 1, "braid": 0.667}, "img_id": "COCO_train2014_000000051606"}; its answer is the
+one with the highest score, and ``answers`` are the distinct ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import polars as pl
+from pydantic import AfterValidator
+
+from vldata.errors import SourceError
+from vldata.shapes.language import Question, questions
+from vldata.shapes.scene import Scene
+from vldata.sources.base import Source
+from vldata.sources.native import (
+    ID,
+    TEXT,
+    Kind,
+    checked_pattern,
+    files_named,
+    image_name,
+    lists_of_texts,
+    name_parts,
+    note,
+    one_image,
+    rows_under,
+    typed,
+    with_majority,
+)
+from vldata.sources.read import expand, read_json
+from vldata.sources.standins import draw, scenes_for, write_json
+
+ImageName = Annotated[str, AfterValidator(checked_pattern("id", "split"))]
+
+
+ANSWERS = Kind(
+    "a list of objects with an `answer`",
+    frozenset({list}),
+    pl.List(pl.String),
+    lambda values: lists_of_texts([[said["answer"] for said in value] for value in values]),
+)
+LABEL = Kind(
+    "an object of answers and their scores",
+    frozenset({dict}),
+    pl.List(pl.String),
+    lambda values: lists_of_texts([sorted(scores, key=lambda answer: -scores[answer]) for scores in values]),
+)
+
+
+class VqaPairs(Source):
+    """One turn a question; ``row`` is the question's id.
+
+    Args:
+        annotations: Answers, a file or glob; None looks beside the questions, with "annotations" for "questions" in the
+            name and without "OpenEnded_".
+        image_name: Photograph of a question: ``{id}`` is its image_id, ``{split}`` train, val or test.
+    """
+
+    tasks: ClassVar[tuple[str, ...]] = ("vqa_open",)
+    paths: ClassVar[tuple[str, ...]] = ("path", "annotations", "image_root")
+
+    annotations: str | None = None
+    image_name: ImageName = "COCO_{split}2014_{id:012d}.jpg"
+
+    def files(self) -> list[Path]:
+        """The questions' files, then the answers'."""
+        asked = self._question_files()
+        return [*asked, *self._annotation_files(asked)]
+
+    def turns(self, task: str) -> pl.DataFrame:
+        """Every question with its answer; a question or an answer without the other is a ``missing_value``."""
+        asked = self._question_files()
+        tables, open_questions = [], []
+        for path in asked:
+            document = read_json(path)
+            table = self._read_alone(document, path)
+            if table is None:
+                open_questions.append(self._read_questions(document, path))
+            else:
+                tables.append(table)
+        if open_questions:
+            answers = self._annotation_files(asked)
+            if not answers:
+                raise SourceError(
+                    str(asked[0]), "these questions have no file of answers", "name it with `annotations`"
+                )
+            tables.append(_paired(pl.concat(open_questions), pl.concat([_answers(path) for path in answers])))
+        return pl.concat(tables)
+
+    @classmethod
+    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+        """Questions about scenes, ten people agreeing on each answer, as the pair of files and ``train2014/``."""
+        asked: list[dict[str, Any]] = []
+        answered: list[dict[str, Any]] = []
+        for scene, k, question in _asked(rows, seed):
+            image_id = scene.number + 1
+            question_id = image_id * 1000 + k
+            asked.append({"image_id": image_id, "question": question.question, "question_id": question_id})
+            answered.append(cls._standin_annotation(question, question_id, image_id))
+            if images and k == 0:
+                draw(folder / "train2014", f"COCO_train2014_{image_id:012d}.jpg", scene)
+        path = folder / f"{cls._stem}OpenEnded_mscoco_train2014_questions.json"
+        head = {"task_type": "Open-Ended", "data_type": "mscoco", "data_subtype": "train2014"}
+        write_json(path, {**head, "questions": asked})
+        write_json(folder / f"{cls._stem}mscoco_train2014_annotations.json", {**head, "annotations": answered})
+        return {"path": str(path.resolve()), "image_root": str((folder / "train2014").resolve())}
+
+    _stem: ClassVar[str] = ""
+
+    @classmethod
+    def _standin_annotation(cls, question: Question, question_id: int, image_id: int) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _read_alone(self, document: Any, path: Path) -> pl.DataFrame | None:
+        """The turns of a file that holds its own answers; None for one that needs the file of answers."""
+        return _lxmert(document) if isinstance(document, list) else None
+
+    def _question_files(self) -> list[Path]:
+        return files_named(self.path, "*questions*.json")
+
+    def _annotation_files(self, asked: list[Path]) -> list[Path]:
+        if self.annotations is not None:
+            return expand(self.annotations)
+        beside = [f.with_name(_answers_name(f.name)) for f in asked if "questions" in f.name]
+        for path in beside:
+            if not path.is_file():
+                raise SourceError(
+                    str(path), "no such file of answers beside the questions", "name it with `annotations`"
+                )
+        return beside
+
+    def _read_questions(self, document: Any, path: Path) -> pl.DataFrame:
+        rows = typed(rows_under(document, "questions", path), {"question_id": ID, "image_id": ID, "question": TEXT})
+        name = image_name(self.image_name, id=pl.col("image_id"), split=pl.lit(self._split(document, path)))
+        return rows.with_columns(image=name)
+
+    def _split(self, document: Any, path: Path) -> str | None:
+        if not any(field == "split" for _, field, _ in name_parts(self.image_name, fields=("id", "split"))):
+            return None
+        for said in (document.get("data_subtype"), path.name):
+            if found := re.search(r"(train|val|test)", str(said)):
+                return found[1]
+        fix = f"write it into `image_name`: {self.image_name.replace('{split}', 'train')}"
+        raise SourceError(str(path), "neither `data_subtype` nor the file's name tells the split", fix)
+
+
+class VqaV2(VqaPairs):
+    """VQAv2: 1.1 million questions about 200,000 photographs of COCO."""
+
+    format: ClassVar[str] = "vqav2"
+    about: ClassVar[str] = "VQAv2: questions and annotations of ten people each"
+    licence: ClassVar[str] = "annotations CC BY 4.0; photographs under their Flickr owners' terms"
+    _stem: ClassVar[str] = "v2_"
+
+    @classmethod
+    def _standin_annotation(cls, question: Question, question_id: int, image_id: int) -> dict[str, Any]:
+        kind = "yes/no" if question.answer in ("yes", "no") else "number" if question.answer.isdigit() else "other"
+        return {
+            "question_type": question.question.partition(" ")[0].lower(),
+            "multiple_choice_answer": question.answer,
+            "answers": ten_answers(question.answer),
+            "image_id": image_id,
+            "answer_type": kind,
+            "question_id": question_id,
+        }
+
+
+class OkVqa(VqaPairs):
+    """OK-VQA: 14,055 questions whose answers need knowledge from outside the photograph."""
+
+    format: ClassVar[str] = "okvqa"
+    about: ClassVar[str] = "OK-VQA: questions and annotations, or LXMERT's train.json"
+    licence: ClassVar[str] = "annotations CC BY 4.0; photographs under their Flickr owners' terms"
+
+    @classmethod
+    def _standin_annotation(cls, question: Question, question_id: int, image_id: int) -> dict[str, Any]:
+        return {
+            "image_id": image_id,
+            "answer_type": "other",
+            "question_type": "one",
+            "question_id": question_id,
+            "answers": ten_answers(question.answer),
+            "confidence": 3,
+        }
+
+
+@cache
+def ten_answers(answer: str) -> list[dict[str, Any]]:
+    """A stand-in's ten people, who agree; one list for all questions with this answer."""
+    return [{"answer": answer, "answer_confidence": "yes", "answer_id": k + 1} for k in range(10)]
+
+
+def _asked(rows: int, seed: int) -> Iterator[tuple[Scene, int, Question]]:
+    """(scene, place, question) of ``rows`` questions, ten a scene."""
+    every = ((scene, k, q) for scene in scenes_for(rows, 10, seed) for k, q in enumerate(questions(scene)[:10]))
+    return islice(every, rows)
+
+
+def _answers_name(name: str) -> str:
+    return name.replace("OpenEnded_", "").replace("questions", "annotations")
+
+
+def _answers(path: Path) -> pl.DataFrame:
+    fields = {"question_id": ID, "multiple_choice_answer": TEXT, "answers": ANSWERS}
+    rows = typed(
+        rows_under(read_json(path), "annotations", path), fields, optional={"multiple_choice_answer", "answers"}
+    )
+    return with_majority(rows, given="multiple_choice_answer").drop("multiple_choice_answer")
+
+
+def _paired(asked: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:
+    answered = answered.with_columns(
+        is_first=pl.col("question_id").is_first_distinct(),
+        is_asked=pl.col("question_id").is_in(asked["question_id"].drop_nulls().implode()).fill_null(False),
+    )
+    used = pl.col("is_first") & pl.col("is_asked")
+    pairs = asked.join(
+        answered.filter(used).select("question_id", "answer", "answers", "problem", "detail", is_answered=True),
+        on="question_id",
+        how="left",
+        maintain_order="left",
+        suffix="_answer",
+    )
+    pairs = pairs.with_columns(
+        problem=pl.coalesce("problem", "problem_answer"),
+        detail=pl.when(pl.col("problem").is_null()).then("detail_answer").otherwise("detail"),
+    )
+    pairs = note(pairs, pl.col("is_answered").is_null(), "missing_value", pl.lit("the question has no annotation"))
+    left = answered.filter(~used).with_columns(question=pl.lit(None, pl.String), image=pl.lit(None, pl.String))
+    left = note(left, pl.col("is_asked"), "unparsable_row", pl.lit("a second annotation of the same question"))
+    left = note(left, pl.lit(True), "missing_value", pl.lit("the annotation has no question"))
+    return pl.concat([_turns(pairs), _turns(left).with_columns(row=pl.format("annotation/{}", "row"))])
+
+
+def _lxmert(document: list[Any]) -> pl.DataFrame:
+    rows = typed(document, {"question_id": ID, "img_id": TEXT, "sent": TEXT, "label": LABEL}, optional={"label"})
+    rows = rows.rename({"sent": "question", "label": "answers"})
+    return _turns(with_majority(rows).with_columns(image=pl.col("img_id") + ".jpg"))
+
+
+def _turns(rows: pl.DataFrame) -> pl.DataFrame:
+    images = one_image(pl.col("image"))
+    return rows.select("question", "answer", "answers", "problem", "detail", row="question_id", images=images)

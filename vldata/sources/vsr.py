@@ -1,0 +1,87 @@
+"""VSR, visual spatial reasoning: one true or false statement about a photograph a line.
+
+https://github.com/cambridgeltl/visual-spatial-reasoning (data: Apache-2.0; photographs: COCO 2017, their Flickr owners' terms)
+Layout: ``path`` is a ``*.jsonl`` or a folder of them; ``image_root`` is the folder of all photographs, or set ``image_name``.
+A line: {"image": "000000085637.jpg", "image_link": "http://images.cocodataset.org/train2017/000000085637.jpg", "caption": "The
+cat is on top of the suitcase.", "label": 1, "relation": "on top of", "annotator_id": 31, "vote_true_validator_id": "[2, 6]",
+"vote_false_validator_id": "[]", "reference_frame": null}
+Quirks: 259 of 7,680 training statements have no "is" ("The suitcase contains the cat."); the lists of votes are text; there is
+no id, so a row is known by its contents.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import polars as pl
+from pydantic import AfterValidator
+
+from vldata.shapes.language import statements
+from vldata.sources.base import Source
+from vldata.sources.native import FLAG, TEXT, checked_pattern, files_named, image_name, one_image, typed
+from vldata.sources.read import read_json_lines
+from vldata.sources.standins import draw, scenes_for, write_json_lines
+
+
+class Vsr(Source):
+    """One turn a line; ``label`` 1 is true.
+
+    Args:
+        image_name: Photograph of a line: ``{image}`` is its file's name, ``{folder}`` that of its link (train2017 or
+            val2017), so "{folder}/{image}" finds them where COCO keeps them.
+    """
+
+    format: ClassVar[str] = "vsr"
+    about: ClassVar[str] = "VSR: true or false statements about where things are (*.jsonl)"
+    licence: ClassVar[str] = "Apache-2.0; photographs under their Flickr owners' terms"
+    tasks: ClassVar[tuple[str, ...]] = ("true_false",)
+
+    image_name: Annotated[str, AfterValidator(checked_pattern("image", "folder"))] = "{image}"
+
+    def files(self) -> list[Path]:
+        """``path``, or the ``*.jsonl`` below it."""
+        return files_named(self.path, "*.jsonl")
+
+    def turns(self, task: str) -> pl.DataFrame:
+        """Every statement; a line that is not JSON is an ``unparsable_row``."""
+        return pl.concat([self._read(path) for path in self.files()])
+
+    @classmethod
+    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+        """Four statements a scene, as ``train.jsonl`` and ``images/``."""
+        lines = []
+        for scene in scenes_for(rows, 4, seed):
+            name = f"{scene.number + 1:012d}.jpg"
+            for statement in islice(statements(scene), 4):
+                line = {
+                    "image": name,
+                    "image_link": f"http://images.cocodataset.org/train2017/{name}",
+                    "caption": statement.statement,
+                    "label": int(statement.truth),
+                    "relation": statement.relation,
+                    "annotator_id": 1,
+                    "vote_true_validator_id": "[2, 3]" if statement.truth else "[]",
+                    "vote_false_validator_id": "[]" if statement.truth else "[2, 3]",
+                    "reference_frame": None,
+                }
+                lines.append(line)
+            if images:
+                draw(folder / "images", name, scene)
+        path = folder / "train.jsonl"
+        write_json_lines(path, lines)
+        return {"path": str(path.resolve()), "image_root": str((folder / "images").resolve())}
+
+    def _read(self, path: Path) -> pl.DataFrame:
+        fields = {"image": TEXT, "image_link": TEXT, "caption": TEXT, "label": FLAG}
+        rows = typed([line for _, line in read_json_lines(path)], fields, optional={"image_link"})
+        link = pl.col("image_link").str.extract(r"/([^/]+)/[^/]+$")
+        return rows.select(
+            statement=pl.col("caption").str.strip_chars(),
+            answer="label",
+            images=one_image(image_name(self.image_name, image=pl.col("image"), folder=link)),
+            urls=one_image(pl.col("image_link")),
+            problem="problem",
+            detail="detail",
+        )

@@ -1,0 +1,116 @@
+"""What a person sees: progress bars on stderr, tables on stdout, errors as one block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from vldata.errors import RecipeErrors, VldataError
+
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Bars:
+    """A `vldata.build.progress.Progress` that draws one bar a stage."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def stage(self, name: str, total: int | None) -> Callable[[int], None]:
+        """A bar for the stage; it stays when it is full."""
+        task = self._progress.add_task(name, total=total)
+        return lambda done: self._progress.advance(task, done)
+
+
+@contextmanager
+def bars(*, quiet: bool) -> Iterator[Bars | None]:
+    """Bars while something long runs; none when ``quiet`` or when nobody sees stderr."""
+    if quiet or not _err.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description}", style="cyan"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=_err, transient=False) as progress:
+        yield Bars(progress)
+
+
+def say(text: str = "") -> None:
+    """A line on stdout, as it is."""
+    _out.print(Text.from_ansi(text) if "\x1b" in text else Text(text))
+
+
+def heading(text: str) -> None:
+    """A line that starts a part."""
+    _out.print(f"[bold]{escape(text)}[/bold]")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> None:
+    """An aligned table; numbers to the right. Cells are inert text, control characters shown as escapes."""
+    drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for i, column in enumerate(columns):
+        number = bool(rows) and all(isinstance(row[i], int | float) or str(row[i])[:1].isdigit() for row in rows)
+        drawn.add_column(column, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(visible(_shown(cell))) for cell in row))
+    _out.print(drawn)
+
+
+def visible(text: str) -> str:
+    """The text with control and direction-changing characters written out, so that data cannot steer a terminal."""
+    return "".join(c if c == "\n" or (c.isprintable() and not 0x202A <= ord(c) <= 0x2069) else repr(c)[1:-1] for c in text)
+
+
+def fail(error: VldataError) -> None:
+    """An error as one block on stderr: where, what, fix."""
+    errors = error.errors if isinstance(error, RecipeErrors) else (error,)
+    for one in errors:
+        _err.print(f"[bold red]error[/bold red] [bold]{escape(visible(one.where))}[/bold]: {escape(visible(one.problem))}")
+        _err.print(f"  [green]fix[/green]: {escape(visible(one.fix))}")
+    if len(errors) > 1:
+        _err.print(f"{len(errors)} problems")
+
+
+def size(num_bytes: float) -> str:
+    """Bytes for people: 1.4 GB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(num_bytes) < 1000:
+            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.1f} TB"
+
+
+def sources_table(sources: Mapping[str, Mapping[str, Any]], totals: Mapping[str, int]) -> None:
+    """The table of a plan or a build: shares asked for and achieved in four units, and where the turns went."""
+    units = ("samples", "images", "turns", "answer_chars")
+    columns = ["source", "task", "asked", *(u.replace("_", " ") for u in units), "epochs", "turns in", "filtered", "rejected", "unused"]
+    rows: list[list[Any]] = []
+    for name, source in sources.items():
+        shares = [_amount(source["achieved"][unit], totals[unit]) for unit in units]
+        left = [f"{source[key]:,}" for key in ("rows_in", "filtered", "rejected", "not_chosen")]
+        rows.append([name, source["task"], f"{source['requested_share']:.1%}", *shares, f"{source['epochs']:.2f}", *left])
+    sums = [f"{sum(source[key] for source in sources.values()):,}" for key in ("rows_in", "filtered", "rejected", "not_chosen")]
+    rows.append(["all", "", "", *(f"{totals[unit]:,}" for unit in units), "", *sums])
+    table(columns, rows)
+
+
+def _amount(amount: int, total: int) -> str:
+    return f"{amount:,} {amount / total:.1%}" if total else f"{amount:,}"
+
+
+def _shown(cell: Any) -> str:
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        return f"{cell:,}"
+    return "" if cell is None else str(cell)
