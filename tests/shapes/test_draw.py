@@ -58,6 +58,11 @@ def test_a_thing_has_its_colour_and_touches_all_edges_of_its_box_with_it(side):
             assert blended <= 4, thing
 
 
+def test_slanted_edges_are_smooth():
+    shown = Scene(0, 96, 96, (Thing("diamond", "black", "large", (20, 20, 70, 70)),), ())
+    assert len(picture(shown).getcolors()) > 4
+
+
 def test_words_are_printed_in_ink():
     shown = next(candidate for candidate in (scene(k, seed=0) for k in range(99)) if candidate.words)
     x0, y0, x1, y1 = map(int, shown.words[0].box)

@@ -251,6 +251,17 @@ def test_every_expression_fits_exactly_the_thing_in_its_box(scene):
         assert len(expression.boxes) == 1
 
 
+def test_twins_are_told_apart_by_their_place():
+    twins = next(
+        shown
+        for shown in (scene(number, seed=0) for number in range(999))
+        if max(Counter((thing.color, thing.shape) for thing in shown.things).values()) == 2
+    )
+    (color, shape), _ = Counter((thing.color, thing.shape) for thing in twins.things).most_common(1)[0]
+    phrases = {expression.phrase for expression in language.expressions(twins)}
+    assert phrases & {f"{word} {color} {shape}" for word in ("leftmost", "topmost")}
+
+
 @given(scenes)
 @many
 def test_every_thing_has_a_region_that_describes_it(scene):

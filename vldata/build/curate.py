@@ -109,8 +109,17 @@ def _screen(
     kept = keep(text_filters(kept, settings.filters, task.texts), "filter")
     if settings.conversation.dedup:
         kept = keep(dedup(kept, settings.conversation.dedup, texts=task.texts, answer=task.answer_column), "dedup")
-    kept = keep(whole_threads(everything, kept), "thread")
+    kept = keep(_whole_threads(everything, kept, pl.concat(left)), "thread")
     return kept.drop("problem", "detail", "urls"), pl.concat(left)
+
+
+def _whole_threads(before: pl.DataFrame, kept: pl.DataFrame, ledger: pl.DataFrame) -> Cut:
+    """Native conversations stay or leave whole; one that was asked to lose an exchange is filtered, not broken."""
+    cut = whole_threads(before, kept)
+    asked = ledger.filter(pl.col("outcome") == "filtered").select(lost=pl.format("lost: {}", "row"))
+    filtered = pl.col("detail").is_in(asked["lost"].implode())
+    reason = pl.when(filtered).then(pl.lit("conversation_filtered")).otherwise("reason")
+    return Cut(cut.kept, cut.dropped.with_columns(reason=reason))
 
 
 def _problems(turns: pl.DataFrame) -> Cut:
@@ -161,8 +170,9 @@ def across_sources(recipe: Recipe, screened: Mapping[str, Screened], lookup: Loo
         tables = {name: _with_identity(kept[name].turns, recipe.entries[name], lookup) for name in rule.sources}
         for name, cut in across(tables, identity="identity", by=rule.by, order=rule.sources).items():
             turns = kept[name].turns.join(cut.dropped, on="row", how="anti", maintain_order="left")
-            whole = whole_threads(kept[name].turns, turns)
-            dropped = [staged(cut.dropped, name, "dedup_across"), staged(whole.dropped, name, "thread")]
+            gone = staged(cut.dropped, name, "dedup_across")
+            whole = _whole_threads(kept[name].turns, turns, gone)
+            dropped = [gone, staged(whole.dropped, name, "thread")]
             kept[name] = Kept(whole.kept, pl.concat([kept[name].ledger, *dropped]))
     return kept
 

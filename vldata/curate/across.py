@@ -39,7 +39,7 @@ def across(
     cuts = {}
     for name in order:
         gone = judged.filter(pl.col("source") == name).select("unit", "reason", "detail")
-        dropped = rows_of(tables[name], gone).select(LEDGER)
+        dropped = rows_of(tables[name], gone).select(*LEDGER)
         cuts[name] = Cut(tables[name].join(dropped, on="row", how="anti", maintain_order="left"), dropped)
     return cuts
 

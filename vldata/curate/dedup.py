@@ -38,8 +38,8 @@ class Dedup(Spec):
     """
 
     by: Annotated[
-        list[str], BeforeValidator(_one_name, json_schema_input_type=str | list[str]), Field(min_length=1)
-    ] = [ALL]
+        tuple[str, ...], BeforeValidator(_one_name, json_schema_input_type=str | list[str]), Field(min_length=1)
+    ] = (ALL,)
     similarity: Annotated[float, Field(gt=0, le=1)] | None = None
     measure: Literal["jaccard", "edit"] = "jaccard"
     near: str | None = None
@@ -73,7 +73,7 @@ def dedup(turns: pl.DataFrame, options: Dedup, *, texts: Sequence[str], answer: 
         alike = rest.select("unit", reason=pl.when(like.is_not_null()).then(pl.lit("near_duplicate")), detail=like)
         twice = pl.concat([twice.filter(pl.col("reason").is_not_null()), alike])
     gone = twice.filter(pl.col("reason").is_not_null()).with_columns(detail=pl.format("kept: {}", "detail"))
-    dropped = rows_of(turns, gone).select(LEDGER)
+    dropped = rows_of(turns, gone).select(*LEDGER)
     return Cut(turns.join(dropped, on="row", how="anti", maintain_order="left"), dropped)
 
 
@@ -86,7 +86,7 @@ def compared(options: Dedup, schema: pl.Schema, answer: str | None) -> list[str]
 
 
 def _equal(found: pl.DataFrame) -> pl.DataFrame:
-    """``unit``, ``reason`` and ``detail``; the first of equal units is the one of lowest rank, as `units` orders them."""
+    """``unit``, ``reason``, ``detail``; of equal units the first is the one of lowest rank, as `units` orders them."""
     first = pl.col("unit").first().over("image", "value")
     again = pl.col("value").is_not_null() & (pl.col("unit") != first)
     return found.select("unit", reason=pl.when(again).then(pl.lit("duplicate")), detail=first)

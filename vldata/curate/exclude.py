@@ -5,8 +5,8 @@
     af1349b9f5f9a1a6a0404dea36dcc949             an image's bytes: BLAKE3, 32 hexadecimal digits or b3sum's 64
     https://example.org/photo.jpg                where an image came from, to the letter
 
-A row takes out that turn; a hash or a URL takes out every turn about the image. ``#`` starts a comment at the start of a line
-or behind a space.
+A row takes out that turn; a hash or a URL takes out every turn about the image. ``#`` starts a comment at the start of
+a line or behind a space.
 """
 
 from __future__ import annotations

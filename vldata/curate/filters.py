@@ -1,13 +1,13 @@
 """Filters by text and by image size. A filter is one field of `Filters`: its type, its limits and its rule.
 
-The text of a turn is the task's text columns joined by a space (a question and its answer, say), so ``min_words: 3`` asks for
-three words in all.
+The text of a turn is the task's text columns joined by a space (a question and its answer, say), so ``min_words: 3``
+asks for three words in all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import polars as pl
 from pydantic import Field, StrictBool, StrictInt, model_validator
@@ -16,38 +16,37 @@ from vldata.curate.cut import Cut, Drop, cut
 from vldata.spec import Spec
 
 
-class TextRule(NamedTuple):
-    """A filter on a turn's text.
+class Rule(NamedTuple):
+    """What a filter does.
 
     Args:
+        on: Whether it looks at a turn's text, or at its images' sizes (a list of width and height).
         reason: A name of `vldata.schema.reasons`.
-        measure: The text -> what is compared and shown in the ledger.
+        measure: Text or sizes -> what is compared, and shown in the ledger.
         drops: The measure and the option -> whether the turn leaves.
     """
 
+    on: Literal["text", "sizes"]
     reason: str
     measure: Callable[[pl.Expr], pl.Expr]
-    drops: Callable[[pl.Expr, Any], pl.Expr]
+    drops: Callable[[pl.Expr, float], pl.Expr]
 
 
-class ImageRule(NamedTuple):
-    """A filter on the sizes of a turn's images: as `TextRule`, but the measure sees a list of width and height."""
-
-    reason: str
-    measure: Callable[[pl.Expr], pl.Expr]
-    drops: Callable[[pl.Expr, Any], pl.Expr]
-
-
-def _below(measured: pl.Expr, limit: Any) -> pl.Expr:
+def _below(measured: pl.Expr, limit: float) -> pl.Expr:
     return measured < limit
 
 
-def _above(measured: pl.Expr, limit: Any) -> pl.Expr:
+def _above(measured: pl.Expr, limit: float) -> pl.Expr:
     return measured > limit
 
 
-def _is_true(measured: pl.Expr, _: Any) -> pl.Expr:
+def _is_true(measured: pl.Expr, _: float) -> pl.Expr:
     return measured
+
+
+def num_chars(text: pl.Expr) -> pl.Expr:
+    """Characters."""
+    return text.str.len_chars()
 
 
 def num_words(text: pl.Expr) -> pl.Expr:
@@ -81,20 +80,28 @@ def file_name(text: pl.Expr) -> pl.Expr:
     return text.str.contains(rf"(?i)^\s*({suffixed}|{numbered})\s*$")
 
 
-def _shorter_side(sizes: pl.Expr) -> pl.Expr:
+def shorter_side(sizes: pl.Expr) -> pl.Expr:
+    """Pixels of the shortest side of any image."""
     return sizes.list.eval(pl.min_horizontal(*_sides())).list.min()
 
 
-def _longer_side(sizes: pl.Expr) -> pl.Expr:
+def longer_side(sizes: pl.Expr) -> pl.Expr:
+    """Pixels of the longest side of any image."""
     return sizes.list.eval(pl.max_horizontal(*_sides())).list.max()
 
 
-def _aspect(sizes: pl.Expr) -> pl.Expr:
+def aspect(sizes: pl.Expr) -> pl.Expr:
+    """Longer side / shorter side of the most elongated image."""
     return sizes.list.eval(pl.max_horizontal(*_sides()) / pl.min_horizontal(*_sides())).list.max()
 
 
 def _sides() -> tuple[pl.Expr, pl.Expr]:
     return pl.element().struct.field("width"), pl.element().struct.field("height")
+
+
+Count = Annotated[StrictInt | None, Field(ge=1)]
+Share = Annotated[float | None, Field(ge=0, lt=1)]
+Ratio = Annotated[float | None, Field(ge=1, allow_inf_nan=False)]
 
 
 class Filters(Spec):
@@ -113,22 +120,16 @@ class Filters(Spec):
         max_aspect: Largest longer side / shorter side of any image.
     """
 
-    min_chars: Annotated[
-        StrictInt | None, Field(ge=1), TextRule("text_too_short", lambda t: t.str.len_chars(), _below)
-    ] = None
-    max_chars: Annotated[
-        StrictInt | None, Field(ge=1), TextRule("text_too_long", lambda t: t.str.len_chars(), _above)
-    ] = None
-    min_words: Annotated[StrictInt | None, Field(ge=1), TextRule("text_too_short", num_words, _below)] = None
-    max_words: Annotated[StrictInt | None, Field(ge=1), TextRule("text_too_long", num_words, _above)] = None
-    max_word_repetition: Annotated[
-        float | None, Field(ge=0, lt=1), TextRule("text_repetitive", word_repetition, _above)
-    ] = None
-    ascii_only: Annotated[StrictBool, TextRule("text_not_ascii", beyond_ascii, _is_true)] = False
-    no_file_names: Annotated[StrictBool, TextRule("text_is_file_name", file_name, _is_true)] = False
-    min_side_px: Annotated[StrictInt | None, Field(ge=1), ImageRule("image_too_small", _shorter_side, _below)] = None
-    max_side_px: Annotated[StrictInt | None, Field(ge=1), ImageRule("image_too_large", _longer_side, _above)] = None
-    max_aspect: Annotated[float | None, Field(ge=1), ImageRule("image_too_long", _aspect, _above)] = None
+    min_chars: Annotated[Count, Rule("text", "text_too_short", num_chars, _below)] = None
+    max_chars: Annotated[Count, Rule("text", "text_too_long", num_chars, _above)] = None
+    min_words: Annotated[Count, Rule("text", "text_too_short", num_words, _below)] = None
+    max_words: Annotated[Count, Rule("text", "text_too_long", num_words, _above)] = None
+    max_word_repetition: Annotated[Share, Rule("text", "text_repetitive", word_repetition, _above)] = None
+    ascii_only: Annotated[StrictBool, Rule("text", "text_not_ascii", beyond_ascii, _is_true)] = False
+    no_file_names: Annotated[StrictBool, Rule("text", "text_is_file_name", file_name, _is_true)] = False
+    min_side_px: Annotated[Count, Rule("sizes", "image_too_small", shorter_side, _below)] = None
+    max_side_px: Annotated[Count, Rule("sizes", "image_too_large", longer_side, _above)] = None
+    max_aspect: Annotated[Ratio, Rule("sizes", "image_too_long", aspect, _above)] = None
 
     @model_validator(mode="after")
     def _something_passes(self) -> Filters:
@@ -139,8 +140,8 @@ class Filters(Spec):
         return self
 
 
-FILTERS: dict[str, TextRule | ImageRule] = {
-    name: next(rule for rule in field.metadata if isinstance(rule, TextRule | ImageRule))
+FILTERS: dict[str, Rule] = {
+    name: next(rule for rule in field.metadata if isinstance(rule, Rule))
     for name, field in Filters.model_fields.items()
 }
 """Every filter with its rule, in the order in which they are asked: the first that drops a turn is its reason."""
@@ -156,7 +157,7 @@ def text_filters(turns: pl.DataFrame, filters: Filters, texts: Sequence[str]) ->
     """
     columns = [pl.col(name) for name in texts if name in turns.columns]
     text = pl.concat_str(columns, separator=" ", ignore_nulls=True).str.strip_chars() if columns else pl.lit("")
-    return cut(turns, [_drop(name, rule, text, option) for name, rule, option in _asked(filters, TextRule)])
+    return cut(turns, [_drop(name, rule, text, option) for name, rule, option in _asked(filters, "text")])
 
 
 def image_filters(samples: pl.DataFrame, filters: Filters) -> pl.Series:
@@ -166,22 +167,25 @@ def image_filters(samples: pl.DataFrame, filters: Filters) -> pl.Series:
         samples: With a column ``sizes``, a list of `vldata.schema.turns.SIZE`. Sizes that are null pass.
         filters: What is asked.
     """
-    drops = [_drop(name, rule, pl.col("sizes"), option) for name, rule, option in _asked(filters, ImageRule)]
-    none = pl.lit(None, pl.String)
+    asked = _asked(filters, "sizes")
+    if not asked:
+        return pl.repeat(None, samples.height, dtype=pl.String, eager=True)
+    drops = [_drop(name, rule, pl.col("sizes"), option) for name, rule, option in asked]
     reasons = [pl.when(drop.when.fill_null(False)).then(pl.lit(drop.reason)) for drop in drops]
-    return samples.select(reason=pl.coalesce(*reasons, pl.when(pl.col("sizes").is_null()).then(none)))["reason"]
+    return samples.select(reason=pl.coalesce(reasons))["reason"]
 
 
-def _asked(filters: Filters, kind: type) -> list[tuple[str, TextRule | ImageRule, Any]]:
+def _asked(filters: Filters, on: str) -> list[tuple[str, Rule, float]]:
     options = {name: getattr(filters, name) for name in FILTERS}
+    # a limit of 0 is a limit: only None and False are off
     return [
-        (n, rule, options[n])
-        for n, rule in FILTERS.items()
-        if isinstance(rule, kind) and options[n] not in (None, False)
+        (name, rule, options[name])
+        for name, rule in FILTERS.items()
+        if rule.on == on and options[name] is not None and options[name] is not False
     ]
 
 
-def _drop(name: str, rule: TextRule | ImageRule, value: pl.Expr, option: Any) -> Drop:
+def _drop(name: str, rule: Rule, value: pl.Expr, option: float) -> Drop:
     measured = rule.measure(value)
     shown = pl.lit(name) if option is True else pl.format(f"{{}} ({name} {option:g})", measured)
     return Drop(rule.reason, rule.drops(measured, option), shown)

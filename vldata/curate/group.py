@@ -15,18 +15,18 @@ def conversations(
 ) -> pl.DataFrame:
     """Say which turns make a sample, and in which order.
 
-    The turns of an image stand in keyed-rank order and are cut into conversations of ``max_turns``; the last may be shorter.
-    Native conversations stand in their own order and are never cut. A text without either is a sample of its own.
+    The turns of an image stand in keyed-rank order and are cut into conversations of ``max_turns``; the last may be
+    shorter. Native conversations stand in their own order and are never cut. A text without either is its own sample.
 
     Args:
         turns: With ``rank``.
-        group_by: ``image``: native conversations, else the turns with the same images. ``thread``: native conversations,
-            every other turn alone. ``none``: every turn alone.
+        group_by: ``image``: native conversations, else the turns with the same images. ``thread``: native
+            conversations, every other turn alone. ``none``: every turn alone.
         max_turns: Most turns in a sample; None: no limit.
 
     Returns:
-        The turns with ``sample`` (UInt64, rank of the sample's first turn), ``sample_row`` (its row) and ``place`` (Int32,
-        0-based within the sample), sorted by these.
+        The turns with ``sample`` (UInt64, rank of the sample's first turn), ``sample_row`` (its row) and ``place``
+        (Int32, 0-based within the sample), sorted by these.
     """
     one = pl.concat_str(pl.lit("r"), pl.col("row"))
     whole = pl.concat_str(pl.lit("t"), pl.col("thread"))

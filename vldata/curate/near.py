@@ -1,7 +1,7 @@
 """Near-duplicate texts within an image: greedy in rank order, vectorised over all images at once.
 
-In each round the lowest-ranked text left of every image is kept, compared with the others of its image, and those that are
-similar leave. So each text is compared with the kept ones before it, and no list of pairs is ever held. The number
+In each round the lowest-ranked text left of every image is kept, compared with the others of its image, and those that
+are similar leave. So each text is compared with the kept ones before it, and no list of pairs is ever held. The number
 of rounds is the number of texts that the fullest image keeps, at most `MAX_COMPARED`.
 """
 
@@ -19,7 +19,7 @@ Similar = Callable[[Indices, Indices], npt.NDArray[np.bool_]]
 
 MAX_COMPARED = 256
 """Kept texts of an image that a text is compared with, lowest rank first: 10,000 texts of one image need
-2.6 million comparisons at most, not 50 million. More texts than this about one image are not near-duplicates in practice."""
+2.6 million comparisons at most, not 50 million."""
 
 _TOLERANCE = 1e-9
 
@@ -33,8 +33,8 @@ def near_duplicates(
         image: Which texts are compared: those with the same value. "" is compared with nothing.
         text: In rank order; null resembles nothing.
         similarity: At least so similar, 0 to 1.
-        measure: ``jaccard``: shared words / all words, both as sets, without letter case. ``edit``: 1 - (edits / length of the
-            longer text), letter case and spaces evened out.
+        measure: ``jaccard``: shared words / all words, both as sets, without letter case. ``edit``: 1 - (edits / length
+            of the longer text), letter case and spaces evened out.
     """
     like = np.full(len(text), -1, dtype=np.int64)
     groups, places = _groups(image, text)

@@ -19,7 +19,7 @@ def units(turns: pl.DataFrame, **values: pl.Expr) -> pl.DataFrame:
         values: Name to an expression of text; a conversation's value is that of its exchanges, joined.
 
     Returns:
-        ``unit`` is the row of the first turn, ``rank`` its rank, ``image`` the unit's images as one string ("" for none).
+        ``unit`` is the row of the first turn, ``rank`` its rank, ``image`` its images as one string ("" for none).
     """
     image = pl.col("images").list.join(SEPARATOR).alias("image")
     flat = turns.select("row", "rank", "thread", "position", image, **values)
@@ -28,7 +28,7 @@ def units(turns: pl.DataFrame, **values: pl.Expr) -> pl.DataFrame:
         threads = flat.filter(pl.col("thread").is_not_null()).sort("thread", "position", "rank", "row")
         whole = threads.group_by("thread", maintain_order=True).agg(
             pl.col("rank", "image").first(),
-            *(pl.col(name).str.join(SEPARATOR, ignore_nulls=True) for name in values),
+            *(_joined(pl.col(name)).alias(name) for name in values),
             unit=pl.col("row").first(),
         )
         alone = pl.concat([alone, whole.select(alone.columns)])
@@ -49,3 +49,8 @@ def rows_of(turns: pl.DataFrame, dropped: pl.DataFrame) -> pl.DataFrame:
     of = threads.select("row", first=pl.col("row").sort_by("position", "rank", "row").first().over("thread"))
     members = of.join(named, left_on="first", right_on="row", how="inner", maintain_order="left").drop("first")
     return pl.concat([named.join(of, on="row", how="anti", maintain_order="left"), members])
+
+
+def _joined(value: pl.Expr) -> pl.Expr:
+    """Null where all are null, since joining nothing gives a text that equals every other nothing."""
+    return pl.when(value.is_not_null().any()).then(value.str.join(SEPARATOR, ignore_nulls=True))

@@ -1,4 +1,4 @@
-"""``where``: one Polars SQL expression over a turn's canonical columns; nothing in it can read a file or another table."""
+"""``where``: one Polars SQL expression over a turn's canonical columns, which can read no file and no other table."""
 
 from __future__ import annotations
 

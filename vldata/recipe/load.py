@@ -50,7 +50,8 @@ def from_tree(tree: Mapping[str, Any]) -> Recipe:
             problems.append(_unknown(key, key, _TOP))
     head = _validated(Head, {k: tree[k] for k in Head.model_fields if k in tree}, "", problems)
     defaults = _section(tree, "defaults", problems)
-    _validated(Settings, defaults, "defaults", problems)
+    if _validated(Settings, defaults, "defaults", problems) is None:
+        defaults = {}  # told once, above; the sources are still looked at
     entries: dict[str, Entry] = {}
     sources = _section(tree, "sources", problems)
     if not sources and "sources" not in {e.where for e in problems}:

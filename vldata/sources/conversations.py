@@ -7,9 +7,11 @@ exchange that lost its neighbours would teach the wrong thing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 import xxhash
 
@@ -18,8 +20,10 @@ from vldata.sources.native import is_unicode, note, shown
 IMAGE_MARK = "<image>"
 """Where LLaVA and its kin put a picture in a text."""
 
+_MESSAGES = ("conversations", "conversatons", "messages")
+_IMAGES = ("image", "images")
+_OTHER_MEDIA = ("video", "videos", "audio", "audios")
 _ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
-_SPEAKER, _WORDS = ("from", "role"), ("value", "content")
 
 
 class Talk(NamedTuple):
@@ -28,65 +32,185 @@ class Talk(NamedTuple):
     Args:
         thread: Native id; None where there is none.
         images: References, for all of its exchanges.
-        system: What the system says before it, if anything.
-        exchanges: (user, assistant), in order; empty of a conversation with a problem.
-        problem: A reason, None of a sound one.
+        system: What is said before it, if anything.
+        exchanges: (user, assistant), in order; (None, None) for each question of one with a problem.
+        problem: A name of `vldata.schema.reasons`; None of a sound one.
         detail: What exactly is wrong.
-        num_rows: Turns that it is worth, sound or not; at least 1.
     """
 
     thread: str | None
     images: Sequence[str]
     system: str | None
-    exchanges: Sequence[tuple[str, str]]
+    exchanges: Sequence[tuple[str | None, str | None]]
     problem: str | None = None
     detail: str | None = None
-    num_rows: int = 1
 
 
-def talk(row: Any, messages: Any, images: Sequence[str], *, system: str | None = None) -> Talk:
-    """Read one conversation.
+def talk(row: Any, *, pictured: bool) -> Talk:
+    """Read a row as LLaVA, ShareGPT and those who write like them have it.
 
     Args:
-        row: The native row, for its ``id``.
-        messages: Its messages, ``{"from": "human", "value": ...}`` or ``{"role": "user", "content": ...}``, in order.
-        images: Of the whole conversation.
-        system: What the row says beside its messages; a system message at their head wins.
+        row: ``id``, ``conversations`` of ``from`` and ``value`` (or ``messages`` of ``role`` and ``content``), and perhaps
+            ``image`` and ``system``.
+        pictured: Whether conversations about pictures are wanted, or those without; the others are ``not_for_task``.
     """
-    thread = _thread(row)
+    if not isinstance(row, dict):
+        detail = str(row) if isinstance(row, Exception) else f"not an object: {shown(row)}"
+        return _broken(None, (), None, "unparsable_row", detail)
+    thread, messages = _name(row.get("id")), next((row[key] for key in _MESSAGES if key in row), None)
+    for key in _OTHER_MEDIA:
+        if row.get(key):
+            return _broken(thread, (), messages, "unparsable_row", f"the row has {key!r}, which is not read")
+    images = next((row[key] for key in _IMAGES if row.get(key)), [])
+    images = [images] if isinstance(images, str) else images
+    if not isinstance(images, list) or not all(isinstance(ref, str) and ref and is_unicode(ref) for ref in images):
+        detail = f"'image' is {shown(images)}, not a path or a list of paths"
+        return _broken(thread, (), messages, "unparsable_row", detail)
+    if bool(images) != pictured:
+        return _broken(thread, images, messages, "not_for_task", "it has a picture" if images else "it has no picture")
     try:
-        said, exchanges = _exchanges(messages)
+        system, exchanges = _exchanges(messages)
+        if system is None and row.get("system"):
+            system = _words({"value": row["system"]}, "'system'")
     except ValueError as error:
-        return broken(row, messages, "unparsable_row", str(error), images)
-    return Talk(thread, images, said or system, exchanges, num_rows=len(exchanges))
+        return _broken(thread, images, messages, "unparsable_row", str(error))
+    return Talk(thread, images, system, exchanges)
 
 
-def broken(row: Any, messages: Any, problem: str, detail: str, images: Sequence[str] = ()) -> Talk:
-    """A conversation that cannot be used: as many rows as it has questions."""
-    asked = [m for m in messages if _role(m) == "user"] if isinstance(messages, list) else []
-    return Talk(_thread(row), images, None, (), problem, detail, max(1, len(asked)))
+def exchanges(talks: Sequence[Talk]) -> pl.DataFrame:
+    """The turns of conversations, in the columns of the two instruction tasks; ``row`` is ``<thread>/<position>``.
 
-
-def exchanges(talks: Iterable[Talk]) -> pl.DataFrame:
-    """The turns of conversations; ``row`` is ``<thread>/<position>``.
-
-    A conversation without an id is named by the hash of what it says; of several with the same id all but the first, in
-    the order of those hashes, get ``~2``, ``~3`` … behind it (LLaVA's mixes use an id once per part).
+    A conversation without an id is named by the hash of what it says. Of several with the same id all but the first, in
+    the order of these hashes, get ``~2``, ``~3`` … behind it: LLaVA's mixes use an id once in each part.
     """
-    told = list(talks)
-    lengths = [t.num_rows for t in told]
-    table = pl.DataFrame(
+    lengths = np.array([len(t.exchanges) for t in talks], dtype=np.int64)
+    ends = np.cumsum(lengths)
+    each = pl.DataFrame(
         {
-            "thread": pl.Series(_threads(told), dtype=pl.String),
-            "images": pl.Series([list(t.images) for t in told], dtype=pl.List(pl.String)),
-            "system": pl.Series([t.system for t in told], dtype=pl.String),
-            "problem": pl.Series([t.problem for t in told], dtype=pl.String),
-            "detail": pl.Series([t.detail for t in told], dtype=pl.String),
-            "length": pl.Series(lengths, dtype=pl.Int32),
+            "thread": pl.Series(_threads(talks), dtype=pl.String),
+            "images": pl.Series([list(t.images) for t in talks], dtype=pl.List(pl.String)),
+            "system": pl.Series([t.system for t in talks], dtype=pl.String),
+            "problem": pl.Series([t.problem for t in talks], dtype=pl.String),
+            "detail": pl.Series([t.detail for t in talks], dtype=pl.String),
         }
     )
-    pairs = [pair for t in told for pair in (t.exchanges or [(None, None)] * t.num_rows)]
-    turns = table.select(pl.all().repeat_by("length").explode() if False else pl.all())
-    numbers = pl.Series("talk", range(len(told)), dtype=pl.UInt32)
-    turns = table[[int(n) for n, length in zip(numbers, lengths, strict=True) for _ in range(length)]]
-    return turns
+    turns = each[np.repeat(np.arange(len(talks)), lengths)].with_columns(
+        pl.Series("position", np.arange(lengths.sum()) - np.repeat(ends - lengths, lengths), dtype=pl.Int32),
+        pl.Series("instruction", [user for t in talks for user, _ in t.exchanges], dtype=pl.String),
+        pl.Series("response", [assistant for t in talks for _, assistant in t.exchanges], dtype=pl.String),
+    )
+    return with_image_places(turns).with_columns(row=pl.format("{}/{}", "thread", "position"))
+
+
+def with_image_places(turns: pl.DataFrame) -> pl.DataFrame:
+    """Take the mark of a lone picture out of the text, and check the number of all others.
+
+    A single mark at the start or end of the first question about a single picture says nothing that the recipe would not
+    decide, so it goes, with the line break beside it. Texts without any mark leave the place to the recipe as well. Other
+    marks stay; there must be one for each picture, and none in what the system or the assistant says.
+
+    Args:
+        turns: ``thread`` (a turn without one stands alone), ``position``, ``images``, ``instruction``, ``response``,
+            ``system``, ``problem`` and ``detail``.
+    """
+    alone = pl.format("\0{}", pl.int_range(pl.len()))
+    turns = turns.with_columns(talk=pl.coalesce("thread", alone), text=pl.col("instruction").str.strip_chars())
+    here, pictures = _marks("instruction"), pl.col("images").list.len().fill_null(0)
+    astray = (_marks("response") + _marks("system")).sum().over("talk")
+    turns = turns.with_columns(marks=here.sum().over("talk"), astray=astray, pictures=pictures)
+    at_edge = pl.col("text").str.starts_with(IMAGE_MARK) | pl.col("text").str.ends_with(IMAGE_MARK)
+    is_first = pl.col("position").fill_null(0) == 0
+    is_lone = (pl.col("marks") == 1) & (pl.col("pictures") == 1) & (here == 1) & is_first & at_edge
+    bare = pl.col("text").str.strip_prefix(IMAGE_MARK).str.strip_suffix(IMAGE_MARK).str.strip_chars()
+    wrong = (pl.col("astray") > 0) | ((pl.col("marks") > 0) & (pl.col("marks") != pl.col("pictures")))
+    said = pl.format("{} {} in the questions, {} in answers, {} pictures", "marks", pl.lit(IMAGE_MARK), "astray", "pictures")
+    turns = note(turns, wrong, "image_count_mismatch", said)
+    turns = turns.with_columns(instruction=pl.when(is_lone).then(bare).otherwise("instruction"))
+    return turns.drop("talk", "text", "marks", "astray", "pictures")
+
+
+def _broken(thread: str | None, images: Sequence[str], messages: Any, problem: str, detail: str) -> Talk:
+    """A conversation that cannot be used; worth as many turns as it has questions, and at least one."""
+    asked = sum(_role(message) == "user" for message in messages) if isinstance(messages, list) else 0
+    return Talk(thread, images, None, [(None, None)] * max(1, asked), problem, detail)
+
+
+def _marks(column: str) -> pl.Expr:
+    return pl.col(column).str.count_matches(IMAGE_MARK, literal=True).fill_null(0)
+
+
+def _exchanges(messages: Any) -> tuple[str | None, list[tuple[str, str]]]:
+    """What the system says, and the exchanges.
+
+    Raises:
+        ValueError: Something is out of order, and what.
+    """
+    if not isinstance(messages, list):
+        raise ValueError(f"no list of messages, but {shown(messages)}")
+    system: str | None = None
+    question: str | None = None
+    found: list[tuple[str, str]] = []
+    for number, message in enumerate(messages, start=1):
+        role = _role(message)
+        if role == "system":
+            if number > 1:
+                raise ValueError(f"message {number}: the system speaks in the middle")
+            system = (message.get("value") or message.get("content")) and _words(message, "message 1")
+            continue
+        words = _words(message, f"message {number}")
+        if role == "user":
+            if question is not None:
+                raise ValueError(f"message {number}: the user speaks twice in a row")
+            question = words
+        elif role == "assistant":
+            if question is None:
+                raise ValueError(f"message {number}: the assistant speaks {'twice in a row' if found else 'first'}")
+            found.append((question, words))
+            question = None
+        else:
+            raise ValueError(f"message {number}: unknown speaker {shown(message.get('from', message.get('role')))}")
+    if question is not None:
+        raise ValueError(f"message {len(messages)}: the last question has no answer")
+    if not found:
+        raise ValueError("no messages")
+    return system, found
+
+
+def _role(message: Any) -> str | None:
+    speaker = message.get("from", message.get("role")) if isinstance(message, dict) else None
+    return _ROLES.get(speaker) if isinstance(speaker, str) else None
+
+
+def _words(message: Any, where: str) -> str:
+    if not isinstance(message, dict):
+        raise ValueError(f"{where} is no object, but {shown(message)}")
+    words = message.get("value", message.get("content"))
+    if not isinstance(words, str) or not is_unicode(words):
+        raise ValueError(f"{where}: its text is {shown(words)}")
+    if not words.strip():
+        raise ValueError(f"{where} is empty")
+    return words
+
+
+def _name(thread: Any) -> str | None:
+    if type(thread) is int:
+        return str(thread)
+    return thread if isinstance(thread, str) and thread and is_unicode(thread) else None
+
+
+def _threads(talks: Sequence[Talk]) -> list[str]:
+    same: defaultdict[str, list[int]] = defaultdict(list)
+    for place, t in enumerate(talks):
+        same[t.thread or _digest(t)].append(place)
+    names = [""] * len(talks)
+    for name, places in same.items():
+        if len(places) > 1:
+            places.sort(key=lambda place: _digest(talks[place]))
+        for k, place in enumerate(places, start=1):
+            names[place] = name if k == 1 else f"{name}~{k}"
+    return names
+
+
+def _digest(t: Talk) -> str:
+    said = json.dumps([list(t.images), t.system, list(t.exchanges), t.detail])
+    return xxhash.xxh3_64_hexdigest(said.encode())

@@ -32,9 +32,11 @@ class GroundedCaption(Task):
     def rejects(cls) -> dict[str, pl.Expr]:
         """A box without a phrase, and a phrase that the caption does not have."""
         phrases = pl.col("boxes").list.eval(pl.element().struct.field("phrase"))
+        blank = phrases.list.eval(pl.element().str.strip_chars() == "")
         said = pl.col("caption").str.extract_many(phrases.list.drop_nulls(), overlapping=True)
         return {
             "missing_value": phrases.list.eval(pl.element().is_null()).list.any(),
+            "empty_text": blank.list.any(),
             "phrase_not_in_caption": phrases.list.drop_nulls().list.set_difference(said).list.len() > 0,
         }
 

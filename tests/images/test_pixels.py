@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from vldata.images.pixels import decoded, resized
+from vldata.images.problem import ImageProblem
+
+
+def opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
+
+
+def test_an_image_that_is_small_enough_passes_through_as_it_is(encode):
+    data = encode("JPEG", (40, 24))
+    same, width, height = resized(data, 40)
+    assert same is data
+    assert (width, height) == (40, 24)
+
+
+def test_the_size_of_an_untouched_image_is_upright(encode):
+    data = encode("JPEG", (40, 24), orientation=6)
+    assert resized(data, 40) == (data, 24, 40)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "becomes"),
+    [
+        ("JPEG", "RGB", ("JPEG", "RGB")),
+        ("JPEG", "L", ("JPEG", "L")),
+        ("JPEG", "CMYK", ("JPEG", "CMYK")),
+        ("PNG", "RGB", ("PNG", "RGB")),
+        ("PNG", "RGBA", ("PNG", "RGBA")),
+        ("PNG", "L", ("PNG", "L")),
+        ("PNG", "P", ("PNG", "RGB")),
+        ("PNG", "1", ("PNG", "L")),
+        ("PNG", "LA", ("PNG", "LA")),
+        ("PNG", "I;16", ("PNG", "I;16")),
+        ("WEBP", "RGB", ("JPEG", "RGB")),
+        ("WEBP", "RGBA", ("PNG", "RGBA")),
+        ("GIF", "P", ("PNG", "RGB")),
+        ("BMP", "RGB", ("JPEG", "RGB")),
+        ("TIFF", "CMYK", ("JPEG", "CMYK")),
+        ("AVIF", "RGB", ("JPEG", "RGB")),
+    ],
+)
+def test_a_large_image_shrinks_and_stays_in_its_family(kind, mode, becomes, encode):
+    source = encode(kind, (200, 100), mode="L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        out = io.BytesIO()
+        Image.fromarray(np.arange(20_000, dtype=np.uint16).reshape(100, 200) * 3).save(out, "PNG")
+        source = out.getvalue()
+    data, width, height = resized(source, 50)
+    image = opened(data)
+    assert (image.format, image.mode) == becomes
+    assert image.size == (width, height) == (50, 25)
+    image.load()
+
+
+def test_sixteen_bits_stay_sixteen_bits():
+    ramp = np.linspace(0, 65_535, 256, dtype=np.uint16).repeat(64).reshape(256, 64).T
+    out = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(ramp)).save(out, "PNG")
+    small = np.asarray(opened(resized(out.getvalue(), 64)[0]))
+    assert small.shape == (16, 64)
+    assert np.abs(small[8].astype(int) - np.linspace(0, 65_535, 64)).max() < 700
+
+
+def test_the_same_bytes_and_size_give_the_same_bytes(encode):
+    data = encode("JPEG", (300, 200))
+    assert resized(data, 100) == resized(data, 100)
+
+
+def quarters(size: int = 128) -> Image.Image:
+    """Red, green / blue, white: which way up is plain to see."""
+    image = Image.new("RGB", (size, size // 2), "white")
+    half = (size // 2, size // 4)
+    image.paste("red", (0, 0, *half))
+    image.paste("lime", (half[0], 0, size, half[1]))
+    image.paste("blue", (0, half[1], half[0], size // 2))
+    return image
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_shrunk_image_stands_upright(kind, turn):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    out = io.BytesIO()
+    quarters().save(out, kind, exif=exif.tobytes())
+    data, width, height = resized(out.getvalue(), 64)
+    image = opened(data)
+    assert image.size == (width, height)
+    assert 0x0112 not in image.getexif()
+    want = ImageOps.exif_transpose(opened(out.getvalue())).resize((width, height))
+    difference = np.abs(np.asarray(image.convert("RGB"), int) - np.asarray(want, int))
+    assert np.median(difference) < 8
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_decoded_pixels_stand_upright(kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    out = io.BytesIO()
+    quarters().save(out, kind, exif=exif if kind == "TIFF" else exif.tobytes())
+    image = decoded(out.getvalue())
+    assert image.size == (64, 128)
+    red, green, blue = image.convert("RGB").getpixel((56, 8))
+    assert red > 200
+    assert max(green, blue) < 60
+
+
+def test_transparent_pixels_do_not_bleed_their_colour():
+    image = Image.new("RGBA", (64, 64), (255, 0, 0, 0))
+    image.paste((0, 0, 255, 255), (32, 0, 64, 64))
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    small = np.asarray(opened(resized(out.getvalue(), 21)[0]))
+    seen = small[small[..., 3] > 0]
+    assert seen[..., 0].max() <= 2
+
+
+def test_a_transparent_colour_of_a_palette_becomes_a_channel():
+    image = Image.new("P", (64, 64), 0)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.paste(1, (32, 0, 64, 64))
+    out = io.BytesIO()
+    image.save(out, "PNG", transparency=0)
+    small = opened(resized(out.getvalue(), 16)[0])
+    assert small.mode == "RGBA"
+    assert small.getpixel((2, 8))[3] == 0
+    assert small.getpixel((13, 8)) == (0, 0, 255, 255)
+
+
+def test_the_colour_profile_is_kept_and_other_metadata_is_not(encode):
+    data, _, _ = resized(encode("JPEG", (200, 100), icc_profile=b"p" * 200, comment=b"a name"), 50)
+    image = opened(data)
+    assert image.info["icc_profile"] == b"p" * 200
+    assert b"a name" not in data
+
+
+def test_drafting_does_not_change_what_is_seen():
+    gradient = np.linspace(0, 255, 1600).astype(np.uint8)[None, :].repeat(1200, 0)
+    out = io.BytesIO()
+    Image.fromarray(gradient).save(out, "JPEG", quality=95)
+    data, width, height = resized(out.getvalue(), 200)
+    assert (width, height) == (200, 150)
+    assert np.abs(np.asarray(opened(data), int)[75] - np.linspace(0, 255, 200)).max() <= 3
+
+
+def test_pixels_that_do_not_decode_are_named(encode):
+    data = bytearray(encode("PNG", (200, 100)))
+    data[3000:3100] = bytes(100)
+    with pytest.raises(ImageProblem) as caught:
+        resized(bytes(data), 50)
+    assert caught.value.reason == "image_undecodable"
+    assert caught.value.detail.startswith("PNG: ")
+    with pytest.raises(ImageProblem, match="image_undecodable"):
+        decoded(bytes(data))
+
+
+def test_what_is_no_image_is_named_as_such():
+    with pytest.raises(ImageProblem, match="image_unreadable: an HTML page"):
+        resized(b"<html>", 50)
+
+
+def test_a_problem_travels_between_processes():
+    back = pickle.loads(pickle.dumps(ImageProblem("image_missing", "gone")))
+    assert (back.reason, back.detail) == ("image_missing", "gone")

@@ -1,0 +1,157 @@
+"""A recipe's problems are all found at once, and named as the user typed them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vldata.errors import RecipeError, RecipeErrors
+from vldata.recipe.load import from_tree, load
+from vldata.recipe.merge import merged, read_recipe
+
+GOOD = """
+name: tiny
+seed: 3
+sources:
+  a: {format: shapes, scenes: 5}
+  b: {format: shapes, scenes: 5, task: vqa_open}
+mixture:
+  sources: {a: 1, b: 2}
+"""
+
+
+def write(tmp_path: Path, text: str, name: str = "recipe.yaml") -> Path:
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def problems(tmp_path: Path, text: str) -> list[str]:
+    with pytest.raises(RecipeError) as caught:
+        load(write(tmp_path, text))
+    error = caught.value
+    return [str(e) for e in error.errors] if isinstance(error, RecipeErrors) else [str(error)]
+
+
+def test_a_good_recipe_loads(tmp_path: Path) -> None:
+    recipe = load(write(tmp_path, GOOD))
+    assert list(recipe.entries) == ["a", "b"]
+    assert recipe.entries["b"].task.name == "vqa_open"
+    assert recipe.head.seed == 3
+
+
+def test_all_problems_are_told_together_with_the_path_as_typed_and_the_nearest_name(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        """
+        name: tiny
+        sed: 1
+        defaults: {conversation: {max_turn: 3}}
+        sources:
+          a: {format: shape}
+          b: {format: shapes, scens: 5}
+          c: {format: shapes, task: vqa_opn}
+          d: {format: shapes, box_format: lava}
+        mixture: {sources: {a: 1, b: 1, c: 1, d: 1, ghost: 2}, strateg: sqrt}
+        """,
+    )
+    text = "\n".join(found)
+    assert "sed: unknown key\n  fix: did you mean 'seed'?" in text
+    assert "defaults.conversation.max_turn: unknown key\n  fix: did you mean 'max_turns'?" in text
+    assert "sources.a.format: no source format named 'shape'\n  fix: did you mean 'shapes'?" in text
+    assert "sources.b.scens: unknown key\n  fix: did you mean 'scenes'?" in text
+    assert "sources.c.task: no task named 'vqa_opn'\n  fix: did you mean 'vqa_open'?" in text
+    assert "sources.d.box_format: no box format named 'lava'\n  fix: did you mean 'llava'?" in text
+    assert "mixture.strateg: unknown key\n  fix: did you mean 'strategy'?" in text
+
+
+def test_a_weight_for_a_missing_source_is_named(tmp_path: Path) -> None:
+    found = problems(tmp_path, GOOD.replace("b: 2}", "b: 2, ghost: 1}"))
+    assert any("ghost" in problem for problem in found)
+
+
+def test_a_boolean_key_is_refused_with_a_hint(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, GOOD + "on: 3\n")
+    assert "the key 'on' is not a string" in found
+    assert "quotes" in found
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, GOOD + "seed: 4\n")
+    assert "'seed' stands twice" in found
+
+
+def test_a_yaml_bomb_is_refused(tmp_path: Path) -> None:
+    levels = "\n".join(f"  l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]" for i in range(1, 10))
+    (found,) = problems(tmp_path, f"name: x\nx:\n  l0: &l0 [lol, lol]\n{levels}\n")
+    assert "expand to" in found
+
+
+def test_a_yaml_tag_that_makes_objects_is_refused(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, "name: !!python/object/apply:os.system ['true']\n")
+    assert "not YAML" in found
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "name: [", "name: x\n\tseed: 1\n"])
+def test_what_is_no_recipe_is_one_clear_error(tmp_path: Path, text: str) -> None:
+    assert len(problems(tmp_path, text)) == 1
+
+
+def test_another_encoding_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes("name: café".encode("latin-1"))
+    with pytest.raises(RecipeError, match="not UTF-8"):
+        load(path)
+
+
+def test_extends_merges_maps_replaces_lists_and_null_removes(tmp_path: Path) -> None:
+    write(tmp_path, GOOD, "base.yaml")
+    over = "extends: base.yaml\nseed: 9\nsources: {b: null}\nmixture: {sources: {b: null}}\n"
+    recipe = load(write(tmp_path, over))
+    assert recipe.head.seed == 9
+    assert list(recipe.entries) == ["a"]
+    assert merged({"x": {"y": 1, "z": [1]}}, {"x": {"z": [2]}}) == {"x": {"y": 1, "z": [2]}}
+
+
+def test_recipes_that_extend_each_other_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "extends: b.yaml\nname: a\n", "a.yaml")
+    write(tmp_path, "extends: a.yaml\nname: b\n", "b.yaml")
+    with pytest.raises(RecipeError, match="circle"):
+        load(tmp_path / "a.yaml")
+
+
+def test_set_wins_over_all(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    tree = read_recipe(path, ["seed=11", "sources.a.scenes=7", "mixture.sources.b=5"])
+    assert tree["seed"] == 11
+    assert tree["sources"]["a"]["scenes"] == 7
+    assert from_tree(tree).entries["a"].source.model_dump()["scenes"] == 7
+
+
+def test_a_malformed_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="key.path=value"):
+        load(write(tmp_path, GOOD), ["seed"])
+
+
+def test_a_source_wins_over_the_defaults(tmp_path: Path) -> None:
+    text = GOOD.replace("sources:\n  a:", "defaults: {conversation: {max_turns: 4}}\nsources:\n  a:", 1)
+    text = text.replace("task: vqa_open}", "task: vqa_open, conversation: {image_position: after}}")
+    recipe = load(write(tmp_path, text))
+    assert recipe.entries["a"].settings.conversation.max_turns == 4
+    assert recipe.entries["b"].settings.conversation.max_turns == 4
+    assert recipe.entries["b"].settings.conversation.image_position == "after"
+
+
+def test_environment_variables_are_for_paths_only_and_stay_masked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORPUS", "/somewhere/secret")
+    text = "name: x\nsources:\n  c: {format: coco_captions, path: '${CORPUS}/captions.json'}\n"
+    recipe = load(write(tmp_path, text))
+    assert recipe.entries["c"].source.path == "/somewhere/secret/captions.json"
+    assert "secret" not in str(recipe.raw)
+    (found,) = problems(tmp_path, "name: x\nsources: {a: {format: shapes, where: '${CORPUS}', path: '${NOT_SET_ANYWHERE}'}}\n")
+    assert "NOT_SET_ANYWHERE is not set" in found
+
+
+def test_splits_must_leave_a_share_for_train(tmp_path: Path) -> None:
+    assert any("leave a share" in p for p in problems(tmp_path, GOOD + "splits: {val: 0.6, test: 0.5}\n"))

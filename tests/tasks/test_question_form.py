@@ -1,0 +1,192 @@
+"""Statements become questions without losing, cutting or inventing a word."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from vldata.tasks.question_form import TRUE_FORM, question_form
+
+
+def asked(*statements: str | None) -> list[str | None]:
+    return pl.Series("s", statements, dtype=pl.String).to_frame().select(question_form(pl.col("s")))["s"].to_list()
+
+
+# One statement of every relation in VSR's random split, as the file has it.
+VSR = {
+    "above": ("The dog is above the cat.", "Is the dog above the cat?"),
+    "across": ("The person is across the bed.", "Is the person across the bed?"),
+    "across from": ("The couch is across from the dining table.", "Is the couch across from the dining table?"),
+    "adjacent to": ("The cat is adjacent to the umbrella.", "Is the cat adjacent to the umbrella?"),
+    "against": ("The book is against the bench.", "Is the book against the bench?"),
+    "ahead of": ("The zebra is ahead of the person.", "Is the zebra ahead of the person?"),
+    "along": ("The person is along the couch.", "Is the person along the couch?"),
+    "alongside": ("The scissors is alongside the person.", "Is the scissors alongside the person?"),
+    "among": ("The bus is among the traffic light.", "Is the bus among the traffic light?"),
+    "around": ("The couch is around the teddy bear.", "Is the couch around the teddy bear?"),
+    "at": ("The dog is at the keyboard.", "Is the dog at the keyboard?"),
+    "at the back of": (
+        "The refrigerator is at the back of the person.",
+        "Is the refrigerator at the back of the person?",
+    ),
+    "at the edge of": ("The cat is at the edge of the bed.", "Is the cat at the edge of the bed?"),
+    "at the left side of": (
+        "The broccoli is at the left side of the pizza.",
+        "Is the broccoli at the left side of the pizza?",
+    ),
+    "at the right side of": (
+        "The person is at the right side of the teddy bear.",
+        "Is the person at the right side of the teddy bear?",
+    ),
+    "at the side of": (
+        "The sandwich is at the side of the dining table.",
+        "Is the sandwich at the side of the dining table?",
+    ),
+    "attached to": ("The umbrella is attached to the bicycle.", "Is the umbrella attached to the bicycle?"),
+    "away from": ("The bird is away from the motorcycle.", "Is the bird away from the motorcycle?"),
+    "behind": ("The bus is behind the bench.", "Is the bus behind the bench?"),
+    "below": ("The dining table is below the pizza.", "Is the dining table below the pizza?"),
+    "beneath": ("The cat is beneath the car.", "Is the cat beneath the car?"),
+    "beside": ("The sheep is beside the chair.", "Is the sheep beside the chair?"),
+    "between": ("The backpack is between the bed.", "Is the backpack between the bed?"),
+    "beyond": ("The cup is beyond the bicycle.", "Is the cup beyond the bicycle?"),
+    "by": ("The bicycle is by the teddy bear.", "Is the bicycle by the teddy bear?"),
+    "close to": ("The refrigerator is close to the suitcase.", "Is the refrigerator close to the suitcase?"),
+    "congruent": ("The couch is congruent the cat.", "Is the couch congruent the cat?"),
+    "connected to": ("The surfboard is connected to the bicycle.", "Is the surfboard connected to the bicycle?"),
+    "consists of": ("The cake consists of the banana.", "Does the cake consist of the banana?"),
+    "contains": ("The suitcase contains the cat.", "Does the suitcase contain the cat?"),
+    "detached from": ("The pizza is detached from the person.", "Is the pizza detached from the person?"),
+    "down": ("The teddy bear is down the toilet.", "Is the teddy bear down the toilet?"),
+    "down from": ("The snowboard is down from the couch.", "Is the snowboard down from the couch?"),
+    "enclosed by": ("The elephant is enclosed by the truck.", "Is the elephant enclosed by the truck?"),
+    "facing": ("The person is facing the oven.", "Is the person facing the oven?"),
+    "facing away from": ("The person is facing away from the horse.", "Is the person facing away from the horse?"),
+    "far away from": ("The motorcycle is far away from the bus.", "Is the motorcycle far away from the bus?"),
+    "far from": ("The person is far from the elephant.", "Is the person far from the elephant?"),
+    "has as a part": ("The bed has as a part the couch.", "Does the bed have as a part the couch?"),
+    "in": ("The person is in the bus.", "Is the person in the bus?"),
+    "in front of": ("The person is in front of the zebra.", "Is the person in front of the zebra?"),
+    "in the middle of": (
+        "The banana is in the middle of the dining table.",
+        "Is the banana in the middle of the dining table?",
+    ),
+    "inside": ("The cat is inside the refrigerator.", "Is the cat inside the refrigerator?"),
+    "into": ("The knife is into the apple.", "Is the knife into the apple?"),
+    "left of": ("The cup is left of the hot dog.", "Is the cup left of the hot dog?"),
+    "near": ("The dining table is near the person.", "Is the dining table near the person?"),
+    "next to": ("The dining table is next to the bus.", "Is the dining table next to the bus?"),
+    "off": ("The teddy bear is off the dining table.", "Is the teddy bear off the dining table?"),
+    "on": ("The dog is on the person.", "Is the dog on the person?"),
+    "on top of": ("The teddy bear is on top of the bear.", "Is the teddy bear on top of the bear?"),
+    "opposite to": ("The car is opposite to the parking meter.", "Is the car opposite to the parking meter?"),
+    "out of": ("The pizza is out of the oven.", "Is the pizza out of the oven?"),
+    "outside": ("The person is outside the car.", "Is the person outside the car?"),
+    "over": ("The car is over the cat.", "Is the car over the cat?"),
+    "parallel to": ("The train is parallel to the person.", "Is the train parallel to the person?"),
+    "part of": ("The cake is part of the sandwich.", "Is the cake part of the sandwich?"),
+    "past": ("The bus is past the cow.", "Is the bus past the cow?"),
+    "perpendicular to": ("The train is perpendicular to the bench.", "Is the train perpendicular to the bench?"),
+    "right of": ("The bed is right of the bench.", "Is the bed right of the bench?"),
+    "surrounding": ("The person is surrounding the cat.", "Is the person surrounding the cat?"),
+    "touching": ("The laptop is touching the cat.", "Is the laptop touching the cat?"),
+    "toward": ("The bird is toward the elephant.", "Is the bird toward the elephant?"),
+    "under": ("The couch is under the teddy bear.", "Is the couch under the teddy bear?"),
+    "with": ("The hot dog is with the person.", "Is the hot dog with the person?"),
+    "within": ("The cake is within the oven.", "Is the cake within the oven?"),
+}
+
+
+@pytest.mark.parametrize("relation", VSR)
+def test_every_relation_of_vsr_becomes_its_question(relation: str) -> None:
+    statement, question = VSR[relation]
+    assert relation in statement
+    assert asked(statement) == [question]
+
+
+@pytest.mark.parametrize(
+    ("statement", "question"),
+    [
+        ("The tennis racket is below the dog.", "Is the tennis racket below the dog?"),
+        ("The scissors is on the frisbee.", "Is the scissors on the frisbee?"),
+        ("The fire hydrant contains the island.", "Does the fire hydrant contain the island?"),
+    ],
+)
+def test_a_word_that_holds_is_is_not_cut(statement: str, question: str) -> None:
+    assert asked(statement) == [question]
+
+
+@pytest.mark.parametrize(
+    ("statement", "question"),
+    [
+        ("There are two dogs.", "Are there two dogs?"),
+        ("A cat was under the table", "Was a cat under the table?"),
+        ("Two dogs were here!", "Were two dogs here?"),
+        ("The man and the dog are next to each other.", "Are the man and the dog next to each other?"),
+        ("The man riding a horse is wearing a hat.", "Is the man riding a horse wearing a hat?"),
+        ("The ball is between the cat and the dog.", "Is the ball between the cat and the dog?"),
+        ("The couches have an armrest.", "Do the couches have an armrest?"),
+        ("The couch had two armrests.", "Did the couch have two armrests?"),
+        ("The couch has been moved.", "Has the couch been moved?"),
+        ("The boxes contain apples.", "Do the boxes contain apples?"),
+        ("It is red.", "Is it red?"),
+        ("The US flag is on the wall.", "Is the US flag on the wall?"),
+        ("  The cat is red .  ", "Is the cat red?"),
+        ("Is the cat red?", "Is the cat red?"),
+    ],
+)
+def test_statements_of_other_sources_are_turned(statement: str, question: str) -> None:
+    assert asked(statement) == [question]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "A man rides a horse.",
+        "A is left of B.",
+        "IT is a company.",
+        "Boats are on the water.",
+        "The man is tall and wears a hat.",
+        "The man sits and is happy.",
+        "The dog that is black is running.",
+        "The sign says that dogs are welcome.",
+        "The can is red.",
+        "The dog has eaten the cake.",
+        "The dog isn't red.",
+        "The cat is here. The dog is there.",
+        'The sign is "open".',
+        "The cat is.",
+    ],
+)
+def test_what_cannot_be_turned_without_doubt_keeps_its_words(statement: str) -> None:
+    assert asked(statement) == [f"Is the following statement true? {statement}"]
+
+
+def test_a_null_stays_null() -> None:
+    assert asked(None, "The cat is red.") == [None, "Is the cat red?"]
+
+
+def test_all_real_statements_keep_their_words(shared_data: Path) -> None:
+    files = [shared_data / "vsr" / "data" / "splits" / "random" / f"{part}.jsonl" for part in ("train", "dev")]
+    rows = pl.concat(pl.read_ndjson(file).select("caption", "relation") for file in files)
+    assert rows.height == 8_777
+    assert set(rows["relation"]) == VSR.keys()
+
+    questions = rows.select(question_form(pl.col("caption")))["caption"].to_list()
+
+    assert sum(question.startswith(TRUE_FORM) for question in questions) == 0
+    plain_verb = {"contains": "contain", "consists": "consist", "has": "have"}
+    for statement, question in zip(rows["caption"].to_list(), questions, strict=True):
+        before = Counter(re.sub(r"\.$", "", statement).lower().split())
+        after = Counter(re.sub(r"\?$", "", question).lower().split())
+        for verb, plain in plain_verb.items():
+            if verb in before and plain in after:
+                before -= Counter([verb])
+                after -= Counter([plain, "does"])
+        assert before == after, (statement, question)
+        assert re.fullmatch(r"(Is|Does) the .+[a-z]\?", question), question
+        assert not re.match(r"Is .* (contains|consists|has) ", question), question

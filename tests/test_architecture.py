@@ -1,0 +1,58 @@
+"""Who may import whom, read from the code itself."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "vldata"
+
+BASE = {"errors", "spec", "__init__"}
+LOWER = {"codecs", "images", "prompts", "mixture", "store", "shapes"}
+MIDDLE = {"sources", "tasks", "curate"}
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "spec": set(),
+    "schema": BASE,
+    **{part: BASE | {"schema"} for part in LOWER},
+    **{part: BASE | {"schema"} | LOWER for part in MIDDLE},
+    "export": BASE | {"schema"},
+    "recipe": BASE | {"schema"} | LOWER | MIDDLE,
+    "build": BASE | {"schema"} | LOWER | MIDDLE | {"recipe"},
+}
+
+
+def imports(file: Path) -> set[str]:
+    """Parts of vldata that a module imports, at its top or anywhere inside."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "vldata" else [node.module]
+        found |= {(name.split(".") + ["__init__"])[1] for name in names if name.split(".")[0] == "vldata"}
+    return {name if (PACKAGE / name).exists() or (PACKAGE / f"{name}.py").exists() else "__init__" for name in found}
+
+
+@pytest.mark.parametrize("part", sorted(ALLOWED))
+def test_each_part_imports_only_what_lies_below_it(part: str) -> None:
+    files = list((PACKAGE / part).rglob("*.py")) or [PACKAGE / f"{part}.py"]
+    for file in files:
+        above = imports(file) - ALLOWED[part] - {part}
+        assert not above, f"{file.relative_to(PACKAGE)} imports {sorted(above)}"
+
+
+def test_every_part_has_a_rule() -> None:
+    parts = {path.name for path in PACKAGE.iterdir() if path.is_dir() and list(path.glob("*.py"))}
+    assert parts <= ALLOWED.keys()
+
+
+@pytest.mark.parametrize("heavy", ["torch", "polars", "pyarrow", "datasets", "openai", "pydantic"])
+def test_importing_vldata_loads_nothing_heavy(heavy: str) -> None:
+    code = f"import sys, vldata, vldata.app; sys.exit({heavy!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent).returncode == 0

@@ -1,0 +1,55 @@
+"""ShareGPT and Vicuna: conversations without pictures.
+
+https://github.com/lm-sys/FastChat (its sample: Apache-2.0; the 90,000 shared conversations themselves carry no licence)
+Layout: ``path`` is a JSON list or JSON lines, or a folder of them. A row: {"id": "identity_0", "conversations": [{"from": "human",
+"value": "Who are you?"}, {"from": "gpt", "value": "I am Vicuna, a language model trained by ..."}, ...]}
+Quirks: scraped conversations often begin with an answer or end with a question; FastChat drops the odd message, here the
+conversation is refused, so that the ledger tells how many there are (raise ``max_reject_rate`` for raw dumps). Tool use
+(speakers ``function_call`` and ``observation``) is refused too. The OpenAI form (``messages`` of ``role`` and ``content``) and a
+``system`` text beside the messages are read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+
+from vldata.shapes.language import arithmetic
+from vldata.sources.base import Source
+from vldata.sources.conversations import exchanges, talk
+from vldata.sources.json_rows import json_rows
+from vldata.sources.read import expand
+from vldata.sources.standins import write_json
+
+_PER_TALK = 2
+
+
+class ShareGpt(Source):
+    """One turn an exchange; ``thread`` is the conversation's id and ``row`` is ``<thread>/<position>``."""
+
+    format: ClassVar[str] = "sharegpt"
+    about: ClassVar[str] = "ShareGPT, Vicuna: conversations without pictures (id, conversations)"
+    licence: ClassVar[str] = "none stated for the shared conversations; FastChat's sample Apache-2.0"
+    tasks: ClassVar[tuple[str, ...]] = ("text_instruction",)
+
+    def files(self) -> list[Path]:
+        """``path``, or the ``.json`` and ``.jsonl`` below it."""
+        return expand(self.path, suffixes=(".json", ".jsonl"))
+
+    def turns(self, task: str) -> pl.DataFrame:
+        """Every exchange; a conversation in disorder is an ``unparsable_row`` for each of its questions."""
+        return exchanges([talk(row, pictured=False) for path in self.files() for row in json_rows(path)])
+
+    @classmethod
+    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+        """Conversations of two word problems each, as ``conversations.json``; there are no pictures to leave out."""
+        talks = []
+        for number in range(-(-rows // _PER_TALK)):
+            pairs = [arithmetic(number * _PER_TALK + k, seed=seed) for k in range(_PER_TALK)]
+            said = [{"from": who, "value": text} for pair in pairs for who, text in zip(("human", "gpt"), pair, strict=True)]
+            talks.append({"id": f"arithmetic_{number}", "conversations": said})
+        path = folder / "conversations.json"
+        write_json(path, talks)
+        return {"path": str(path.resolve())}
