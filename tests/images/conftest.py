@@ -17,10 +17,17 @@ def encode() -> Encode:
     """``encode("PNG", (40, 24), mode="RGB", orientation=6, **save options)`` -> bytes; noise, so nothing compresses away."""
 
     def make(
-        kind: str, size: tuple[int, int] = (40, 24), *, mode: str = "RGB", orientation: int | None = None, **save: object
+        kind: str,
+        size: tuple[int, int] = (40, 24),
+        *,
+        mode: str = "RGB",
+        orientation: int | None = None,
+        **save: object,
     ) -> bytes:
         noise = np.random.default_rng(7).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
         image = Image.fromarray(noise).convert(mode)
+        if mode in ("RGBA", "LA"):
+            image.putalpha(Image.fromarray(noise[..., 0]))
         if orientation is not None:
             exif = Image.Exif()
             exif[0x0112] = orientation

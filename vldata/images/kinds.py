@@ -155,17 +155,18 @@ def cause(error: Exception) -> str:
 
 
 def _boxes_fit(data: bytes) -> bool:
-    at = 0
+    at, has_data = 0, False
     while at + 8 <= len(data):
-        (size,) = struct.unpack_from(">I", data, at)
+        size, name = struct.unpack_from(">I4s", data, at)
+        has_data |= name == b"mdat"
         if size == 1 and at + 16 <= len(data):
             (size,) = struct.unpack_from(">Q", data, at + 8)
         if size == 0:  # to the end of the file
-            return True
+            return has_data
         if size < 8:
             return False
         at += size
-    return at == len(data)
+    return has_data and at == len(data)
 
 
 def _strips_fit(length: int, tags: dict[int, tuple[int, ...]]) -> bool | None:

@@ -17,6 +17,8 @@ finished dataset could open a larger image."""
 MAX_BYTES = 1 << 29
 """Largest encoded image: `MAX_PIXELS` as uncompressed RGB."""
 
+_ZEROS = bytes(16)  # decodes as flat grey
+
 _SCANS = {"JPEG": scan_jpeg, "PNG": scan_png, "WEBP": scan_webp}
 
 
@@ -38,7 +40,7 @@ def look(data: bytes, max_pixels: int = MAX_PIXELS) -> Look:
     """Judge encoded bytes.
 
     A file without its format's end mark is decoded before it is called truncated, as some writers leave the mark out
-    and every reader copes. Damage in the middle of the pixels is not seen here: only decoding shows it.
+    and every reader copes; a JPEG that fades into zeros (a stopped download) is truncated though it decodes. Damage in the middle of the pixels is not seen here: only decoding shows it.
 
     Raises:
         ImageProblem: ``image_unreadable``, ``image_truncated`` or ``image_bomb``.
@@ -88,6 +90,8 @@ def _refuse_webp_bomb(data: bytes, max_pixels: int) -> None:
 
 
 def _decode(data: bytes, kind: Kind, *, ended: bool | None) -> None:
+    if kind == "JPEG" and ended is False and data.endswith(_ZEROS):
+        raise ImageProblem("image_truncated", "JPEG: no end mark, and zeros where the last pixels should be")
     try:
         kinds.opened(data, kind).load()
     except MemoryError:

@@ -93,6 +93,7 @@ def _shrunk(data: bytes, kind: kinds.Kind, size: tuple[int, int]) -> bytes:
     mode = _smooth_mode(opened.mode, is_transparent)
     image = opened.convert(mode) if mode != opened.mode else opened
     shrunk = _turned(image.resize(stored, Image.Resampling.LANCZOS), turn)
+    shrunk.info.clear()  # Pillow would write comments and resolutions of the old image into the new one
     out = io.BytesIO()
     if as_jpeg:
         shrunk.save(out, "JPEG", quality=JPEG_QUALITY, icc_profile=profile)

@@ -77,10 +77,10 @@ class Sandbox(SandboxedEnvironment):
         raise SecurityError(f"{_kind(obj)} has no item {argument!r}")
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
-        """Run a helper."""
+        """Run a helper; the names that Jinja adds to a call inside a loop are not for it."""
         if not __self.is_safe_callable(__obj):
             raise SecurityError("not a helper")
-        return __obj(*args, **kwargs)
+        return __obj(*args)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Add numbers; everything else has its filter."""

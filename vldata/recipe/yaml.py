@@ -85,6 +85,9 @@ def _refuse_bombs(root: yaml.Node, name: str) -> None:
 
 
 def _plain(node: yaml.Node, loader: yaml.SafeLoader, name: str, path: str) -> Any:
+    if not node.tag.startswith("tag:yaml.org,2002:") or ":python/" in node.tag:
+        where = f"{name}:{node.start_mark.line + 1}"
+        raise RecipeError(where, f"not YAML: the tag {node.tag!r} makes objects", "write plain values")
     if isinstance(node, yaml.SequenceNode):
         return [_plain(child, loader, name, f"{path}[{i}]") for i, child in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):

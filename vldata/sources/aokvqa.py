@@ -99,9 +99,9 @@ class AokVqa(Source):
         wanted = {"choices": TEXTS, "correct_choice_idx": WHOLE} if task == "vqa_mc" else {"direct_answers": TEXTS}
         rows = typed(list_of_rows(read_json(path), path), {**fields, **wanted})
         image = image_name(self.image_name, id=pl.col("image_id"), split=pl.col("split"))
-        columns = {"row": "question_id", "images": one_image(image)}
+        rows = rows.with_columns(row="question_id", images=one_image(image))
         if task == "vqa_mc":
             rows = rows.rename({"correct_choice_idx": "answer"})
-            return rows.select("question", "choices", "answer", "split", "problem", "detail", **columns)
+            return rows.select("question", "choices", "answer", "split", "problem", "detail", "row", "images")
         rows = with_majority(rows.rename({"direct_answers": "answers"}))
-        return rows.select("question", "answer", "answers", "split", "problem", "detail", **columns)
+        return rows.select("question", "answer", "answers", "split", "problem", "detail", "row", "images")

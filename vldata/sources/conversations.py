@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import polars as pl
 import xxhash
 
-from vldata.sources.native import is_unicode, note, shown
+from vldata.sources.native import note, shown
 
 IMAGE_MARK = "<image>"
 """Where LLaVA and its kin put a picture in a text."""
@@ -63,7 +63,7 @@ def talk(row: Any, *, pictured: bool) -> Talk:
             return _broken(thread, (), messages, "unparsable_row", f"the row has {key!r}, which is not read")
     images = next((row[key] for key in _IMAGES if row.get(key)), [])
     images = [images] if isinstance(images, str) else images
-    if not isinstance(images, list) or not all(isinstance(ref, str) and ref and is_unicode(ref) for ref in images):
+    if not isinstance(images, list) or not all(_is_text(ref) and ref for ref in images):
         detail = f"'image' is {shown(images)}, not a path or a list of paths"
         return _broken(thread, (), messages, "unparsable_row", detail)
     if bool(images) != pictured:
@@ -185,17 +185,28 @@ def _words(message: Any, where: str) -> str:
     if not isinstance(message, dict):
         raise ValueError(f"{where} is no object, but {shown(message)}")
     words = message.get("value", message.get("content"))
-    if not isinstance(words, str) or not is_unicode(words):
+    if not _is_text(words):
         raise ValueError(f"{where}: its text is {shown(words)}")
     if not words.strip():
         raise ValueError(f"{where} is empty")
     return words
 
 
+def _is_text(value: Any) -> TypeGuard[str]:
+    """False also for text with half a surrogate pair, which JSON can write and UTF-8 cannot."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _name(thread: Any) -> str | None:
     if type(thread) is int:
         return str(thread)
-    return thread if isinstance(thread, str) and thread and is_unicode(thread) else None
+    return thread if thread and _is_text(thread) else None
 
 
 def _threads(talks: Sequence[Talk]) -> list[str]:

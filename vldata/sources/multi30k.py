@@ -10,7 +10,7 @@ Quirks: task 2's captions get shorter from file 1 to file 5; a few lines repeat;
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -48,8 +48,10 @@ class Multi30k(Source):
 
     def files(self) -> list[Path]:
         """The list of photographs, then the files of captions."""
-        names = f"task1/image_splits/{self.split}.txt" if self.task2 is None else f"task2/image_splits/{self.split}_images.txt"
-        return [self._beneath(names), *(self._beneath(f"task{2 if self.task2 else 1}/raw/{self.split}.{tag}") for tag in self._tags())]
+        part = "task1" if self.task2 is None else "task2"
+        listed = f"{self.split}.txt" if self.task2 is None else f"{self.split}_images.txt"
+        texts = [self._below(f"{part}/raw/{self.split}.{tag}") for tag in self._tags()]
+        return [self._below(f"{part}/image_splits/{listed}"), *texts]
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every line with its photograph.
@@ -58,14 +60,54 @@ class Multi30k(Source):
             SourceError: A file of captions has more or fewer lines than there are photographs.
         """
         listed, *texts = self.files()
-        names = [name.partition("#")[0] for name in _lines(listed)]
+        images = pl.Series("image", _lines(listed), dtype=pl.String).str.replace(r"#\d+$", "")
         tables = []
         for path, tag in zip(texts, self._tags(), strict=True):
-            lines = _lines(path)
-            if len(lines) != len(names):
-                problem = f"{len(lines)} lines, but {listed.name} names {len(names)} photographs"
+            said = pl.Series("caption", _lines(path), dtype=pl.String)
+            if said.len() != images.len():
+                problem = f"{said.len()} lines, but {listed.name} names {images.len()} photographs"
                 raise SourceError(str(path), problem, "take both files from the same release")
-            tables.append(pl.DataFrame({"image": names, "caption": lines}, schema={"image": pl.String, "caption": pl.String}).with_columns(tag=pl.lit(tag)))
-        return pl.concat(tables).select(
-            "caption", row=pl.format("{}#{}", "image", "tag"), images=one_image(pl.col("image"))
-        )
+            tables.append(pl.DataFrame([images, said]).with_columns(tag=pl.lit(tag)))
+        captions = pl.concat(tables)
+        return captions.select("caption", row=pl.format("{}#{}", "image", "tag"), images=one_image(pl.col("image")))
+
+    @classmethod
+    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+        """One caption a scene as task 1 and five as task 2, both in English, with ``images/``."""
+        names: list[str] = []
+        said: list[list[str]] = []
+        for scene in scenes_for(rows, 1, seed):
+            names.append(f"{1000000000 + scene.number}.jpg")
+            said.append(captions(scene)[: len(_PEOPLE)])
+            if images:
+                draw(folder / "images", names[-1], scene)
+        _write_lines(folder / "data/task1/image_splits/train.txt", names)
+        _write_lines(folder / "data/task1/raw/train.en", [by_five[0] for by_five in said])
+        _write_lines(folder / "data/task2/image_splits/train_images.txt", names)
+        for k in _PEOPLE:
+            _write_lines(folder / f"data/task2/raw/train.{k}.en", [by_five[k - 1] for by_five in said])
+        return {"path": str((folder / "data").resolve()), "image_root": str((folder / "images").resolve())}
+
+    def _tags(self) -> list[str]:
+        """How the files of captions are told apart: "en", or "1.en" to "5.en"."""
+        if self.task2 is None:
+            return [self.language]
+        return [f"{k}.{self.language}" for k in (_PEOPLE if self.task2 == "all" else (self.task2,))]
+
+    def _below(self, name: str) -> Path:
+        path = Path(self.path).expanduser() / name
+        zipped = path.with_name(f"{path.name}.gz")
+        if path.is_file() or zipped.is_file():
+            return path if path.is_file() else zipped
+        fix = "`path` is the folder with task1/ and task2/; mend it, `split` or `language`"
+        raise SourceError(str(path), "no such file, nor with .gz", fix)
+
+
+def _lines(path: Path) -> list[str]:
+    """Without the empty one behind the last line feed; blank lines in between count."""
+    return [line.strip() for line in read_text(path).removesuffix("\n").split("\n")]
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -11,6 +11,7 @@ import string
 from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatch
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,8 +78,9 @@ def lists_of_texts(values: Sequence[Sequence[str]]) -> pl.Series:
     import pyarrow as pa
 
     flat = texts([text for value in values for text in value])
-    ends = np.cumsum([0, *map(len, values)], dtype=np.int64)
-    return pl.Series(pa.LargeListArray.from_arrays(pa.array(ends), flat.to_arrow()), dtype=pl.List(pl.String))
+    ends = pl.Series(np.cumsum([0, *map(len, values)], dtype=np.int64))
+    lists = pa.LargeListArray.from_arrays(ends.to_arrow(), flat.to_arrow())
+    return pl.Series(lists, dtype=pl.List(pl.String))
 
 
 def _ids(values: list[int | str]) -> pl.Series:
@@ -309,23 +311,28 @@ def shown(value: object) -> str:
     return _shown.repr(value)
 
 
-def _column(values: list[Any], name: str, kind: Kind, optional: bool, notes: dict[int, tuple[str, str]]) -> pl.Series:
-    if (whole := _fitting(values, kind)) is not None:
-        return whole.alias(name)
-    places: list[int | None] = [None] * len(values)
-    kept = []
-    for place, value in enumerate(values):
-        if value is None:
-            if not optional:
-                notes.setdefault(place, ("missing_value", f"no {name!r}"))
-        elif _fitting([value], kind) is None:
-            notes.setdefault(place, ("unparsable_row", f"{name!r} is {shown(value)}, not {kind.name}"))
-        else:
-            places[place] = len(kept)
-            kept.append(value)
-    if not kept:
-        return pl.Series(name, [None] * len(values), dtype=kind.dtype)
-    return kind.column(kept).gather(pl.Series(places, dtype=pl.UInt32)).alias(name)
+def _column(
+    values: list[Any], name: str, kind: Kind, optional: bool, notes: dict[int, tuple[str, str]]
+) -> pl.Series:
+    places = [place for place, value in enumerate(values) if value is not None]
+    if not optional and len(places) < len(values):
+        for place in {*range(len(values))}.difference(places):
+            notes.setdefault(place, ("missing_value", f"no {name!r}"))
+    given = [values[place] for place in places] if len(places) < len(values) else values
+    column = _fitting(given, kind)
+    if column is None:
+        fits = [_fitting([value], kind) is not None for value in given]
+        for place, value, fit in zip(places, given, fits, strict=True):
+            if not fit:
+                notes.setdefault(place, ("unparsable_row", f"{name!r} is {shown(value)}, not {kind.name}"))
+        places = list(compress(places, fits))
+        column = kind.column(list(compress(given, fits)))
+    if len(places) < len(values):
+        source = np.full(len(values), -1)
+        source[places] = np.arange(len(places))
+        indices = pl.Series(source).cast(pl.UInt32, strict=False)
+        column = column.gather(indices) if places else pl.Series([None] * len(values), dtype=kind.dtype)
+    return column.alias(name)
 
 
 def _fitting(values: list[Any], kind: Kind) -> pl.Series | None:
