@@ -34,7 +34,9 @@ def imports(file: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "vldata" else [node.module]
+            names = (
+                [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "vldata" else [node.module]
+            )
         found |= {(name.split(".") + ["__init__"])[1] for name in names if name.split(".")[0] == "vldata"}
     return {name if (PACKAGE / name).exists() or (PACKAGE / f"{name}.py").exists() else "__init__" for name in found}
 

@@ -27,11 +27,17 @@ app.add_typer(store_app, name="store")
 RecipeArg = Annotated[Path, typer.Argument(help="A recipe file, or the name of a bundled one.", show_default=False)]
 BuildArg = Annotated[Path, typer.Argument(help="A build folder.", show_default=False)]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)]
-StoreOption = Annotated[Path | None, typer.Option("--store", help="Where blocks are kept [$VLDATA_STORE, else .vldata/store].")]
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", help="Where blocks are kept [$VLDATA_STORE, else .vldata/store].")
+]
 WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Processes [one for each core].")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="key.path=value, wins over the recipe.")]
-StandinOption = Annotated[int | None, typer.Option("--standin", min=1, help="Replace sources by stand-ins of so many turns.")]
-LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many samples in all, same proportions.")]
+StandinOption = Annotated[
+    int | None, typer.Option("--standin", min=1, help="Replace sources by stand-ins of so many turns.")
+]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, help="At most so many samples in all, same proportions.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
@@ -57,7 +63,9 @@ def _version(shown: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -97,7 +105,12 @@ def build(
         )
     manifest = built.manifest
     if as_json:
-        summary = {"out": str(out), "made": built.made, "unchanged": built.unchanged, **{k: v for k, v in manifest.items() if k not in ("blocks", "recipe")}}
+        summary = {
+            "out": str(out),
+            "made": built.made,
+            "unchanged": built.unchanged,
+            **{k: v for k, v in manifest.items() if k not in ("blocks", "recipe")},
+        }
         _print_json({**summary, "num_blocks": len(manifest["blocks"])})
         return
     blocks = manifest["blocks"]
@@ -107,7 +120,9 @@ def build(
     sources_table(manifest["sources"], manifest["totals"])
     for note in manifest["notes"]:
         say(f"note: {note}")
-    state = "unchanged, nothing to do" if built.unchanged else f"{built.made} made, {distinct - built.made} from the store"
+    state = (
+        "unchanged, nothing to do" if built.unchanged else f"{built.made} made, {distinct - built.made} from the store"
+    )
     splits = ", ".join(f"{split} {rows:,}" for split, rows in manifest["splits"].items())
     say(f"{len(blocks)} blocks ({state}), {size(total)}, {manifest['links']} links; {splits}")
     say(f'next: vldata preview {out}   or   python -c "import datasets; print(datasets.load_from_disk({str(out)!r}))"')
@@ -138,7 +153,9 @@ def plan(
     sources_table(found["sources"], found["totals"])
     for note in found["notes"]:
         say(f"note: {note}")
-    say(f"{found['num_blocks']} blocks, {found['num_missing']} to make; {size(found['bytes_to_write'])} to write, {size(found['bytes_free'])} free")
+    say(
+        f"{found['num_blocks']} blocks, {found['num_missing']} to make; {size(found['bytes_to_write'])} to write, {size(found['bytes_free'])} free"
+    )
 
 
 @app.command()
@@ -152,7 +169,10 @@ def check(recipe: RecipeArg, set_: SetOption = None, as_json: JsonOption = False
     if as_json:
         _print_json(rows)
         return
-    table(["source", "format", "task", "template", "files"], [[r[k] for k in ("source", "format", "task", "template", "files")] for r in rows])
+    table(
+        ["source", "format", "task", "template", "files"],
+        [[r[k] for k in ("source", "format", "task", "template", "files")] for r in rows],
+    )
     say("the recipe is fine")
 
 
@@ -167,7 +187,9 @@ def preview(
     from vldata.terminal import heading, say, visible
 
     for row in samples(build_folder, source=source, rows=rows):
-        heading(f"{row['id']}   {row['task']}, {row['split']}, {row['turns'][0]['template']} {row['turns'][0]['variant']}")
+        heading(
+            f"{row['id']}   {row['task']}, {row['split']}, {row['turns'][0]['template']} {row['turns'][0]['variant']}"
+        )
         sizes = iter(row["image_sizes"])
         for message in row["messages"]:
             parts = []
@@ -214,17 +236,34 @@ def diff(
         say("the same blocks in the same order")
         return
     heading("blocks and samples")
-    columns = ["source", "shared_blocks", "only_a_blocks", "only_b_blocks", "same_samples", "changed_samples", "only_a_samples", "only_b_samples"]
+    columns = [
+        "source",
+        "shared_blocks",
+        "only_a_blocks",
+        "only_b_blocks",
+        "same_samples",
+        "changed_samples",
+        "only_a_samples",
+        "only_b_samples",
+    ]
     table([c.replace("_", " ") for c in columns], [[row[c] for c in columns] for row in found["sources"]])
     if found["recipe"]:
         heading("recipe")
-        table(["key", "a", "b"], [[d["key"], json.dumps(d["a"], ensure_ascii=False), json.dumps(d["b"], ensure_ascii=False)] for d in found["recipe"]])
+        table(
+            ["key", "a", "b"],
+            [
+                [d["key"], json.dumps(d["a"], ensure_ascii=False), json.dumps(d["b"], ensure_ascii=False)]
+                for d in found["recipe"]
+            ],
+        )
 
 
 @app.command()
 def why(
     build_folder: BuildArg,
-    row_id: Annotated[str, typer.Argument(metavar="ID", help="source/row, as ledgers and samples name it.", show_default=False)],
+    row_id: Annotated[
+        str, typer.Argument(metavar="ID", help="source/row, as ledgers and samples name it.", show_default=False)
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Where did this row go: its sample in the build, or its line in the ledger."""

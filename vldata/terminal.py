@@ -70,14 +70,18 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str |
 
 def visible(text: str) -> str:
     """The text with control and direction-changing characters written out, so that data cannot steer a terminal."""
-    return "".join(c if c == "\n" or (c.isprintable() and not 0x202A <= ord(c) <= 0x2069) else repr(c)[1:-1] for c in text)
+    return "".join(
+        c if c == "\n" or (c.isprintable() and not 0x202A <= ord(c) <= 0x2069) else repr(c)[1:-1] for c in text
+    )
 
 
 def fail(error: VldataError) -> None:
     """An error as one block on stderr: where, what, fix."""
     errors = error.errors if isinstance(error, RecipeErrors) else (error,)
     for one in errors:
-        _err.print(f"[bold red]error[/bold red] [bold]{escape(visible(one.where))}[/bold]: {escape(visible(one.problem))}")
+        _err.print(
+            f"[bold red]error[/bold red] [bold]{escape(visible(one.where))}[/bold]: {escape(visible(one.problem))}"
+        )
         _err.print(f"  [green]fix[/green]: {escape(visible(one.fix))}")
     if len(errors) > 1:
         _err.print(f"{len(errors)} problems")
@@ -95,13 +99,28 @@ def size(num_bytes: float) -> str:
 def sources_table(sources: Mapping[str, Mapping[str, Any]], totals: Mapping[str, int]) -> None:
     """The table of a plan or a build: shares asked for and achieved in four units, and where the turns went."""
     units = ("samples", "images", "turns", "answer_chars")
-    columns = ["source", "task", "asked", *(u.replace("_", " ") for u in units), "epochs", "turns in", "filtered", "rejected", "unused"]
+    columns = [
+        "source",
+        "task",
+        "asked",
+        *(u.replace("_", " ") for u in units),
+        "epochs",
+        "turns in",
+        "filtered",
+        "rejected",
+        "unused",
+    ]
     rows: list[list[Any]] = []
     for name, source in sources.items():
         shares = [_amount(source["achieved"][unit], totals[unit]) for unit in units]
         left = [f"{source[key]:,}" for key in ("rows_in", "filtered", "rejected", "not_chosen")]
-        rows.append([name, source["task"], f"{source['requested_share']:.1%}", *shares, f"{source['epochs']:.2f}", *left])
-    sums = [f"{sum(source[key] for source in sources.values()):,}" for key in ("rows_in", "filtered", "rejected", "not_chosen")]
+        rows.append(
+            [name, source["task"], f"{source['requested_share']:.1%}", *shares, f"{source['epochs']:.2f}", *left]
+        )
+    sums = [
+        f"{sum(source[key] for source in sources.values()):,}"
+        for key in ("rows_in", "filtered", "rejected", "not_chosen")
+    ]
     rows.append(["all", "", "", *(f"{totals[unit]:,}" for unit in units), "", *sums])
     table(columns, rows)
 

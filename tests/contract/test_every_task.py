@@ -1,4 +1,4 @@
-"""What every task promises, ours or a newcomer: nothing here names a task except the list of those in their own words."""
+"""What every task promises, ours or a newcomer; only `IN_THEIR_OWN_WORDS` names any."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def example(task: Task) -> pl.DataFrame:
 
     def value(name: str, dtype: Any, row: int) -> Any:
         if isinstance(dtype, pl.List):
-            return [value(f"{name} {i}", dtype.inner, row) for i in range(1 if isinstance(dtype.inner, pl.Struct) else 2)]
+            return [
+                value(f"{name} {i}", dtype.inner, row) for i in range(1 if isinstance(dtype.inner, pl.Struct) else 2)
+            ]
         if isinstance(dtype, pl.Struct):
             fields = {field.name: value(field.name, field.dtype, row) for field in dtype.fields}
             phrase = f"{task.texts[0]} {row}" if task.texts else f"{name} {row}"

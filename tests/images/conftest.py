@@ -14,7 +14,7 @@ Encode = Callable[..., bytes]
 
 @pytest.fixture(scope="session")
 def encode() -> Encode:
-    """``encode("PNG", (40, 24), mode="RGB", orientation=6, **save options)`` -> bytes; noise, so nothing compresses away."""
+    """``encode("PNG", (40, 24), mode="RGB", orientation=6, **save options)`` -> bytes of noise."""
 
     def make(
         kind: str,

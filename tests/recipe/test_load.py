@@ -143,13 +143,17 @@ def test_a_source_wins_over_the_defaults(tmp_path: Path) -> None:
     assert recipe.entries["b"].settings.conversation.image_position == "after"
 
 
-def test_environment_variables_are_for_paths_only_and_stay_masked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variables_are_for_paths_only_and_stay_masked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CORPUS", "/somewhere/secret")
     text = "name: x\nsources:\n  c: {format: coco_captions, path: '${CORPUS}/captions.json'}\n"
     recipe = load(write(tmp_path, text))
     assert recipe.entries["c"].source.path == "/somewhere/secret/captions.json"
     assert "secret" not in str(recipe.raw)
-    (found,) = problems(tmp_path, "name: x\nsources: {a: {format: shapes, where: '${CORPUS}', path: '${NOT_SET_ANYWHERE}'}}\n")
+    (found,) = problems(
+        tmp_path, "name: x\nsources: {a: {format: shapes, where: '${CORPUS}', path: '${NOT_SET_ANYWHERE}'}}\n"
+    )
     assert "NOT_SET_ANYWHERE is not set" in found
 
 

@@ -52,9 +52,7 @@ def rejected(caption: str, phrases: list[str | None]) -> dict[str, bool | None]:
         ("a dog", [(None, LEFT)], None),
     ],
 )
-def test_phrases_get_their_boxes(
-    caption: str, boxes: list[tuple[str | None, Box]], written: str | None
-) -> None:
+def test_phrases_get_their_boxes(caption: str, boxes: list[tuple[str | None, Box]], written: str | None) -> None:
     assert ground(caption, boxes, Corners()) == written
 
 

@@ -1,11 +1,11 @@
 """Blocks -> build folder: links and small text files, put in place as one.
 
-    data-00000-of-00012.arrow   links to blocks, per split in a folder of its own when there are splits
-    dataset_info.json, state.json, dataset_dict.json   what `datasets.load_from_disk` reads
-    manifest.json               what was built, from what, with which counts
-    recipe.lock.yaml            the recipe, with the digests of everything it read
-    ledger.parquet              every turn that is not in the dataset, and why
-    README.md                   the dataset card
+data-00000-of-00012.arrow   links to blocks, per split in a folder of its own when there are splits
+dataset_info.json, state.json, dataset_dict.json   what `datasets.load_from_disk` reads
+manifest.json               what was built, from what, with which counts
+recipe.lock.yaml            the recipe, with the digests of everything it read
+ledger.parquet              every turn that is not in the dataset, and why
+README.md                   the dataset card
 """
 
 from __future__ import annotations
@@ -157,8 +157,13 @@ def _manifest(
         },
         "splits": {s: sum(b["rows"] for b in blocks if b["split"] == s) for s in recipe.split_shares},
         "totals": totals,
-        "sources": {name: {**_plain(report), **_shares(report.achieved, totals)} for name, report in planned.sources.items()},
-        "notes": [*planned.notes, *([f"{undecodable} pictures could not be decoded and were replaced"] if undecodable else [])],
+        "sources": {
+            name: {**_plain(report), **_shares(report.achieved, totals)} for name, report in planned.sources.items()
+        },
+        "notes": [
+            *planned.notes,
+            *([f"{undecodable} pictures could not be decoded and were replaced"] if undecodable else []),
+        ],
         "inputs": planned.inputs,
         "templates": planned.templates,
         "limit": limit,

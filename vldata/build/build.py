@@ -87,7 +87,10 @@ def build(
     refuse_foreign(out)
     opened = open_store(store or default_store())
     out.parent.mkdir(parents=True, exist_ok=True)
-    with try_exclusive(out.parent / f".{out.name}.lock", f"another build is writing {out}"), Engine(workers or cores()) as engine:
+    with (
+        try_exclusive(out.parent / f".{out.name}.lock", f"another build is writing {out}"),
+        Engine(workers or cores()) as engine,
+    ):
         recipe = prepared(recipe, opened, standin=standin, progress=progress)
         return _build(recipe, out, opened, engine, limit=limit, locked=locked, progress=progress)
 

@@ -190,8 +190,14 @@ def _walk(pool: Pool, units: int) -> int | None:
 def _settle(pool: Pool, quota: Quota, available: int) -> Chosen:
     none = pool.turns.select("row", reason=pl.lit("beyond_count"))
     if quota.units <= 0 or not pool.parts:
-        empty = inspect(pool.turns[:0].with_columns(at=pl.lit(0, pl.Int64)), pool.entry, pool.look, seed=pool.seed,
-                        splits=pool.splits, excluded_hashes=pool.excluded_hashes)
+        empty = inspect(
+            pool.turns[:0].with_columns(at=pl.lit(0, pl.Int64)),
+            pool.entry,
+            pool.look,
+            seed=pool.seed,
+            splits=pool.splits,
+            excluded_hashes=pool.excluded_hashes,
+        )
         found = pl.concat([part.found for part in pool.parts]) if pool.parts else pl.DataFrame(schema=FOUND)
         none = none.join(found, on="row", how="anti")
         shares = dict.fromkeys(pool.splits, Share(0, 0))

@@ -52,7 +52,7 @@ def index(entry: Entry, store: Store) -> Indexed:
             "version": [TURNS_VERSION, entry.source.version],
             "format": entry.source.format,
             "options": options,
-            "names": [_name_below(file, entry) for file in digests],
+            "names": [_name_below(Path(file), entry) for file in digests],
             "digests": list(digests.values()),
             "task": entry.task.name,
         }
@@ -78,12 +78,15 @@ def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str) -> pl.DataFrame:
     columns: dict[str, PolarsType] = {**COMMON, **task.columns}
     _refuse_strangers(turns, columns, task, where)
     filled = turns.select(
-        (pl.col(name) if name in turns.columns else pl.lit(None)).cast(dtype).alias(name) for name, dtype in columns.items()
+        (pl.col(name) if name in turns.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in columns.items()
     ).with_columns(pl.col("images").fill_null([]))
     content = {name: dtype for name, dtype in filled.schema.items() if name not in ("row", "problem", "detail")}
     if filled["row"].null_count():
         hashed = filled.select(canonical_text(content))
-        ids = pl.Series("hashed", [f"{k:016x}" for k in string_keys(hashed.to_series().fill_null("").to_list()).tolist()])
+        ids = pl.Series(
+            "hashed", [f"{k:016x}" for k in string_keys(hashed.to_series().fill_null("").to_list()).tolist()]
+        )
         filled = filled.with_columns(row=pl.coalesce("row", ids))
     if filled["row"].n_unique() < filled.height:
         filled = _numbered(filled, content)
@@ -93,17 +96,23 @@ def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str) -> pl.DataFrame:
 def _numbered(turns: pl.DataFrame, content: dict[str, Any]) -> pl.DataFrame:
     order = pl.struct(pl.col("row"), canonical_text(content).alias("content"))
     occurrence = pl.int_range(pl.len()).over("row", order_by=order.struct.field("content")) + 1
-    return turns.with_columns(occurrence=occurrence).with_columns(
-        row=pl.when(pl.col("occurrence") > 1)
-        .then(pl.concat_str("row", pl.lit("~"), pl.col("occurrence").cast(pl.String)))
-        .otherwise("row")
-    ).drop("occurrence")
+    return (
+        turns.with_columns(occurrence=occurrence)
+        .with_columns(
+            row=pl.when(pl.col("occurrence") > 1)
+            .then(pl.concat_str("row", pl.lit("~"), pl.col("occurrence").cast(pl.String)))
+            .otherwise("row")
+        )
+        .drop("occurrence")
+    )
 
 
 def _refuse_strangers(turns: pl.DataFrame, columns: dict[str, PolarsType], task: Task, where: str) -> None:
     for name in turns.columns:
         if name not in columns:
-            raise SourceError(where, f"the source gives a column {name!r} that {task.name!r} does not know", nearest(name, columns))
+            raise SourceError(
+                where, f"the source gives a column {name!r} that {task.name!r} does not know", nearest(name, columns)
+            )
     missing = [name for name in task.columns if name not in turns.columns and name not in task.optional]
     if missing:
         has = ", ".join(turns.columns) or "none"

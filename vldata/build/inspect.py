@@ -44,7 +44,13 @@ class Inspected:
 
 
 def inspect(
-    turns: pl.DataFrame, entry: Entry, look: Look, *, seed: int, splits: dict[str, float], excluded_hashes: frozenset[str]
+    turns: pl.DataFrame,
+    entry: Entry,
+    look: Look,
+    *,
+    seed: int,
+    splits: dict[str, float],
+    excluded_hashes: frozenset[str],
 ) -> Inspected:
     """Look at whole samples.
 
@@ -73,7 +79,9 @@ def inspect(
         good, found = _whole_threads(good, found, turns)
     counted = good.group_by("at", maintain_order=True).agg(num_turns=pl.len(), sample_row=pl.col("row").first())
     samples = samples.drop("sample_row").join(counted, on="at", how="inner", maintain_order="right")
-    return Inspected(samples.drop("image_sizes", "thread"), good.drop("reason", "detail", "images", "image_sizes"), found)
+    return Inspected(
+        samples.drop("image_sizes", "thread"), good.drop("reason", "detail", "images", "image_sizes"), found
+    )
 
 
 def _with_images(
@@ -100,7 +108,9 @@ def _with_images(
         hashes=pl.col("hash"),
         image_bytes=pl.col("size_bytes").fill_null(0).sum().cast(pl.Int64),
         reason=pl.col("problem").drop_nulls().first(),
-        detail=pl.concat_str("ref", pl.lit(": "), pl.col("detail").fill_null("")).filter(pl.col("problem").is_not_null()).first(),
+        detail=pl.concat_str("ref", pl.lit(": "), pl.col("detail").fill_null(""))
+        .filter(pl.col("problem").is_not_null())
+        .first(),
     )
     joined = samples.join(by_sample, on="at", how="left", maintain_order="left").with_columns(
         pl.col("sizes").fill_null(pl.lit([], dtype=pl.List(SIZE))),
@@ -108,7 +118,9 @@ def _with_images(
         pl.col("image_bytes").fill_null(0),
     )
     joined = joined.with_columns(
-        sizes=pl.when(pl.col("sizes").list.eval(pl.element().is_null()).list.any() & pl.col("image_sizes").is_not_null())
+        sizes=pl.when(
+            pl.col("sizes").list.eval(pl.element().is_null()).list.any() & pl.col("image_sizes").is_not_null()
+        )
         .then("image_sizes")
         .otherwise("sizes")
     )
@@ -131,9 +143,9 @@ def _with_split(samples: pl.DataFrame, source: str, *, seed: int, splits: dict[s
         .otherwise(pl.concat_list(pl.concat_str(pl.lit(source + "/"), pl.coalesce("thread", "sample_row")))),
         names=pl.col("images").list.eval(pl.concat_str(pl.lit("name:"), name)),
     ).select("at", "who", "names")
-    each = known.with_columns(
-        names=pl.when(pl.col("names").list.len() > 0).then("names").otherwise("who")
-    ).explode("who", "names")
+    each = known.with_columns(names=pl.when(pl.col("names").list.len() > 0).then("names").otherwise("who")).explode(
+        "who", "names"
+    )
     who = each.select(pl.coalesce("who", "names")).to_series()
     others = [split for split in splits if split != "train"]
     edges = np.cumsum([splits[split] for split in others])
@@ -155,23 +167,36 @@ def _with_boxes(turns: pl.DataFrame, samples: pl.DataFrame, entry: Entry) -> pl.
         .drop_nulls("boxes")
         .unnest("boxes")
         .with_columns(pl.col("image").fill_null(0))
-        .join(samples.select("at", "sizes", "image_sizes", count=pl.col("images").list.len()), on="at", how="left", maintain_order="left")
+        .join(
+            samples.select("at", "sizes", "image_sizes", count=pl.col("images").list.len()),
+            on="at",
+            how="left",
+            maintain_order="left",
+        )
         .with_columns(
             size=pl.col("sizes").list.get(pl.col("image"), null_on_oob=True),
             annotated=pl.col("image_sizes").list.get(pl.col("image"), null_on_oob=True),
         )
         .with_columns(
-            w=pl.col("size").struct.field("width").cast(pl.Float64), h=pl.col("size").struct.field("height").cast(pl.Float64)
+            w=pl.col("size").struct.field("width").cast(pl.Float64),
+            h=pl.col("size").struct.field("height").cast(pl.Float64),
         )
     )
     in_fractions = entry.source.box_unit == "fraction"
     unit_w, unit_h = (pl.lit(1.0), pl.lit(1.0)) if in_fractions else (pl.col("w"), pl.col("h"))
     slack_w = OUTSIDE_PX / pl.col("w").fill_null(1000.0) if in_fractions else pl.lit(OUTSIDE_PX)
     slack_h = OUTSIDE_PX / pl.col("h").fill_null(1000.0) if in_fractions else pl.lit(OUTSIDE_PX)
-    coordinates = pl.concat_list("x0", "y0", "x1", "y1").list.eval(pl.element().round(1).cast(pl.String)).list.join(", ")
-    frame = pl.concat_str(pl.lit(" on "), pl.col("w").cast(pl.Int64), pl.lit("x"), pl.col("h").cast(pl.Int64)).fill_null("")
+    coordinates = (
+        pl.concat_list("x0", "y0", "x1", "y1").list.eval(pl.element().round(1).cast(pl.String)).list.join(", ")
+    )
+    frame = pl.concat_str(
+        pl.lit(" on "), pl.col("w").cast(pl.Int64), pl.lit("x"), pl.col("h").cast(pl.Int64)
+    ).fill_null("")
     outside = (
-        (pl.col("x0") < -slack_w) | (pl.col("y0") < -slack_h) | (pl.col("x1") > unit_w + slack_w) | (pl.col("y1") > unit_h + slack_h)
+        (pl.col("x0") < -slack_w)
+        | (pl.col("y0") < -slack_h)
+        | (pl.col("x1") > unit_w + slack_w)
+        | (pl.col("y1") > unit_h + slack_h)
     )
     differs = (pl.col("annotated") != pl.col("size")).fill_null(False) & pl.lit(not in_fractions)
     each = each.with_columns(

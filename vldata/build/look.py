@@ -24,7 +24,9 @@ def manifest_of(build: Path) -> dict[str, Any]:
     """
     manifest = read_manifest(build)
     if manifest is None:
-        raise BuildError(str(build), "this is not a build folder (it has no manifest.json)", "name the --out of a `vldata build`")
+        raise BuildError(
+            str(build), "this is not a build folder (it has no manifest.json)", "name the --out of a `vldata build`"
+        )
     return manifest
 
 
@@ -38,7 +40,9 @@ def block_table(build: Path, block: dict[str, Any], columns: tuple[str, ...] | N
         with pa.memory_map(str(build / block["file"])) as source:
             table = pa.ipc.open_stream(source).read_all()
     except (OSError, pa.ArrowInvalid) as error:
-        raise BuildError(str(build / block["file"]), f"cannot be read ({error})", "run `vldata verify`, then build again") from None
+        raise BuildError(
+            str(build / block["file"]), f"cannot be read ({error})", "run `vldata verify`, then build again"
+        ) from None
     return table.select(list(columns)) if columns else table
 
 
@@ -80,7 +84,9 @@ def differences(a: Path, b: Path) -> dict[str, Any]:
             of_a, of_b = (h.get(name, {}) for h in hashes)
             same = sum(1 for i, h in of_a.items() if of_b.get(i) == h)
             both = of_a.keys() & of_b.keys()
-            shared_rows = sum(_distinct(one)[k]["rows"] for k in in_a & in_b) if None not in {one["blocks"][0]["source"]} else 0
+            shared_rows = (
+                sum(_distinct(one)[k]["rows"] for k in in_a & in_b) if None not in {one["blocks"][0]["source"]} else 0
+            )
             rows.append(
                 {
                     "source": name,
@@ -123,14 +129,35 @@ def whereabouts(build: Path, row_id: str) -> list[dict[str, str]]:
         for sample in table.to_pylist():
             if sample["source"] == source and row in [turn["row"] for turn in sample["turns"]]:
                 place = f"{block['file']}, sample {sample['id']}"
-                found.append({"row": row_id, "outcome": "in the dataset", "where": place, "what": f"split {sample['split']}"})
-    ledger = pl.scan_parquet(build / "ledger.parquet").filter((pl.col("source") == source) & (pl.col("row") == row)).collect()
+                found.append(
+                    {"row": row_id, "outcome": "in the dataset", "where": place, "what": f"split {sample['split']}"}
+                )
+    ledger = (
+        pl.scan_parquet(build / "ledger.parquet")
+        .filter((pl.col("source") == source) & (pl.col("row") == row))
+        .collect()
+    )
     for line in ledger.iter_rows(named=True):
         what = f"{line['reason']}" + (f": {line['detail']}" if line["detail"] else "")
-        found.append({"row": row_id, "outcome": line["outcome"].replace("_", " "), "where": f"stage {line['stage']}", "what": what})
+        found.append(
+            {
+                "row": row_id,
+                "outcome": line["outcome"].replace("_", " "),
+                "where": f"stage {line['stage']}",
+                "what": what,
+            }
+        )
     if not found:
-        examples = pl.scan_parquet(build / "ledger.parquet").filter(pl.col("source") == source).head(3).collect()["row"].to_list()
-        fix = f"rows of this source look like {', '.join(examples)}" if examples else "see the ids with `vldata preview`"
+        examples = (
+            pl.scan_parquet(build / "ledger.parquet")
+            .filter(pl.col("source") == source)
+            .head(3)
+            .collect()["row"]
+            .to_list()
+        )
+        fix = (
+            f"rows of this source look like {', '.join(examples)}" if examples else "see the ids with `vldata preview`"
+        )
         raise BuildError(row_id, "no such row was read", fix)
     return found
 

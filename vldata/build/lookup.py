@@ -80,7 +80,7 @@ class Lookup:
         if known is None:
             known = self._facts(place, bad["ref"].to_list())
         marked = known.join(bad.unique("ref"), on="ref", how="inner").with_columns(problem="reason", detail="why")
-        save_facts(self.store, place.name, marked.select(FACTS))
+        save_facts(self.store, place.name, marked.select(list(FACTS)))
 
     def save(self, plan_key: str) -> None:
         """Keep what was seen: for every later build, and as what this plan rests on."""
@@ -99,9 +99,15 @@ class Lookup:
         rests_on = pl.read_parquet(self.store.path("plans", plan_key, ".images.parquet"))
         for (root, max_pixels), then in rests_on.group_by("root", "max_pixels"):
             place = Place(str(root), int(max_pixels))  # type: ignore[call-overload]
-            then = then.select(FACTS)
-            now = facts(then["ref"].to_list(), place.root, remembered=then, max_pixels=place.max_pixels, workers=self.workers)
-            same = now.select("ref", "hash", "problem").sort("ref").equals(then.select("ref", "hash", "problem").sort("ref"))
+            then = then.select(list(FACTS))
+            now = facts(
+                then["ref"].to_list(), place.root, remembered=then, max_pixels=place.max_pixels, workers=self.workers
+            )
+            same = (
+                now.select("ref", "hash", "problem")
+                .sort("ref")
+                .equals(then.select("ref", "hash", "problem").sort("ref"))
+            )
             if not same:
                 return False
         return True

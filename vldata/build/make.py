@@ -97,7 +97,9 @@ def make(job: Job, store: Store) -> list[Bad]:
         if bad:
             return bad
         column = table.column("images").combine_chunks()
-        values = pa.StructArray.from_arrays([pa.array(data, pa.binary()), pa.array(paths, pa.string())], fields=list(IMAGE))
+        values = pa.StructArray.from_arrays(
+            [pa.array(data, pa.binary()), pa.array(paths, pa.string())], fields=list(IMAGE)
+        )
         embedded = pa.ListArray.from_arrays(column.offsets, values)
         table = table.set_column(table.schema.get_field_index("images"), arrow_schema().field("images"), embedded)
         write_block(table, job.key, store)
@@ -162,4 +164,3 @@ def _pixels(reader: ImageReader, ref: str, expected: str | None, max_side_px: in
 @lru_cache(maxsize=64)
 def _reader(root: str | None) -> ImageReader:
     return ImageReader(root)
-

@@ -35,7 +35,13 @@ def overview(
     """
     opened = open_store(store or default_store())
     with Engine(workers or cores()) as engine:
-        found = plan(prepared(recipe, opened, standin=standin, progress=progress), opened, engine=engine, limit=limit, progress=progress)
+        found = plan(
+            prepared(recipe, opened, standin=standin, progress=progress),
+            opened,
+            engine=engine,
+            limit=limit,
+            progress=progress,
+        )
     missing = found.missing(opened)
     return {
         "name": recipe.head.name,
@@ -73,11 +79,21 @@ def check(recipe: Recipe) -> list[dict[str, Any]]:
         root = entry.source.image_root
         if root is not None and entry.settings.images.missing == "reject" and not Path(root).exists():
             problems.append(
-                VldataError(f"{entry.where}.image_root", f"no such folder or archive: {root}", "mend the path, or try --standin 200")
+                VldataError(
+                    f"{entry.where}.image_root",
+                    f"no such folder or archive: {root}",
+                    "mend the path, or try --standin 200",
+                )
             )
         template = templates[name].lineage if name in templates else ""
         rows.append(
-            {"source": name, "format": entry.source.format, "task": entry.task.name, "template": template, "files": len(files)}
+            {
+                "source": name,
+                "format": entry.source.format,
+                "task": entry.task.name,
+                "template": template,
+                "files": len(files),
+            }
         )
     if problems:
         raise RecipeErrors(problems)
@@ -88,7 +104,8 @@ def formats() -> dict[str, list[dict[str, str]]]:
     """Name and one line about every source format, task, box format and mixing strategy."""
     return {
         "sources": [
-            {"name": name, "about": f"{source_class(name).about} ({', '.join(source_class(name).tasks)})"} for name in format_names()
+            {"name": name, "about": f"{source_class(name).about} ({', '.join(source_class(name).tasks)})"}
+            for name in format_names()
         ],
         "tasks": [{"name": name, "about": task_class(name).about} for name in task_names()],
         "box formats": [{"name": name, "about": codec(name).about} for name in codec_names()],

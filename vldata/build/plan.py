@@ -185,7 +185,9 @@ def load_templates(recipe: Recipe) -> dict[str, Template]:
     for name, entry in recipe.entries.items():
         try:
             datasets = [name, entry.source.format]
-            templates[name] = load(entry.task.name, entry.task.template_names(), entry.settings.templates, datasets=datasets)
+            templates[name] = load(
+                entry.task.name, entry.task.template_names(), entry.settings.templates, datasets=datasets
+            )
         except RecipeErrors as errors:
             problems += errors.errors
     if problems:
@@ -255,9 +257,7 @@ def _screen_all(
     return screened
 
 
-def _pools(
-    recipe: Recipe, kept: Mapping[str, Kept], lookup: Lookup, exclude: ExclusionList | None
-) -> dict[str, Pool]:
+def _pools(recipe: Recipe, kept: Mapping[str, Kept], lookup: Lookup, exclude: ExclusionList | None) -> dict[str, Pool]:
     return {
         name: Pool(
             entry=entry,
@@ -345,9 +345,7 @@ def _render(
     if known is not None:
         return known
     ranks = located["sample"]
-    jobs = [
-        RenderJob(samples, turns, low, high, int(ranks[low]), words, as_block, pixels) for low, high, _, _ in cuts
-    ]
+    jobs = [RenderJob(samples, turns, low, high, int(ranks[low]), words, as_block, pixels) for low, high, _, _ in cuts]
     times = {(low, high): (passes, last) for low, high, passes, last in cuts}
     told = progress.stage(f"render {entry.name}", chosen.turns.height)
     leaves_made: list[Leaf] = []
@@ -428,7 +426,12 @@ def _put_together(
     if output.layout == "blocks":
         blocks = _in_keyed_order(made, seed)
     else:
-        versions = [SCHEMA_VERSION, RENDER_VERSION, output.images, {n: e.settings.images.max_side_px for n, e in recipe.entries.items()}]
+        versions = [
+            SCHEMA_VERSION,
+            RENDER_VERSION,
+            output.images,
+            {n: e.settings.images.max_side_px for n, e in recipe.entries.items()},
+        ]
         found = row_shards(_instances(made, recipe), store, seed=seed, max_rows=output.max_rows, versions=versions)
         shards = {shard.key: shard for shard in found}
         blocks = [Block(s.key, None, s.split, len(s.rows), s.image_bytes, 0) for s in found]
@@ -516,7 +519,9 @@ def _notes(recipe: Recipe, reports: Mapping[str, SourceReport]) -> list[str]:
         if report.epochs > 1:
             notes.append(f"{name} runs short and is repeated: {report.epochs:.2f} epochs")
         if report.short:
-            notes.append(f"{name} gives {report.short:,} samples less than its share: its held-out splits are never repeated")
+            notes.append(
+                f"{name} gives {report.short:,} samples less than its share: its held-out splits are never repeated"
+            )
         if report.rows_in and not report.rows_out and report.requested_share:
             notes.append(f"{name} gives nothing: see its rows in the ledger")
     return notes

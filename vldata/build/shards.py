@@ -37,7 +37,9 @@ class Instance:
     number_of_pass: int
 
 
-def row_shards(instances: Mapping[str, Sequence[Instance]], store: Store, *, seed: int, max_rows: int, versions: object) -> list[Shard]:
+def row_shards(
+    instances: Mapping[str, Sequence[Instance]], store: Store, *, seed: int, max_rows: int, versions: object
+) -> list[Shard]:
     """Order the rows of each split by a keyed hash of their ids and pass, and cut them.
 
     Args:
@@ -101,7 +103,9 @@ def _ids(store: Store, piece: str) -> tuple[list[str], list[int]]:
     return ids, json.loads(store.path("pieces", piece, NOTE).read_text())["image_bytes"]
 
 
-def _shard(split: str, order: list[int], names: list[str], numbers: list[int], sizes: list[int], versions: object) -> Shard:
+def _shard(
+    split: str, order: list[int], names: list[str], numbers: list[int], sizes: list[int], versions: object
+) -> Shard:
     rows = [(names[i], numbers[i]) for i in order]
     key = key_of({"what": "shard", "rows": [[piece, number] for piece, number in rows], "versions": versions})
     return Shard(key, split, rows, sum(sizes[i] for i in order))

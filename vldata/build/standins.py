@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 from vldata.build.progress import Progress, Silent
 from vldata.mixture.models import Mixture
@@ -43,7 +42,9 @@ def _without_amounts(mixture: Mixture) -> Mixture:
 
 def _standin(entry: Entry, store: Store, *, rows: int, seed: int) -> Entry:
     cls = type(entry.source)
-    key = key_of({"what": "standin", "version": [STANDIN_VERSION, cls.version], "format": cls.format, "rows": rows, "seed": seed})
+    key = key_of(
+        {"what": "standin", "version": [STANDIN_VERSION, cls.version], "format": cls.format, "rows": rows, "seed": seed}
+    )
     folder = store.root / "standins" / key
     note = folder.with_suffix(".json")
     with exclusive(store.root / "standins" / f"{key}.lock"):

@@ -28,7 +28,9 @@ def verify(build: Path, store: Path | None = None) -> list[dict[str, str]]:
         file = build / block["file"]
         found = file_digest(file) if file.is_file() else None
         if found != block["digest"]:
-            damaged.append({"file": block["file"], "key": block["key"], "what": "missing" if found is None else "its bytes differ"})
+            damaged.append(
+                {"file": block["file"], "key": block["key"], "what": "missing" if found is None else "its bytes differ"}
+            )
             digests[block["key"]] = found
     for key in digests:
         kept = opened.path("blocks", key, BLOCK)

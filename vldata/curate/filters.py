@@ -59,13 +59,19 @@ def word_repetition(text: pl.Expr) -> pl.Expr:
 
     Natural English stays below 0.1; a looping generator comes near 1. Triples, not words: a long text repeats words.
     """
-    word = pl.element()
-    triples = (
-        text.str.to_lowercase()
-        .str.extract_all(r"\S+")
-        .list.eval(pl.concat_str(word, word.shift(-1), word.shift(-2), separator=" ").drop_nulls())
-    )
-    return (1 - triples.list.n_unique() / triples.list.len()).fill_nan(0.0)
+    return text.map_batches(_triple_repetition, return_dtype=pl.Float64)
+
+
+def _triple_repetition(text: pl.Series) -> pl.Series:
+    words = text.str.to_lowercase().str.extract_all(r"\S+")
+    table = pl.DataFrame({"place": pl.int_range(len(text), eager=True), "word": words})
+    # a triple that repeats has three words that repeat: most texts are done here, without taking them apart
+    suspects = table.filter(pl.col("word").list.len() - pl.col("word").list.n_unique() >= 3)
+    each = suspects.explode("word", empty_as_null=False)
+    same, following = pl.col("place") == pl.col("place").shift(-2), [pl.col("word").shift(-1), pl.col("word").shift(-2)]
+    triples = each.select("place", pl.concat_str("word", following[0], following[1], separator=" "), same=same)
+    shares = triples.filter("same").group_by("place").agg(share=1 - pl.col("word").n_unique() / pl.len())
+    return table.join(shares, on="place", how="left", maintain_order="left")["share"].fill_null(0.0)
 
 
 def beyond_ascii(text: pl.Expr) -> pl.Expr:

@@ -65,23 +65,17 @@ def _groups(image: pl.Series, text: pl.Series) -> tuple[Indices, Indices]:
 
 def _jaccard(groups: Indices, text: pl.Series, similarity: float) -> Similar:
     """Sets of words as numbers that are distinct per image, so that one table of marks serves all images at once."""
-    table = pl.DataFrame({"place": np.arange(len(groups)), "group": groups, "text": text})
-    words = (
-        table.select("place", "group", word=pl.col("text").str.to_lowercase().str.extract_all(r"\w+"))
-        .explode("word")
-        .drop_nulls("word")
-        .unique(["place", "word"])
-        .sort("place")
-    )
-    codes = words["word"].cast(pl.Categorical).to_physical().to_numpy().astype(np.int64)
-    of_image = words["group"].to_numpy() * (codes.max(initial=0) + 1) + codes
-    distinct, tokens = np.unique(of_image, return_inverse=True)
-    sizes = np.bincount(words["place"].to_numpy(), minlength=len(groups))
+    words = text.str.to_lowercase().str.extract_all(r"\w+").list.unique()
+    sizes = words.list.len().to_numpy().astype(np.int64)
     starts = np.cumsum(sizes) - sizes
-    marks = np.zeros(len(distinct), dtype=np.bool_)
+    codes = words.explode(empty_as_null=False).cast(pl.Categorical).to_physical().to_numpy().astype(np.int64)
+    tokens, num_tokens = _dense(np.repeat(groups, sizes) * (codes.max(initial=0) + 1) + codes)
+    marks = np.zeros(num_tokens, dtype=np.bool_)
 
     def similar(heads: Indices, others: Indices) -> npt.NDArray[np.bool_]:
-        marked = tokens[_ranges(starts[np.unique(heads)], sizes[np.unique(heads)])]
+        # heads ascend and repeat; np.unique would hash them all
+        distinct = heads[np.concatenate([[True], heads[1:] != heads[:-1]])]
+        marked = tokens[_ranges(starts[distinct], sizes[distinct])]
         marks[marked] = True
         owner = np.repeat(np.arange(len(others)), sizes[others])
         hits = marks[tokens[_ranges(starts[others], sizes[others])]]
@@ -117,6 +111,15 @@ def _edit(groups: Indices, text: pl.Series, similarity: float) -> Similar:
         return same
 
     return similar
+
+
+def _dense(numbers: Indices) -> tuple[Indices, int]:
+    """The same numbers as places among their distinct values, and how many there are."""
+    order = np.argsort(numbers, kind="stable")
+    ascending = numbers[order]
+    dense = np.empty_like(numbers)
+    dense[order] = np.cumsum(np.concatenate([[False], ascending[1:] != ascending[:-1]])[: len(numbers)])
+    return dense, int(dense.max(initial=-1)) + 1
 
 
 def _ranges(starts: Indices, sizes: Indices) -> Indices:

@@ -14,6 +14,7 @@ import shutil
 import struct
 import tarfile
 import tempfile
+import weakref
 import zipfile
 import zlib
 from array import array
@@ -113,12 +114,14 @@ class TarGz(Tar):
     """
 
     def __init__(self, path: str, spool: Path | None = None) -> None:
-        if spool is None:
-            self._temporary = tempfile.NamedTemporaryFile(prefix="vldata-", suffix=".tar")  # noqa: SIM115 - lives as long as self
-            _gunzip(path, Path(self._temporary.name))
-            super().__init__(self._temporary.name, shown_as=path)
-        else:
+        if spool is not None:
             super().__init__(str(spooled(path, spool, ".tar", lambda target: _gunzip(path, target))), shown_as=path)
+            return
+        handle, unpacked = tempfile.mkstemp(prefix="vldata-", suffix=".tar")
+        os.close(handle)
+        weakref.finalize(self, os.unlink, unpacked)  # with this object, or when the interpreter ends
+        _gunzip(path, Path(unpacked))
+        super().__init__(unpacked, shown_as=path)
 
 
 class Zip:
@@ -249,7 +252,7 @@ def _gunzip(path: str, target: Path) -> None:
 
 def _next_chunk(packed: gzip.GzipFile, path: str) -> bytes:
     try:
-        return packed.read(_COPY_BYTES)
+        return packed.read1(_COPY_BYTES)  # read() would lose what a cut stream gave before its end
     except gzip.BadGzipFile as error:
         raise ImageProblem("image_unreadable", f"{Path(path).name} is not gzip: {error}") from None
     except (EOFError, zlib.error):

@@ -155,10 +155,11 @@ def cause(error: Exception) -> str:
 
 
 def _boxes_fit(data: bytes) -> bool:
-    at, has_data = 0, False
+    at = 0
+    has_data = False
     while at + 8 <= len(data):
         size, name = struct.unpack_from(">I4s", data, at)
-        has_data |= name == b"mdat"
+        has_data = has_data or name == b"mdat"
         if size == 1 and at + 16 <= len(data):
             (size,) = struct.unpack_from(">Q", data, at + 8)
         if size == 0:  # to the end of the file

@@ -40,7 +40,8 @@ def look(data: bytes, max_pixels: int = MAX_PIXELS) -> Look:
     """Judge encoded bytes.
 
     A file without its format's end mark is decoded before it is called truncated, as some writers leave the mark out
-    and every reader copes; a JPEG that fades into zeros (a stopped download) is truncated though it decodes. Damage in the middle of the pixels is not seen here: only decoding shows it.
+    and every reader copes; a JPEG that fades into zeros (a stopped download) is truncated though it decodes. Damage in
+    the middle of the pixels is not seen here: only decoding shows it.
 
     Raises:
         ImageProblem: ``image_unreadable``, ``image_truncated`` or ``image_bomb``.

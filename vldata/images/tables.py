@@ -231,14 +231,12 @@ def spooled_parquet(path: str, column: str, spool: Path, follow: Callable[[str],
 
 
 def address(member: str) -> tuple[str, int, int]:
-    """Split ``<column>/<row>/<k>``; ``/<k>`` may be left out and is 0 then.
+    """Split ``<column>/<row>/<k>``; a column's name may hold slashes.
 
     Raises:
         ImageProblem: Not of this form.
     """
     parts = member.rsplit("/", 2)
-    if len(parts) == 2 or (len(parts) == 3 and not parts[1].isdecimal()):
-        parts = [*member.rsplit("/", 1), "0"]
     if len(parts) == 3 and parts[0] and parts[1].isdecimal() and parts[2].isdecimal():
         return parts[0], int(parts[1]), int(parts[2])
     raise ImageProblem("image_missing", f"{member!r} is not <column>/<row>/<position>")

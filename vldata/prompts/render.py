@@ -105,6 +105,7 @@ def _render(
     template: Template, wording: _Wording, columns: Columns, num_rows: int, options: Templates, dataset: str
 ) -> Rendered:
     """Rows that all have the same wording."""
+    variant = wording.variant
     failed: dict[int, str] = {}
     constants = {**template.names.helpers, "dataset": dataset, "task": template.task}
 
@@ -120,19 +121,21 @@ def _render(
         return written
 
     if template.wrapper:
-        content = texts(wording.block(template.file, "bare") or wording.prefix + "user")
-        user = texts(f"user{wording.number}", template.wrapper, {"content": content})
+        around, wording = f"user{wording.number}", wording._replace(number="")  # it numbers the wrapper's wordings
+        content = texts(wording.block(template.file, "bare") or wording.variant)
+        user = texts(around, template.wrapper, {"content": content})
     else:
         user = texts(wording.variant)
-        if options.response_format != "none":
-            form = texts(wording.block(template.file, "response_format"))
+        form_block = wording.block(template.file, "response_format")
+        if form_block and options.response_format != "none":
+            form = texts(form_block)
             first, second = (form, user) if options.response_format == "before" else (user, form)
             user = [f"{a}\n{b}" if a and b else a or b for a, b in zip(first, second, strict=True)]
     assistant = texts(wording.block(template.file, "assistant"))
     system = texts(wording.block(template.file, "system") or _Wording("", "").block(template.file, "system"))
     for row in failed:
         user[row] = assistant[row] = system[row] = None
-    return Rendered(user, assistant, [text or None for text in system], [wording.variant] * num_rows, failed)
+    return Rendered(user, assistant, [text or None for text in system], [variant] * num_rows, failed)
 
 
 class _Taken(dict[str, Sequence[object]]):

@@ -86,7 +86,9 @@ def _entry(name: str, section: Any, defaults: Mapping[str, Any], problems: list[
         problems.append(RecipeError(where, f"{section!r} is not a mapping", "write {format: …, path: …}"))
         return None
     if "/" in name or "\n" in name:
-        problems.append(RecipeError(where, f"the name {name!r} holds a slash or a line break", "use letters, digits, _ - ."))
+        problems.append(
+            RecipeError(where, f"the name {name!r} holds a slash or a line break", "use letters, digits, _ - .")
+        )
     known = len(problems)
     format_name = section.get("format")
     if not isinstance(format_name, str):
@@ -120,7 +122,9 @@ def _expanded(rest: dict[str, Any], cls: type[Source], where: str, problems: lis
         if key not in cls.paths:
             allowed = ", ".join(cls.paths)
             problems.append(
-                RecipeError(f"{where}.{key}", f"{value!r} names an environment variable", f"only local paths may: {allowed}")
+                RecipeError(
+                    f"{where}.{key}", f"{value!r} names an environment variable", f"only local paths may: {allowed}"
+                )
             )
             continue
         try:
@@ -191,7 +195,9 @@ def _conflicts(head: Head, entries: Mapping[str, Entry]) -> list[RecipeError]:
     for i, across in enumerate(head.dedup_across):
         for name in across.sources:
             if name not in entries:
-                found.append(RecipeError(f"dedup_across[{i}].sources", f"no source named {name!r}", nearest(name, entries)))
+                found.append(
+                    RecipeError(f"dedup_across[{i}].sources", f"no source named {name!r}", nearest(name, entries))
+                )
     return found
 
 

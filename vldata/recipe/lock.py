@@ -13,7 +13,9 @@ from vldata.recipe.merge import read_recipe
 from vldata.recipe.models import Recipe
 
 
-def load_with_lock(path: Path, sets: Sequence[str] = (), out: Path | None = None) -> tuple[Recipe, dict[str, Any] | None]:
+def load_with_lock(
+    path: Path, sets: Sequence[str] = (), out: Path | None = None
+) -> tuple[Recipe, dict[str, Any] | None]:
     """Load a recipe or a lock file, with its lock.
 
     Args:

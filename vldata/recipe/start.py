@@ -21,4 +21,6 @@ def write_start(path: Path) -> None:
     except FileExistsError:
         raise RecipeError(str(path), "the file exists", "name another one: vldata init other.yaml") from None
     except OSError as error:
-        raise RecipeError(str(path), error.strerror or str(error), "name a file in a folder that you can write") from None
+        raise RecipeError(
+            str(path), error.strerror or str(error), "name a file in a folder that you can write"
+        ) from None

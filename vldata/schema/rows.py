@@ -56,7 +56,11 @@ def features() -> dict[str, object]:
     def many(feature: object) -> dict[str, object]:
         return {"feature": feature, "_type": "List"}
 
-    box = {**{c: value("float64") for c in ("x0", "y0", "x1", "y1")}, "image": value("int32"), "phrase": value("string")}
+    box = {
+        **{c: value("float64") for c in ("x0", "y0", "x1", "y1")},
+        "image": value("int32"),
+        "phrase": value("string"),
+    }
     turn = {
         "row": value("string"),
         "template": value("string"),
@@ -69,7 +73,9 @@ def features() -> dict[str, object]:
         "id": value("string"),
         "images": many({"_type": "Image"}),
         "image_sizes": many({"width": value("int32"), "height": value("int32")}),
-        "messages": many({"role": value("string"), "content": many({"type": value("string"), "text": value("string")})}),
+        "messages": many(
+            {"role": value("string"), "content": many({"type": value("string"), "text": value("string")})}
+        ),
         "source": value("string"),
         "task": value("string"),
         "split": value("string"),

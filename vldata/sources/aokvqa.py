@@ -1,12 +1,14 @@
 """A-OKVQA: questions that need knowledge of the world, each with four choices and ten free answers.
 
 https://allenai.org/project/a-okvqa (Apache-2.0; photographs: COCO 2017, their Flickr owners' terms)
-Layout: ``path`` is an ``aokvqa_v1p0_<split>.json`` or the folder of them; ``image_root`` holds ``train2017/`` and its like.
-A row: {"split": "train", "image_id": 299207, "question_id": "22MexNkBPpdZGX6sxbxVBH", "question": "What is the man by the bags
-awaiting?", "choices": ["skateboarder", "train", "delivery", "cab"], "correct_choice_idx": 3, "direct_answers": ["ride", "ride",
-"bus", ...], "difficult_direct_answer": false, "rationales": ["A train would not be on the street ...", ...]}
-Quirks: the test files have neither right choice nor free answers; where ``difficult_direct_answer`` is true, people did not agree
-on a free answer.
+Layout: ``path`` is an ``aokvqa_v1p0_<split>.json`` or the folder of them; ``image_root`` holds ``train2017/`` and its
+like.
+A row: {"split": "train", "image_id": 299207, "question_id": "22MexNkBPpdZGX6sxbxVBH", "question": "What is the man by
+the bags awaiting?", "choices": ["skateboarder", "train", "delivery", "cab"], "correct_choice_idx": 3,
+"direct_answers": ["ride", "ride", "bus", ...], "difficult_direct_answer": false, "rationales": ["A train would not be
+on the street ...", ...]}
+Quirks: the test files have neither right choice nor free answers; where ``difficult_direct_answer`` is true, people
+did not agree on a free answer.
 """
 
 from __future__ import annotations

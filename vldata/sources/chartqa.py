@@ -1,12 +1,13 @@
-"""ChartQA: 32,700 questions about charts, written by people ("human") or by a model from the charts' summaries ("augmented").
+"""ChartQA: 32,700 questions about charts, written by people ("human") or by a model from summaries ("augmented").
 
 https://github.com/vis-nlp/ChartQA (GPL-3.0)
-Layout: ``path`` is a ``<split>_<human|augmented>.json`` or a folder of them; the charts lie in ``png/`` beside each file, and
-``image_root`` is the folder that ``path`` names (of a file, the one it lies in; of a glob, the part before its first wildcard).
-A file is a list of rows: {"imgname": "two_col_100060.png", "query": "What was the export value of microwave ranges and ovens in
-2010?", "label": "23.68"}
-Quirks: answers are text, numbers too, and a few are lists written as text ("[0.57, 0.43]"); there is no id, so a row is known by
-its contents; most charts are RGBA.
+Layout: ``path`` is a ``<split>_<human|augmented>.json`` or a folder of them; the charts lie in ``png/`` beside each
+file, and ``image_root`` is the folder that ``path`` names (of a file, the one it lies in; of a glob, the part before
+its first wildcard).
+A file is a list of rows: {"imgname": "two_col_100060.png", "query": "What was the export value of microwave ranges
+and ovens in 2010?", "label": "23.68"}
+Quirks: answers are text, numbers too, and a few are lists written as text ("[0.57, 0.43]"); there is no id, so a row
+is known by its contents; most charts are RGBA.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class ChartQa(Source):
 
     @classmethod
     def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
-        """Ten questions a scene, taken in turns by ``train_human.json`` and ``train_augmented.json``, and ``train/png/``."""
+        """Ten questions a scene, shared by ``train_human.json`` and ``train_augmented.json``, and ``train/png/``."""
         human: list[dict[str, str]] = []
         augmented: list[dict[str, str]] = []
         for scene in scenes_for(rows, 10, seed):

@@ -1,8 +1,10 @@
 """COCO captions: five captions a photograph, by five people.
 
 https://cocodataset.org (annotations: CC BY 4.0; photographs: their Flickr owners' terms)
-Layout: ``path`` is a ``captions_*.json``, or the folder of them; ``image_root`` is the folder of the photographs (train2017/).
-A row of ``annotations``: {"image_id": 179765, "id": 38, "caption": "A black Honda motorcycle parked in front of a garage."}
+Layout: ``path`` is a ``captions_*.json``, or the folder of them; ``image_root`` is the folder of the photographs
+(train2017/).
+A row of ``annotations``: {"image_id": 179765, "id": 38, "caption": "A black Honda motorcycle parked in front of a
+garage."}
 and its photograph in ``images``: {"id": 179765, "file_name": "000000179765.jpg", "width": 640, "height": 480,
 "coco_url": "http://images.cocodataset.org/val2017/000000179765.jpg", "flickr_url": ...}.
 Quirks: 14 % of captions have blanks around them and 83 of val2017 a line break inside (both are tidied here); a few
@@ -38,7 +40,7 @@ class CocoCaptions(Source):
         return files_named(self.path, "captions_*.json")
 
     def turns(self, task: str) -> pl.DataFrame:
-        """Every caption, tidied, with its photograph; a photograph that the file does not list is a ``missing_value``."""
+        """Every caption, tidied, with its photograph; one that the file does not list is a ``missing_value``."""
         return pl.concat([_captions(path) for path in self.files()])
 
     @classmethod

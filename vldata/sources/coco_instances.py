@@ -1,11 +1,14 @@
 """COCO instances: the boxes of 80 kinds of things, as phrases to find and regions to name.
 
-https://cocodataset.org (annotations: CC BY 4.0; photographs: their Flickr owners' terms); LVIS and Objects365 have the same form.
+https://cocodataset.org (annotations: CC BY 4.0; photographs: their Flickr owners' terms); LVIS and Objects365 have
+the same form.
 Layout: ``path`` is an ``instances_*.json``, or the folder of them; ``image_root`` is the folder of the photographs.
 A row of ``annotations``: {"id": 1768, "image_id": 289343, "category_id": 18, "bbox": [473.07, 395.93, 38.65, 28.67],
-"iscrowd": 0, "area": 702.1, "segmentation": [[...]]}; ``categories``: {"id": 18, "name": "dog", "supercategory": "animal"}.
+"iscrowd": 0, "area": 702.1, "segmentation": [[...]]}; ``categories``: {"id": 18, "name": "dog", "supercategory":
+"animal"}.
 Quirks: a box is [x, y, width, height] in pixels and may overshoot its photograph by a rounding error; a crowd region
-("iscrowd": 1) covers many things at once, so where a category has one in a photograph, its boxes are not all of its things.
+("iscrowd": 1) covers many things at once, so where a category has one in a photograph, its boxes are not all of its
+things.
 """
 
 from __future__ import annotations
@@ -49,7 +52,7 @@ class CocoInstances(Source):
         return files_named(self.path, "instances_*.json")
 
     def turns(self, task: str) -> pl.DataFrame:
-        """``row`` is "image id/category id" for ``rec`` and the annotation's id for ``reg``; the phrase is the category's name.
+        """``row`` is "image id/category id" for ``rec``, the annotation's id for ``reg``; the phrase is the category.
 
         ``rec``: one unusable box makes the whole turn unusable, since the rest would not be all there is.
         """

@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import polars as pl
 import xxhash
 
+from vldata.errors import SourceError
+from vldata.sources.json_rows import json_rows
 from vldata.sources.native import note, shown
 
 IMAGE_MARK = "<image>"
@@ -66,6 +69,8 @@ def talk(row: Any, *, pictured: bool) -> Talk:
     if not isinstance(images, list) or not all(_is_text(ref) and ref for ref in images):
         detail = f"'image' is {shown(images)}, not a path or a list of paths"
         return _broken(thread, (), messages, "unparsable_row", detail)
+    if isinstance(messages, list) and any(isinstance(_content(message), list) for message in messages):
+        return _broken(thread, images, messages, "unparsable_row", "a text in typed parts, which are not read")
     if bool(images) != pictured:
         return _broken(thread, images, messages, "not_for_task", "it has a picture" if images else "it has no picture")
     try:
@@ -75,6 +80,18 @@ def talk(row: Any, *, pictured: bool) -> Talk:
     except ValueError as error:
         return _broken(thread, images, messages, "unparsable_row", str(error))
     return Talk(thread, images, system, exchanges)
+
+
+def talks_in(path: Path, *, pictured: bool) -> list[Talk]:
+    """Every row of a JSON list or of JSON lines as a conversation; see `talk`.
+
+    Raises:
+        SourceError: No row has any messages, so the file is of another format.
+    """
+    rows = json_rows(path)
+    if rows and not any(isinstance(row, dict) and any(key in row for key in _MESSAGES) for row in rows):
+        raise SourceError(str(path), f"no row has {_MESSAGES[0]!r}; the first is {shown(rows[0])}", "mend `path` or `format`")
+    return [talk(row, pictured=pictured) for row in rows]
 
 
 def exchanges(talks: Sequence[Talk]) -> pl.DataFrame:
@@ -155,7 +172,7 @@ def _exchanges(messages: Any) -> tuple[str | None, list[tuple[str, str]]]:
         if role == "system":
             if number > 1:
                 raise ValueError(f"message {number}: the system speaks in the middle")
-            system = (message.get("value") or message.get("content")) and _words(message, "message 1")
+            system = _words(message, "message 1") if _content(message) else None
             continue
         words = _words(message, f"message {number}")
         if role == "user":
@@ -181,10 +198,14 @@ def _role(message: Any) -> str | None:
     return _ROLES.get(speaker) if isinstance(speaker, str) else None
 
 
+def _content(message: Any) -> Any:
+    return message.get("value", message.get("content")) if isinstance(message, dict) else None
+
+
 def _words(message: Any, where: str) -> str:
     if not isinstance(message, dict):
         raise ValueError(f"{where} is no object, but {shown(message)}")
-    words = message.get("value", message.get("content"))
+    words = _content(message)
     if not _is_text(words):
         raise ValueError(f"{where}: its text is {shown(words)}")
     if not words.strip():

@@ -1,11 +1,12 @@
 """GQA: questions made from scene graphs, about 113,000 photographs of Visual Genome.
 
 https://cs.stanford.edu/people/dorarad/gqa (CC BY 4.0)
-Layout: ``path`` is a ``*questions*.json`` or a folder of them (``train_all_questions/`` has ten); ``image_root`` is ``images/``.
+Layout: ``path`` is a ``*questions*.json`` or a folder of them (``train_all_questions/`` has ten); ``image_root`` is
+``images/``.
 A file is an object of questions: "02930152": {"imageId": "2354786", "question": "Is the sky dark?", "answer": "yes",
 "fullAnswer": "Yes, the sky is dark.", "isBalanced": true, "groups": {...}, "types": {...}, "semantic": [...]}
-Quirks: the balanced files (943,000 training questions) are a choice out of the "all" ones (14 million); many questions of an
-image have the same answer, "yes" above all (see `dedup.by: answer`); the test files have no answers.
+Quirks: the balanced files (943,000 training questions) are a choice out of the "all" ones (14 million); many
+questions of an image have the same answer, "yes" above all (see `dedup.by: answer`); the test files have no answers.
 """
 
 from __future__ import annotations

@@ -21,8 +21,7 @@ import polars as pl
 from vldata.shapes.language import conversation
 from vldata.shapes.scene import scene
 from vldata.sources.base import Source
-from vldata.sources.conversations import IMAGE_MARK, exchanges, talk
-from vldata.sources.json_rows import json_rows
+from vldata.sources.conversations import IMAGE_MARK, exchanges, talks_in
 from vldata.sources.read import expand
 from vldata.sources.standins import draw, write_json
 
@@ -45,7 +44,7 @@ class Llava(Source):
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every exchange; a conversation in disorder is an ``unparsable_row`` for each of its questions."""
-        return exchanges([talk(row, pictured=task == "instruction") for path in self.files() for row in json_rows(path)])
+        return exchanges([told for path in self.files() for told in talks_in(path, pictured=task == "instruction")])
 
     @classmethod
     def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Native JSON rows -> typed columns: what does not fit stays as a row that says why.
 
-An adapter names the fields it reads and what each must be; a value of another kind makes its row an ``unparsable_row``, an
-absent or null one a ``missing_value``. Values are checked column by column, which reads 250,000 rows in well under a second.
+An adapter names the fields it reads and what each must be; a value of another kind makes its row an
+``unparsable_row``, an absent or null one a ``missing_value``. Values are checked column by column, which reads
+250,000 rows in well under a second.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from vldata.sources.read import expand
 PolarsType = pl.DataType | type[pl.DataType]
 
 EDGE_PX = 0.5
-"""How far a box may overshoot its image by rounding: COCO writes sides to 0.01 px, other tools round corners to whole pixels."""
+"""How far a box may overshoot its image by rounding: COCO writes sides to 0.01 px, others round corners to whole
+pixels."""
 
 _LARGEST_PX = 1e9
 _NUMBER = frozenset({int, float})
@@ -46,8 +48,8 @@ class Kind(NamedTuple):
         dtype: Of the column.
         column: Turns values of these types, none of them null, into a column of as many rows.
 
-    ``column`` raises `Misfit`, TypeError, KeyError or OverflowError when one of the values does not fit; it is then asked
-    about each by itself.
+    ``column`` raises `Misfit`, TypeError, KeyError or OverflowError when one of the values does not fit; it is then
+    asked about each by itself.
     """
 
     name: str
@@ -124,7 +126,7 @@ XYWH = Kind("a list of 4 numbers", frozenset({list}), pl.Array(pl.Float64, 4), _
 
 
 def typed(rows: Sequence[Any], columns: Mapping[str, Kind], *, optional: Collection[str] = ()) -> pl.DataFrame:
-    """One column a field, and ``problem`` and ``detail`` for the rows that do not fit; rows keep their number and order.
+    """A column a field, and ``problem`` and ``detail`` for the rows that do not fit; rows keep number and order.
 
     Args:
         rows: Objects as ``json`` gives them; a row that could not be read may be its exception.
@@ -290,7 +292,7 @@ def image_name(pattern: str, **fields: pl.Expr) -> pl.Expr:
 
 
 def with_majority(rows: pl.DataFrame, *, given: str | None = None) -> pl.DataFrame:
-    """Add ``answer``: the format's own (column ``given``), else the most frequent of ``answers``, ties to the one listed first.
+    """Add ``answer``: the format's own (column ``given``), else the most frequent of ``answers``, the first of ties.
 
     Rows with neither become a ``missing_value``.
     """
@@ -311,9 +313,7 @@ def shown(value: object) -> str:
     return _shown.repr(value)
 
 
-def _column(
-    values: list[Any], name: str, kind: Kind, optional: bool, notes: dict[int, tuple[str, str]]
-) -> pl.Series:
+def _column(values: list[Any], name: str, kind: Kind, optional: bool, notes: dict[int, tuple[str, str]]) -> pl.Series:
     places = [place for place, value in enumerate(values) if value is not None]
     if not optional and len(places) < len(values):
         for place in {*range(len(values))}.difference(places):

@@ -1,12 +1,13 @@
 """OCR-VQA: a million questions about 207,000 book covers, answered from their titles, authors and genres.
 
 https://ocr-vqa.github.io (no licence stated; the covers are their publishers')
-Layout: ``path`` is ``dataset.json``; ``image_root`` is ``images/``, where the authors' loader puts every cover as its key with the
-suffix of its URL. The file is an object of books: "761183272": {"imageURL":
-"http://ecx.images-amazon.com/images/I/61Y5cOdHJbL.jpg", "questions": ["Who wrote this book?", ...], "answers": ["Sandra Boynton",
-...], "title": "Mom's Family Wall Calendar 2016", "authorName": "Sandra Boynton", "genre": "Calendars", "split": 1}
-Quirks: splits are numbers (1 train, 2 val, 3 test); a few covers are gif or png (LLaVA's instructions save all as ``.jpg``: set
-``image_name: "{id}.jpg"``); every book asks nearly the same five questions.
+Layout: ``path`` is ``dataset.json``; ``image_root`` is ``images/``, where the authors' loader puts every cover as its
+key with the suffix of its URL. The file is an object of books: "761183272": {"imageURL":
+"http://ecx.images-amazon.com/images/I/61Y5cOdHJbL.jpg", "questions": ["Who wrote this book?", ...], "answers":
+["Sandra Boynton", ...], "title": "Mom's Family Wall Calendar 2016", "authorName": "Sandra Boynton", "genre":
+"Calendars", "split": 1}
+Quirks: splits are numbers (1 train, 2 val, 3 test); a few covers are gif or png (LLaVA's instructions save all as
+``.jpg``: set ``image_name: "{id}.jpg"``); every book asks nearly the same five questions.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class OcrVqa(Source):
         return expand(self.path)
 
     def turns(self, task: str) -> pl.DataFrame:
-        """Every question with its answer; a book whose questions and answers differ in number is one ``unparsable_row``."""
+        """Every question with its answer; a book with more of one than of the other is one ``unparsable_row``."""
         return pl.concat([self._read(path) for path in self.files()])
 
     @classmethod

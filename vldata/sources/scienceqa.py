@@ -1,13 +1,15 @@
 """ScienceQA: 21,208 school questions with two to five choices; half of them have a picture.
 
 https://scienceqa.github.io (CC BY-NC-SA 4.0)
-Layout: ``path`` is ``problems.json``; ``image_root`` is the folder with ``train/``, ``val/`` and ``test/``, below which a
-problem's picture is ``<split>/<id>/image.png``. The file is an object of problems: "1": {"question": "Which of these states is
-farthest north?", "choices": ["West Virginia", "Louisiana", "Arizona", "Oklahoma"], "answer": 0, "hint": "", "image":
-"image.png", "split": "train", "task": "closed choice", "grade": "grade2", "subject": "social science", "topic": "geography",
-"category": "Geography", "skill": "Read a map: cardinal directions", "lecture": "To determine ...", "solution": "..."}
-Quirks: ``image`` is null where there is none; ``hint`` is what the question presupposes and often empty; ``pid_splits.json``
-beside it names further splits (trainval, minitrain ...), the ids of which need not all be in a trimmed ``problems.json``.
+Layout: ``path`` is ``problems.json``; ``image_root`` is the folder with ``train/``, ``val/`` and ``test/``, below
+which a problem's picture is ``<split>/<id>/image.png``. The file is an object of problems: "1": {"question": "Which
+of these states is farthest north?", "choices": ["West Virginia", "Louisiana", "Arizona", "Oklahoma"], "answer": 0,
+"hint": "", "image": "image.png", "split": "train", "task": "closed choice", "grade": "grade2", "subject": "social
+science", "topic": "geography", "category": "Geography", "skill": "Read a map: cardinal directions", "lecture": "To
+determine ...", "solution": "..."}
+Quirks: ``image`` is null where there is none; ``hint`` is what the question presupposes and often empty;
+``pid_splits.json`` beside it names further splits (trainval, minitrain ...), the ids of which need not all be in a
+trimmed ``problems.json``.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ class ScienceQa(Source):
 
     @classmethod
     def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
-        """Questions about scenes, one in four a text-only one about numbers, as ``problems.json`` and ``train/<id>/image.png``.
+        """Three questions a scene and one about numbers only, as ``problems.json`` and ``train/<id>/image.png``.
 
         A problem has a picture file of its own, as in the corpus; the problems of a scene share its bytes.
         """

@@ -18,8 +18,7 @@ import polars as pl
 
 from vldata.shapes.language import arithmetic
 from vldata.sources.base import Source
-from vldata.sources.conversations import exchanges, talk
-from vldata.sources.json_rows import json_rows
+from vldata.sources.conversations import exchanges, talks_in
 from vldata.sources.read import expand
 from vldata.sources.standins import write_json
 
@@ -40,7 +39,7 @@ class ShareGpt(Source):
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every exchange; a conversation in disorder is an ``unparsable_row`` for each of its questions."""
-        return exchanges([talk(row, pictured=False) for path in self.files() for row in json_rows(path)])
+        return exchanges([told for path in self.files() for told in talks_in(path, pictured=False)])
 
     @classmethod
     def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the stand-in writers of the formats share: scenes, pictures under native names, and JSON with the same bytes every time."""
+"""What the stand-in writers share: scenes, pictures under native names, and JSON with the same bytes every time."""
 
 from __future__ import annotations
 

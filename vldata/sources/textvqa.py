@@ -1,11 +1,14 @@
 """TextVQA: questions that need reading, about 28,000 photographs of Open Images.
 
 https://textvqa.org (CC BY 4.0)
-Layout: ``path`` is a ``TextVQA_0.5.1_<split>.json``, or a folder of them; ``image_root`` is ``train_images/`` (val too).
+Layout: ``path`` is a ``TextVQA_0.5.1_<split>.json``, or a folder of them; ``image_root`` is ``train_images/`` (val
+too).
 Its list ``data`` holds rows such as {"question_id": 34602, "question": "what is the brand of this camera?", "image_id":
 "003a8ae2ef43b901", "answers": ["nous les gosses", "dakota", ... ten], "image_width": 1024, "image_height": 664,
-"flickr_original_url": "https://farm2.staticflickr.com/...jpg", "set_name": "val", "image_classes": [...], "question_tokens": [...]}
-Quirks: answers are of ten people, lower case, and often all different; "unanswerable" is one of them; the test files have none.
+"flickr_original_url": "https://farm2.staticflickr.com/...jpg", "set_name": "val", "image_classes": [...],
+"question_tokens": [...]}
+Quirks: answers are of ten people, lower case, and often all different; "unanswerable" is one of them; the test files
+have none.
 OpenFlamingo's form is read too: VQAv2's pair of files, questions and annotations (see `vldata.sources.vqa_pairs`).
 """
 

@@ -1,18 +1,20 @@
 """VQAv2 and OK-VQA: a file of questions and a file of ten people's answers to each.
 
-https://visualqa.org (annotations: CC BY 4.0) and https://okvqa.allenai.org (CC BY 4.0); photographs: COCO 2014, their Flickr
-owners' terms.
+https://visualqa.org (annotations: CC BY 4.0) and https://okvqa.allenai.org (CC BY 4.0); photographs: COCO 2014, their
+Flickr owners' terms.
 Layout: ``path`` is a ``*questions*.json`` or a folder of them; the answers' file stands beside under the name that both
-datasets give it (``v2_OpenEnded_mscoco_train2014_questions.json``, ``v2_mscoco_train2014_annotations.json``) or is named by
-``annotations``. ``image_root`` is the folder of the photographs.
-A row of ``questions``: {"question_id": 458752000, "image_id": 458752, "question": "What is this photo taken looking through?"}
-A row of ``annotations``: {"question_id": 458752000, "image_id": 458752, "question_type": "what is this", "answer_type": "other",
-"multiple_choice_answer": "net", "answers": [{"answer": "net", "answer_confidence": "maybe", "answer_id": 1}, ...]}
-Quirks: rows name an image by number only, the file's name follows from ``image_name``, and the split in it from the file's
-``data_subtype`` ("train2014"); OK-VQA has no ``multiple_choice_answer``, so the most frequent answer stands in.
+datasets give it (``v2_OpenEnded_mscoco_train2014_questions.json``, ``v2_mscoco_train2014_annotations.json``) or is
+named by ``annotations``. ``image_root`` is the folder of the photographs.
+A row of ``questions``: {"question_id": 458752000, "image_id": 458752, "question": "What is this photo taken looking
+through?"}
+A row of ``annotations``: {"question_id": 458752000, "image_id": 458752, "question_type": "what is this",
+"answer_type": "other", "multiple_choice_answer": "net", "answers": [{"answer": "net", "answer_confidence": "maybe",
+"answer_id": 1}, ...]}
+Quirks: rows name an image by number only, the file's name follows from ``image_name``, and the split in it from the
+file's ``data_subtype`` ("train2014"); OK-VQA has no ``multiple_choice_answer``, so the most frequent answer stands in.
 LXMERT's own form (``train.json``, one list) is read too: {"sent": "What is the hairstyle of the blond called?",
-"question_id": 516065, "label": {"pony tail": 1, "braid": 0.667}, "img_id": "COCO_train2014_000000051606"}; its answer is the
-one with the highest score, and ``answers`` are the distinct ones.
+"question_id": 516065, "label": {"pony tail": 1, "braid": 0.667}, "img_id": "COCO_train2014_000000051606"}; its answer
+is the one with the highest score, and ``answers`` are the distinct ones.
 """
 
 from __future__ import annotations

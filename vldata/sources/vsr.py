@@ -1,12 +1,14 @@
 """VSR, visual spatial reasoning: one true or false statement about a photograph a line.
 
-https://github.com/cambridgeltl/visual-spatial-reasoning (data: Apache-2.0; photographs: COCO 2017, their Flickr owners' terms)
-Layout: ``path`` is a ``*.jsonl`` or a folder of them; ``image_root`` is the folder of all photographs, or set ``image_name``.
-A line: {"image": "000000085637.jpg", "image_link": "http://images.cocodataset.org/train2017/000000085637.jpg", "caption": "The
-cat is on top of the suitcase.", "label": 1, "relation": "on top of", "annotator_id": 31, "vote_true_validator_id": "[2, 6]",
-"vote_false_validator_id": "[]", "reference_frame": null}
-Quirks: 259 of 7,680 training statements have no "is" ("The suitcase contains the cat."); the lists of votes are text; there is
-no id, so a row is known by its contents.
+https://github.com/cambridgeltl/visual-spatial-reasoning (data: Apache-2.0; photographs: COCO 2017, their Flickr
+owners' terms)
+Layout: ``path`` is a ``*.jsonl`` or a folder of them; ``image_root`` is the folder of all photographs, or set
+``image_name``.
+A line: {"image": "000000085637.jpg", "image_link": "http://images.cocodataset.org/train2017/000000085637.jpg",
+"caption": "The cat is on top of the suitcase.", "label": 1, "relation": "on top of", "annotator_id": 31,
+"vote_true_validator_id": "[2, 6]", "vote_false_validator_id": "[]", "reference_frame": null}
+Quirks: 259 of 7,680 training statements have no "is" ("The suitcase contains the cat."); the lists of votes are text;
+there is no id, so a row is known by its contents.
 """
 
 from __future__ import annotations

@@ -1,0 +1,62 @@
+"""LLaVA JSON: a list for each split, and the pictures as files.
+
+    train.json                  [{"id": "vqa/12", "image": "images/3f/3f2a….jpg", "conversations": [{"from": "human", "value": …}, …]}, …]
+    images/3f/3f2a….jpg         each picture once, named by its bytes; `--image_folder` is the export's folder
+
+``<image>`` stands where the image does, on a line of its own. A sample of several images has a list in ``image``, one without
+images has no ``image``, and a system message becomes the key ``system``. Where a build stores paths, ``image`` is that path,
+unless the picture lies in an archive. A text that itself contains ``<image>`` cannot be told from an image's place:
+such samples are not exported. Repeated samples are repeated, with the same id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from vldata.export.blocks import Build
+from vldata.export.pictures import ImageFolder
+from vldata.export.speech import json_list, speeches
+from vldata.export.written import CannotExpressError, NotExported, Written
+from vldata.images.problem import ImageProblem
+
+
+def write(build: Build, folder: Path, told: Callable[[int], None]) -> Written:
+    """Write a build as LLaVA JSON.
+
+    Args:
+        build: What to write.
+        folder: An empty folder.
+        told: Called with 1 for every row.
+    """
+    pictures = ImageFolder(folder)
+    rows = 0
+    with NotExported(folder) as skipped:
+        for split in build.splits:
+            with json_list(folder / f"{split}.json") as append:
+                for row in build.rows(split):
+                    try:
+                        append(llava_row(row, pictures))
+                        rows += 1
+                    except (CannotExpressError, ImageProblem) as why:
+                        skipped.add(row, why)
+                    told(1)
+        return Written(rows, skipped.rows)
+
+
+def llava_row(row: Mapping[str, Any], pictures: ImageFolder) -> dict[str, Any]:
+    """One row in LLaVA's form; writes its images.
+
+    Raises:
+        CannotExpressError: See `vldata.export.speech.speeches`.
+        ImageProblem: An image that the build only names is not there.
+    """
+    said = speeches(row)
+    images = [pictures.place(image) for image in row["images"]]
+    written: dict[str, Any] = {"id": row["id"]}
+    if images:
+        written["image"] = images[0] if len(images) == 1 else images
+    if said and said[0]["from"] == "system":
+        written["system"] = said.pop(0)["value"]
+    return {**written, "conversations": said}

@@ -1,0 +1,325 @@
+"""RefCOCO, RefCOCO+, RefCOCOg and RefClef: phrases that pick one object out of a photograph.
+
+https://github.com/lichengunc/refer (annotations: Apache-2.0; photographs: COCO 2014, their Flickr owners' terms)
+Three formats are read here.
+
+``refcoco``, the publishers' own. Layout: ``path`` is the folder of one corpus with ``refs(<splitBy>).p`` and ``instances.json``, or the
+``refs(...).p`` itself; ``image_root`` is ``train2014/``. The pickle is a list of objects: {"ref_id": 0, "ann_id": 1719310, "image_id":
+581857, "category_id": 1, "file_name": "COCO_train2014_000000581857_16.jpg", "split": "train", "sent_ids": [0, 1, 2],
+"sentences": [{"sent_id": 0, "sent": "the lady with the blue shirt", "raw": "THE LADY WITH THE BLUE SHIRT", "tokens": [...]}]}
+Quirks: it is a pickle of Python 2, read here as data only (`vldata.sources.restricted_pickle`); ``file_name`` is that of the object, not
+of the photograph, which ``instances.json`` names; the splits are train, val, testA and testB (people, other things), for
+RefCOCOg train, val, test by ``umd`` (no photograph in two splits) or train, val by ``google`` (photographs shared).
+
+``refcoco_mdetr``, as MDETR (and after it Honeybee) has it. Layout: ``path`` is ``finetune_refcoco_train.json``, COCO's form with a phrase
+for a caption: ``images`` {"id": 0, "original_id": 581857, "file_name": "COCO_train2014_000000581857.jpg", "height": 640, "width":
+427, "caption": "the lady with the blue shirt", ...}, ``annotations`` {"id": 0, "image_id": 0, "bbox": [103.93, 299.99, 134.22, 177.42], ...}
+Quirk: ``image_id`` numbers phrases, so a photograph stands once for each of its phrases.
+
+``refcocos``. Layout: ``path`` is a list: {"annotation_id": "000000547144_1744240036431", "image": "val2017/000000547144.jpg", "width": 640,
+"height": 480, "normal_caption": "the monitor farther from the laptop among the ones that are on", "solution": [431, 134, 547, 248]}
+Quirk: ``solution`` is [x0, y0, x1, y1] in pixels, and null where nothing in the photograph fits: such a row has ``no_box``.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+
+from vldata.errors import SourceError
+from vldata.schema.turns import BOX
+from vldata.shapes.language import Expression, expressions
+from vldata.shapes.scene import Px, Scene
+from vldata.sources.base import Source
+from vldata.sources.coco_captions import coco_image, coco_images, with_coco_images
+from vldata.sources.json_rows import json_rows
+from vldata.sources.native import (
+    FLAG,
+    ID,
+    SIDE,
+    TEXT,
+    XYWH,
+    box_px,
+    files_named,
+    image_sizes,
+    list_of_rows,
+    note,
+    one_image,
+    rows_under,
+    typed,
+)
+from vldata.sources.read import expand, read_json
+from vldata.sources.restricted_pickle import load_pickle
+from vldata.sources.standins import draw, scenes_for, write_json
+
+REFS = "refs(*).p"
+
+
+class _Phrases(Source):
+    """What the three formats share."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("rec", "reg")
+
+
+class RefCoco(_Phrases):
+    """One turn a sentence; ``row`` is its sent_id.
+
+    Args:
+        split_by: Who divided the corpus, as in the file's name: unc, google, umd or berkeley. None takes the only
+            ``refs(...).p`` there is.
+        split: Sentences of other splits are filtered as ``other_split``; None takes all.
+    """
+
+    format: ClassVar[str] = "refcoco"
+    about: ClassVar[str] = "RefCOCO, RefCOCO+, RefCOCOg, RefClef: refs(...).p and instances.json"
+    licence: ClassVar[str] = "annotations Apache-2.0; photographs under their Flickr owners' terms"
+
+    split_by: str | None = None
+    split: str | None = "train"
+
+    def files(self) -> list[Path]:
+        """The pickle and the ``instances.json`` beside it.
+
+        Raises:
+            SourceError: One of them is missing, or there are several pickles and ``split_by`` names none.
+        """
+        refs = self._refs()
+        return [refs, *expand(str(refs.parent / "instances.json"))]
+
+    def turns(self, task: str) -> pl.DataFrame:
+        """Every sentence with the box of what it refers to; a reference without a sentence is one ``missing_value``.
+
+        Raises:
+            SourceError: The pickle wants to run something, a file is of another form, or no sentence is of the split.
+        """
+        refs, instances = self.files()
+        turns = _sentences(list_of_rows(load_pickle(refs), refs))
+        if self.split is not None:
+            turns = self._of_split(turns, refs)
+        document = read_json(instances)
+        turns = with_coco_images(turns, coco_images(document, instances))
+        boxes = typed(rows_under(document, "annotations", instances), {"id": ID, "bbox": XYWH, "iscrowd": FLAG}, optional={"iscrowd"})
+        boxes = boxes.filter(pl.col("id").is_not_null()).unique("id", keep="first", maintain_order=True)
+        boxes = boxes.rename({"id": "ann_id", "problem": "box_problem", "detail": "box_detail"})
+        turns = turns.join(boxes.with_columns(has_box=True), on="ann_id", how="left", maintain_order="left")
+        unlisted = pl.format("annotation {} is not among the file's `annotations`", pl.col("ann_id"))
+        turns = note(turns, pl.col("has_box").is_null(), "missing_value", unlisted)
+        turns = turns.with_columns(
+            problem=pl.coalesce("problem", "box_problem"),
+            detail=pl.when(pl.col("problem").is_null()).then("box_detail").otherwise("detail"),
+        )
+        turns = note(turns, pl.col("iscrowd").fill_null(False), "is_crowd", pl.lit("a crowd region"))
+        return _turns(turns.with_columns(boxes=_one_box("bbox")), row="sent_id", phrase="sent").with_columns(turns["urls"])
+
+    @classmethod
+    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+        """The phrases that fit one thing of a scene, as ``refs(unc).p``, ``instances.json`` and ``train2014/``."""
+        refs: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        pictures: list[dict[str, Any]] = []
+        sentences = count()
+        for scene, found in _described(rows, seed):
+            picture = _coco2014(scene)
+            pictures.append(picture)
+            for box in dict.fromkeys(expression.boxes[0] for expression in found):
+                said = [expression.phrase for expression in found if expression.boxes[0] == box]
+                numbered = [{"sent_id": next(sentences), "sent": text, "raw": text, "tokens": text.split()} for text in said]
+                annotations.append({"id": len(refs), "image_id": picture["id"], "category_id": 1, "bbox": _xywh(box), "iscrowd": 0})
+                refs.append(
+                    {
+                        "ref_id": len(refs),
+                        "ann_id": len(refs),
+                        "image_id": picture["id"],
+                        "category_id": 1,
+                        "file_name": picture["file_name"].replace(".jpg", f"_{len(refs)}.jpg"),
+                        "split": "train",
+                        "sent_ids": [sentence["sent_id"] for sentence in numbered],
+                        "sentences": numbered,
+                    }
+                )
+            if images:
+                draw(folder / "train2014", picture["file_name"], scene)
+        corpus = folder / "refcoco"
+        categories = [{"id": 1, "name": "shape", "supercategory": "shape"}]
+        write_json(corpus / "instances.json", {"images": pictures, "annotations": annotations, "categories": categories})
+        (corpus / "refs(unc).p").write_bytes(pickle.dumps(refs, protocol=2))
+        return {"path": str(corpus.resolve()), "image_root": str((folder / "train2014").resolve())}
+
+    def _refs(self) -> Path:
+        found = files_named(self.path, REFS)
+        named = [path for path in found if path.name == f"refs({self.split_by}).p"] if self.split_by else found
+        if len(named) != 1:
+            names = ", ".join(path.name for path in found)
+            problem = f"no refs({self.split_by}).p" if self.split_by else f"{len(found)} files of references"
+            raise SourceError(self.path, f"{problem}; there are: {names}", "set `split_by` to what stands in the parentheses")
+        return named[0]
+
+    def _of_split(self, turns: pl.DataFrame, path: Path) -> pl.DataFrame:
+        splits = turns["split"].drop_nulls().unique().sort().to_list()
+        if self.split not in splits:
+            problem = f"no reference is of the split {self.split!r}"
+            raise SourceError(str(path), problem, f"set `split` to one of: {', '.join(splits) or 'null'}")
+        other = pl.col("split").is_not_null() & (pl.col("split") != self.split)
+        return note(turns, other, "other_split", pl.col("split"))
+
+
+class RefCocoMdetr(_Phrases):
+    """One turn a phrase; ``row`` is the id of its row of ``images``."""
+
+    format: ClassVar[str] = "refcoco_mdetr"
+    about: ClassVar[str] = "RefCOCO as MDETR has it: finetune_refcoco_train.json"
+    licence: ClassVar[str] = "annotations Apache-2.0; photographs under their Flickr owners' terms"
+
+    def files(self) -> list[Path]:
+        """``path``, or the ``finetune_*.json`` below it."""
+        return files_named(self.path, "finetune_*.json")
+
+    def turns(self, task: str) -> pl.DataFrame:
+        """Every phrase with its boxes; one without any has ``no_box``."""
+        return pl.concat([_mdetr(path) for path in self.files()])
+
+    @classmethod
+    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+        """The phrases that fit one thing of a scene, as ``finetune_refcoco_train.json`` and ``train2014/``."""
+        phrases: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        for scene, found in _described(rows, seed):
+            picture = _coco2014(scene)
+            for expression in found:
+                own = {"id": len(phrases), "original_id": picture["id"], "caption": expression.phrase}
+                annotations.append({"id": len(phrases), "image_id": len(phrases), "bbox": _xywh(expression.boxes[0]), "iscrowd": 0})
+                phrases.append({**picture, **own})
+            if images:
+                draw(folder / "train2014", picture["file_name"], scene)
+        path = folder / "finetune_refcoco_train.json"
+        write_json(path, {"info": [], "licenses": [], "images": phrases, "annotations": annotations, "categories": []})
+        return {"path": str(path.resolve()), "image_root": str((folder / "train2014").resolve())}
+
+
+class RefCocoS(_Phrases):
+    """One turn a phrase; ``row`` is its annotation_id."""
+
+    format: ClassVar[str] = "refcocos"
+    about: ClassVar[str] = "RefCOCO-s: a list of phrases with a box, or none where nothing fits"
+    licence: ClassVar[str] = "annotations MIT; photographs under their Flickr owners' terms"
+
+    def files(self) -> list[Path]:
+        """``path``, or the ``refcocos_*.json`` below it."""
+        return files_named(self.path, "refcocos_*.json")
+
+    def turns(self, task: str) -> pl.DataFrame:
+        """Every phrase; one that fits nothing has ``no_box``."""
+        return pl.concat([_annotated(path) for path in self.files()])
+
+    @classmethod
+    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+        """The phrases that fit one thing of a scene, as ``refcocos_test.json`` and ``val2017/``."""
+        data: list[dict[str, Any]] = []
+        for scene, found in _described(rows, seed):
+            name = f"{scene.number + 1:012d}"
+            for k, expression in enumerate(found):
+                head = {"annotation_id": f"{name}_{k}", "image": f"val2017/{name}.jpg", "width": scene.width, "height": scene.height}
+                data.append({**head, "normal_caption": expression.phrase, "solution": list(expression.boxes[0])})
+            if images:
+                draw(folder, f"val2017/{name}.jpg", scene)
+        path = folder / "refcocos_test.json"
+        write_json(path, data)
+        return {"path": str(path.resolve()), "image_root": str(folder.resolve())}
+
+
+def _sentences(refs: list[Any]) -> pl.DataFrame:
+    """One row a sentence: ``sent_id``, ``sent``, ``ann_id``, ``image_id``, ``split``, ``problem``, ``detail``."""
+    rows: list[Any] = []
+    for ref in refs:
+        if not isinstance(ref, dict):
+            rows.append(ref)
+            continue
+        head = {key: ref.get(key) for key in ("ann_id", "image_id", "split")}
+        sentences = ref.get("sentences")
+        if not isinstance(sentences, list) or not sentences:
+            rows.append({**head, "sent_id": f"ref/{ref.get('ref_id')}"})
+            continue
+        for sentence in sentences:
+            said = sentence if isinstance(sentence, dict) else {}
+            rows.append({**head, "sent_id": said.get("sent_id"), "sent": said.get("sent", said.get("raw"))})
+    fields = {"sent_id": ID, "sent": TEXT, "ann_id": ID, "image_id": ID, "split": TEXT}
+    return typed(rows, fields, optional={"sent_id", "split"})
+
+
+def _mdetr(path: Path) -> pl.DataFrame:
+    document = read_json(path)
+    fields = {"id": ID, "caption": TEXT, "file_name": TEXT, "width": SIDE, "height": SIDE}
+    phrases = typed(rows_under(document, "images", path), fields, optional={"width", "height"})
+    boxes = typed(rows_under(document, "annotations", path), {"id": ID, "image_id": ID, "bbox": XYWH})
+    sized = phrases.select("caption", "width", "height", image_id="id", is_known=True).unique("image_id", keep="first")
+    boxes = boxes.join(sized, on="image_id", how="left", maintain_order="left")
+    known = boxes.filter(pl.col("is_known")).with_columns(box=box_px("bbox", "caption"))
+    by_phrase = known.group_by("image_id", maintain_order=True).agg(
+        boxes="box",
+        box_problem=pl.col("problem").drop_nulls().first(),
+        box_detail=pl.col("detail").drop_nulls().first(),
+    )
+    turns = phrases.join(by_phrase, left_on="id", right_on="image_id", how="left", maintain_order="left")
+    turns = turns.with_columns(
+        problem=pl.coalesce("problem", "box_problem"),
+        detail=pl.when(pl.col("problem").is_null()).then("box_detail").otherwise("detail"),
+    )
+    turns = note(turns, pl.col("boxes").is_null(), "no_box", pl.lit("no annotation names it"))
+    lost = boxes.filter(pl.col("is_known").is_null()).with_columns(
+        id=pl.format("annotation/{}", "id"), file_name=pl.lit(None, pl.String), boxes=pl.lit(None, pl.List(BOX))
+    )
+    lost = note(lost, pl.lit(True), "missing_value", pl.lit("no row of `images` has its image_id"))
+    return pl.concat([_turns(turns, row="id", phrase="caption"), _turns(lost, row="id", phrase="caption")])
+
+
+def _annotated(path: Path) -> pl.DataFrame:
+    fields = {"annotation_id": ID, "normal_caption": TEXT, "image": TEXT, "width": SIDE, "height": SIDE, "solution": XYWH}
+    rows = typed(json_rows(path), fields, optional={"annotation_id", "width", "height", "solution"})
+    rows = note(rows, pl.col("solution").is_null(), "no_box", pl.lit("nothing in the picture fits"))
+    corners = {name: pl.col("solution").arr.get(k) for k, name in enumerate(("x0", "y0", "x1", "y1"))}
+    box = pl.struct(**corners, image=pl.lit(0, pl.Int32), phrase=pl.col("normal_caption")).cast(BOX)
+    boxes = pl.when(pl.col("solution").is_not_null()).then(pl.concat_list(box))
+    rows = rows.with_columns(boxes=boxes, file_name="image")
+    return _turns(rows, row="annotation_id", phrase="normal_caption")
+
+
+def _one_box(bbox: str) -> pl.Expr:
+    return pl.when(pl.col(bbox).is_not_null()).then(pl.concat_list(box_px(bbox, "sent")))
+
+
+def _turns(rows: pl.DataFrame, *, row: str, phrase: str) -> pl.DataFrame:
+    return rows.select(
+        "boxes",
+        "problem",
+        "detail",
+        row=row,
+        phrase=phrase,
+        images=one_image(pl.col("file_name")),
+        image_sizes=image_sizes(),
+    )
+
+
+def _described(rows: int, seed: int) -> Iterator[tuple[Scene, list[Expression]]]:
+    """Scenes with their unambiguous phrases, until there are ``rows`` phrases."""
+    said = 0
+    for scene in scenes_for(rows, 1, seed):
+        if said >= rows:
+            return
+        found = expressions(scene)
+        said += len(found)
+        yield scene, found
+
+
+def _coco2014(scene: Scene) -> dict[str, Any]:
+    picture = coco_image(scene.number + 1, scene.width, scene.height)
+    return {**picture, "file_name": f"COCO_train2014_{picture['file_name']}"}
+
+
+def _xywh(box: Px) -> list[float]:
+    x0, y0, x1, y1 = box
+    return [x0, y0, x1 - x0, y1 - y0]

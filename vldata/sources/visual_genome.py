@@ -1,0 +1,127 @@
+"""Visual Genome's regions: 5.4 million phrases with a box on 108,000 photographs.
+
+https://homes.cs.washington.edu/~ranjay/visualgenome (CC BY 4.0)
+Layout: ``path`` is ``region_descriptions.json`` with ``image_data.json`` beside it, or the folder of both; ``image_root`` is the folder
+with ``VG_100K/`` and ``VG_100K_2/``. A row of the first: {"id": 1, "regions": [{"region_id": 1382, "image_id": 1, "x": 421, "y": 57,
+"width": 82, "height": 139, "phrase": "the clock is green in colour"}, ...]}, of the second: {"image_id": 1, "width": 800, "height":
+600, "url": "https://cs.stanford.edu/people/rak248/VG_100K_2/1.jpg", "coco_id": null, "flickr_id": null}
+Quirks: a photograph lies in one of two folders, which only its URL tells; some boxes stick out of the photograph, or start
+left of or above it; phrases repeat within a photograph, and as captions they tell of a part of it only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+
+from vldata.shapes.language import regions
+from vldata.sources.base import Source
+from vldata.sources.native import (
+    ID,
+    SIDE,
+    TEXT,
+    WHOLE,
+    box_px,
+    files_named,
+    image_sizes,
+    list_of_rows,
+    note,
+    one_image,
+    shown,
+    typed,
+)
+from vldata.sources.read import expand, read_json
+from vldata.sources.standins import draw, scenes_for, write_json
+
+_XYWH = ("x", "y", "width", "height")
+
+
+class VisualGenome(Source):
+    """One turn a region; ``row`` is its region_id.
+
+    Args:
+        image_data: File of the photographs' sizes and URLs; None is ``image_data.json`` beside the regions.
+    """
+
+    format: ClassVar[str] = "visual_genome"
+    about: ClassVar[str] = "Visual Genome: phrases for regions (region_descriptions.json, image_data.json)"
+    licence: ClassVar[str] = "CC BY 4.0"
+    tasks: ClassVar[tuple[str, ...]] = ("rec", "reg", "caption")
+    paths: ClassVar[tuple[str, ...]] = ("path", "image_root", "image_data")
+
+    image_data: str | None = None
+
+    def files(self) -> list[Path]:
+        """The regions, then the photographs."""
+        found = files_named(self.path, "region_descriptions*.json")
+        beside = [self.image_data] if self.image_data else sorted({str(path.with_name("image_data.json")) for path in found})
+        return [*found, *(path for name in beside for path in expand(name))]
+
+    def turns(self, task: str) -> pl.DataFrame:
+        """Every region; one of a photograph that ``image_data.json`` does not list is a ``missing_value``."""
+        described = files_named(self.path, "region_descriptions*.json")
+        pictures = pl.concat([_pictures(path) for path in self.files()[len(described) :]])
+        pictures = pictures.unique("image_id", keep="first", maintain_order=True)
+        fields = {"region_id": ID, "image_id": ID, **dict.fromkeys(_XYWH, WHOLE), "phrase": TEXT}
+        rows = typed([row for path in described for row in _regions(path)], fields)
+        xywh = pl.concat_arr(pl.col(name).cast(pl.Float64) for name in _XYWH)
+        has_box = pl.all_horizontal(pl.col(name).is_not_null() for name in _XYWH)
+        rows = rows.select("region_id", "image_id", "phrase", "problem", "detail", bbox=pl.when(has_box).then(xywh))
+        turns = rows.join(pictures, on="image_id", how="left", maintain_order="left")
+        turns = note(turns, pl.col("file").is_null(), "missing_value", pl.format("image_data.json has no image {}", "image_id"))
+        common = {
+            "row": pl.col("region_id"),
+            "images": one_image(pl.col("file")),
+            "image_sizes": image_sizes(),
+            "urls": one_image(pl.col("url")),
+            "problem": pl.col("problem"),
+            "detail": pl.col("detail"),
+        }
+        if task == "caption":
+            return turns.select(**common, caption=pl.col("phrase").str.strip_chars())
+        boxes = pl.when(pl.col("bbox").is_not_null()).then(pl.concat_list(box_px("bbox", "phrase")))
+        return turns.with_columns(pl.col("phrase").str.strip_chars()).select("phrase", **common, boxes=boxes)
+
+    @classmethod
+    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+        """The things of each scene as regions, as the two files and ``VG_100K/`` and ``VG_100K_2/`` in turn."""
+        described: list[dict[str, Any]] = []
+        pictures: list[dict[str, Any]] = []
+        region_id = 0
+        for scene in scenes_for(rows, 3, seed):
+            image_id = scene.number + 1
+            name = f"VG_100K{'_2' if scene.number % 2 else ''}/{image_id}.jpg"
+            own = []
+            for region in regions(scene):
+                region_id += 1
+                x0, y0, x1, y1 = map(int, region.boxes[0])
+                box = {"x": x0, "y": y0, "width": x1 - x0, "height": y1 - y0}
+                own.append({"region_id": region_id, "image_id": image_id, **box, "phrase": region.phrase})
+            described.append({"id": image_id, "regions": own})
+            size = {"image_id": image_id, "width": scene.width, "height": scene.height}
+            pictures.append({**size, "url": f"https://cs.stanford.edu/people/rak248/{name}", "coco_id": None, "flickr_id": None})
+            if images:
+                draw(folder / "images", name, scene)
+        write_json(folder / "region_descriptions.json", described)
+        write_json(folder / "image_data.json", pictures)
+        return {"path": str((folder / "region_descriptions.json").resolve()), "image_root": str((folder / "images").resolve())}
+
+
+def _regions(path: Path) -> Iterator[Any]:
+    for entry in list_of_rows(read_json(path), path):
+        found = entry.get("regions") if isinstance(entry, dict) else None
+        if isinstance(found, list):
+            yield from found
+        else:
+            yield ValueError(f"no list 'regions' in {shown(entry)}")
+
+
+def _pictures(path: Path) -> pl.DataFrame:
+    """``image_id``, ``file`` (the URL's last folder and name), ``width``, ``height``, ``url``."""
+    fields = {"image_id": ID, "width": SIDE, "height": SIDE, "url": TEXT}
+    rows = typed(list_of_rows(read_json(path), path), fields, optional={"width", "height"})
+    file = pl.col("url").str.extract(r"([^/]+/[^/]+)$", 1)
+    return rows.filter(pl.col("image_id").is_not_null()).select("image_id", "width", "height", "url", file=file)
