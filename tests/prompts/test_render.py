@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vldata.prompts.lint import parse
 from vldata.prompts.models import Names, Templates
 from vldata.prompts.render import Rendered, render
 from vldata.prompts.template import File, Template
@@ -30,8 +31,12 @@ def template(
     names = Names(
         frozenset({"question", "answer", "choices", "boxes", "context"}), frozenset({"phrase"}), helpers or {}
     )
-    around = File("per/x.jinja", f"{{% block user %}}{wrapper}{{% endblock %}}", ("user",)) if wrapper else None
-    return Template("vqa", names, File("vqa.jinja", text, tuple(all_blocks)), around)
+    around = (
+        File("per/x.jinja", f"{{% block user %}}{wrapper}{{% endblock %}}", ("user",), frozenset({"content"}))
+        if wrapper
+        else None
+    )
+    return Template("vqa", names, File("vqa.jinja", text, tuple(all_blocks), names.columns), around)
 
 
 def rendered(
@@ -129,6 +134,40 @@ def test_helpers_are_called_with_values() -> None:
 def test_no_rows_give_no_texts() -> None:
     done = rendered(template(), {"question": [], "answer": []})
     assert done == Rendered([], [], [], [], {})
+
+
+PIECES = (
+    *(
+        "{{ question }}",
+        "{{ answer + 1 }}",
+        "{{ choices }}",
+        "{{ choices|join(', ') }}",
+        "{{ boxes[0].phrase }}",
+        "text\n",
+    ),
+    *(
+        "{% for c in choices %}",
+        "{{ c }}",
+        "{{ loop.index }}",
+        "{% if c %}",
+        "{% endif %}",
+        "{% endfor %}",
+        "{% else %}",
+    ),
+    *(
+        "{% for b in boxes if b.phrase %}",
+        "{% if question %}",
+        "{% set c = question %}",
+        "{% set question = 'q' ~ c %}",
+    ),
+    *(
+        "{{ question|upper|replace('A', answer) }}",
+        "{{ first_of(choices) }}",
+        "{% if loop.last %}",
+        "{{ 'x' if c else none }}",
+    ),
+    *("{% for c in choices recursive %}", "{% for loop in choices %}", "{% set loop = 1 %}", "{{ dataset[0] }}"),
+)
 
 
 HOSTILE = [
@@ -385,6 +424,22 @@ def test_content_that_fails_fails_with_its_own_reason() -> None:
 
 
 # With everything real
+
+
+@settings(max_examples=200)
+@given(st.lists(st.sampled_from(PIECES), max_size=8))
+def test_what_the_check_accepts_writes_a_text_or_fails_a_row(pieces: list[str]) -> None:
+    words = template("".join(pieces), helpers={"first_of": lambda items: items[0]})
+    if parse(words.file.text, "vqa.jinja", words.names).problems:
+        return
+    columns = {
+        "question": ["a {{ b", None, ""],
+        "answer": [1, 2, 3],
+        "choices": [["x", "y"], [], None],
+        "boxes": [[{"phrase": "dog"}], [], [{"phrase": None}]],
+    }
+    done = rendered(words, columns)
+    assert [text is None for text in done.user] == [row in done.failed for row in range(3)]
 
 
 def test_a_users_template_renders_from_his_folder(tmp_path: Path) -> None:

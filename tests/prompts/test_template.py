@@ -124,6 +124,12 @@ def test_wordings_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     assert template.file.wordings("flip_user") == []
 
 
+def test_the_columns_that_a_template_reads_are_known() -> None:
+    names = task_class("vqa_mc")().template_names()
+    assert load("vqa_mc", names, Templates()).file.reads == {"question", "choices", "answer", "context"}
+    assert load("vqa_open", task_class("vqa_open")().template_names(), Templates()).file.reads == {"question", "answer"}
+
+
 def test_a_template_travels_between_processes() -> None:
     template = load("vqa_mc", task_class("vqa_mc")().template_names(), Templates())
     back: Template = pickle.loads(pickle.dumps(template))

@@ -13,7 +13,7 @@ from vldata.tasks.question_form import TRUE_FORM, question_form
 
 
 def asked(*statements: str | None) -> list[str | None]:
-    return pl.Series("s", statements, dtype=pl.String).to_frame().select(question_form(pl.col("s")))["s"].to_list()
+    return question_form(pl.Series("s", statements, dtype=pl.String)).to_list()
 
 
 # One statement of every relation in VSR's random split, as the file has it.
@@ -176,7 +176,7 @@ def test_all_real_statements_keep_their_words(shared_data: Path) -> None:
     assert rows.height == 8_777
     assert set(rows["relation"]) == VSR.keys()
 
-    questions = rows.select(question_form(pl.col("caption")))["caption"].to_list()
+    questions = question_form(rows["caption"]).to_list()
 
     assert sum(question.startswith(TRUE_FORM) for question in questions) == 0
     plain_verb = {"contains": "contain", "consists": "consist", "has": "have"}

@@ -20,7 +20,8 @@ from vldata.build.standins import with_pictures, with_standins
 from vldata.errors import BuildError
 from vldata.recipe.models import Recipe
 from vldata.store.disk import require
-from vldata.store.lock import try_exclusive
+from vldata.store.gc import in_use
+from vldata.store.lock import exclusive
 from vldata.store.store import Store, open_store
 
 _SPARE_BYTES = 64 * 1024 * 1024
@@ -88,7 +89,8 @@ def build(
     opened = open_store(store or default_store())
     out.parent.mkdir(parents=True, exist_ok=True)
     with (
-        try_exclusive(out.parent / f".{out.name}.lock", f"another build is writing {out}"),
+        exclusive(out.parent / f".{out.name}.lock", wait=False),
+        in_use(opened),
         Engine(workers or cores()) as engine,
     ):
         recipe = prepared(recipe, opened, standin=standin, progress=progress)

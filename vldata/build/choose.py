@@ -154,20 +154,28 @@ def _limited(wanted: dict[str, Quota], limit: int | None) -> dict[str, Quota]:
     }
 
 
-def _targets(pool: Pool, units: int, good: pl.DataFrame) -> dict[str, int]:
-    """Units that each split gets: its share, or, once everything is known, its part of what there is."""
-    if pool.done < pool.num_samples:
-        targets = {split: round(units * share) for split, share in pool.splits.items() if split != "train"}
-        return {"train": units - sum(targets.values()), **targets}
+def _targets(pool: Pool, units: int, good: pl.DataFrame) -> dict[str, int] | None:
+    """Units that each split gets; None when that cannot be said before more candidates are looked at.
+
+    Every split gets its share where there is enough for all of them. Otherwise the whole source is needed, and is divided
+    as its photographs are; a split that is held out is never repeated.
+    """
     weights = pool.units(good)
-    total = int(weights.sum())
+    have = {split: int(weights[(good["split"] == split).to_numpy()].sum()) for split in pool.splits}
+    targets = {split: round(units * share) for split, share in pool.splits.items() if split != "train"}
+    targets = {"train": units - sum(targets.values()), **targets}
+    if all(have[split] >= target for split, target in targets.items()):
+        return targets
+    if pool.done < pool.num_samples:
+        return None
+    total = sum(have.values())
     if not total:
         return dict.fromkeys(pool.splits, 0)
-    have = {split: int(weights[(good["split"] == split).to_numpy()].sum()) for split in pool.splits}
-    targets = {s: min(n, round(units * n / total)) for s, n in have.items() if s != "train"}
-    if units % total == 0:
-        return {"train": units // total * have["train"], **targets}
-    return {"train": max(0, units - sum(targets.values())) if have["train"] else 0, **targets}
+    held_out = {split: min(n, round(units * n / total)) for split, n in have.items() if split != "train"}
+    if not have["train"]:
+        return {"train": 0, **held_out}
+    rest = units // total * have["train"] if units % total == 0 else max(0, units - sum(held_out.values()))
+    return {"train": rest, **held_out}
 
 
 def _walk(pool: Pool, units: int) -> int | None:
@@ -179,10 +187,7 @@ def _walk(pool: Pool, units: int) -> int | None:
         pool.look_at(upto)
         if pool.done >= pool.num_samples:
             return int(pool.units(pool.good()).sum()) if pool.parts else 0
-        good = pool.good()
-        weights = pool.units(good)
-        targets = _targets(pool, units, good)
-        if all(weights[(good["split"] == s).to_numpy()].sum() >= n for s, n in targets.items()):
+        if _targets(pool, units, pool.good()) is not None:
             return None
         upto = min(pool.num_samples, upto + max(_STEP, upto // 2))
 
@@ -206,7 +211,7 @@ def _settle(pool: Pool, quota: Quota, available: int) -> Chosen:
     everything = pool.done >= pool.num_samples
     shares: dict[str, Share] = {}
     kept: list[pl.DataFrame] = []
-    for split, target in _targets(pool, quota.units, good).items():
+    for split, target in (_targets(pool, quota.units, good) or {}).items():
         part = good.filter(pl.col("split") == split)
         passes, prefix = take(pool.units(part), target) if part.height else (0, 0)
         shares[split] = Share(passes, prefix)

@@ -22,10 +22,6 @@ class Place:
     root: str
     max_pixels: int
 
-    @property
-    def name(self) -> str:
-        """What the store files their facts under."""
-        return f"{self.root}|{self.max_pixels}"
 
 
 def place_of(entry: Entry) -> Place:
@@ -62,7 +58,7 @@ class Lookup:
 
     def _facts(self, place: Place, refs: list[str], told: object = None) -> pl.DataFrame:
         if place not in self.remembered:
-            self.remembered[place] = load_facts(self.store, place.name)
+            self.remembered[place] = load_facts(self.store, place.root)
         return facts(
             refs,
             place.root,
@@ -80,18 +76,18 @@ class Lookup:
         if known is None:
             known = self._facts(place, bad["ref"].to_list())
         marked = known.join(bad.unique("ref"), on="ref", how="inner").with_columns(problem="reason", detail="why")
-        save_facts(self.store, place.name, marked.select(list(FACTS)))
+        save_facts(self.store, place.root, marked.select(list(FACTS)))
 
     def save(self, plan_key: str) -> None:
         """Keep what was seen: for every later build, and as what this plan rests on."""
         for place, found in self.seen.items():
-            save_facts(self.store, place.name, found)
+            save_facts(self.store, place.root, found)
         frames = [
             found.with_columns(root=pl.lit(place.root), max_pixels=pl.lit(place.max_pixels, pl.Int64))
             for place, found in self.seen.items()
         ]
         empty = pl.DataFrame(schema={**FACTS, "root": pl.String, "max_pixels": pl.Int64})
-        with self.store.write("plans", plan_key, ".images.parquet") as path:
+        with self.store.write("plans", plan_key, ".images.parquet", replace=True) as path:
             pl.concat([empty, *frames]).write_parquet(path)
 
     def still_true(self, plan_key: str) -> bool:

@@ -7,6 +7,7 @@ note beside it (rows, bytes, digest) whose presence says that the block is whole
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -63,6 +64,11 @@ class Bad:
     detail: str
 
 
+def durable() -> bool:
+    """Whether blocks are flushed to the disk before they get their names; not so with ``VLDATA_NO_SYNC=1``."""
+    return os.environ.get("VLDATA_NO_SYNC") != "1"
+
+
 def note_of(store: Store, key: str) -> Note | None:
     """The block's note, or None when there is no such block."""
     try:
@@ -108,12 +114,12 @@ def make(job: Job, store: Store) -> list[Bad]:
 
 def write_block(table: pa.Table, key: str, store: Store) -> Note:
     """Write a table as a block: stream format, one record batch."""
-    with store.write("blocks", key, BLOCK) as path:
+    with store.write("blocks", key, BLOCK, durable=durable()) as path:
         with path.open("wb") as file:
             sink = _Hashed(file)
             write_stream(table, sink)
         note = Note(sink.digest(), table.num_rows, sink.size)
-    with store.write("blocks", key, NOTE) as path:
+    with store.write("blocks", key, NOTE, durable=durable(), replace=True) as path:
         path.write_text(json.dumps(asdict(note)))
     return note
 

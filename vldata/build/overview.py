@@ -15,6 +15,7 @@ from vldata.mixture.strategies import STRATEGIES
 from vldata.recipe.models import Recipe
 from vldata.sources import format_names, source_class
 from vldata.store.disk import free_bytes
+from vldata.store.gc import in_use
 from vldata.store.store import open_store
 from vldata.tasks import task_class, task_names
 
@@ -34,7 +35,7 @@ def overview(
         VldataError: As `vldata.build.plan.plan`.
     """
     opened = open_store(store or default_store())
-    with Engine(workers or cores()) as engine:
+    with in_use(opened), Engine(workers or cores()) as engine:
         found = plan(
             prepared(recipe, opened, standin=standin, progress=progress),
             opened,

@@ -7,7 +7,6 @@ the files it read, and nothing more.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -27,6 +26,7 @@ from vldata.build.lookup import Lookup, place_of
 from vldata.build.make import Pictures, file_digest
 from vldata.build.progress import Progress, Silent
 from vldata.build.render import RENDER_VERSION, Words
+from vldata.build.scratch import scratch
 from vldata.build.shards import Instance, Shard, row_shards
 from vldata.build.work import Made, RenderJob, render_job
 from vldata.curate.exclude import ExclusionList
@@ -169,7 +169,7 @@ def plan(
     made = {name: found for name, found in rendered.items() if isinstance(found, list)}
     built = _put_together(key, recipe, indexed, chosen, ledgers, made, templates, store)
     lookup.save(key)
-    with store.write("plans", key, ".json") as path:
+    with store.write("plans", key, ".json", replace=True) as path:
         path.write_text(json.dumps(asdict(built), default=str))
     return built
 
@@ -307,7 +307,7 @@ def _render_all(
     rendered: dict[str, list[Leaf] | pl.DataFrame] = {}
     for name, entry in recipe.entries.items():
         words = _words(recipe, entry, templates[name])
-        with tempfile.TemporaryDirectory(dir=store.tmp) as folder:
+        with scratch(store) as folder:
             rendered[name] = _render(Path(folder), recipe, entry, chosen[name], words, store, engine, progress)
     return rendered
 
@@ -435,8 +435,8 @@ def _put_together(
         found = row_shards(_instances(made, recipe), store, seed=seed, max_rows=output.max_rows, versions=versions)
         shards = {shard.key: shard for shard in found}
         blocks = [Block(s.key, None, s.split, len(s.rows), s.image_bytes, 0) for s in found]
-    store.path("plans", key, ".json").unlink(missing_ok=True)
-    with store.write("plans", key, ".ledger.parquet") as path:
+    store.remove("plans", key, ".json")
+    with store.write("plans", key, ".ledger.parquet", replace=True) as path:
         pl.concat(ledgers.values()).write_parquet(path)
     reports = _reports(recipe, indexed, chosen, ledgers, made, templates)
     return Plan(

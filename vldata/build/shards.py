@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from vldata.build.leaves import MAX_BYTES
-from vldata.build.make import NOTE, PIECE, write_stream
+from vldata.build.make import NOTE, PIECE, durable, write_stream
 from vldata.schema.keyed import keyed, string_keys
 from vldata.store.keys import key_of
 from vldata.store.store import Store
@@ -90,9 +90,9 @@ def gather(shard: Shard, store: Store) -> None:
     place = {i: position for position, i in enumerate(order)}
     back = [place[i] for i in range(len(order))]
     table = pa.concat_tables(tables).take(pa.array(back)).combine_chunks()
-    with store.write("pieces", shard.key, PIECE) as path, path.open("wb") as file:
+    with store.write("pieces", shard.key, PIECE, durable=durable()) as path, path.open("wb") as file:
         write_stream(table, file)
-    with store.write("pieces", shard.key, NOTE) as path:
+    with store.write("pieces", shard.key, NOTE, durable=durable()) as path:
         note = {"hashes": [h for i in back for h in hashes[i]], "image_bytes": [image_bytes[i] for i in back]}
         path.write_text(json.dumps(note))
 

@@ -47,7 +47,7 @@ def _standin(entry: Entry, store: Store, *, rows: int, seed: int) -> Entry:
     )
     folder = store.root / "standins" / key
     note = folder.with_suffix(".json")
-    with exclusive(store.root / "standins" / f"{key}.lock"):
+    with exclusive(store.root / "locks" / f"standin-{key}"):
         if not note.exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -64,11 +64,8 @@ def with_pictures(recipe: Recipe, store: Store, *, progress: Progress | None = N
     entries = dict(recipe.entries)
     for name, entry in drawn.items():
         folder = store.root / "pictures" / key_of(entry.source.picture_key())  # type: ignore[attr-defined]
-        done = folder.with_suffix(f".{key_of(entry.source.model_dump(mode='json'))}.done")
-        if not done.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            entry.source.materialise(folder)  # type: ignore[attr-defined]
-            done.touch()
+        folder.mkdir(parents=True, exist_ok=True)
+        entry.source.materialise(folder)  # type: ignore[attr-defined]
         entries[name] = replace(entry, source=entry.source.model_copy(update={"image_root": str(folder)}))
         if told:
             told(1)

@@ -36,8 +36,8 @@ def verify(build: Path, store: Path | None = None) -> list[dict[str, str]]:
         kept = opened.path("blocks", key, BLOCK)
         digest = next(b["digest"] for b in manifest["blocks"] if b["key"] == key)
         if kept.is_file() and file_digest(kept) != digest:
-            opened.path("blocks", key, NOTE).unlink(missing_ok=True)
-            kept.unlink(missing_ok=True)
+            opened.remove("blocks", key, NOTE)
+            opened.remove("blocks", key, BLOCK)
     for one in damaged:
         (build / one["file"]).unlink(missing_ok=True)
     return damaged
@@ -46,4 +46,7 @@ def verify(build: Path, store: Path | None = None) -> list[dict[str, str]]:
 def collect_garbage(store: Path | None, *, keep_days: float, dry_run: bool) -> list[dict[str, Any]]:
     """Remove from the store what no live build names; see `vldata.store.gc.collect`."""
     report = collect(open_store(store or default_store()), keep_days=keep_days, dry_run=dry_run)
-    return [{"kind": one.kind, "removed": one.removed, "kept": one.kept, "bytes": one.bytes} for one in report]
+    return [
+        {"kind": name, "removed": kind.removed, "kept": kind.kept, "bytes": kind.freed_bytes}
+        for name, kind in report.kinds.items()
+    ]

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 from blake3 import blake3
 
-from vldata.build.make import BLOCK, NOTE, PIECE, write_block, write_stream
+from vldata.build.make import BLOCK, NOTE, PIECE, durable, write_block, write_stream
 from vldata.build.render import RENDER_VERSION, Words, render_leaf
 from vldata.schema.rows import SCHEMA_VERSION
 from vldata.store.keys import key_of
@@ -88,9 +88,9 @@ def render_job(job: RenderJob, store: Store) -> Made | dict[str, str]:
         if not (store.has("blocks", key, BLOCK) and store.has("blocks", key, NOTE)):
             write_block(piece.table, key, store)
     elif not store.has("pieces", key, NOTE):
-        with store.write("pieces", key, PIECE) as path:
+        with store.write("pieces", key, PIECE, durable=durable()) as path:
             path.write_bytes(data)
-        with store.write("pieces", key, NOTE) as path:
+        with store.write("pieces", key, NOTE, durable=durable()) as path:
             path.write_text(json.dumps({"hashes": piece.hashes, "image_bytes": samples["image_bytes"].to_list()}))
     return Made(
         key=key,

@@ -31,14 +31,16 @@ def across(
     """
     found = [_units(tables[name], name, place, identity, by) for place, name in enumerate(order)]
     together = pl.concat(found).sort("place", "rank", "unit")
-    first = pl.struct("place", "source", "unit").first().over("identity", "value")
-    judged = together.with_columns(
-        reason=pl.when(pl.col("place") > first.struct.field("place")).then(pl.lit("duplicate_across")),
-        detail=pl.format("kept: {}/{}", first.struct.field("source"), first.struct.field("unit")),
-    ).filter(pl.col("reason").is_not_null())
+    firsts = together.unique(["identity", "value"], keep="first").select(
+        "identity", "value", first="place", kept=pl.concat_str("source", pl.lit("/"), "unit")
+    )
+    judged = together.join(firsts, on=["identity", "value"], how="left", maintain_order="left").select(
+        "source", "unit", again=pl.col("place") > pl.col("first"), detail=pl.format("kept: {}", "kept")
+    )
     cuts = {}
     for name in order:
-        gone = judged.filter(pl.col("source") == name).select("unit", "reason", "detail")
+        mine = judged.filter(pl.col("again") & (pl.col("source") == name))
+        gone = mine.select("unit", "detail", reason=pl.lit("duplicate_across"))
         dropped = rows_of(tables[name], gone).select(*LEDGER)
         cuts[name] = Cut(tables[name].join(dropped, on="row", how="anti", maintain_order="left"), dropped)
     return cuts

@@ -65,15 +65,10 @@ def dedup(turns: pl.DataFrame, options: Dedup, *, texts: Sequence[str], answer: 
     if options.similarity is not None and near in turns.columns:
         text = pl.col(near)
     found = units(turns, value=value, text=text)
-    twice = _equal(found)
+    gone = _equal(found)
     if options.similarity is not None:
-        rest = found.filter(twice["reason"].is_null())
-        place = near_duplicates(rest["image"], rest["text"], options.similarity, options.measure)
-        like = rest["unit"].gather(pl.Series(place).replace(-1, None))
-        alike = rest.select("unit", reason=pl.when(like.is_not_null()).then(pl.lit("near_duplicate")), detail=like)
-        twice = pl.concat([twice.filter(pl.col("reason").is_not_null()), alike])
-    gone = twice.filter(pl.col("reason").is_not_null()).with_columns(detail=pl.format("kept: {}", "detail"))
-    dropped = rows_of(turns, gone).select(*LEDGER)
+        gone = pl.concat([gone, _alike(found.join(gone, on="unit", how="anti", maintain_order="left"), options)])
+    dropped = rows_of(turns, gone.with_columns(detail=pl.format("kept: {}", "kept"))).select(*LEDGER)
     return Cut(turns.join(dropped, on="row", how="anti", maintain_order="left"), dropped)
 
 
@@ -86,7 +81,19 @@ def compared(options: Dedup, schema: pl.Schema, answer: str | None) -> list[str]
 
 
 def _equal(found: pl.DataFrame) -> pl.DataFrame:
-    """``unit``, ``reason``, ``detail``; of equal units the first is the one of lowest rank, as `units` orders them."""
-    first = pl.col("unit").first().over("image", "value")
-    again = pl.col("value").is_not_null() & (pl.col("unit") != first)
-    return found.select("unit", reason=pl.when(again).then(pl.lit("duplicate")), detail=first)
+    """The units that equal one of lower rank: ``unit``, ``reason`` and which was ``kept``."""
+    # of equal units the first is the one of lowest rank, as `units` orders them
+    judged = found.filter(pl.col("value").is_not_null()).with_columns(
+        first=pl.struct("image", "value").is_first_distinct()
+    )
+    first = judged.filter("first").select("image", "value", kept="unit")
+    again = judged.filter(~pl.col("first")).join(first, on=["image", "value"], how="left", maintain_order="left")
+    return again.select("unit", "kept", reason=pl.lit("duplicate"))
+
+
+def _alike(found: pl.DataFrame, options: Dedup) -> pl.DataFrame:
+    """As `_equal`, for the units that resemble a kept one."""
+    kept = near_duplicates(found["image"], found["text"], options.similarity or 1.0, options.measure)
+    places = pl.Series(kept).replace(-1, None)
+    judged = found.select("unit", kept=found["unit"].gather(places), reason=pl.lit("near_duplicate"))
+    return judged.filter(pl.col("kept").is_not_null())

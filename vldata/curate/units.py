@@ -47,7 +47,7 @@ def rows_of(turns: pl.DataFrame, dropped: pl.DataFrame) -> pl.DataFrame:
     if threads.is_empty():
         return named
     of = threads.select("row", first=pl.col("row").sort_by("position", "rank", "row").first().over("thread"))
-    members = of.join(named, left_on="first", right_on="row", how="inner", maintain_order="left").drop("first")
+    members = of.join(named, left_on="first", right_on="row", how="inner", maintain_order="left").select(named.columns)
     return pl.concat([named.join(of, on="row", how="anti", maintain_order="left"), members])
 
 

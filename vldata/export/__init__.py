@@ -1,8 +1,8 @@
 """A build in another form, for tools that read no Arrow folder: Parquet, LLaVA JSON, ShareGPT JSON, WebDataset.
 
-One form a file; `FORMS` is the one list of them. An export reads nothing but the build folder, one record batch at a time,
-so its memory does not grow with the build. It is written beside ``out`` and renamed: ``out`` is whole or not there. Samples
-that a form cannot express are not written and stand, with the reason, in ``not_exported.jsonl``.
+One form a file; `FORMS` is the one list of them. An export reads nothing but the build folder, one record batch at a
+time, so its memory hardly grows with the build. It is written beside ``out`` and renamed: ``out`` is whole or not
+there. Samples that a form cannot express are not written and stand, with the reason, in ``not_exported.jsonl``.
 """
 
 from __future__ import annotations

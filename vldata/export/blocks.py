@@ -84,7 +84,9 @@ def _batches(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
     except (OSError, pa.ArrowInvalid) as error:
         raise BuildError(str(path), f"cannot be read ({error})", "run `vldata verify`, then build again") from None
     if found != rows:
-        raise BuildError(str(path), f"{found:,} rows where the manifest says {rows:,}", "run `vldata verify`, then build again")
+        raise BuildError(
+            str(path), f"{found:,} rows where the manifest says {rows:,}", "run `vldata verify`, then build again"
+        )
 
 
 def _next(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:

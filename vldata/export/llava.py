@@ -1,12 +1,13 @@
-"""LLaVA JSON: a list for each split, and the pictures as files.
+r"""LLaVA JSON: a list for each split, and the pictures as files.
 
-    train.json                  [{"id": "vqa/12", "image": "images/3f/3f2a….jpg", "conversations": [{"from": "human", "value": …}, …]}, …]
-    images/3f/3f2a….jpg         each picture once, named by its bytes; `--image_folder` is the export's folder
+    train.json              [{"id": "vqa/12", "image": "images/3f/3f2a….jpg", "conversations": [{"from": "human",
+                              "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "a cat"}]}, …]
+    images/3f/3f2a….jpg     each picture once, named by its bytes; `--image_folder` is the export's folder
 
-``<image>`` stands where the image does, on a line of its own. A sample of several images has a list in ``image``, one without
-images has no ``image``, and a system message becomes the key ``system``. Where a build stores paths, ``image`` is that path,
-unless the picture lies in an archive. A text that itself contains ``<image>`` cannot be told from an image's place:
-such samples are not exported. Repeated samples are repeated, with the same id.
+``<image>`` stands where the image does, on a line of its own. A sample of several images has a list in ``image``, one
+without images has no ``image``, and a system message becomes the key ``system``. Where a build stores paths, ``image``
+is that path, unless the picture lies in an archive. A text that itself contains ``<image>`` cannot be told from an
+image's place: such samples are not exported. Repeated samples are repeated, with the same id.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from vldata.export.blocks import Build
+from vldata.export.conversations import speeches, write_conversations
 from vldata.export.pictures import ImageFolder
-from vldata.export.speech import json_list, speeches
-from vldata.export.written import CannotExpressError, NotExported, Written
-from vldata.images.problem import ImageProblem
+from vldata.export.written import Written
 
 
 def write(build: Build, folder: Path, told: Callable[[int], None]) -> Written:
@@ -30,26 +30,14 @@ def write(build: Build, folder: Path, told: Callable[[int], None]) -> Written:
         folder: An empty folder.
         told: Called with 1 for every row.
     """
-    pictures = ImageFolder(folder)
-    rows = 0
-    with NotExported(folder) as skipped:
-        for split in build.splits:
-            with json_list(folder / f"{split}.json") as append:
-                for row in build.rows(split):
-                    try:
-                        append(llava_row(row, pictures))
-                        rows += 1
-                    except (CannotExpressError, ImageProblem) as why:
-                        skipped.add(row, why)
-                    told(1)
-        return Written(rows, skipped.rows)
+    return write_conversations(build, folder, told, llava_row)
 
 
 def llava_row(row: Mapping[str, Any], pictures: ImageFolder) -> dict[str, Any]:
     """One row in LLaVA's form; writes its images.
 
     Raises:
-        CannotExpressError: See `vldata.export.speech.speeches`.
+        CannotExpressError: See `vldata.export.conversations.speeches`.
         ImageProblem: An image that the build only names is not there.
     """
     said = speeches(row)

@@ -47,7 +47,7 @@ class Pictures:
         return self._reader.read(self._ref(image)) if embedded is None else embedded
 
     def file(self, image: Mapping[str, Any]) -> str | None:
-        """The absolute path of an image that is a plain file already; None when its bytes are embedded or in an archive.
+        """The absolute path of an image that is a plain file already; None when it is embedded or in an archive.
 
         Raises:
             ImageProblem: The file is not there.

@@ -1,12 +1,14 @@
-"""ShareGPT JSON with pictures, in the form that LLaMA-Factory reads (``formatting: sharegpt``).
+r"""ShareGPT JSON with pictures, in the form that LLaMA-Factory reads (``formatting: sharegpt``).
 
-    train.json              [{"id": "vqa/12", "conversations": [{"from": "human", "value": …}, …], "images": ["images/3f/3f2a….jpg"]}, …]
+    train.json              [{"id": "vqa/12", "conversations": [{"from": "human", "value": "<image>\nWhat is it?"},
+                              {"from": "gpt", "value": "a cat"}], "images": ["images/3f/3f2a….jpg"]}, …]
     images/3f/3f2a….jpg     each picture once, named by its bytes
-    dataset_info.json       LLaMA-Factory's register: `dataset_dir` is the export's folder, the datasets are `<name>_<split>`
+    dataset_info.json       LLaMA-Factory's register: `dataset_dir` is this folder, its datasets are `<name>_<split>`
 
-``<image>`` stands where the image does; a system message is a first speech ``from: system``; ``images`` is there in every row,
-so that all rows have the same columns. LLaMA-Factory counts ``<image>``, ``<video>`` and ``<audio>`` in every text and stops at a
-wrong number, so samples whose texts contain them are not exported. Repeated samples are repeated, with the same id.
+``<image>`` stands where the image does; a system message is a first speech ``from: system``; ``images`` is there in
+every row, so that all rows have the same columns. LLaMA-Factory counts ``<image>``, ``<video>`` and ``<audio>`` in
+every text and stops at a wrong number, so samples whose texts contain them are not exported. Repeated samples are
+repeated, with the same id.
 """
 
 from __future__ import annotations
@@ -17,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from vldata.export.blocks import Build
+from vldata.export.conversations import IMAGE, speeches, write_conversations
 from vldata.export.pictures import ImageFolder
-from vldata.export.speech import IMAGE, json_list, speeches
-from vldata.export.written import CannotExpressError, NotExported, Written
-from vldata.images.problem import ImageProblem
+from vldata.export.written import Written
 
 RESERVED = (IMAGE, "<video>", "<audio>")
 
@@ -33,28 +34,16 @@ def write(build: Build, folder: Path, told: Callable[[int], None]) -> Written:
         folder: An empty folder.
         told: Called with 1 for every row.
     """
-    pictures = ImageFolder(folder)
-    rows = 0
-    with NotExported(folder) as skipped:
-        for split in build.splits:
-            with json_list(folder / f"{split}.json") as append:
-                for row in build.rows(split):
-                    try:
-                        append(sharegpt_row(row, pictures))
-                        rows += 1
-                    except (CannotExpressError, ImageProblem) as why:
-                        skipped.add(row, why)
-                    told(1)
-        register = {f"{build.manifest.get('name', 'vldata')}_{split}": _entry(split) for split in build.splits}
-        (folder / "dataset_info.json").write_text(json.dumps(register, indent=2) + "\n", encoding="utf-8")
-        return Written(rows, skipped.rows)
+    register = {f"{build.manifest.get('name', 'vldata')}_{split}": _entry(split) for split in build.splits}
+    (folder / "dataset_info.json").write_text(json.dumps(register, indent=2) + "\n", encoding="utf-8")
+    return write_conversations(build, folder, told, sharegpt_row)
 
 
 def sharegpt_row(row: Mapping[str, Any], pictures: ImageFolder) -> dict[str, Any]:
     """One row in ShareGPT's form; writes its images.
 
     Raises:
-        CannotExpressError: See `vldata.export.speech.speeches`.
+        CannotExpressError: See `vldata.export.conversations.speeches`.
         ImageProblem: An image that the build only names is not there.
     """
     said = speeches(row, reserved=RESERVED)

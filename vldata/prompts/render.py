@@ -65,7 +65,7 @@ def render(
 
     Args:
         template: From `vldata.prompts.template.load`, with the same ``options``.
-        columns: The values of every column that the template may name; structs as dicts.
+        columns: At least those that the template reads (``template.file.reads``); structs as dicts.
         num_rows: How many values each column has, n.
         options: The source's.
         variant_keys: Which wording, when there are many; shape (n,).

@@ -22,7 +22,7 @@ from blake3 import blake3
 
 from vldata import bundled
 from vldata.errors import RecipeErrors, TemplateError
-from vldata.prompts.lint import parse
+from vldata.prompts.lint import parse, undeclared
 from vldata.prompts.models import Names, Templates
 
 WRAPPERS = ("instruction", "dataset_name", "task_name")
@@ -37,11 +37,13 @@ class File:
         name: Its path inside its folder: ``vqa_open.jinja``, ``per/instruction.jinja``.
         text: What it says, with ``\n`` line ends.
         blocks: Its blocks' names, in the order of the file.
+        reads: The columns that it reads, in whatever block.
     """
 
     name: str
     text: str = field(repr=False)
     blocks: tuple[str, ...]
+    reads: frozenset[str]
 
     def wordings(self, first: str) -> list[str]:
         """The block ``first`` and its further wordings, in the order of their numbers; empty where there is none."""
@@ -133,4 +135,5 @@ def _accepted(path: Path, name: str, names: Names, *, wrapper: bool) -> File:
     parsed = parse(text, str(path), names, wrapper=wrapper)
     if parsed.problems:
         raise RecipeErrors(parsed.problems)
-    return File(name, text, tuple(parsed.blocks))
+    reads = frozenset[str]().union(*map(undeclared, parsed.blocks.values())) & names.columns
+    return File(name, text, tuple(parsed.blocks), reads)

@@ -1,1 +1,1 @@
-"""Where finished pieces of work are kept by the hash of what decided them: atomic, shared, disposable."""
+"""The store: content-addressed objects that builds share, written so that a crash leaves nothing half done."""

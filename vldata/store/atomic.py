@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from vldata.store.failures import explained
+from vldata.store.trouble import told_as_store_errors
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -15,9 +15,13 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 def swap(fresh: Path, target: Path) -> None:
     """Make ``fresh`` be ``target``; what was there is removed.
 
-    Where the system can exchange two names at once there is no moment without ``target``; elsewhere there is a short one.
+    Where the system can exchange two names at once there is no moment without ``target``; elsewhere there is a short
+    one.
+
+    Raises:
+        StoreError: The folder cannot be written.
     """
-    with explained(target):
+    with told_as_store_errors(target):
         if not target.exists():
             fresh.rename(target)
             return

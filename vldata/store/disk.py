@@ -1,4 +1,4 @@
-"""Room on a disk."""
+"""Is there room? Asked before the work and not in the middle of it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,29 @@ import shutil
 from pathlib import Path
 
 from vldata.errors import StoreError
+from vldata.store.trouble import existing, in_words, told_as_store_errors
 
 
 def free_bytes(path: Path) -> int:
-    """Bytes that may still be written below ``path``, which need not exist yet."""
-    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-    return shutil.disk_usage(existing).free
-
-
-def require(path: Path, num_bytes: int) -> None:
-    """Refuse to begin what cannot be finished.
+    """Bytes that an ordinary user may still write on the disk that holds ``path``, which need not exist yet.
 
     Raises:
-        StoreError: Less than ``num_bytes`` are free; says both numbers.
+        StoreError: The disk cannot be asked.
+    """
+    with told_as_store_errors(path):
+        return shutil.disk_usage(existing(path)).free
+
+
+def require(path: Path, needed_bytes: int) -> None:
+    """Refuse to start what cannot end.
+
+    Raises:
+        StoreError: Fewer than ``needed_bytes`` are free; names both numbers.
     """
     free = free_bytes(path)
-    if free < num_bytes:
-        problem = f"{num_bytes / 1e9:.2f} GB to write, {free / 1e9:.2f} GB free"
-        raise StoreError(str(path), problem, "free some space (`vldata store gc`), or choose another disk with --store")
+    if free < needed_bytes:
+        raise StoreError(
+            str(path),
+            f"{in_words(needed_bytes)} are needed and {in_words(free)} are free",
+            "free some space (`vldata store gc`), or choose a folder on another disk",
+        )

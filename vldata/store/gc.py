@@ -1,69 +1,155 @@
-"""Garbage: everything in the store can be made again, so only age and the builds that still exist decide what stays."""
+"""Take out of a store what nobody needs: everything in it can be made again, so only age and use decide.
+
+A build registers its folder. As long as the folder has a ``manifest.json``, the blocks that it names are kept; all else
+goes once it is older than asked for. Running builds hold `in_use`, and collecting waits for nobody: it refuses.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from vldata.errors import StoreError
 from vldata.store.keys import key_of
-from vldata.store.store import Store
+from vldata.store.lock import exclusive, shared
+from vldata.store.store import RESERVED, Store
+from vldata.store.trouble import told_as_store_errors
 
-KINDS = ("blocks", "pieces", "rendered", "plans", "screened", "turns", "digests", "facts", "standins", "pictures")
+BLOCKS = "blocks"
+"""The kind whose objects a live build keeps."""
 
 
-@dataclass(frozen=True)
+@dataclass
+class Kind:
+    """What happened to one kind of objects; in a dry run, what would have.
+
+    Args:
+        removed: Objects.
+        freed_bytes: Bytes that the disk got back: an object that a build folder holds by a hard link frees nothing.
+        kept: Objects.
+        kept_bytes: Their sizes.
+    """
+
+    removed: int = 0
+    freed_bytes: int = 0
+    kept: int = 0
+    kept_bytes: int = 0
+
+
+@dataclass
 class Collected:
-    """What became of one kind of object."""
+    """What a collection did.
 
-    kind: str
-    removed: int
-    kept: int
-    bytes: int
+    Args:
+        kinds: By kind, sorted by name.
+        live_builds: Registered folders that still hold a build.
+        gone_builds: Registered folders that do not, now forgotten.
+    """
+
+    kinds: dict[str, Kind] = field(default_factory=dict)
+    live_builds: list[str] = field(default_factory=list)
+    gone_builds: list[str] = field(default_factory=list)
+
+    @property
+    def removed(self) -> int:
+        """Objects of all kinds."""
+        return sum(kind.removed for kind in self.kinds.values())
+
+    @property
+    def freed_bytes(self) -> int:
+        """Bytes of all kinds."""
+        return sum(kind.freed_bytes for kind in self.kinds.values())
+
+
+@contextmanager
+def in_use(store: Store) -> Iterator[None]:
+    """Keep collections away while a build runs; any number of builds may.
+
+    Raises:
+        StoreError: The store is being collected right now, and waiting for its lock failed.
+    """
+    with shared(_lock(store)):
+        yield
 
 
 def register(store: Store, out: Path) -> None:
-    """Remember a build folder: its blocks stay as long as it exists."""
-    with store.write("roots", key_of(str(out.absolute())), ".json") as path:
-        path.write_text(json.dumps({"out": str(out.absolute())}))
+    """Remember a build folder, whose blocks are then kept for as long as it exists.
+
+    Raises:
+        StoreError: It cannot be written down.
+    """
+    absolute = os.path.abspath(out)  # noqa: PTH100 - the path as the user knows it
+    root = store.root / "roots" / f"{key_of('root', absolute)}.json"
+    if root.exists():
+        return
+    with told_as_store_errors(root):
+        temporary = root.with_name(f".{root.name}-{os.getpid()}")
+        temporary.write_text(json.dumps({"out": absolute}))
+        temporary.replace(root)
 
 
-def needed(store: Store) -> set[str]:
-    """Keys of all blocks that a build folder which still exists names."""
-    keys: set[str] = set()
-    for root in (store.root / "roots").rglob("*.json"):
-        manifest = Path(json.loads(root.read_text())["out"]) / "manifest.json"
-        if manifest.is_file():
-            keys |= {block["key"] for block in json.loads(manifest.read_text())["blocks"]}
-        else:
-            root.unlink()
-    return keys
-
-
-def collect(store: Store, *, keep_days: float, dry_run: bool = False) -> list[Collected]:
-    """Remove what is older than ``keep_days`` and what no live build needs.
+def collect(store: Store, *, keep_days: float, dry_run: bool = False) -> Collected:
+    """Remove objects that no live build names and that were not made or used for ``keep_days``.
 
     Args:
-        store: The store.
-        keep_days: Younger objects stay.
-        dry_run: Only count.
+        store: What to collect.
+        keep_days: 0 removes everything that is not needed.
+        dry_run: Only tell.
+
+    Raises:
+        StoreError: A build is running, or a live build's manifest cannot be read (its blocks would be lost).
     """
-    live = needed(store)
-    oldest = time.time() - keep_days * 86_400
-    report = []
-    for kind in KINDS:
-        removed = kept = num_bytes = 0
-        for path in sorted((store.root / kind).rglob("*")) if (store.root / kind).is_dir() else []:
-            if not path.is_file() or path.suffix == ".lock":
-                continue
-            stat = path.stat()
-            if (kind == "blocks" and path.name.partition(".")[0] in live) or stat.st_mtime > oldest:
-                kept += 1
-                continue
-            removed += 1
-            num_bytes += stat.st_size
+    with exclusive(_lock(store), wait=False):
+        report = Collected()
+        live = _live_keys(store, report, dry_run=dry_run)
+        oldest = time.time() - keep_days * 86_400
+        with told_as_store_errors(store.root):
+            for folder in sorted(p for p in store.root.iterdir() if p.is_dir() and p.name not in RESERVED):
+                kind = report.kinds.setdefault(folder.name, Kind())
+                for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+                    status = path.stat()
+                    is_live = folder.name == BLOCKS and path.name.partition(".")[0] in live
+                    if is_live or status.st_mtime > oldest:
+                        kind.kept += 1
+                        kind.kept_bytes += status.st_size
+                        continue
+                    kind.removed += 1
+                    kind.freed_bytes += status.st_size if status.st_nlink == 1 else 0
+                    if not dry_run:
+                        path.unlink()
+        return report
+
+
+def _lock(store: Store) -> Path:
+    return store.root / "locks" / "collect"
+
+
+def _live_keys(store: Store, report: Collected, *, dry_run: bool) -> set[str]:
+    live: set[str] = set()
+    with told_as_store_errors(store.root / "roots"):
+        roots = sorted((store.root / "roots").glob("*.json"))
+    for root in roots:
+        with told_as_store_errors(root):
+            out = Path(json.loads(root.read_text())["out"])
+        manifest = out / "manifest.json"
+        try:
+            blocks = json.loads(manifest.read_text())["blocks"]
+            live.update(block["key"] for block in blocks)
+        except (FileNotFoundError, NotADirectoryError):
+            report.gone_builds.append(str(out))
             if not dry_run:
-                path.unlink(missing_ok=True)
-        report.append(Collected(kind, removed, kept, num_bytes))
-    return report
+                root.unlink()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                str(manifest),
+                f"cannot be read ({error!r}), so the blocks that this build needs are unknown",
+                "mend or remove that build folder, then collect again",
+            ) from None
+        else:
+            report.live_builds.append(str(out))
+    return live

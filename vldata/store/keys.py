@@ -1,47 +1,61 @@
-"""Names of pieces of work: a hash of everything that decides them."""
+"""Keys: a hash of nested plain values that is the same on every machine, for ever.
+
+`tests/store/test_keys.py` pins it with literals, as every block ever built is found by such a key.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from blake3 import blake3
 
-DIGITS = 32
+Part = object
+"""None, bool, int, float, str, bytes, or a list, tuple or mapping (with string keys) of these."""
 
 
-def key_of(*parts: Any) -> str:
-    """32 hexadecimal digits of BLAKE3 over plain data; the order of a dict's keys does not count, types do.
+def key_of(*parts: Part) -> str:
+    """BLAKE3 of the parts' canonical encoding, 128 bits as 32 hex characters.
 
-    Args:
-        parts: Dicts with string keys, lists, tuples (as lists), strings, bytes, integers, floats, booleans, None.
+    Types are told apart (1, 1.0, True and "1" differ), the order of a mapping's keys is not. A tuple is a list. Floats
+    are told apart by their shortest decimal form, so 0.1 + 0.2 is not 0.3.
 
     Raises:
-        TypeError: Anything else, which has no one spelling.
+        TypeError: A value of another type: convert it, so that its form is chosen and not accidental.
     """
-    return blake3(b"".join(_spelt(part) for part in parts)).hexdigest(length=DIGITS // 2)
+    hasher = blake3()
+    for piece in _encoded(list(parts)):
+        hasher.update(piece)
+    return hasher.hexdigest(length=16)
 
 
-def _spelt(value: Any) -> bytes:
-    """One spelling for a value, which no other value shares: a type letter, a length, the content."""
+def _encoded(value: Part) -> Iterator[bytes]:
+    """A tag, and a length wherever one is needed to know the end: no two values share an encoding."""
     if value is None:
-        return b"n"
-    if isinstance(value, bool):
-        return b"t" if value else b"f"
-    if isinstance(value, int | float):
-        letter = b"i" if isinstance(value, int) else b"d"
-        return _framed(letter, repr(value).encode())
-    if isinstance(value, str):
-        return _framed(b"s", value.encode("utf-8", "surrogatepass"))
-    if isinstance(value, bytes):
-        return _framed(b"b", value)
-    if isinstance(value, list | tuple):
-        return _framed(b"l", b"".join(_spelt(item) for item in value))
-    if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise TypeError("a dict in a key has keys that are no strings")
-        return _framed(b"m", b"".join(_spelt(key) + _spelt(value[key]) for key in sorted(value)))
-    raise TypeError(f"{type(value).__name__} has no one spelling: {value!r}")
-
-
-def _framed(letter: bytes, content: bytes) -> bytes:
-    return letter + str(len(content)).encode() + b":" + content
+        yield b"n"
+    elif isinstance(value, bool):
+        yield b"t" if value else b"f"
+    elif isinstance(value, int):
+        yield b"i%d;" % value
+    elif isinstance(value, float):
+        yield f"r{float.__repr__(value)};".encode()
+    elif isinstance(value, str):
+        text = value.encode("utf-8", "surrogatepass")
+        yield b"s%d:" % len(text)
+        yield text
+    elif isinstance(value, bytes | bytearray | memoryview):
+        yield b"b%d:" % memoryview(value).nbytes
+        yield bytes(value)
+    elif isinstance(value, list | tuple):
+        yield b"l%d:" % len(value)
+        for member in value:
+            yield from _encoded(member)
+    elif isinstance(value, Mapping):
+        yield b"d%d:" % len(value)
+        for name in value:
+            if not isinstance(name, str):
+                raise TypeError(f"a key cannot be made of a mapping with the key {name!r}: use strings")
+        for name in sorted(value):
+            yield from _encoded(name)
+            yield from _encoded(value[name])
+    else:
+        raise TypeError(f"a key cannot be made of {type(value).__name__} {value!r}: convert it to a plain value")

@@ -1,4 +1,7 @@
-"""Locks between processes, which the system lets go of when a process dies."""
+"""Locks between processes, by `flock`: the system gives them back when their holder dies, however it dies.
+
+They hold on one machine and on network file systems that support `flock` (NFS from Linux 2.6.12 on).
+"""
 
 from __future__ import annotations
 
@@ -9,40 +12,66 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vldata.errors import StoreError
-from vldata.store.failures import explained
+from vldata.store.trouble import told_as_store_errors
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file; waits until nobody else does."""
-    with _locked(path, fcntl.LOCK_EX):
-        yield
+def exclusive(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock file ``path`` alone; it stays behind, empty, and is harmless.
 
+    Two threads of one process exclude each other too. A thread that asks for a lock it holds already waits for ever.
 
-@contextmanager
-def try_exclusive(path: Path, problem: str) -> Iterator[None]:
-    """Hold the lock file, or refuse at once.
+    Args:
+        path: Created with its folders.
+        wait: False raises at once when the lock is held.
 
     Raises:
-        StoreError: Somebody else holds it; says ``problem`` and who.
+        StoreError: Held by another (with ``wait=False``), naming its process; or the file cannot be made or locked.
     """
-    try:
-        with _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            yield
-    except BlockingIOError:
-        holder = path.read_text().strip() or "unknown"
-        raise StoreError(str(path), f"{problem} (process {holder})", "wait for it, or write to another folder") from None
+    with _held(path, fcntl.LOCK_EX, wait):
+        yield
 
 
 @contextmanager
-def _locked(path: Path, how: int) -> Iterator[None]:
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, how)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+def shared(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock file ``path`` together with other sharers, and against `exclusive` holders.
+
+    Raises:
+        StoreError: As `exclusive`.
+    """
+    with _held(path, fcntl.LOCK_SH, wait):
         yield
+
+
+@contextmanager
+def _held(path: Path, kind: int, wait: bool) -> Iterator[None]:
+    with told_as_store_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise _busy(path, handle) from None
+            with told_as_store_errors(path):
+                fcntl.flock(handle, kind)
+        except OSError as error:
+            with told_as_store_errors(path):
+                raise error
+        if kind == fcntl.LOCK_EX:
+            with told_as_store_errors(path):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+        if kind == fcntl.LOCK_EX:
+            with told_as_store_errors(path):
+                os.ftruncate(handle, 0)
     finally:
-        os.close(handle)
+        os.close(handle)  # gives the lock back
+
+
+def _busy(path: Path, handle: int) -> StoreError:
+    holder = os.pread(handle, 32, 0).decode(errors="replace").strip()
+    who = f"process {holder}" if holder.isdecimal() else "another process"
+    return StoreError(str(path), f"{who} is using it", "wait until it has ended, or end it")

@@ -1,70 +1,124 @@
-"""Digests of files and facts of pictures, remembered by what the system says about a file, so that reading is not repeated."""
+"""What was found out about the user's files, remembered by their status: a second look reads nothing.
+
+A digest is an object keyed by (path, size, modification time, inode), so writers cannot disturb each other and nothing
+is ever updated. A file changed less than two seconds ago is not remembered: a second change within the file system's
+time step would leave no trace (git's index has the same rule).
+"""
 
 from __future__ import annotations
 
-import json
 import os
+import re
+import stat
 import time
 from pathlib import Path
 
 import polars as pl
 from blake3 import blake3
 
-from vldata.errors import StoreError
-from vldata.store.keys import DIGITS, key_of
+from vldata.errors import SourceError, StoreError
+from vldata.store.keys import key_of
 from vldata.store.lock import exclusive
 from vldata.store.store import Store
 
 RACY_NS = 2_000_000_000
-"""A file changed so shortly before it was read may change again without a new time stamp: do not remember it."""
+"""FAT's time step, the coarsest in use."""
+
+_MMAP_BYTES = 1 << 20  # above it, hashing from a map with all cores pays for starting the threads
+_DIGEST = re.compile(r"[0-9a-f]{32}")
 
 
-def file_digest(store: Store, path: Path) -> str:
-    """BLAKE3 of the file's contents, 32 hexadecimal digits; read only when size, time or inode are new.
+def file_digest(store: Store, path: str | os.PathLike[str]) -> str:
+    """BLAKE3 of a file's bytes, 128 bits as 32 hex characters; remembered while the file's status is the same.
 
     Raises:
-        StoreError: The file cannot be read.
+        SourceError: The file is missing, unreadable, not a regular file, or changes while it is read.
+        StoreError: The digest cannot be remembered.
     """
+    absolute = os.path.abspath(path)  # noqa: PTH100 - one path, one memory, wherever a link on it leads today
+    before = _status(absolute)
+    key = key_of("file_digest", absolute, *before)
+    remembered = store.path("digests", key)
     try:
-        stat = path.stat()
-    except OSError as error:
-        raise StoreError(str(path), error.strerror or str(error), "check the path and its permissions") from None
-    now = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-    key = key_of(str(path.absolute()))
-    note = store.path("digests", key, ".json")
-    try:
-        known = json.loads(note.read_text())
-        if known["stat"] == now:
-            return str(known["digest"])
-    except (FileNotFoundError, ValueError, KeyError):
-        pass  # never seen, or a note that another version wrote
-    digest = contents_digest(path)
-    if time.time_ns() - stat.st_mtime_ns > RACY_NS:
-        with store.write("digests", key, ".json") as fresh:
-            fresh.write_text(json.dumps({"stat": now, "digest": digest}))
+        text = remembered.read_text(encoding="ascii", errors="replace")
+    except FileNotFoundError:
+        text = ""
+    if _DIGEST.fullmatch(text):  # not so when a power cut left it empty
+        return text
+    looked_at_ns = time.time_ns()
+    digest = _hashed(absolute, before[0])
+    if _status(absolute) != before:
+        raise SourceError(absolute, "the file changes while it is read", "wait until it is complete, then run again")
+    if before[1] < looked_at_ns - RACY_NS:
+        with store.write("digests", key, durable=False, replace=True) as temporary:
+            temporary.write_text(digest, encoding="ascii")
     return digest
 
 
-def contents_digest(path: Path) -> str:
-    """BLAKE3 of the file's contents, 32 hexadecimal digits, on all cores."""
-    hasher = blake3(max_threads=blake3.AUTO)
-    if path.stat().st_size:
-        hasher.update_mmap(os.fspath(path))
-    return hasher.hexdigest(length=DIGITS // 2)
+def load_facts(store: Store, root: str | os.PathLike[str] | None) -> pl.DataFrame | None:
+    """The table of image facts saved for an ``image_root`` (None: the working directory); None when there is none.
+
+    Raises:
+        StoreError: The table is damaged.
+    """
+    path = store.path("facts", _facts_key(root), ".parquet")
+    if not path.exists():
+        return None
+    try:
+        return pl.read_parquet(path, memory_map=False)  # a later save replaces the file
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise StoreError(str(path), f"is damaged ({error})", f"rm -f {path}: images are then looked at again") from None
 
 
-def load_facts(store: Store, place: str) -> pl.DataFrame | None:
-    """What is known of the pictures of a place; None when nothing is."""
-    path = store.path("facts", key_of(place), ".parquet")
-    return pl.read_parquet(path) if path.is_file() else None
+def save_facts(store: Store, root: str | os.PathLike[str] | None, facts: pl.DataFrame) -> None:
+    """Merge rows into the table of an ``image_root``; a row replaces the one of the same ``ref``.
+
+    Builds that save at the same time wait for each other and lose nothing. A saved table with other columns is of
+    another version of vldata and is replaced as a whole.
+
+    Args:
+        store: Where.
+        root: As for `load_facts`.
+        facts: Any columns, among them ``ref``.
+
+    Raises:
+        StoreError: It cannot be saved, or what is there is damaged.
+    """
+    if facts.is_empty():
+        return
+    key = _facts_key(root)
+    with exclusive(store.root / "locks" / f"facts-{key}"):
+        saved = load_facts(store, root)
+        if saved is not None and saved.schema == facts.schema:
+            facts = pl.concat([saved, facts]).unique("ref", keep="last", maintain_order=True)
+            if facts.equals(saved):
+                return
+        with store.write("facts", key, ".parquet", replace=True) as temporary:
+            facts.write_parquet(temporary)
 
 
-def save_facts(store: Store, place: str, facts: pl.DataFrame) -> None:
-    """Add facts to what is known of a place; the newer fact about a ``ref`` wins."""
-    key = key_of(place)
-    with exclusive(store.root / "facts" / f"{key}.lock"):
-        known = load_facts(store, place)
-        if known is not None and known.columns == facts.columns:
-            facts = pl.concat([facts, known.join(facts, on="ref", how="anti")])
-        with store.write("facts", key, ".parquet") as path:
-            facts.write_parquet(path)
+def _facts_key(root: str | os.PathLike[str] | None) -> str:
+    return key_of("facts", os.path.abspath(Path(root or ".").expanduser()))  # noqa: PTH100 - as the images are found
+
+
+def _status(path: str) -> tuple[int, int, int]:
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if not stat.S_ISREG(status.st_mode):
+        raise SourceError(path, "is not a file", "name the file itself")
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _hashed(path: str, size_bytes: int) -> str:
+    try:
+        if size_bytes < _MMAP_BYTES:
+            return blake3(Path(path).read_bytes()).hexdigest(length=16)
+        return blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest(length=16)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: str, error: OSError) -> SourceError:
+    return SourceError(path, error.strerror or str(error), "check the path and its permissions")

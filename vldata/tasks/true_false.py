@@ -25,7 +25,7 @@ class TrueFalse(Task):
 
     def prepare(self, turns: pl.DataFrame, *, seed: int, salt: str) -> pl.DataFrame:
         """Add ``question``."""
-        return turns.with_columns(question=question_form(pl.col("statement")))
+        return turns.with_columns(question_form(turns["statement"]).alias("question"))
 
     @classmethod
     def template_columns(cls) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -102,10 +102,16 @@ def shuffled(turns: pl.DataFrame, keys: Keys) -> pl.DataFrame:
 
 def lettered(letters: Letters, choices: Sequence[str]) -> list[tuple[str, str]]:
     """Each option with its mark, as in ("A.", "a cat"), ("B.", "a dog")."""
+    return list(zip(_marks(letters, len(choices)), choices, strict=True))
+
+
+@lru_cache
+def _marks(letters: Letters, count: int) -> tuple[str, ...]:
     before, _, after = letters.partition(letters.strip(".()"))
-    return [(f"{before}{letter_of(letters, place)}{after}", choice) for place, choice in enumerate(choices)]
+    return tuple(f"{before}{letter_of(letters, place)}{after}" for place in range(count))
 
 
+@lru_cache
 def letter_of(letters: Letters, answer: int) -> str:
     """The letter or number of the option at a 0-based index; after Z comes AA."""
     if answer < 0:

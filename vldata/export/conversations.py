@@ -1,18 +1,50 @@
-"""Messages -> speeches ``{from, value}``, as LLaVA and ShareGPT write conversations, and a JSON list that is written as it comes."""
+"""What LLaVA JSON and ShareGPT JSON share: speeches ``{from, value}``, and a JSON list for each split."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vldata.export.written import CannotExpressError
+from vldata.export.blocks import Build
+from vldata.export.pictures import ImageFolder
+from vldata.export.written import CannotExpressError, NotExported, Written
+from vldata.images.problem import ImageProblem
 
 IMAGE = "<image>"
 
 _SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
+
+
+def write_conversations(
+    build: Build,
+    folder: Path,
+    told: Callable[[int], None],
+    form: Callable[[Mapping[str, Any], ImageFolder], Mapping[str, Any]],
+) -> Written:
+    """Write ``<split>.json`` for each split, and the images.
+
+    Args:
+        build: What to write.
+        folder: An empty folder.
+        told: Called with 1 for every row.
+        form: A row of the build -> a row of the list; raises what the list of rows that are not exported takes.
+    """
+    pictures = ImageFolder(folder)
+    rows = 0
+    with NotExported(folder) as skipped:
+        for split in build.splits:
+            with _json_list(folder / f"{split}.json") as append:
+                for row in build.rows(split):
+                    try:
+                        append(form(row, pictures))
+                        rows += 1
+                    except (CannotExpressError, ImageProblem) as why:
+                        skipped.add(row, why)
+                    told(1)
+        return Written(rows, skipped.rows)
 
 
 def speeches(row: Mapping[str, Any], *, reserved: Collection[str] = (IMAGE,)) -> list[dict[str, str]]:
@@ -44,7 +76,7 @@ def speeches(row: Mapping[str, Any], *, reserved: Collection[str] = (IMAGE,)) ->
 
 
 @contextmanager
-def json_list(path: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def _json_list(path: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """A JSON list as a file, one row a line; gives the function that appends a row."""
     with path.open("w", encoding="utf-8") as file:
         before = "[\n"

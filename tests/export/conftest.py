@@ -1,0 +1,76 @@
+"""Build folders made by hand: what an export reads, without the pipeline that writes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from vldata.schema.rows import arrow_schema
+from vldata.shapes.draw import encoded
+from vldata.shapes.scene import scene
+
+Row = dict[str, Any]
+MakeBuild = Callable[[Mapping[str, Sequence[Sequence[Row]]]], Path]
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[[int, str], bytes]:
+    """The encoded picture of a scene, by its number and suffix."""
+    return lambda number, suffix: encoded(scene(number, seed=0, side_px=64), suffix=suffix)
+
+
+@pytest.fixture
+def jpeg(picture: Callable[[int, str], bytes]) -> bytes:
+    return picture(0, ".jpg")
+
+
+@pytest.fixture
+def png(picture: Callable[[int, str], bytes]) -> bytes:
+    return picture(1, ".png")
+
+
+@pytest.fixture
+def make_build(tmp_path: Path) -> MakeBuild:
+    """Write a build folder from split -> blocks -> rows; columns that a row leaves out have plain values."""
+
+    def make(splits: Mapping[str, Sequence[Sequence[Row]]]) -> Path:
+        folder = tmp_path / "build"
+        blocks = []
+        for split, of_split in splits.items():
+            (folder / split).mkdir(parents=True)
+            for number, rows in enumerate(of_split):
+                file = f"{split}/data-{number:05d}-of-{len(of_split):05d}.arrow"
+                full = [{**plain(row["id"], row.get("images", ())), "split": split, **row} for row in rows]
+                table = pa.Table.from_pylist(full, schema=arrow_schema()).combine_chunks()
+                with pa.ipc.new_stream(str(folder / file), table.schema) as writer:
+                    writer.write_table(table)
+                blocks.append({"file": file, "split": split, "source": "hand", "rows": len(rows), "size_bytes": 1})
+        source = {"format": "table", "task": "vqa_open", "licence": "MIT | CC0", "achieved": {"samples": 2}}
+        manifest = {"name": "tiny", "plan": "0", "sources": {"hand": source}, "recipe": {"about": "Two rows."}}
+        (folder / "manifest.json").write_text(json.dumps({**manifest, "blocks": blocks}))
+        return folder
+
+    return make
+
+
+def plain(sample_id: str, images: Sequence[Mapping[str, Any]]) -> Row:
+    """A finished row with one question about its images."""
+    content = [{"type": "image", "text": None} for _ in images] + [{"type": "text", "text": "What is it?"}]
+    answer = [{"type": "text", "text": "a circle"}]
+    box = {"x0": 0.5, "y0": 1.0, "x1": 20.25, "y1": 30.0, "image": 0, "phrase": None}
+    turn = {"row": "12", "template": "vqa_open.jinja@00", "variant": "user", "boxes": [box], "synthetic": None, "weight": 0.1}
+    return {
+        "id": sample_id,
+        "images": list(images),
+        "image_sizes": [{"width": 64, "height": 64} for _ in images],
+        "messages": [{"role": "user", "content": content}, {"role": "assistant", "content": answer}],
+        "source": "hand",
+        "task": "vqa_open",
+        "turns": [turn],
+        "num_text_chars": 19,
+    }

@@ -1,0 +1,77 @@
+import gzip
+
+import pytest
+
+from vldata.errors import SourceError
+from vldata.sources.read import expand, read_json, read_json_lines, read_text
+
+
+def test_gzip_and_a_byte_order_mark_are_seen_through(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(gzip.compress(b'\xef\xbb\xbf{"a": 1}'))
+    assert read_json(path) == {"a": 1}
+
+
+def test_a_line_separator_inside_a_text_ends_no_line(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": "one\u2028two\x85three"}\r\n\n{"a": 2}\n', encoding="utf-8")
+    assert list(read_json_lines(path)) == [(1, {"a": "one\u2028two\x85three"}), (3, {"a": 2})]
+
+
+def test_a_bad_line_among_good_ones_is_returned_with_its_number(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1}\n{"a": \n' + "[" * 100_000 + '\n{"a": 3}\n')
+    read = dict(read_json_lines(path))
+    assert read[1] == {"a": 1}
+    assert read[4] == {"a": 3}
+    assert isinstance(read[2], ValueError)
+    assert isinstance(read[3], ValueError)
+
+
+def test_a_bad_last_line_without_an_end_means_that_the_file_is_cut_off(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2')
+    with pytest.raises(SourceError, match=r"a\.jsonl:2: the last line breaks off"):
+        list(read_json_lines(path))
+    path.write_text('{"a": 1}\n{"a": 2}')
+    assert len(list(read_json_lines(path))) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the file is empty"),
+        (" \n", "the file is empty"),
+        ('{"a": [1, 2', "ends in the middle"),
+        ('{"a": 1}\n{"a": 2}', "JSON lines"),
+        ("[" * 200_000, "nested too deeply"),
+        ('{"a": ' + "9" * 5000 + "}", "not usable JSON"),
+    ],
+)
+def test_a_document_that_is_not_json_is_refused_with_its_cause(tmp_path, text, said):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(SourceError, match=said):
+        read_json(path)
+
+
+def test_another_encoding_is_told_with_its_line(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"one\ntwo \xe9\n")
+    with pytest.raises(SourceError, match=r"a\.txt:2: byte 0xe9"):
+        read_text(path)
+
+
+def test_a_path_a_folder_and_a_glob_name_files_in_order(tmp_path):
+    for name in ("b.json", "a.json.gz", "c.txt"):
+        (tmp_path / name).write_text("x")
+    assert [path.name for path in expand(str(tmp_path), suffixes=(".json",))] == ["a.json.gz", "b.json"]
+    assert [path.name for path in expand(str(tmp_path / "*.json"))] == ["b.json"]
+    assert expand(str(tmp_path / "c.txt")) == [tmp_path / "c.txt"]
+
+
+@pytest.mark.parametrize("name", ["nowhere.json", "*.csv", "empty"])
+def test_nothing_there_is_an_error(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError):
+        expand(str(tmp_path / name))
