@@ -61,7 +61,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str |
     """An aligned table; numbers to the right. Cells are inert text, control characters shown as escapes."""
     drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for i, column in enumerate(columns):
-        number = bool(rows) and all(isinstance(row[i], int | float) or str(row[i])[:1].isdigit() for row in rows)
+        number = bool(rows) and all(isinstance(row[i], int | float) or str(row[i])[:1].isdigit() for row in rows if row[i] != "")
         drawn.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(visible(_shown(cell))) for cell in row))
@@ -97,36 +97,26 @@ def size(num_bytes: float) -> str:
 
 
 def sources_table(sources: Mapping[str, Mapping[str, Any]], totals: Mapping[str, int]) -> None:
-    """The table of a plan or a build: shares asked for and achieved in four units, and where the turns went."""
-    units = ("samples", "images", "turns", "answer_chars")
-    columns = [
-        "source",
-        "task",
-        "asked",
-        *(u.replace("_", " ") for u in units),
-        "epochs",
-        "turns in",
-        "filtered",
-        "rejected",
-        "unused",
-    ]
+    """Two tables of a plan or a build: shares asked for and achieved in four units, and where the turns went."""
     rows: list[list[Any]] = []
     for name, source in sources.items():
-        shares = [_amount(source["achieved"][unit], totals[unit]) for unit in units]
-        left = [f"{source[key]:,}" for key in ("rows_in", "filtered", "rejected", "not_chosen")]
-        rows.append(
-            [name, source["task"], f"{source['requested_share']:.1%}", *shares, f"{source['epochs']:.2f}", *left]
-        )
-    sums = [
-        f"{sum(source[key] for source in sources.values()):,}"
-        for key in ("rows_in", "filtered", "rejected", "not_chosen")
-    ]
-    rows.append(["all", "", "", *(f"{totals[unit]:,}" for unit in units), "", *sums])
-    table(columns, rows)
+        shares = [_share(source["achieved"][unit], totals[unit]) for unit in _UNITS]
+        asked = f"{source['requested_share']:.1%}"
+        rows.append([name, source["task"], source["achieved"]["samples"], f"{source['epochs']:.2f}", asked, *shares])
+    rows.append(["all", "", totals["samples"], "", "", *(f"{totals[unit]:,}" for unit in _UNITS)])
+    table(["source", "task", "samples", "epochs", "asked", "samples", "images", "turns", "chars"], rows)
+    say()
+    columns = ("rows_in", "rows_out", "filtered", "rejected", "not_chosen", "repeats")
+    flow = [[name, *(source[column] for column in columns)] for name, source in sources.items()]
+    flow.append(["all", *(sum(source[column] for source in sources.values()) for column in columns)])
+    table(["turns of", "read", "used", "filtered", "rejected", "not chosen", "repeated"], flow)
 
 
-def _amount(amount: int, total: int) -> str:
-    return f"{amount:,} {amount / total:.1%}" if total else f"{amount:,}"
+_UNITS = ("samples", "images", "turns", "answer_chars")
+
+
+def _share(amount: int, total: int) -> str:
+    return f"{amount / total:.1%}" if total else "0"
 
 
 def _shown(cell: Any) -> str:

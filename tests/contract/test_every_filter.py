@@ -17,7 +17,9 @@ every_filter = pytest.mark.parametrize("name", list(FILTERS))
 texts = st.lists(st.none() | st.text("aA é.1\n", max_size=20), max_size=15)
 sizes = st.lists(
     st.none()
-    | st.lists(st.none() | st.fixed_dictionaries({"width": st.integers(1, 9), "height": st.integers(1, 9)}), max_size=3),
+    | st.lists(
+        st.none() | st.fixed_dictionaries({"width": st.integers(1, 9), "height": st.integers(1, 9)}), max_size=3
+    ),
     max_size=15,
 )
 
@@ -32,7 +34,9 @@ def switched_on(name: str) -> Filters:
     raise AssertionError(f"no example option for {name}")
 
 
-def reasons(name: str, filters: Filters, texts: list[str | None], sizes: list[list[dict[str, int] | None] | None]) -> list[str | None]:
+def reasons(
+    name: str, filters: Filters, texts: list[str | None], sizes: list[list[dict[str, int] | None] | None]
+) -> list[str | None]:
     """Why each text, or each list of sizes, is dropped."""
     if FILTERS[name].on == "sizes":
         return image_filters(pl.DataFrame({"sizes": pl.Series(sizes, dtype=pl.List(SIZE))}), filters).to_list()
@@ -66,14 +70,18 @@ def test_it_is_described(name: str) -> None:
 @every_filter
 @given(texts=texts, sizes=sizes)
 @settings(max_examples=25, deadline=None)
-def test_every_turn_is_kept_or_in_the_ledger(name: str, texts: list[str | None], sizes: list[list[dict[str, int] | None] | None]) -> None:
+def test_every_turn_is_kept_or_in_the_ledger(
+    name: str, texts: list[str | None], sizes: list[list[dict[str, int] | None] | None]
+) -> None:
     assert set(reasons(name, switched_on(name), texts, sizes)) <= {None, FILTERS[name].reason}
 
 
 @every_filter
 @given(texts=texts, sizes=sizes)
 @settings(max_examples=25, deadline=None)
-def test_a_turn_is_judged_alone(name: str, texts: list[str | None], sizes: list[list[dict[str, int] | None] | None]) -> None:
+def test_a_turn_is_judged_alone(
+    name: str, texts: list[str | None], sizes: list[list[dict[str, int] | None] | None]
+) -> None:
     together = reasons(name, switched_on(name), texts, sizes)
     backwards = reasons(name, switched_on(name), texts[::-1], sizes[::-1])
     assert together == backwards[::-1]

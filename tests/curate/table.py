@@ -10,7 +10,7 @@ from vldata.schema.turns import COMMON, KEY
 
 
 def turns(rows: list[dict[str, Any]], **columns: Any) -> pl.DataFrame:
-    """Turns with every common column; ``row`` counts from a, ``rank`` from 0 and ``images`` is ["1.jpg"] where not given.
+    """Turns with every common column; where not given, ``row`` counts from a, ``rank`` from 0, ``images`` is ["1.jpg"].
 
     Args:
         rows: Values that differ from these; ``image`` is short for one image, None for none.

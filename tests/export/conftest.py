@@ -17,11 +17,13 @@ from vldata.shapes.scene import scene
 Row = dict[str, Any]
 MakeBuild = Callable[[Mapping[str, Sequence[Sequence[Row]]]], Path]
 
+SAID = [{"type": "text", "text": "a circle"}]
+
 
 @pytest.fixture(scope="session")
 def picture() -> Callable[[int, str], bytes]:
     """The encoded picture of a scene, by its number and suffix."""
-    return lambda number, suffix: encoded(scene(number, seed=0, side_px=64), suffix=suffix)
+    return lambda number, suffix: encoded(scene(number, seed=0, side_px=96), suffix=suffix)
 
 
 @pytest.fixture
@@ -58,17 +60,38 @@ def make_build(tmp_path: Path) -> MakeBuild:
     return make
 
 
+@pytest.fixture
+def talk() -> Callable[..., list[Row]]:
+    """``talk("user", [None, "What is it?"], "assistant", ["a circle"])`` -> messages; None is an image."""
+
+    def messages(*said: Any) -> list[Row]:
+        pairs = zip(said[::2], said[1::2], strict=True)
+        return [{"role": role, "content": [_part(text) for text in texts]} for role, texts in pairs]
+
+    return messages
+
+
+def _part(text: str | None) -> Row:
+    return {"type": "image" if text is None else "text", "text": text}
+
+
 def plain(sample_id: str, images: Sequence[Mapping[str, Any]]) -> Row:
     """A finished row with one question about its images."""
     content = [{"type": "image", "text": None} for _ in images] + [{"type": "text", "text": "What is it?"}]
-    answer = [{"type": "text", "text": "a circle"}]
     box = {"x0": 0.5, "y0": 1.0, "x1": 20.25, "y1": 30.0, "image": 0, "phrase": None}
-    turn = {"row": "12", "template": "vqa_open.jinja@00", "variant": "user", "boxes": [box], "synthetic": None, "weight": 0.1}
+    turn = {
+        "row": "12",
+        "template": "vqa_open.jinja@00",
+        "variant": "user",
+        "boxes": [box],
+        "synthetic": None,
+        "weight": 0.1,
+    }
     return {
         "id": sample_id,
         "images": list(images),
         "image_sizes": [{"width": 64, "height": 64} for _ in images],
-        "messages": [{"role": "user", "content": content}, {"role": "assistant", "content": answer}],
+        "messages": [{"role": "user", "content": content}, {"role": "assistant", "content": SAID}],
         "source": "hand",
         "task": "vqa_open",
         "turns": [turn],

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from blake3 import blake3
 
 from vldata.build.assemble import read_manifest
@@ -62,7 +63,7 @@ def samples(build: Path, *, source: str | None = None, rows: int = 2) -> Iterato
             continue
         table = block_table(build, block, _SHOWN)
         for name, left in list(wanted.items()):
-            mine = table.filter(pa.compute.equal(table["source"], name)).slice(0, left) if left else table.slice(0, 0)
+            mine = table.filter(pc.equal(table["source"], name)).slice(0, left) if left else table.slice(0, 0)
             wanted[name] -= mine.num_rows
             yield from mine.to_pylist()
 
@@ -123,8 +124,8 @@ def whereabouts(build: Path, row_id: str) -> list[dict[str, str]]:
         if block["source"] not in (None, source):
             continue
         table = block_table(build, block, ("id", "source", "split", "turns"))
-        turns = pa.compute.struct_field(table["turns"].combine_chunks().flatten(), "row")
-        if not pa.compute.any(pa.compute.equal(turns, row)).as_py():
+        turns = pc.struct_field(table["turns"].combine_chunks().flatten(), "row")
+        if not pc.any(pc.equal(turns, row)).as_py():
             continue
         for sample in table.to_pylist():
             if sample["source"] == source and row in [turn["row"] for turn in sample["turns"]]:

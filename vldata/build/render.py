@@ -104,8 +104,7 @@ def render_leaf(samples: pl.DataFrame, turns: pl.DataFrame, words: Words) -> Pie
 
 def _columns(turns: pl.DataFrame, samples: pl.DataFrame, words: Words) -> dict[str, Sequence[Any]]:
     boxed = "fractions" in turns.columns
-    named = {name for name in words.template.names.columns if name in words.template.file.text}
-    wanted = named | (words.task.columns.keys() if boxed else set())
+    wanted = set(words.template.file.reads) | (words.task.columns.keys() if boxed else set())
     columns: dict[str, Sequence[Any]] = {name: turns[name].to_list() for name in sorted(wanted & set(turns.columns))}
     if boxed:
         columns |= words.task.write_boxes(columns, _framed(turns, samples, words), codec(words.box_format))

@@ -71,7 +71,7 @@ class ExclusionList:
         return cut(
             turns,
             [
-                Drop("excluded", pl.col("row").is_in(own), pl.format(f"{source}/{{}}", "row")),
+                Drop("excluded", pl.col("row").is_in(own), pl.concat_str(pl.lit(f"{source}/"), "row")),
                 Drop("excluded", urls.list.len() > 0, urls.list.sort().list.first()),
             ],
         )

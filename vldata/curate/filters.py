@@ -81,9 +81,10 @@ def beyond_ascii(text: pl.Expr) -> pl.Expr:
 
 def file_name(text: pl.Expr) -> pl.Expr:
     """Whether the whole text is what a camera or a phone calls a file."""
-    suffixed = r"[\w.() -]+\.(jpe?g|png|gif|webp|bmp|tiff?|heic|cr2|nef)"
-    numbered = r"(img|image|dsc[nf]?|dscn|pict|pxl|mvi|screenshot|photo)?[ _-]?\d[\d _.-]{3,}"
-    return text.str.contains(rf"(?i)^\s*({suffixed}|{numbered})\s*$")
+    suffix = r"\.(jpe?g|png|gif|webp|bmp|tiff?|heic|cr2|nef)"
+    numbered = rf"[a-z]*[ _-]?\d[\d _.:-]*{suffix}"
+    camera = r"(img|dsc[nf]?|dscn|pict|pxl|mvi)[ _-]?\d{3,}([ _-]\d+)*"
+    return text.str.contains(rf"(?i)^\s*([\w.()-]+{suffix}|{numbered}|{camera})\s*$")
 
 
 def shorter_side(sizes: pl.Expr) -> pl.Expr:

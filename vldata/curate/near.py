@@ -43,11 +43,11 @@ def near_duplicates(
     similar = (_jaccard if measure == "jaccard" else _edit)(groups, text.gather(places), similarity)
     left = np.arange(len(places))
     for _ in range(MAX_COMPARED):
-        is_head = np.concatenate([[True], groups[left][1:] != groups[left][:-1]])
-        heads = left[np.maximum.accumulate(np.where(is_head, np.arange(len(left)), 0))]
-        heads, left = heads[~is_head], left[~is_head]
         if not len(left):
             break
+        is_head = _starts(groups[left])
+        heads = left[np.maximum.accumulate(np.where(is_head, np.arange(len(left)), 0))]
+        heads, left = heads[~is_head], left[~is_head]
         same = similar(heads, left)
         like[places[left[same]]] = places[heads[same]]
         left = left[~same]
@@ -74,7 +74,7 @@ def _jaccard(groups: Indices, text: pl.Series, similarity: float) -> Similar:
 
     def similar(heads: Indices, others: Indices) -> npt.NDArray[np.bool_]:
         # heads ascend and repeat; np.unique would hash them all
-        distinct = heads[np.concatenate([[True], heads[1:] != heads[:-1]])]
+        distinct = heads[_starts(heads)]
         marked = tokens[_ranges(starts[distinct], sizes[distinct])]
         marks[marked] = True
         owner = np.repeat(np.arange(len(others)), sizes[others])
@@ -118,8 +118,15 @@ def _dense(numbers: Indices) -> tuple[Indices, int]:
     order = np.argsort(numbers, kind="stable")
     ascending = numbers[order]
     dense = np.empty_like(numbers)
-    dense[order] = np.cumsum(np.concatenate([[False], ascending[1:] != ascending[:-1]])[: len(numbers)])
+    dense[order] = np.cumsum(_starts(ascending)) - 1
     return dense, int(dense.max(initial=-1)) + 1
+
+
+def _starts(values: Indices) -> npt.NDArray[np.bool_]:
+    """Where a run of equal values begins."""
+    starts = np.ones(len(values), dtype=np.bool_)
+    starts[1:] = values[1:] != values[:-1]
+    return starts
 
 
 def _ranges(starts: Indices, sizes: Indices) -> Indices:

@@ -19,6 +19,7 @@ _FILE_FUNCTIONS = re.compile(
 )
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
 _SUBQUERY = re.compile(r"\b(select|values|with|table)\b|\(\s*from\b", re.IGNORECASE)
+_UNFOLD = re.compile(r"\b(unnest|explode)\b", re.IGNORECASE)
 
 
 def where(turns: pl.DataFrame, expression: str, where_path: str) -> Cut:
@@ -49,7 +50,10 @@ def compiled(expression: str, schema: pl.Schema, where_path: str) -> pl.Expr:
         RecipeError: Not one expression, a subquery, an unknown column or function, not true or false, or one value for
             the whole table.
     """
-    if _FILE_FUNCTIONS.search(expression) or _SUBQUERY.search(_QUOTED.sub(" ", expression)):
+    unquoted = _QUOTED.sub(" ", expression)
+    if _UNFOLD.search(unquoted):
+        raise _refused(expression, where_path, "gives each turn several values or none")
+    if _FILE_FUNCTIONS.search(expression) or _SUBQUERY.search(unquoted):
         raise RecipeError(
             where_path,
             f"{expression!r} has a subquery or reads a file",

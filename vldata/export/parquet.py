@@ -4,8 +4,8 @@
     README.md                             the dataset card: which files are which split, sources, licences
 
 ``datasets.load_dataset("<folder>")`` opens it, images decoded. A block becomes a row group, and pages are cut where the
-content says so, not at fixed sizes: of a build that changed a little, the hub's storage takes only what changed. Where a
-build stores paths, so does the export: it is for the machine that it was made on.
+content says so, not at fixed sizes: of a build that changed a little, the hub's storage takes only what changed. Where
+a build stores paths, so does the export: it is for the machine that it was made on.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@
 Keys are sample ids, percent-encoded as in URLs, dots too. Headers hold no times, owners or rights, so the same build
 gives the same bytes. Rows stand in the order of the build; where each block holds one source (``layout: blocks``), read
 with a shuffle buffer over several shards, or build with ``layout: rows``. Where a build stores paths, the pictures are
-read and packed. `read` gives every row back as it was (images that were paths have their bytes as well).
+read and packed. `read` gives every row back as it was (images that were paths have their bytes as well). The
+`webdataset` library reads any export; `datasets` wants samples of equal file names, so one image each and of one kind.
 """
 
 from __future__ import annotations

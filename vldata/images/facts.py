@@ -38,9 +38,9 @@ FACTS: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 """Columns of a table of facts; what is unknown because of a problem is null."""
 
-RACY_NS = 2_000_000_000
-"""A file changed less than this before it was looked at is read again next time: a second change within the file
-system's time step (2 s on FAT) would leave no trace. The idea is that of git's index."""
+RACY_NS = 50_000_000
+"""A file changed less than this before it was looked at is read again next time, as a second change within one step of
+the kernel's clock (10 ms at most) would leave no trace. The idea is that of git's index."""
 
 _CHUNK = 64
 _SLOW_STAT_S = 100e-6  # a local `stat` takes 3 us, and threads make it slower; a network's takes 200 us and more

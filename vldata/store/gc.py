@@ -1,13 +1,15 @@
 """Take out of a store what nobody needs: everything in it can be made again, so only age and use decide.
 
 A build registers its folder. As long as the folder has a ``manifest.json``, the blocks that it names are kept; all else
-goes once it is older than asked for. Running builds hold `in_use`, and collecting waits for nobody: it refuses.
+goes once it is older than asked for. Files that belong together (of one key, or in one folder) go or stay together.
+Running builds hold `in_use`, and collecting waits for nobody: it refuses.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,9 +31,9 @@ class Kind:
     """What happened to one kind of objects; in a dry run, what would have.
 
     Args:
-        removed: Objects.
-        freed_bytes: Bytes that the disk got back: an object that a build folder holds by a hard link frees nothing.
-        kept: Objects.
+        removed: Files.
+        freed_bytes: Bytes that the disk got back: a file that a build folder holds by a hard link frees nothing.
+        kept: Files.
         kept_bytes: Their sizes.
     """
 
@@ -57,7 +59,7 @@ class Collected:
 
     @property
     def removed(self) -> int:
-        """Objects of all kinds."""
+        """Files of all kinds."""
         return sum(kind.removed for kind in self.kinds.values())
 
     @property
@@ -110,18 +112,8 @@ def collect(store: Store, *, keep_days: float, dry_run: bool = False) -> Collect
         oldest = time.time() - keep_days * 86_400
         with told_as_store_errors(store.root):
             for folder in sorted(p for p in store.root.iterdir() if p.is_dir() and p.name not in RESERVED):
-                kind = report.kinds.setdefault(folder.name, Kind())
-                for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-                    status = path.stat()
-                    is_live = folder.name == BLOCKS and path.name.partition(".")[0] in live
-                    if is_live or status.st_mtime > oldest:
-                        kind.kept += 1
-                        kind.kept_bytes += status.st_size
-                        continue
-                    kind.removed += 1
-                    kind.freed_bytes += status.st_size if status.st_nlink == 1 else 0
-                    if not dry_run:
-                        path.unlink()
+                kept = live if folder.name == BLOCKS else set()
+                report.kinds[folder.name] = _collect_kind(folder, kept, oldest, dry_run=dry_run)
         return report
 
 
@@ -153,3 +145,33 @@ def _live_keys(store: Store, report: Collected, *, dry_run: bool) -> set[str]:
         else:
             report.live_builds.append(str(out))
     return live
+
+
+def _collect_kind(folder: Path, live: set[str], oldest: float, *, dry_run: bool) -> Kind:
+    kind = Kind()
+    for key, paths in sorted(_units(folder).items()):
+        files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
+        states = [file.stat() for file in files]
+        if key in live or max((state.st_mtime for state in states), default=0.0) > oldest:
+            kind.kept += len(files)
+            kind.kept_bytes += sum(state.st_size for state in states)
+            continue
+        kind.removed += len(files)
+        kind.freed_bytes += sum(state.st_size for state in states if state.st_nlink == 1)
+        if not dry_run:
+            for path in paths:
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+    return kind
+
+
+def _units(folder: Path) -> dict[str, list[Path]]:
+    """The files and folders of one kind, by key."""
+    units: dict[str, list[Path]] = {}
+    for child in folder.iterdir():
+        is_shelf = child.is_dir() and len(child.name) == 2  # <kind>/<key[:2]>/, see `Store.path`
+        for path in child.iterdir() if is_shelf else [child]:
+            units.setdefault(path.name.partition(".")[0], []).append(path)
+    return units

@@ -17,7 +17,7 @@ from vldata.store.trouble import told_as_store_errors
 
 @contextmanager
 def exclusive(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold the lock file ``path`` alone; it stays behind, empty, and is harmless.
+    """Hold the lock file ``path`` alone; it stays behind and is harmless.
 
     Two threads of one process exclude each other too. A thread that asks for a lock it holds already waits for ever.
 
@@ -59,19 +59,25 @@ def _held(path: Path, kind: int, wait: bool) -> Iterator[None]:
         except OSError as error:
             with told_as_store_errors(path):
                 raise error
-        if kind == fcntl.LOCK_EX:
-            with told_as_store_errors(path):
-                os.ftruncate(handle, 0)
-                os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        with told_as_store_errors(path):  # our number, so that who has to wait can be told for whom
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
-        if kind == fcntl.LOCK_EX:
-            with told_as_store_errors(path):
-                os.ftruncate(handle, 0)
     finally:
         os.close(handle)  # gives the lock back
 
 
 def _busy(path: Path, handle: int) -> StoreError:
     holder = os.pread(handle, 32, 0).decode(errors="replace").strip()
-    who = f"process {holder}" if holder.isdecimal() else "another process"
+    who = f"process {holder}" if holder.isdecimal() and _lives(int(holder)) else "another process"
     return StoreError(str(path), f"{who} is using it", "wait until it has ended, or end it")
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:  # of several sharers the last to sign may be gone
+        return False
+    except PermissionError:
+        return True
+    return True

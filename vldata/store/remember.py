@@ -62,11 +62,13 @@ def load_facts(store: Store, root: str | os.PathLike[str] | None) -> pl.DataFram
         StoreError: The table is damaged.
     """
     path = store.path("facts", _facts_key(root), ".parquet")
-    if not path.exists():
+    try:
+        data = path.read_bytes()  # whole, as a later save puts another file in its place
+    except FileNotFoundError:
         return None
     try:
-        return pl.read_parquet(path, memory_map=False)  # a later save replaces the file
-    except (pl.exceptions.PolarsError, OSError) as error:
+        return pl.read_parquet(data)
+    except pl.exceptions.PolarsError as error:
         raise StoreError(str(path), f"is damaged ({error})", f"rm -f {path}: images are then looked at again") from None
 
 

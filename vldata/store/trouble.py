@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,27 +12,29 @@ from vldata.errors import StoreError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 READ_ONLY = frozenset({errno.EROFS})
-FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
+
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
+_FIXES = {
+    errno.ENOSPC: "free some space (`vldata store gc`) or choose another disk, then run again: finished work is kept",
+    errno.EDQUOT: "free some of your quota (`vldata store gc`), then run again: finished work is kept",
+    errno.EROFS: "the disk is read-only: choose another folder",
+    errno.ENOTDIR: "a file stands where a folder should: choose another folder",
+    errno.EMFILE: "raise the number of open files: ulimit -n 4096",
+}
+_OTHER = "check the disk and the folder, then run again: finished work is kept"
 
 
 def store_error(error: OSError, path: Path) -> StoreError:
     """What went wrong at ``path``, and what mends it."""
-    what = error.strerror or str(error)
+    what = (error.strerror or str(error)).lower()
     if error.errno in FULL:
-        free = ""
         with suppress(OSError):  # only to say more
-            free = f", {in_words(shutil.disk_usage(existing(path)).free)} free"
-        limit = " (quota)" if error.errno == errno.EDQUOT else ""
-        return StoreError(
-            str(path),
-            f"no space left{limit}{free}",
-            "free some space (`vldata store gc` removes what no build needs) and run again: finished work is kept",
-        )
-    if error.errno in READ_ONLY:
-        return StoreError(str(path), "the file system is read-only", "choose another folder")
-    if error.errno in FORBIDDEN:
-        return StoreError(str(path), f"not permitted ({what})", f"chmod u+w {existing(path)}, or choose another folder")
-    return StoreError(str(path), what, "check the disk and the folder, then run again: finished work is kept")
+            what += f", {in_words(shutil.disk_usage(existing(path)).free)} free"
+    if error.errno in _FORBIDDEN:
+        fix = f"make it writable (chmod u+w {existing(path)}), or choose another folder"
+    else:
+        fix = _FIXES.get(error.errno or 0, _OTHER)
+    return StoreError(str(path), what, fix)
 
 
 @contextmanager
@@ -47,17 +48,16 @@ def told_as_store_errors(path: Path) -> Iterator[None]:
 
 def existing(path: Path) -> Path:
     """``path``, or the nearest folder above it that exists."""
-    path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() fails on loops of links
+    path = path.absolute()
     while not path.exists() and path != path.parent:
         path = path.parent
     return path
 
 
 def in_words(size_bytes: int) -> str:
-    """Bytes as a person reads them: "512 bytes", "1.5 MB", in powers of 1000."""
-    size = float(size_bytes)
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if abs(size) < 1000 or unit == "TB":
-            return f"{size_bytes} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1000
-    raise AssertionError("unreachable")
+    """Bytes as a person reads them, in powers of 1000: "512 bytes", "1.5 MB"."""
+    if size_bytes < 1000:
+        return f"{size_bytes} bytes"
+    units = ("kB", "MB", "GB", "TB")
+    power = min(len(units), (len(str(size_bytes)) - 1) // 3)
+    return f"{size_bytes / 1000**power:.1f} {units[power - 1]}"

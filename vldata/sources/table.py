@@ -1,0 +1,148 @@
+"""Any table: JSON lines, JSON, CSV, TSV, Parquet, Arrow, a Hugging Face ``datasets`` folder, for any task.
+
+Licence and terms are those of whoever made the table.
+Layout: ``path`` is a file, a folder, a glob, or what ``datasets``' ``save_to_disk`` wrote; ``fields`` says which column, or which SQL
+expression over columns, each canonical column comes from (`vldata.sources.fields`). A row of POPE, for one: {"question_id": 1,
+"image": "COCO_val2014_000000310196.jpg", "text": "Is there a snowboard in the image?", "label": "yes"} is read with
+``fields: {row: question_id, question: text, answer: label}``; ``images`` finds its column ``image`` by itself.
+Pictures are paths (text or lists of text) below ``image_root``, which is the folder of the table when the recipe names none; or they
+are the bytes in a Parquet or Arrow column, as the Hub has them, and then a reference is "<file>::<column>/<row>/<place in the list>".
+The Cauldron (https://huggingface.co/datasets/HuggingFaceM4/the_cauldron; licences of its 50 parts) is known by its columns: ``images``,
+and ``texts`` of [{"user": "What is shown?", "assistant": "A cat.", "source": "VQAv2"}, ...], the exchanges of one conversation.
+Quirks: the rows of JSON that are lists have the columns ``column_1``, ``column_2`` … ; a CSV has text only, to be cast by expressions
+where it matters; a value that does not fit costs its row (``unparsable_row``), a column that cannot fit is an error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from glob import has_magic
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import polars as pl
+from pydantic import computed_field, field_validator, model_validator
+
+from vldata.errors import SourceError, nearest
+from vldata.shapes.language import questions
+from vldata.sources.base import Source
+from vldata.sources.conversations import with_image_places
+from vldata.sources.fields import (
+    NATIVE, PHRASES, TASKS, Cast, Origin, cast, cast_boxes, complaint, evaluated, fields_of, known_fields, origin, origins,
+)
+from vldata.sources.frames import PLACE, SUFFIXES, Frame, open_frame, suffix_of
+from vldata.sources.native import note
+from vldata.sources.read import expand, read_json
+from vldata.sources.standins import draw, scenes_for
+
+_STATE, _DICT = "state.json", "dataset_dict.json"
+
+
+class Table(Source):
+    """One turn a row (of The Cauldron, an exchange); ``row`` is the field ``row``, else a column ``id``, else a hash.
+
+    Args:
+        fields: Canonical column -> column of the table, or one Polars SQL expression. What is not named is taken from a
+            column of its own name, images also from ``image`` and row from ``id``. The boxes' phrases may lie side by
+            side with them, in a list that ``phrases`` names.
+        box_order: What the four numbers of a box are: two corners, or a corner, width and height.
+        boxes_are: Pixels of the picture, or fractions of its sides.
+    """
+
+    format: ClassVar[str] = "table"
+    about: ClassVar[str] = "any table (JSON, JSON lines, CSV, TSV, Parquet, Arrow, datasets folder), columns named by `fields`"
+    licence: ClassVar[str] = "as the table's publisher states"
+    tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
+
+    fields: dict[str, str] = {}
+    box_order: Literal["xyxy", "xywh"] = "xyxy"
+    boxes_are: Literal["px", "fraction"] = "px"
+
+    @property
+    def box_unit(self) -> Literal["px", "fraction"]:  # type: ignore[override]
+        """Frame of the boxes that `turns` returns."""
+        return self.boxes_are
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def below_root(self) -> str:
+        """Where the table lies, seen from ``image_root``: references to pictures inside it begin with it."""
+        return os.path.relpath(_folder(self.path), Path(self.image_root or ".").expanduser())
+
+    @field_validator("fields")
+    @classmethod
+    def _are_known(cls, fields: dict[str, str]) -> dict[str, str]:
+        known = known_fields()
+        for name in fields:
+            if name not in known:
+                raise ValueError(f"no canonical column is named {name!r}; {nearest(name, known)}")
+        return fields
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_root(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("path"), str) and data.get("image_root") is None:
+            return {**data, "image_root": str(_folder(data["path"]))}
+        return data
+
+    def files(self) -> list[Path]:
+        """``path``; of a folder all tables below it, of one that ``save_to_disk`` wrote those that its state names.
+
+        Raises:
+            SourceError: There is none, or the folder holds several splits.
+        """
+        folder = Path(self.path).expanduser()
+        if (folder / _DICT).is_file():
+            splits = read_json(folder / _DICT).get("splits", [])
+            fix = f"point `path` at one of them: {', '.join(f'{self.path}/{split}' for split in splits)}"
+            raise SourceError(self.path, "a folder of several splits", fix)
+        if (folder / _STATE).is_file():
+            named = [str(file.get("filename")) for file in read_json(folder / _STATE).get("_data_files", [])]
+            return [path for name in named for path in expand(str(folder / Path(name).name))]
+        return expand(self.path, suffixes=SUFFIXES)
+
+    def turns(self, task: str) -> pl.DataFrame:
+        """Every row; a value that does not fit its column makes its row an ``unparsable_row``.
+
+        Raises:
+            SourceError: A file that is no table, or a field that cannot be filled from it.
+        """
+        tables = []
+        for path in self.files():
+            try:
+                tables.append(self._turns(open_frame(path), task))
+            except SourceError as error:
+                if not error.where.startswith("fields."):
+                    raise
+                raise SourceError(f"{path}, {error.where}", error.problem, error.fix) from None
+        return pl.concat(tables, how="diagonal")
+
+    @classmethod
+    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+        """Open questions about scenes, as ``questions.parquet`` and ``images/``."""
+        table: list[tuple[str, str, str, str]] = []
+        for scene in scenes_for(rows, 10, seed):
+            name = f"{scene.number + 1:06d}.jpg"
+            asked = enumerate(questions(scene)[:10])
+            table += [(f"{scene.number + 1:06d}-{k}", name, q.question, q.answer) for k, q in asked]
+            if images:
+                draw(folder / "images", name, scene)
+        path = folder / "questions.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pl.DataFrame(table, schema=["question_id", "image", "question", "label"], orient="row").write_parquet(path)
+        fields = {"row": "question_id", "answer": "label"}
+        return {"path": str(path.resolve()), "image_root": str((folder / "images").resolve()), "fields": fields}
+
+    def _turns(self, frame: Frame, task: str) -> pl.DataFrame:
+        is_cauldron = "texts" in frame.columns and _is_dialogue(task) and not {"instruction", "response"} & {*frame.columns, *self.fields}
+        found = self._cauldron(frame, task) if is_cauldron else origins(self.fields, frame.columns, task)
+        pictures = self._references(frame, found)
+        if pictures is not None:
+            del found["images"]
+        table, notes = frame.read(tuple(dict.fromkeys(column for origin in found.values() for column in origin.needs)))
+        if is_cauldron:
+            table = _exchanges(table, frame.path)
+        columns, misfits = self._columns(table, found, task)
+        bad = dict.fromkeys(table.select(pl.col(PLACE).is_in(list(notes)).arg_true()).to_series().to_list()) if notes else {}
+        return columns
