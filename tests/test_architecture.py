@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "schema": BASE,
     **{part: BASE | {"schema"} for part in LOWER},
     **{part: BASE | {"schema"} | LOWER for part in MIDDLE},
-    "export": BASE | {"schema"},
+    "export": BASE | {"schema", "images", "store"},
     "recipe": BASE | {"schema"} | LOWER | MIDDLE,
     "build": BASE | {"schema"} | LOWER | MIDDLE | {"recipe"},
 }
@@ -37,7 +37,7 @@ def imports(file: Path) -> set[str]:
             names = (
                 [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "vldata" else [node.module]
             )
-        found |= {(name.split(".") + ["__init__"])[1] for name in names if name.split(".")[0] == "vldata"}
+        found |= {[*name.split("."), "__init__"][1] for name in names if name.split(".")[0] == "vldata"}
     return {name if (PACKAGE / name).exists() or (PACKAGE / f"{name}.py").exists() else "__init__" for name in found}
 
 

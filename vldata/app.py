@@ -153,9 +153,8 @@ def plan(
     sources_table(found["sources"], found["totals"])
     for note in found["notes"]:
         say(f"note: {note}")
-    say(
-        f"{found['num_blocks']} blocks, {found['num_missing']} to make; {size(found['bytes_to_write'])} to write, {size(found['bytes_free'])} free"
-    )
+    room = f"{size(found['bytes_to_write'])} to write, {size(found['bytes_free'])} free"
+    say(f"{found['num_blocks']} blocks, {found['num_missing']} to make; {room}")
 
 
 @app.command()

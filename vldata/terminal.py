@@ -61,7 +61,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str |
     """An aligned table; numbers to the right. Cells are inert text, control characters shown as escapes."""
     drawn = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for i, column in enumerate(columns):
-        number = bool(rows) and all(isinstance(row[i], int | float) or str(row[i])[:1].isdigit() for row in rows if row[i] != "")
+        number = bool(rows) and all(
+            isinstance(row[i], int | float) or str(row[i])[:1].isdigit() for row in rows if row[i] != ""
+        )
         drawn.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(visible(_shown(cell))) for cell in row))

@@ -53,6 +53,7 @@ TEMPLATES = {
 }
 
 Row = dict[str, object]
+Sample = tuple[str, list[Row]]
 
 
 def captions(folder: Path) -> Dataset:
@@ -130,8 +131,11 @@ def is_usable(batch: dict[str, list]) -> list[bool]:
     return usable
 
 
-def grouped(name: str, turns: Dataset) -> Dataset:
-    """The turns of an image as conversations of at most `MAX_TURNS`, without those that say the same."""
+def grouped(name: str, turns: Dataset) -> list[Sample]:
+    """The turns of an image as conversations of at most `MAX_TURNS`, without those that say the same, shuffled.
+
+    They stay Python lists until they are chosen: shuffling a `Dataset` puts an index in front of it that makes reading slow.
+    """
     rng = random.Random(SEED)
     by_image: dict[str, list[Row]] = {}
     columns = turns.column_names
@@ -139,16 +143,15 @@ def grouped(name: str, turns: Dataset) -> Dataset:
         for values in zip(*batch.values(), strict=True):
             turn = dict(zip(columns, values, strict=True))
             by_image.setdefault(turn.pop("image"), []).append(turn)
-    images, samples = [], []
+    samples = []
     for image, of_image in by_image.items():
         rng.shuffle(of_image)
         if name != "captions":
             of_image = list(distinct(of_image, near=name == "gqa", by_question=name == "aokvqa"))
         size = 1 if name == "captions" else MAX_TURNS
-        for start in range(0, len(of_image), size):
-            images.append([image])
-            samples.append(of_image[start : start + size])
-    return Dataset.from_dict({"images": images, "turns": samples})
+        samples += [(image, of_image[start : start + size]) for start in range(0, len(of_image), size)]
+    rng.shuffle(samples)
+    return samples
 
 
 def distinct(turns: list[Row], *, near: bool, by_question: bool) -> Iterable[Row]:
@@ -199,14 +202,14 @@ def render(batch: dict[str, list], indices: list[int], source: str, task: str) -
     return out
 
 
-def prefix(turns: Dataset, wanted: int) -> int:
+def prefix(samples: list[Sample], wanted: int) -> int:
     """How many samples from the front hold ``wanted`` turns."""
     total = 0
-    for number, size in enumerate(map(len, turns["turns"]), start=1):
-        total += size
+    for number, (_, turns) in enumerate(samples, start=1):
+        total += len(turns)
         if total >= wanted:
             return number
-    return len(turns)
+    return len(samples)
 
 
 def main() -> None:
@@ -219,17 +222,18 @@ def main() -> None:
     disable_progress_bars()
     weights = {name: float(weight) for name, weight in (part.split("=") for part in options.weights.split(","))}
 
-    samples: dict[str, Dataset] = {}
+    samples: dict[str, list[Sample]] = {}
     available: dict[str, int] = {}
     for name in weights:
         turns = SOURCES[name][0](options.corpora / name).filter(is_usable, **BATCHED)
-        samples[name] = grouped(name, turns).shuffle(seed=SEED)
-        available[name] = sum(map(len, samples[name]["turns"]))
+        samples[name] = grouped(name, turns)
+        available[name] = sum(len(turns) for _, turns in samples[name])
     per_weight = min(available[name] / weight for name, weight in weights.items())
 
     parts, counts = [], {}
     for name, weight in weights.items():
-        chosen = samples[name].select(range(prefix(samples[name], round(weight * per_weight))))
+        images, turns = zip(*samples[name][: prefix(samples[name], round(weight * per_weight))], strict=True)
+        chosen = Dataset.from_dict({"images": [[image] for image in images], "turns": turns})
         rendered = chosen.map(
             render,
             with_indices=True,
@@ -240,7 +244,7 @@ def main() -> None:
             **BATCHED,
         )
         parts.append(rendered)
-        counts[name] = {"samples": len(rendered), "turns": sum(map(len, rendered["rows"]))}
+        counts[name] = {"samples": len(turns), "turns": sum(map(len, turns))}
     concatenate_datasets(parts).shuffle(seed=SEED).save_to_disk(options.out)
     print(json.dumps(counts))
 

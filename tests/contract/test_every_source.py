@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -21,8 +22,15 @@ from vldata.sources.base import Source
 from vldata.tasks import TASKS, task_class
 
 ROWS = 40
+
+
+def tasks_of_standin(adapter: type[Source]) -> tuple[str, ...]:
+    """What a stand-in can be read for: one of a table whose columns the recipe names fits one task only."""
+    return adapter.tasks[:1] if "fields" in adapter.model_fields else adapter.tasks
+
+
 FORMATS = sorted(SOURCES)
-PAIRS = [(name, task) for name in FORMATS for task in source_class(name).tasks]
+PAIRS = [(name, task) for name in FORMATS for task in tasks_of_standin(source_class(name))]
 WITHOUT_FILES = {"shapes"}
 IN_FILES = [name for name in FORMATS if name not in WITHOUT_FILES]
 OURS = {"shapes", "table"}  # formats that no corpus elsewhere defines
@@ -46,6 +54,16 @@ def copied(keys: dict[str, Any], folder: Path) -> dict[str, Any]:
         is_below = isinstance(value, str) and Path(value).is_absolute() and Path(value).is_relative_to(top)
         moved[key] = str(folder / "copy" / Path(value).relative_to(top)) if is_below else value
     return moved
+
+
+def usable(turns: pl.DataFrame) -> pl.DataFrame:
+    """The turns but for those that the corpus has for another task."""
+    if "problem" not in turns.columns:
+        return turns
+    assert set(turns["problem"].drop_nulls()) <= {"not_for_task"}, turns.filter(
+        pl.col("problem").is_not_null()
+    ).to_dicts()
+    return turns.filter(pl.col("problem").is_null())
 
 
 def size_of(picture: bytes) -> tuple[int, int]:
@@ -83,20 +101,20 @@ def test_a_stand_in_reads_back_in_canonical_columns(name: str, task: str, corpor
     kind = task_class(task)
     declared = {**COMMON, **kind.columns}
     needed = set(kind.columns) - kind.optional
-    assert turns.height >= (ROWS if task == source_class(name).tasks[0] else ROWS // 4)
+    sound = usable(turns)
+    assert turns.height >= ROWS // 4
+    assert sound.height >= ROWS or task != source_class(name).tasks[0]
     assert set(turns.columns) <= set(declared)
     assert needed <= set(turns.columns)
     assert {column: dtype for column, dtype in turns.schema.items() if dtype != declared[column]} == {}
-    assert [column for column in needed if turns[column].null_count()] == []
+    assert [column for column in needed if sound[column].null_count()] == []
     for column in (c for c in needed if kind.columns[c] == pl.String):
-        assert turns.filter(pl.col(column).str.strip_chars() == "").to_dicts() == []
+        assert sound.filter(pl.col(column).str.strip_chars() == "").to_dicts() == []
 
 
 @pytest.mark.parametrize(("name", "task"), PAIRS)
-def test_a_stand_in_has_no_problem_and_no_id_twice(name: str, task: str, corpora: dict[str, dict[str, Any]]) -> None:
+def test_a_stand_in_has_no_id_twice(name: str, task: str, corpora: dict[str, dict[str, Any]]) -> None:
     turns = source_class(name)(**corpora[name]).turns(task)
-    if "problem" in turns.columns:
-        assert turns.filter(pl.col("problem").is_not_null()).to_dicts() == []
     if "row" in turns.columns:
         assert turns["row"].drop_nulls().is_unique().all()
 
@@ -106,7 +124,7 @@ def test_the_pictures_of_a_stand_in_exist_and_hold_its_boxes(
     name: str, task: str, corpora: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     source = source_class(name)(**corpora[name])
-    turns = source.turns(task)
+    turns = usable(source.turns(task))
     refs = turns["images"].explode().drop_nulls().unique().to_list() if "images" in turns.columns else []
     if hasattr(source, "materialise"):
         source.materialise(tmp_path)
@@ -171,7 +189,7 @@ def test_an_empty_file_is_refused_by_name(name: str, corpora: dict[str, dict[str
     source = source_class(name)(**copied(corpora[name], tmp_path))
     damaged = source.files()[0]
     damaged.write_bytes(b"")
-    with pytest.raises(SourceError, match=damaged.name):
+    with pytest.raises(SourceError, match=re.escape(damaged.name)):
         source.turns(source.tasks[0])
 
 
@@ -183,7 +201,7 @@ def test_a_gzip_file_that_ends_too_early_is_refused_by_name(
     damaged = source.files()[0]
     packed = gzip.compress(damaged.read_bytes())
     damaged.write_bytes(packed[: len(packed) // 2])
-    with pytest.raises(SourceError, match=damaged.name):
+    with pytest.raises(SourceError, match=re.escape(damaged.name)):
         source.turns(source.tasks[0])
 
 
@@ -198,5 +216,5 @@ def test_a_json_file_that_ends_too_early_is_refused_by_name(
     whole = damaged.read_bytes()
     cut = len(whole) // 2
     damaged.write_bytes(whole[: cut + (whole[cut - 1 : cut] == b"\n")])
-    with pytest.raises(SourceError, match=damaged.name):
+    with pytest.raises(SourceError, match=re.escape(damaged.name)):
         source.turns(source.tasks[0])

@@ -65,6 +65,10 @@ def test_a_typing_error_is_near_by_edits_and_far_by_words() -> None:
     assert run(pairs, 0.7, "jaccard") == [-1, -1]
 
 
+def test_a_likeness_that_is_just_as_large_as_asked_is_enough() -> None:
+    assert run([("1", "red red red red dog?"), ("1", "dog?")], 0.2, "edit") == [-1, 0]
+
+
 def test_languages_without_spaces_are_compared_by_edits() -> None:
     assert run([("1", "这是什么颜色的猫"), ("1", "这是什么颜色的狗")], 0.8, "edit") == [-1, 0]
 

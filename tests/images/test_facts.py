@@ -91,6 +91,13 @@ def test_a_second_look_reads_nothing(folder, monkeypatch):
     assert facts(["a/good.jpg", "png.jpg", "cut.jpg", "page.jpg"], folder, remembered=first).equals(first.head(4))
 
 
+def test_a_problem_that_a_later_stage_found_is_remembered(folder):
+    marked = facts(["png.jpg"], folder).with_columns(
+        problem=pl.lit("image_undecodable"), detail=pl.lit("PNG: broken data stream")
+    )
+    assert facts(["png.jpg"], folder, remembered=marked)["problem"][0] == "image_undecodable"
+
+
 def test_a_changed_image_is_looked_at_again(folder, encode):
     first = facts(REFS, folder)
     (folder / "png.jpg").write_bytes(encode("PNG", (18, 19)))
@@ -116,7 +123,8 @@ def test_an_image_that_came_back_is_found(folder, encode):
     assert facts(["gone.jpg"], folder, remembered=first)["problem"][0] is None
 
 
-def test_a_file_changed_a_moment_ago_is_not_relied_on(folder, encode):
+def test_a_file_changed_a_moment_ago_is_not_relied_on(folder, encode, monkeypatch):
+    monkeypatch.setattr(facts_module, "RACY_NS", 60_000_000_000)
     (folder / "fresh.jpg").write_bytes(encode("PNG"))
     first = facts(["fresh.jpg"], folder)
     assert first["mtime_ns"][0] is None

@@ -130,7 +130,7 @@ def test_set_wins_over_all(tmp_path: Path) -> None:
 
 
 def test_a_malformed_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="key.path=value"):
+    with pytest.raises(RecipeError, match=r"key\.path=value"):
         load(write(tmp_path, GOOD), ["seed"])
 
 

@@ -31,7 +31,7 @@ from vldata.recipe.models import Recipe
 from vldata.schema.rows import SCHEMA_VERSION, features
 from vldata.store.atomic import swap
 from vldata.store.gc import register
-from vldata.store.link import best_way, place
+from vldata.store.link import How, best_way, place
 from vldata.store.store import Store
 
 MANIFEST = "manifest.json"
@@ -104,7 +104,7 @@ def assemble(
     return manifest
 
 
-def _link_all(fresh: Path, recipe: Recipe, blocks: Sequence[Block], store: Store, way: str) -> list[str]:
+def _link_all(fresh: Path, recipe: Recipe, blocks: Sequence[Block], store: Store, way: How) -> list[str]:
     """The file of every block, in the order of the blocks."""
     many = len(recipe.split_shares) > 1
     totals: dict[str, int] = {}
@@ -200,7 +200,7 @@ def _write_for_datasets(fresh: Path, recipe: Recipe, planned: Plan, blocks: Sequ
                 "take more samples, raise its share, or leave it out",
             )
         digests = "\n".join(block["digest"] for block in of_split)
-        state = {
+        state: dict[str, Any] = {
             "_data_files": [{"filename": Path(block["file"]).name} for block in of_split],
             "_fingerprint": blake3(digests.encode()).hexdigest(length=8),
             "_format_columns": None,

@@ -29,21 +29,22 @@ def card(recipe: Recipe, manifest: Mapping[str, Any]) -> str:
         "",
         recipe.head.about or "A vision-language dataset built with vldata.",
         "",
-        f"{totals['samples']:,} samples, {totals['images']:,} images, {totals['turns']:,} turns; seed {manifest['seed']}.",
+        f"{totals['samples']:,} samples, {totals['images']:,} images, {totals['turns']:,} turns; "
+        f"seed {manifest['seed']}.",
         "",
         "| source | format | task | samples | share | epochs | licence |",
         "|---|---|---|---:|---:|---:|---|",
     ]
     for name, source in manifest["sources"].items():
         share = source["achieved_share"]["samples"]
+        counts = f"{source['achieved']['samples']:,} | {share:.1%} | {source['epochs']:.2f}"
         lines.append(
-            f"| {_cell(name)} | {source['format']} | {source['task']} | {source['achieved']['samples']:,} | {share:.1%} "
-            f"| {source['epochs']:.2f} | {_cell(source['licence'])} |"
+            f"| {_cell(name)} | {source['format']} | {source['task']} | {counts} | {_cell(source['licence'])} |"
         )
     lines += [
         "",
-        "The licence of every source binds its own rows. `ledger.parquet` lists every turn that is not in the dataset, with the",
-        "reason; `recipe.lock.yaml` rebuilds it.",
+        "The licence of every source binds its own rows. `ledger.parquet` lists every turn that is not in the dataset,",
+        "with the reason; `recipe.lock.yaml` rebuilds it.",
         "",
         "```python",
         "from datasets import load_from_disk",

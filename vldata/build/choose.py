@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -147,7 +148,7 @@ def _limited(wanted: dict[str, Quota], limit: int | None) -> dict[str, Quota]:
     total = sum(quota.units for quota in wanted.values())
     if limit is None or total <= limit:
         return wanted
-    units = apportion({name: quota.units for name, quota in wanted.items()}, limit)
+    units = apportion({name: Fraction(quota.units) for name, quota in wanted.items()}, limit)
     return {
         name: quota._replace(units=units[name], epochs=quota.epochs * units[name] / max(1, quota.units))
         for name, quota in wanted.items()
@@ -157,8 +158,8 @@ def _limited(wanted: dict[str, Quota], limit: int | None) -> dict[str, Quota]:
 def _targets(pool: Pool, units: int, good: pl.DataFrame) -> dict[str, int] | None:
     """Units that each split gets; None when that cannot be said before more candidates are looked at.
 
-    Every split gets its share where there is enough for all of them. Otherwise the whole source is needed, and is divided
-    as its photographs are; a split that is held out is never repeated.
+    Every split gets its share where there is enough for all of them. Otherwise the whole source is needed, and is
+    divided as its photographs are; a split that is held out is never repeated.
     """
     weights = pool.units(good)
     have = {split: int(weights[(good["split"] == split).to_numpy()].sum()) for split in pool.splits}
@@ -205,8 +206,8 @@ def _settle(pool: Pool, quota: Quota, available: int) -> Chosen:
         )
         found = pl.concat([part.found for part in pool.parts]) if pool.parts else pl.DataFrame(schema=FOUND)
         none = none.join(found, on="row", how="anti")
-        shares = dict.fromkeys(pool.splits, Share(0, 0))
-        return Chosen(empty.samples, empty.turns, shares, quota, available, found, none)
+        nothing = dict.fromkeys(pool.splits, Share(0, 0))
+        return Chosen(empty.samples, empty.turns, nothing, quota, available, found, none)
     good = pool.good()
     everything = pool.done >= pool.num_samples
     shares: dict[str, Share] = {}

@@ -167,9 +167,7 @@ class Kept:
 
 def across_sources(recipe: Recipe, screened: Mapping[str, Screened], lookup: Lookup) -> dict[str, Kept]:
     """Drop turns that another source already has about the same photograph, where the recipe asks for it."""
-    kept = {
-        n: Kept(pl.read_ipc(one.turns), pl.read_parquet(one.ledger)) for n, one in screened.items()
-    }
+    kept = {n: Kept(pl.read_ipc(one.turns), pl.read_parquet(one.ledger)) for n, one in screened.items()}
     for rule in recipe.head.dedup_across:
         tables = {name: _with_identity(kept[name].turns, recipe.entries[name], lookup) for name in rule.sources}
         for name, cut in across(tables, identity="identity", by=rule.by, order=rule.sources).items():

@@ -218,8 +218,8 @@ def _with_boxes(turns: pl.DataFrame, samples: pl.DataFrame, entry: Entry) -> pl.
     fraction = {c: (pl.col(c) / (1.0 if in_fractions else pl.col(s))).clip(0.0, 1.0) for c, s in to_px}
     pixels = {c: (pl.col(c) * (pl.col(s) if in_fractions else 1.0)).clip(0.0, pl.col(s)) for c, s in to_px}
     by_turn = each.group_by("turn").agg(
-        fractions=pl.struct(**fraction, image=pl.col("image").cast(pl.Int32), phrase=pl.col("phrase")),
-        px=pl.struct(**pixels, image=pl.col("image").cast(pl.Int32), phrase=pl.col("phrase")),
+        fractions=_boxes(fraction),
+        px=_boxes(pixels),
         box_reason=pl.col("reason").drop_nulls().first(),
         box_detail=pl.col("detail").filter(pl.col("reason").is_not_null()).first(),
         sized=pl.col("w").is_not_null().all(),
@@ -232,6 +232,11 @@ def _with_boxes(turns: pl.DataFrame, samples: pl.DataFrame, entry: Entry) -> pl.
         boxes=pl.when(pl.col("sized").fill_null(True)).then(pl.col("px").fill_null(none)).cast(pl.List(BOX)),
         fractions=pl.col("fractions").fill_null(none).cast(pl.List(BOX)),
     ).drop("turn", "px", "box_reason", "box_detail", "sized")
+
+
+def _boxes(corners: dict[str, pl.Expr]) -> pl.Expr:
+    named = [corner.alias(name) for name, corner in corners.items()]
+    return pl.struct([*named, pl.col("image").cast(pl.Int32), pl.col("phrase")])
 
 
 def _whole_threads(good: pl.DataFrame, found: pl.DataFrame, turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

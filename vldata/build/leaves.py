@@ -1,8 +1,8 @@
 """Which samples share a block: the leaves of a trie over their keyed ranks.
 
-A leaf is the smallest prefix of the rank's bits that holds at most so many samples and bytes. That is a function of the
-set of ranks alone, with no running count, so a few edits remake a few blocks: of 100,000 rows with 10 more, 92 % of trie
-leaves stay and 8 % of blocks cut by counting.
+A leaf is the smallest prefix of the rank's bits that holds at most so many samples and bytes. That is a function of
+the set of ranks alone, with no running count, so a few edits remake a few blocks: of 100,000 rows with 10 more, 92 % of
+trie leaves stay and 8 % of blocks cut by counting.
 """
 
 from __future__ import annotations

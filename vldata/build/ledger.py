@@ -1,4 +1,4 @@
-"""The ledger: every turn that is not in the dataset, with the stage and the reason; and the law that nothing is lost."""
+"""The ledger: every turn that is not in the dataset, with stage and reason; and the law that nothing is lost."""
 
 from __future__ import annotations
 
@@ -70,9 +70,10 @@ def refuse_too_many_rejects(entry: Entry, ledger: pl.DataFrame, rows_in: int) ->
         f"    {row['row']}: {row['reason']}" + (f" ({row['detail'][:160]})" if row["detail"] else "")
         for row in rejected.unique("reason", keep="first", maintain_order=True).head(5).iter_rows(named=True)
     )
+    found = rejected.height / looked_at
+    counted = f"{rejected.height:,} of {looked_at:,} turns are broken ({found:.1%}; max_reject_rate is {rate:.1%})"
     return BuildError(
         entry.where,
-        f"{rejected.height:,} of {looked_at:,} turns are broken ({rejected.height / looked_at:.1%}; max_reject_rate is {rate:.1%})\n"
-        f"{reasons}\n  for example\n{examples}",
-        f"mend the source, or set {entry.where}.max_reject_rate: {min(1.0, round(rejected.height / looked_at + 0.005, 2)):g}",
+        f"{counted}\n{reasons}\n  for example\n{examples}",
+        f"mend the source, or set {entry.where}.max_reject_rate: {min(1.0, round(found + 0.005, 2)):g}",
     )

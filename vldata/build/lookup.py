@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -21,7 +21,6 @@ class Place:
 
     root: str
     max_pixels: int
-
 
 
 def place_of(entry: Entry) -> Place:
@@ -56,7 +55,7 @@ class Lookup:
 
         return look
 
-    def _facts(self, place: Place, refs: list[str], told: object = None) -> pl.DataFrame:
+    def _facts(self, place: Place, refs: list[str], told: Callable[[int], None] | None = None) -> pl.DataFrame:
         if place not in self.remembered:
             self.remembered[place] = load_facts(self.store, place.root)
         return facts(
@@ -65,7 +64,7 @@ class Lookup:
             remembered=self.remembered[place],
             max_pixels=place.max_pixels,
             workers=self.workers,
-            progress=told,  # type: ignore[arg-type]
+            progress=told,
         )
 
     def mark(self, entry: Entry, refs: Iterable[tuple[str, str, str]]) -> None:
@@ -94,7 +93,7 @@ class Lookup:
         """Whether every picture that a remembered plan rests on is what it was."""
         rests_on = pl.read_parquet(self.store.path("plans", plan_key, ".images.parquet"))
         for (root, max_pixels), then in rests_on.group_by("root", "max_pixels"):
-            place = Place(str(root), int(max_pixels))  # type: ignore[call-overload]
+            place = Place(str(root), int(max_pixels))
             then = then.select(list(FACTS))
             now = facts(
                 then["ref"].to_list(), place.root, remembered=then, max_pixels=place.max_pixels, workers=self.workers

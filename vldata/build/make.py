@@ -1,7 +1,7 @@
 """Pieces -> blocks: the pictures' bytes go in. The only step that moves pixels, and safe to run twice.
 
-A piece whose build stores paths is a block already. Each block is an Arrow stream of one record batch, read-only, with a
-note beside it (rows, bytes, digest) whose presence says that the block is whole.
+A piece whose build stores paths is a block already. Each block is an Arrow stream of one record batch, read-only, with
+a note beside it (rows, bytes, digest) whose presence says that the block is whole.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import IO, Any
 import pyarrow as pa
 from blake3 import blake3
 
-from vldata.images.pixels import ImageProblem, resized
+from vldata.images.pixels import resized
+from vldata.images.problem import ImageProblem
 from vldata.images.references import ImageReader
 from vldata.schema.rows import IMAGE, arrow_schema
 from vldata.store.store import Store

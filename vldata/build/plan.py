@@ -1,7 +1,7 @@
 """Everything before pixels move: which rows, in which words, in which blocks; exact, and remembered.
 
-A plan is kept in the store under the hash of all that decides it. Finding it again takes a look at the sizes and times of
-the files it read, and nothing more.
+A plan is kept in the store under the hash of all that decides it. Finding it again takes a look at the sizes and times
+of the files it read, and nothing more.
 """
 
 from __future__ import annotations
@@ -328,7 +328,7 @@ def _render(
     located = chosen.samples.with_columns(first_turn=ends - pl.col("num_turns").cast(pl.Int64))
     located.write_ipc(samples)
     chosen.turns.write_ipc(turns)
-    pixels = {"images": output.images, "max_side_px": words.max_side_px}
+    pixels: dict[str, int | str | None] = {"images": output.images, "max_side_px": words.max_side_px}
     cuts = _cuts(located, chosen, output.max_rows)
     key = key_of(
         {
@@ -453,7 +453,7 @@ def _put_together(
 
 
 def _in_keyed_order(made: Mapping[str, list[Leaf]], seed: int) -> list[Block]:
-    """Every block as often as it stands in the build; a block's place depends on its own first sample and pass alone."""
+    """Every block as often as it stands in the build; its place depends on its own first sample and pass alone."""
     placed = []
     for source, found in made.items():
         for leaf in found:

@@ -1,8 +1,8 @@
 """Chosen samples -> finished rows without pixels, one leaf at a time, as a pure function of its arguments.
 
-The result is named by the hash of its bytes and of its images' contents, so everything that decides a block's bytes is in
-its key. Arrow arrays are built from plain lists: their buffers then depend on the values alone, not on which table the rows
-came from.
+The result is named by the hash of its bytes and of its images' contents, so everything that decides a block's bytes is
+in its key. Arrow arrays are built from plain lists: their buffers then depend on the values alone, not on which table
+the rows came from.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Words:
     Args:
         source: Name in the recipe.
         dataset: Format, which templates may name.
-        image_prefix: Put before an image reference to make the stored path: the image root in a build that stores paths.
+        image_prefix: Put before an image reference to make the stored path: the image root, where paths are stored.
     """
 
     source: str
@@ -126,7 +126,7 @@ def _framed(turns: pl.DataFrame, samples: pl.DataFrame, words: Words) -> list[li
 
 
 def _marks(user: Sequence[str | None], samples: pl.DataFrame, words: Words) -> dict[int, str]:
-    """Turns whose samples have image places in their texts, but not as many as images; only instructions may have any."""
+    """Turns whose samples have image places in their texts, but not as many as images."""
     marked = [i for i, text in enumerate(user) if text and IMAGE_MARK in text]
     if not marked:
         return {}

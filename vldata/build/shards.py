@@ -1,4 +1,4 @@
-"""Layout ``rows``: the samples of all sources in one keyed order, cut into shards that gather their rows from pieces."""
+"""Layout ``rows``: the samples of all sources in one keyed order, cut into shards that gather rows from pieces."""
 
 from __future__ import annotations
 

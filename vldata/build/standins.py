@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from vldata.build.progress import Progress, Silent
+from vldata.errors import RecipeError
 from vldata.mixture.models import Mixture
 from vldata.recipe.models import Entry, Recipe
+from vldata.sources import source_class
 from vldata.store.keys import key_of
 from vldata.store.lock import exclusive
 from vldata.store.store import Store
+from vldata.store.trouble import told_as_store_errors
 
 STANDIN_VERSION = 1
 
@@ -28,14 +34,15 @@ def with_standins(recipe: Recipe, store: Store, *, rows: int, progress: Progress
         entries[name] = _standin(entry, store, rows=rows, seed=recipe.head.seed + number)
         told(1)
     entries = {name: entries[name] for name in recipe.entries}
-    return replace(recipe, entries=entries, mixture=_without_amounts(recipe.mixture))
+    return replace(recipe, entries=entries, mixture=_without_amounts(recipe.raw.get("mixture", {})))
 
 
-def _without_amounts(mixture: Mixture) -> Mixture:
-    tree = mixture.model_dump(mode="json", exclude_none=True)
+def _without_amounts(section: dict[str, Any]) -> Mixture:
+    tree = deepcopy(section)
     tree.pop("total", None)
-    for entry in (tree.get("sources") or {}).values():
-        if "count" in entry:
+    sources = tree.get("sources")
+    for entry in sources.values() if isinstance(sources, dict) else ():
+        if isinstance(entry, dict) and "count" in entry:
             entry["weight"] = entry.pop("count")
     return Mixture.model_validate(tree)
 
@@ -70,3 +77,20 @@ def with_pictures(recipe: Recipe, store: Store, *, progress: Progress | None = N
         if told:
             told(1)
     return replace(recipe, entries=entries)
+
+
+def write_standin(format_name: str, folder: Path, *, rows: int, seed: int, images: bool) -> dict[str, Any]:
+    """Write a stand-in into a new or empty folder (`vldata standin`).
+
+    Returns:
+        The recipe keys that read it back.
+
+    Raises:
+        RecipeError: No such format, or the folder holds something.
+    """
+    cls = source_class(format_name, "FORMAT")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RecipeError(str(folder), "it is not an empty folder", "name a new one")
+    with told_as_store_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls.standin(folder, rows=rows, seed=seed, images=images)

@@ -1,8 +1,9 @@
-"""What a worker does with a leaf: render it, name it, keep it. Importable by name, so that it can run in any process."""
+"""What a worker does with a leaf: render it, name it, keep it. Importable by name, to run in any process."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class RenderJob:
     first_rank: int
     words: Words
     as_block: bool
-    pixels: dict[str, int | str | None]
+    pixels: Mapping[str, int | str | None]
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def render_job(job: RenderJob, store: Store) -> Made | dict[str, str]:
             "versions": [SCHEMA_VERSION, RENDER_VERSION],
             "rows": blake3(data).hexdigest(length=16),
             "images": piece.hashes,
-            "pixels": job.pixels,
+            "pixels": dict(job.pixels),
         }
     )
     if job.as_block:

@@ -67,7 +67,7 @@ def _triple_repetition(text: pl.Series) -> pl.Series:
     table = pl.DataFrame({"place": pl.int_range(len(text), eager=True), "word": words})
     # a triple that repeats has three words that repeat: most texts are done here, without taking them apart
     suspects = table.filter(pl.col("word").list.len() - pl.col("word").list.n_unique() >= 3)
-    each = suspects.explode("word", empty_as_null=False)
+    each = suspects.explode("word")
     same, following = pl.col("place") == pl.col("place").shift(-2), [pl.col("word").shift(-1), pl.col("word").shift(-2)]
     triples = each.select("place", pl.concat_str("word", following[0], following[1], separator=" "), same=same)
     shares = triples.filter("same").group_by("place").agg(share=1 - pl.col("word").n_unique() / pl.len())

@@ -68,7 +68,7 @@ def _jaccard(groups: Indices, text: pl.Series, similarity: float) -> Similar:
     words = text.str.to_lowercase().str.extract_all(r"\w+").list.unique()
     sizes = words.list.len().to_numpy().astype(np.int64)
     starts = np.cumsum(sizes) - sizes
-    codes = words.explode(empty_as_null=False).cast(pl.Categorical).to_physical().to_numpy().astype(np.int64)
+    codes = words.explode().drop_nulls().cast(pl.Categorical).to_physical().to_numpy().astype(np.int64)
     tokens, num_tokens = _dense(np.repeat(groups, sizes) * (codes.max(initial=0) + 1) + codes)
     marks = np.zeros(num_tokens, dtype=np.bool_)
 
@@ -104,7 +104,8 @@ def _edit(groups: Indices, text: pl.Series, similarity: float) -> Similar:
             texts[heads[pairs]].tolist(),
             texts[others[pairs]].tolist(),
             scorer=Levenshtein.normalized_similarity,
-            score_cutoff=similarity - _TOLERANCE,
+            # only for speed, and loose: rapidfuzz loses scores that are nearly equal to it
+            score_cutoff=max(0.0, similarity - 1e-4),
             dtype=np.float64,
         )
         same[pairs] = scores >= similarity - _TOLERANCE

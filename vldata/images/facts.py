@@ -1,8 +1,9 @@
 """What every image of a source is: size, hash of its bytes, pixels, and whether it can be used.
 
 Each file is read once, and hashed and judged from the same bytes; remembered rows whose file has not changed cost one
-`stat`. Threads do it, as reading and hashing leave the interpreter free: 20,000 JPEGs of 68 KB take 0.6 s on two cores
-from the page cache.
+`stat`. From the page cache 20,000 JPEGs of 65 KB take 1.0 s of processor time, half of it hashing, and a second look
+0.17 s. Threads hide the waiting of slow disks and networks; beyond that the interpreter's lock is the limit, so for
+more speed share references out among processes: the results concatenate.
 """
 
 from __future__ import annotations

@@ -92,8 +92,8 @@ class Entry(Spec):
 
     Args:
         weight: Its share relative to the others of its level; 0 keeps it in the report with nothing taken.
-        count: Units to take from it.
-        epochs: Passes over it: 0.5 is half of it, 2 is everything twice.
+        count: Units to take from it; on the top level only.
+        epochs: Passes over it: 0.5 is half of it, 2 is everything twice; on the top level only.
         strategy: How a group shares among members without numbers; ``proportional`` when left out.
         sources: The members, which makes this a group.
     """

@@ -9,16 +9,28 @@ from vldata.errors import RecipeError, nearest
 from vldata.sources.base import Source
 
 SOURCES: dict[str, str] = {
+    "alpaca": "vldata.sources.alpaca:Alpaca",
     "aokvqa": "vldata.sources.aokvqa:AokVqa",
     "chartqa": "vldata.sources.chartqa:ChartQa",
     "coco_captions": "vldata.sources.coco_captions:CocoCaptions",
     "coco_instances": "vldata.sources.coco_instances:CocoInstances",
+    "flickr8k": "vldata.sources.flickr8k:Flickr8k",
     "gqa": "vldata.sources.gqa:Gqa",
+    "llava": "vldata.sources.llava:Llava",
+    "multi30k": "vldata.sources.multi30k:Multi30k",
     "ocrvqa": "vldata.sources.ocrvqa:OcrVqa",
     "okvqa": "vldata.sources.vqa_pairs:OkVqa",
+    "refcoco": "vldata.sources.refcoco:RefCoco",
+    "refcoco_mdetr": "vldata.sources.refcoco:RefCocoMdetr",
+    "refcocos": "vldata.sources.refcoco:RefCocoS",
     "scienceqa": "vldata.sources.scienceqa:ScienceQa",
+    "screen_annotation": "vldata.sources.screen_annotation:ScreenAnnotation",
     "shapes": "vldata.sources.shapes:Shapes",
+    "sharegpt": "vldata.sources.sharegpt:ShareGpt",
+    "table": "vldata.sources.table:Table",
     "textvqa": "vldata.sources.textvqa:TextVqa",
+    "url_table": "vldata.sources.url_table:UrlTable",
+    "visual_genome": "vldata.sources.visual_genome:VisualGenome",
     "vqav2": "vldata.sources.vqa_pairs:VqaV2",
     "vsr": "vldata.sources.vsr:Vsr",
 }

@@ -1,11 +1,11 @@
 """Alpaca: instructions with their answers, without pictures.
 
 https://github.com/tatsu-lab/stanford_alpaca (CC BY-NC 4.0; made with GPT-3.5, so OpenAI's terms apply too)
-Layout: ``path`` is a JSON list or JSON lines, or a folder of them. A row: {"instruction": "Classify the animals into mammals and
-reptiles.", "input": "dog, turtle, whale", "output": "Mammals: dog, whale. Reptiles: turtle."}
-Quirks: ``input`` is "" for six rows in ten; some rows have an empty ``output``; there is no id. Self-Instruct's seed tasks put
-``input`` and ``output`` into a list ``instances``, and LLaMA-Factory adds ``system``; both are read. Its ``history`` of earlier
-exchanges is not: such rows are refused.
+Layout: ``path`` is a JSON list or JSON lines, or a folder of them. A row: {"instruction": "Classify the animals into
+mammals and reptiles.", "input": "dog, turtle, whale", "output": "Mammals: dog, whale. Reptiles: turtle."}
+Quirks: ``input`` is "" for six rows in ten; some rows have an empty ``output``; there is no id. Self-Instruct's seed
+tasks put ``input`` and ``output`` into a list ``instances``, and LLaMA-Factory adds ``system``; both are read. Its
+``history`` of earlier exchanges is not: such rows are refused.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from vldata.sources.standins import write_json
 
 
 class Alpaca(Source):
-    """One turn a row, its ``input`` below the ``instruction``; ``row`` is ``id`` where there is one, as in the seed tasks."""
+    """One turn a row, its ``input`` below the ``instruction``; ``row`` is ``id`` where there is one."""
 
     format: ClassVar[str] = "alpaca"
     about: ClassVar[str] = "Alpaca: instruction, input, output, without pictures"
-    licence: ClassVar[str] = "CC BY-NC 4.0, generated with GPT-3.5 (OpenAI's terms); other files in this form have their own"
+    licence: ClassVar[str] = (
+        "CC BY-NC 4.0, generated with GPT-3.5 (OpenAI's terms); other files in this form have their own"
+    )
     tasks: ClassVar[tuple[str, ...]] = ("text_instruction",)
 
     def files(self) -> list[Path]:
@@ -65,7 +67,9 @@ def _turns(rows: list[Any]) -> pl.DataFrame:
         images=pl.lit([], pl.List(pl.String)),
         thread=pl.lit(None, pl.String),
         position=pl.lit(None, pl.Int32),
-        instruction=pl.when(has_input).then(pl.concat_str("instruction", "input", separator="\n")).otherwise("instruction"),
+        instruction=pl.when(has_input)
+        .then(pl.concat_str("instruction", "input", separator="\n"))
+        .otherwise("instruction"),
         response="output",
         system=pl.when(pl.col("system").str.strip_chars() != "").then("system"),
         problem="problem",

@@ -53,8 +53,8 @@ def talk(row: Any, *, pictured: bool) -> Talk:
     """Read a row as LLaVA, ShareGPT and those who write like them have it.
 
     Args:
-        row: ``id``, ``conversations`` of ``from`` and ``value`` (or ``messages`` of ``role`` and ``content``), and perhaps
-            ``image`` and ``system``.
+        row: ``id``, ``conversations`` of ``from`` and ``value`` (or ``messages`` of ``role`` and ``content``), and
+            perhaps ``image`` and ``system``.
         pictured: Whether conversations about pictures are wanted, or those without; the others are ``not_for_task``.
     """
     if not isinstance(row, dict):
@@ -64,7 +64,7 @@ def talk(row: Any, *, pictured: bool) -> Talk:
     for key in _OTHER_MEDIA:
         if row.get(key):
             return _broken(thread, (), messages, "unparsable_row", f"the row has {key!r}, which is not read")
-    images = next((row[key] for key in _IMAGES if row.get(key)), [])
+    images: Any = next((row[key] for key in _IMAGES if row.get(key)), [])
     images = [images] if isinstance(images, str) else images
     if not isinstance(images, list) or not all(_is_text(ref) and ref for ref in images):
         detail = f"'image' is {shown(images)}, not a path or a list of paths"
@@ -90,7 +90,9 @@ def talks_in(path: Path, *, pictured: bool) -> list[Talk]:
     """
     rows = json_rows(path)
     if rows and not any(isinstance(row, dict) and any(key in row for key in _MESSAGES) for row in rows):
-        raise SourceError(str(path), f"no row has {_MESSAGES[0]!r}; the first is {shown(rows[0])}", "mend `path` or `format`")
+        raise SourceError(
+            str(path), f"no row has {_MESSAGES[0]!r}; the first is {shown(rows[0])}", "mend `path` or `format`"
+        )
     return [talk(row, pictured=pictured) for row in rows]
 
 
@@ -122,9 +124,9 @@ def exchanges(talks: Sequence[Talk]) -> pl.DataFrame:
 def with_image_places(turns: pl.DataFrame) -> pl.DataFrame:
     """Take the mark of a lone picture out of the text, and check the number of all others.
 
-    A single mark at the start or end of the first question about a single picture says nothing that the recipe would not
-    decide, so it goes, with the line break beside it. Texts without any mark leave the place to the recipe as well. Other
-    marks stay; there must be one for each picture, and none in what the system or the assistant says.
+    A single mark at the start or end of the first question about a single picture says nothing that the recipe would
+    not decide, so it goes, with the line break beside it. Texts without any mark leave the place to the recipe as well.
+    Other marks stay; there must be one for each picture, and none in what the system or the assistant says.
 
     Args:
         turns: ``thread`` (a turn without one stands alone), ``position``, ``images``, ``instruction``, ``response``,
@@ -140,7 +142,9 @@ def with_image_places(turns: pl.DataFrame) -> pl.DataFrame:
     is_lone = (pl.col("marks") == 1) & (pl.col("pictures") == 1) & (here == 1) & is_first & at_edge
     bare = pl.col("text").str.strip_prefix(IMAGE_MARK).str.strip_suffix(IMAGE_MARK).str.strip_chars()
     wrong = (pl.col("astray") > 0) | ((pl.col("marks") > 0) & (pl.col("marks") != pl.col("pictures")))
-    said = pl.format("{} {} in the questions, {} in answers, {} pictures", "marks", pl.lit(IMAGE_MARK), "astray", "pictures")
+    said = pl.format(
+        "{} {} in the questions, {} in answers, {} pictures", "marks", pl.lit(IMAGE_MARK), "astray", "pictures"
+    )
     turns = note(turns, wrong, "image_count_mismatch", said)
     turns = turns.with_columns(instruction=pl.when(is_lone).then(bare).otherwise("instruction"))
     return turns.drop("talk", "text", "marks", "astray", "pictures")

@@ -1,11 +1,13 @@
 """Columns of any table -> canonical columns: which ones a task has, how a recipe names them, and the casts in between.
 
-A recipe names a canonical column's origin as a column or as one Polars SQL expression (``answers[1]``, ``id || '.png'``). An
-expression is parsed by itself, never in a SQL context: it sees the columns of its row, and neither tables nor files.
+A recipe names a canonical column's origin as a column or as one Polars SQL expression (``answers[1]``, ``id ||
+'.png'``). An expression is parsed by itself, never in a SQL context: it sees the columns of its row, and neither
+tables nor files.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -125,7 +127,8 @@ def origin(name: str, text: str, columns: Sequence[str]) -> Origin:
     """
     if text in columns:
         return Origin(name, text, (text,))
-    fix = f"name a column or write a Polars SQL expression; the table has {', '.join(columns)}"
+    there_are = f"the table has {', '.join(columns)}"
+    fix = f"name a column or write a Polars SQL expression; {there_are}"
     try:
         expression = pl.sql_expr(text)
         needs = tuple(dict.fromkeys(expression.meta.root_names()))
@@ -133,9 +136,13 @@ def origin(name: str, text: str, columns: Sequence[str]) -> Origin:
         raise SourceError(f"fields.{name}", f"{text!r}: {_first_line(error)}", fix) from None
     for column in needs:
         if column not in columns:
+            close = difflib.get_close_matches(column, columns, n=1)
+            fix = f"did you mean {close[0]!r}? {there_are}" if close else there_are
             raise SourceError(f"fields.{name}", f"{text!r} names {column!r}, which is no column", fix)
     if ".explode(" in str(expression):
-        raise SourceError(f"fields.{name}", f"{text!r} makes several rows of one", "take one value of the list: answers[1]")
+        raise SourceError(
+            f"fields.{name}", f"{text!r} makes several rows of one", "take one value of the list: answers[1]"
+        )
     return Origin(name, text, needs, expression)
 
 
@@ -157,8 +164,8 @@ def evaluated(origin: Origin, table: pl.DataFrame) -> pl.Series:
 def cast(origin: Origin, values: pl.Series, dtype: PolarsType) -> Cast:
     """Values in the canonical type of their column; boxes have a function of their own.
 
-    Numbers and flags become text; text that holds a number becomes one; ``yes``, ``no``, ``true``, ``false``, 1 and 0 become
-    flags; a lone text becomes a list where the column often has one entry (images, urls, answers).
+    Numbers and flags become text; text that holds a number becomes one; yes, no, true, false, 1 and 0 become flags; a
+    lone text becomes a list where the column often has one entry (images, urls, answers).
 
     Raises:
         SourceError: Values of their type never fit.
@@ -246,7 +253,7 @@ def _texts(values: pl.Series, name: str) -> Cast:
         values = values.arr.to_list()
     if isinstance(values.dtype, pl.List):
         inner = values.dtype.inner
-        if inner.is_nested() or inner in (pl.Binary, pl.Object):  # type: ignore[union-attr]
+        if inner.is_nested() or inner in (pl.Binary, pl.Object):
             raise _Unfit
         texts = values.cast(_TEXTS)
     elif name in _LISTS_OF_ONE:
@@ -275,7 +282,7 @@ def _boxes(values: pl.Series, order: str, phrases: pl.Series | None, phrase: pl.
     if isinstance(values.dtype, pl.Array):
         values = values.arr.to_list()
     inner = values.dtype.inner if isinstance(values.dtype, pl.List) else None
-    is_alone = isinstance(values.dtype, pl.Struct) or (inner is not None and inner.is_numeric())  # type: ignore[union-attr]
+    is_alone = isinstance(values.dtype, pl.Struct) or (inner is not None and inner.is_numeric())
     if not is_alone and not isinstance(inner, pl.List | pl.Array | pl.Struct):
         if values.dtype == pl.Null or inner == pl.Null:
             return Cast(values.cast(_BOXES), _never(values))
@@ -308,7 +315,7 @@ def _boxes(values: pl.Series, order: str, phrases: pl.Series | None, phrase: pl.
 
 
 def _with_corners(each: pl.DataFrame, order: str) -> pl.DataFrame:
-    """Add x0, y0, x1, y1, ``image``, ``own`` (the box's own phrase) and ``is_whole``: whether there are four numbers."""
+    """Add x0, y0, x1, y1, ``image``, ``own`` (the box's own phrase) and ``is_whole``: it has four numbers."""
     dtype = each["box"].dtype
     box = pl.col("box")
     if isinstance(dtype, pl.Struct):

@@ -1,13 +1,14 @@
 """Flickr8k and Flickr30k: five captions a photograph, one a line.
 
-https://hockenmaier.cs.illinois.edu/8k-pictures.html (captions: CC BY-SA 3.0 for Flickr30k, none stated for Flickr8k; photographs:
-their Flickr owners' terms, for research)
-Layout: ``path`` is ``Flickr8k.token.txt`` (Flickr30k: ``results_20130124.token``) or the folder of it; ``image_root`` is
-``Flicker8k_Dataset/``. A line is the photograph's name, "#", the caption's number, a tab and the caption:
+https://hockenmaier.cs.illinois.edu/8k-pictures.html (captions: CC BY-SA 3.0 for Flickr30k, none stated for Flickr8k;
+photographs: their Flickr owners' terms, for research)
+Layout: ``path`` is ``Flickr8k.token.txt`` (Flickr30k: ``results_20130124.token``) or the folder of it; ``image_root``
+is ``Flicker8k_Dataset/``. A line is the photograph's name, "#", the caption's number, a tab and the caption:
 1000268201_693b08cb0e.jpg#0	A child in a pink dress is climbing up a set of stairs in an entry way .
-Splits are files of names beside it: ``Flickr_8k.trainImages.txt`` (6,000), ``devImages`` and ``testImages`` (1,000 each).
-Quirks: captions are tokenised (a blank before the full stop); 92 photographs belong to no split; one key of Flickr8k names a
-photograph that does not exist, ``2258277193_586949ec62.jpg.1#0``.
+Splits are files of names beside it: ``Flickr_8k.trainImages.txt`` (6,000), ``devImages`` and ``testImages`` (1,000
+each).
+Quirks: captions are tokenised (a blank before the full stop); 92 photographs belong to no split; one key of Flickr8k
+names a photograph that does not exist, ``2258277193_586949ec62.jpg.1#0``.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import polars as pl
 
 from vldata.shapes.language import captions
 from vldata.sources.base import Source
+from vldata.sources.lines import text_lines
 from vldata.sources.native import files_named, note, one_image
-from vldata.sources.read import expand, read_text
+from vldata.sources.read import expand
 from vldata.sources.standins import draw, scenes_for
 
 _KEY = r"(?i)^([^#]+\.(?:jpg|jpeg|png))#(\d+)$"
@@ -31,12 +33,14 @@ class Flickr8k(Source):
     """One turn a caption; ``row`` is the line's key.
 
     Args:
-        split_file: Names of photographs, one a line; captions of others are filtered as ``other_split``. None takes all.
+        split_file: Names of photographs, one a line; captions of others are ``other_split``. None takes all.
     """
 
     format: ClassVar[str] = "flickr8k"
     about: ClassVar[str] = "Flickr8k, Flickr30k: captions as name#number, tab, caption (*.token.txt)"
-    licence: ClassVar[str] = "CC BY-SA 3.0 (Flickr30k), none stated (Flickr8k); photographs under their Flickr owners' terms"
+    licence: ClassVar[str] = (
+        "CC BY-SA 3.0 (Flickr30k), none stated (Flickr8k); photographs under their Flickr owners' terms"
+    )
     tasks: ClassVar[tuple[str, ...]] = ("caption",)
     paths: ClassVar[tuple[str, ...]] = ("path", "image_root", "split_file")
 
@@ -51,13 +55,13 @@ class Flickr8k(Source):
         turns = pl.concat([_captions(path) for path in self._caption_files()])
         if self.split_file is None:
             return turns
-        names = [name for path in expand(self.split_file) for name in read_text(path).split()]
-        in_split = pl.col("images").list.first().is_in(names)
+        names = pl.concat([text_lines(path) for path in expand(self.split_file)]).str.strip_chars()
+        in_split = pl.col("images").list.first().is_in(names.implode())
         return note(turns, ~in_split, "other_split", pl.lit(f"not in {Path(self.split_file).name}"))
 
     @classmethod
     def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
-        """Five captions a scene, as ``Flickr8k.token.txt``, ``Flickr_8k.trainImages.txt`` and ``Flicker8k_Dataset/``."""
+        """Five captions a scene, as ``Flickr8k.token.txt``, the train split's names and ``Flicker8k_Dataset/``."""
         root = folder / "Flicker8k_Dataset"
         lines, names = [], []
         for scene in scenes_for(rows, 5, seed):
@@ -75,16 +79,22 @@ class Flickr8k(Source):
 
 
 def _captions(path: Path) -> pl.DataFrame:
-    lines = pl.DataFrame({"line": pl.Series(read_text(path).split("\n"), dtype=pl.String).str.strip_chars_end("\r")})
     parts = pl.col("line").str.splitn("\t", 2)
-    table = lines.filter(pl.col("line") != "").select(
-        "line",
-        key=parts.struct.field("field_0").str.strip_chars(),
-        caption=parts.struct.field("field_1").str.strip_chars(),
-        problem=pl.lit(None, pl.String),
-        detail=pl.lit(None, pl.String),
+    table = (
+        text_lines(path)
+        .to_frame()
+        .filter(pl.col("line").str.strip_chars() != "")
+        .select(
+            "line",
+            key=parts.struct.field("field_0").str.strip_chars(),
+            caption=parts.struct.field("field_1").str.strip_chars(),
+            problem=pl.lit(None, pl.String),
+            detail=pl.lit(None, pl.String),
+        )
     )
     table = table.with_columns(image=pl.col("key").str.extract(_KEY, 1))
-    table = note(table, pl.col("caption").is_null(), "unparsable_row", pl.format("no tab in {}", pl.col("line").str.slice(0, 80)))
+    table = note(
+        table, pl.col("caption").is_null(), "unparsable_row", pl.format("no tab in {}", pl.col("line").str.slice(0, 80))
+    )
     table = note(table, pl.col("image").is_null(), "unparsable_row", pl.format("{} is no <image>#<number>", "key"))
     return table.select("caption", "problem", "detail", row="key", images=one_image(pl.col("image")))

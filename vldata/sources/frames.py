@@ -1,8 +1,8 @@
 """Tables on disk, however they are written: which columns they have, and the ones that are wanted.
 
-Parquet, Arrow IPC (files and streams), CSV, TSV, JSON lines and JSON. Only the columns asked for are read, by Polars; of a column
-that holds pictures only its shape is looked at, never the bytes. Python takes over where a text file has rows that Polars
-refuses, so that one bad line costs one row and not the file.
+Parquet, Arrow IPC (files and streams), CSV, TSV, JSON lines and JSON. Only the columns asked for are read, by Polars;
+of a column that holds pictures only its shape is looked at, never the bytes. Python takes over where a text file has
+rows that Polars refuses, so that one bad line costs one row and not the file.
 """
 
 from __future__ import annotations
@@ -75,6 +75,14 @@ def open_frame(path: Path) -> Frame:
     raise SourceError(str(path), f"the suffix {suffix!r} does not tell how this table is written", f"one of: {known}")
 
 
+def details_of(places: pl.Series, notes: Mapping[int, str]) -> pl.Series:
+    """What `Frame.read` found wrong with the rows at these places, null of sound ones; the column ``detail``."""
+    if not notes:
+        return pl.Series("detail", [None], dtype=pl.String).new_from_index(0, places.len())
+    found = places.replace_strict(list(notes), list(notes.values()), default=None, return_dtype=pl.String)
+    return found.alias("detail")
+
+
 def suffix_of(path: Path) -> str:
     """The suffix, ``.gz`` apart."""
     return Path(path.name.removesuffix(".gz")).suffix
@@ -98,7 +106,7 @@ def _open_csv(path: Path, separator: str) -> Frame:
 
 
 def _open_json_lines(path: Path) -> Frame:
-    scan = pl.scan_ndjson(path, infer_schema_length=None, glob=False)
+    scan = pl.scan_ndjson(path, infer_schema_length=None)
     try:
         columns = scan.collect_schema().names()
     except pl.exceptions.PolarsError:
@@ -210,7 +218,9 @@ def _arrow_table(path: Path) -> pa.Table:
         source.seek(0)
         return (pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)).read_all()
     except (pa.ArrowInvalid, OSError) as error:
-        raise SourceError(str(path), f"neither an Arrow file nor an Arrow stream ({error})", "download it again") from None
+        raise SourceError(
+            str(path), f"neither an Arrow file nor an Arrow stream ({error})", "download it again"
+        ) from None
 
 
 def _read_arrow(table: pa.Table, names: Sequence[str]) -> tuple[pl.DataFrame, dict[int, str]]:
@@ -237,7 +247,7 @@ def _parquet_pictures(path: Path, column: str) -> pl.Series | None:
 
 
 def _holds_bytes(dtype: Any) -> bool:
-    """Whether a column of this Arrow type holds pictures: bytes, struct<bytes, path> as ``datasets`` has it, or lists."""
+    """Whether a column of this Arrow type holds pictures: bytes, ``datasets``' struct<bytes, path>, or lists."""
     import pyarrow.types as kinds
 
     if kinds.is_list(dtype) or kinds.is_large_list(dtype) or kinds.is_fixed_size_list(dtype):

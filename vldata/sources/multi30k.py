@@ -1,11 +1,14 @@
 """Multi30k: the photographs of Flickr30k with captions in English and German (task 1 also French and Czech).
 
-https://github.com/multi30k/dataset (no licence stated for the captions; photographs: their Flickr owners' terms, for research)
-Layout: ``path`` is the repository's ``data`` folder; ``image_root`` is the folder of Flickr30k's photographs. The files are parallel:
-line N of ``task1/raw/train.en.gz`` ("Two young, White males are outside near many bushes.") and of ``train.de.gz`` ("Zwei junge
-weiße Männer sind im Freien in der Nähe vieler Büsche.") belongs to line N of ``task1/image_splits/train.txt`` ("1000092795.jpg").
-``task2/raw/train.1.en.gz`` … ``train.5.en.gz`` hold five captions by five people for the lines of ``task2/image_splits/train_images.txt``.
-Quirks: task 2's captions get shorter from file 1 to file 5; a few lines repeat; task 1's English is one of task 2's five.
+https://github.com/multi30k/dataset (no licence stated for the captions; photographs: their Flickr owners' terms, for
+research)
+Layout: ``path`` is the repository's ``data`` folder; ``image_root`` is the folder of Flickr30k's photographs. The
+files are parallel: line N of ``task1/raw/train.en.gz`` ("Two young, White males are outside near many bushes.") and
+of ``train.de.gz`` ("Zwei junge weiße Männer sind im Freien in der Nähe vieler Büsche.") belongs to line N of
+``task1/image_splits/train.txt`` ("1000092795.jpg"). ``task2/raw/train.1.en.gz`` … ``train.5.en.gz`` hold five
+captions by five people for the lines of ``task2/image_splits/train_images.txt``.
+Quirks: task 2's captions get shorter from file 1 to file 5; a few lines repeat; task 1's English is one of task 2's
+five.
 """
 
 from __future__ import annotations
@@ -20,8 +23,8 @@ from pydantic import Field
 from vldata.errors import SourceError
 from vldata.shapes.language import captions
 from vldata.sources.base import Source
+from vldata.sources.lines import text_lines
 from vldata.sources.native import one_image
-from vldata.sources.read import read_text
 from vldata.sources.standins import draw, scenes_for
 
 _PEOPLE = (1, 2, 3, 4, 5)
@@ -29,16 +32,18 @@ Name = Annotated[str, Field(pattern=r"^\w+$")]
 
 
 class Multi30k(Source):
-    """One turn a caption; ``row`` is the photograph's name, "#" and what tells its captions apart ("en", "en.3").
+    """One turn a caption; ``row`` is the photograph's name, "#" and what tells its captions apart ("en", "3.en").
 
     Args:
         split: As in the files' names: train, val, test_2016_flickr …
         language: en, de, fr or cs.
-        task2: None reads task 1, one caption a photograph; a number reads that file of task 2's five, ``all`` reads all.
+        task2: None reads task 1, one caption a photograph; a number, that file of task 2's five; ``all``, all five.
     """
 
     format: ClassVar[str] = "multi30k"
-    about: ClassVar[str] = "Multi30k: Flickr30k's captions in several languages, one a line, beside a list of photographs"
+    about: ClassVar[str] = (
+        "Multi30k: Flickr30k's captions in several languages, one a line, beside a list of photographs"
+    )
     licence: ClassVar[str] = "none stated; photographs under their Flickr owners' terms"
     tasks: ClassVar[tuple[str, ...]] = ("caption",)
 
@@ -60,10 +65,10 @@ class Multi30k(Source):
             SourceError: A file of captions has more or fewer lines than there are photographs.
         """
         listed, *texts = self.files()
-        images = pl.Series("image", _lines(listed), dtype=pl.String).str.replace(r"#\d+$", "")
+        images = text_lines(listed).alias("image").str.strip_chars().str.replace(r"#\d+$", "")
         tables = []
         for path, tag in zip(texts, self._tags(), strict=True):
-            said = pl.Series("caption", _lines(path), dtype=pl.String)
+            said = text_lines(path).alias("caption").str.strip_chars()
             if said.len() != images.len():
                 problem = f"{said.len()} lines, but {listed.name} names {images.len()} photographs"
                 raise SourceError(str(path), problem, "take both files from the same release")
@@ -101,11 +106,6 @@ class Multi30k(Source):
             return path if path.is_file() else zipped
         fix = "`path` is the folder with task1/ and task2/; mend it, `split` or `language`"
         raise SourceError(str(path), "no such file, nor with .gz", fix)
-
-
-def _lines(path: Path) -> list[str]:
-    """Without the empty one behind the last line feed; blank lines in between count."""
-    return [line.strip() for line in read_text(path).removesuffix("\n").split("\n")]
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:

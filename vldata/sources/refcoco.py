@@ -3,22 +3,27 @@
 https://github.com/lichengunc/refer (annotations: Apache-2.0; photographs: COCO 2014, their Flickr owners' terms)
 Three formats are read here.
 
-``refcoco``, the publishers' own. Layout: ``path`` is the folder of one corpus with ``refs(<splitBy>).p`` and ``instances.json``, or the
-``refs(...).p`` itself; ``image_root`` is ``train2014/``. The pickle is a list of objects: {"ref_id": 0, "ann_id": 1719310, "image_id":
-581857, "category_id": 1, "file_name": "COCO_train2014_000000581857_16.jpg", "split": "train", "sent_ids": [0, 1, 2],
-"sentences": [{"sent_id": 0, "sent": "the lady with the blue shirt", "raw": "THE LADY WITH THE BLUE SHIRT", "tokens": [...]}]}
-Quirks: it is a pickle of Python 2, read here as data only (`vldata.sources.restricted_pickle`); ``file_name`` is that of the object, not
-of the photograph, which ``instances.json`` names; the splits are train, val, testA and testB (people, other things), for
-RefCOCOg train, val, test by ``umd`` (no photograph in two splits) or train, val by ``google`` (photographs shared).
+``refcoco``, the publishers' own. Layout: ``path`` is the folder of one corpus with ``refs(<splitBy>).p`` and
+``instances.json``, or the ``refs(...).p`` itself; ``image_root`` is ``train2014/``. The pickle is a list of objects:
+{"ref_id": 0, "ann_id": 1719310, "image_id": 581857, "category_id": 1, "file_name":
+"COCO_train2014_000000581857_16.jpg", "split": "train", "sent_ids": [0, 1, 2], "sentences": [{"sent_id": 0, "sent":
+"the lady with the blue shirt", "raw": "THE LADY WITH THE BLUE SHIRT", "tokens": [...]}]}
+Quirks: it is a pickle of Python 2, read here as data only (`vldata.sources.restricted_pickle`); ``file_name`` is that
+of the object, not of the photograph, which ``instances.json`` names; the splits are train, val, testA and testB
+(people, other things), for RefCOCOg train, val, test by ``umd`` (no photograph in two splits) or train, val by
+``google`` (photographs shared).
 
-``refcoco_mdetr``, as MDETR (and after it Honeybee) has it. Layout: ``path`` is ``finetune_refcoco_train.json``, COCO's form with a phrase
-for a caption: ``images`` {"id": 0, "original_id": 581857, "file_name": "COCO_train2014_000000581857.jpg", "height": 640, "width":
-427, "caption": "the lady with the blue shirt", ...}, ``annotations`` {"id": 0, "image_id": 0, "bbox": [103.93, 299.99, 134.22, 177.42], ...}
+``refcoco_mdetr``, as MDETR (and after it Honeybee) has it. Layout: ``path`` is ``finetune_refcoco_train.json``,
+COCO's form with a phrase for a caption: ``images`` {"id": 0, "original_id": 581857, "file_name":
+"COCO_train2014_000000581857.jpg", "height": 640, "width": 427, "caption": "the lady with the blue shirt", ...},
+``annotations`` {"id": 0, "image_id": 0, "bbox": [103.93, 299.99, 134.22, 177.42], ...}
 Quirk: ``image_id`` numbers phrases, so a photograph stands once for each of its phrases.
 
-``refcocos``. Layout: ``path`` is a list: {"annotation_id": "000000547144_1744240036431", "image": "val2017/000000547144.jpg", "width": 640,
-"height": 480, "normal_caption": "the monitor farther from the laptop among the ones that are on", "solution": [431, 134, 547, 248]}
-Quirk: ``solution`` is [x0, y0, x1, y1] in pixels, and null where nothing in the photograph fits: such a row has ``no_box``.
+``refcocos``. Layout: ``path`` is a list: {"annotation_id": "000000547144_1744240036431", "image":
+"val2017/000000547144.jpg", "width": 640, "height": 480, "normal_caption": "the monitor farther from the laptop among
+the ones that are on", "solution": [431, 134, 547, 248]}
+Quirk: ``solution`` is [x0, y0, x1, y1] in pixels, and null where nothing in the photograph fits: such a row has
+``no_box``.
 """
 
 from __future__ import annotations
@@ -103,7 +108,11 @@ class RefCoco(_Phrases):
             turns = self._of_split(turns, refs)
         document = read_json(instances)
         turns = with_coco_images(turns, coco_images(document, instances))
-        boxes = typed(rows_under(document, "annotations", instances), {"id": ID, "bbox": XYWH, "iscrowd": FLAG}, optional={"iscrowd"})
+        boxes = typed(
+            rows_under(document, "annotations", instances),
+            {"id": ID, "bbox": XYWH, "iscrowd": FLAG},
+            optional={"iscrowd"},
+        )
         boxes = boxes.filter(pl.col("id").is_not_null()).unique("id", keep="first", maintain_order=True)
         boxes = boxes.rename({"id": "ann_id", "problem": "box_problem", "detail": "box_detail"})
         turns = turns.join(boxes.with_columns(has_box=True), on="ann_id", how="left", maintain_order="left")
@@ -114,7 +123,9 @@ class RefCoco(_Phrases):
             detail=pl.when(pl.col("problem").is_null()).then("box_detail").otherwise("detail"),
         )
         turns = note(turns, pl.col("iscrowd").fill_null(False), "is_crowd", pl.lit("a crowd region"))
-        return _turns(turns.with_columns(boxes=_one_box("bbox")), row="sent_id", phrase="sent").with_columns(turns["urls"])
+        return _turns(turns.with_columns(boxes=_one_box("bbox")), row="sent_id", phrase="sent").with_columns(
+            turns["urls"]
+        )
 
     @classmethod
     def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
@@ -128,8 +139,12 @@ class RefCoco(_Phrases):
             pictures.append(picture)
             for box in dict.fromkeys(expression.boxes[0] for expression in found):
                 said = [expression.phrase for expression in found if expression.boxes[0] == box]
-                numbered = [{"sent_id": next(sentences), "sent": text, "raw": text, "tokens": text.split()} for text in said]
-                annotations.append({"id": len(refs), "image_id": picture["id"], "category_id": 1, "bbox": _xywh(box), "iscrowd": 0})
+                numbered = [
+                    {"sent_id": next(sentences), "sent": text, "raw": text, "tokens": text.split()} for text in said
+                ]
+                annotations.append(
+                    {"id": len(refs), "image_id": picture["id"], "category_id": 1, "bbox": _xywh(box), "iscrowd": 0}
+                )
                 refs.append(
                     {
                         "ref_id": len(refs),
@@ -146,7 +161,9 @@ class RefCoco(_Phrases):
                 draw(folder / "train2014", picture["file_name"], scene)
         corpus = folder / "refcoco"
         categories = [{"id": 1, "name": "shape", "supercategory": "shape"}]
-        write_json(corpus / "instances.json", {"images": pictures, "annotations": annotations, "categories": categories})
+        write_json(
+            corpus / "instances.json", {"images": pictures, "annotations": annotations, "categories": categories}
+        )
         (corpus / "refs(unc).p").write_bytes(pickle.dumps(refs, protocol=2))
         return {"path": str(corpus.resolve()), "image_root": str((folder / "train2014").resolve())}
 
@@ -156,7 +173,9 @@ class RefCoco(_Phrases):
         if len(named) != 1:
             names = ", ".join(path.name for path in found)
             problem = f"no refs({self.split_by}).p" if self.split_by else f"{len(found)} files of references"
-            raise SourceError(self.path, f"{problem}; there are: {names}", "set `split_by` to what stands in the parentheses")
+            raise SourceError(
+                self.path, f"{problem}; there are: {names}", "set `split_by` to what stands in the parentheses"
+            )
         return named[0]
 
     def _of_split(self, turns: pl.DataFrame, path: Path) -> pl.DataFrame:
@@ -192,7 +211,9 @@ class RefCocoMdetr(_Phrases):
             picture = _coco2014(scene)
             for expression in found:
                 own = {"id": len(phrases), "original_id": picture["id"], "caption": expression.phrase}
-                annotations.append({"id": len(phrases), "image_id": len(phrases), "bbox": _xywh(expression.boxes[0]), "iscrowd": 0})
+                annotations.append(
+                    {"id": len(phrases), "image_id": len(phrases), "bbox": _xywh(expression.boxes[0]), "iscrowd": 0}
+                )
                 phrases.append({**picture, **own})
             if images:
                 draw(folder / "train2014", picture["file_name"], scene)
@@ -223,7 +244,12 @@ class RefCocoS(_Phrases):
         for scene, found in _described(rows, seed):
             name = f"{scene.number + 1:012d}"
             for k, expression in enumerate(found):
-                head = {"annotation_id": f"{name}_{k}", "image": f"val2017/{name}.jpg", "width": scene.width, "height": scene.height}
+                head = {
+                    "annotation_id": f"{name}_{k}",
+                    "image": f"val2017/{name}.jpg",
+                    "width": scene.width,
+                    "height": scene.height,
+                }
                 data.append({**head, "normal_caption": expression.phrase, "solution": list(expression.boxes[0])})
             if images:
                 draw(folder, f"val2017/{name}.jpg", scene)
@@ -278,11 +304,18 @@ def _mdetr(path: Path) -> pl.DataFrame:
 
 
 def _annotated(path: Path) -> pl.DataFrame:
-    fields = {"annotation_id": ID, "normal_caption": TEXT, "image": TEXT, "width": SIDE, "height": SIDE, "solution": XYWH}
+    fields = {
+        "annotation_id": ID,
+        "normal_caption": TEXT,
+        "image": TEXT,
+        "width": SIDE,
+        "height": SIDE,
+        "solution": XYWH,
+    }
     rows = typed(json_rows(path), fields, optional={"annotation_id", "width", "height", "solution"})
     rows = note(rows, pl.col("solution").is_null(), "no_box", pl.lit("nothing in the picture fits"))
-    corners = {name: pl.col("solution").arr.get(k) for k, name in enumerate(("x0", "y0", "x1", "y1"))}
-    box = pl.struct(**corners, image=pl.lit(0, pl.Int32), phrase=pl.col("normal_caption")).cast(BOX)
+    x0, y0, x1, y1 = (pl.col("solution").arr.get(k) for k in range(4))
+    box = pl.struct(x0=x0, y0=y0, x1=x1, y1=y1, image=pl.lit(0, pl.Int32), phrase=pl.col("normal_caption")).cast(BOX)
     boxes = pl.when(pl.col("solution").is_not_null()).then(pl.concat_list(box))
     rows = rows.with_columns(boxes=boxes, file_name="image")
     return _turns(rows, row="annotation_id", phrase="normal_caption")

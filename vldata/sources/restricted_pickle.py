@@ -43,7 +43,9 @@ class _Unpickler(pickle.Unpickler):
 
     def _refuse(self, what: str) -> NoReturn:
         problem = f"this pickle {what}; a file of annotations holds lists, texts and numbers only"
-        raise SourceError(str(self._path), problem, "do not open it with pickle.load: take the file from its publisher again")
+        raise SourceError(
+            str(self._path), problem, "do not open it with pickle.load: take the file from its publisher again"
+        )
 
 
 def _load(raw: bytes, path: Path, encoding: str) -> Any:
@@ -52,8 +54,16 @@ def _load(raw: bytes, path: Path, encoding: str) -> Any:
     except (SourceError, UnicodeDecodeError):
         raise
     except (
-        pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError,
-        OverflowError, MemoryError, RecursionError,
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        KeyError,
+        OverflowError,
+        MemoryError,
+        RecursionError,
     ) as error:  # what a damaged or hostile stream can make the unpickler raise
         why = str(error) or type(error).__name__
         raise SourceError(str(path), f"not a usable pickle ({why})", "download it again") from None

@@ -1,15 +1,16 @@
 """Screen Annotation: what stands where on the screens of Rico, as text with boxes (ScreenAI's screen schema).
 
 https://github.com/google-research-datasets/screen_annotation (CC BY 4.0; screenshots: Rico's own terms)
-Layout: ``path`` is a CSV with the columns ``screen_id`` and ``screen_annotation``, or a folder of them; ``image_root`` is the folder of
-Rico's screenshots, ``<screen_id>.jpg``. A row, shortened: 11107,"PICTOGRAM three bars 0 132 30 109, TOOLBAR 0 999 31 109 (TEXT
-Account 171 352 54 84), LIST_ITEM 27 968 244 326 (LABEL Name 29 137 248 272 (LABEL Name 30 134 248 272), TEXT_INPUT 41 957 276 318)"
-An element is a class in capitals, perhaps a text, four integers, and perhaps its children in parentheses. The integers are
-**x0 x1 y0 y1**, 0 to 999 across the screen.
-Quirks: texts hold commas, numbers and lone parentheses of their own, so only what follows four integers and precedes the next
-class is structure: counted blindly, 22 of 1,617 rows of the validation set have too many or too few parentheses, and a phone
-number and a company number pass for boxes; read so, none is broken. Classes without a text and repeated texts make phrases that
-fit several elements. The README calls the columns image_id and label.
+Layout: ``path`` is a CSV with the columns ``screen_id`` and ``screen_annotation``, or a folder of them;
+``image_root`` is the folder of Rico's screenshots, ``<screen_id>.jpg``. A row, shortened: 11107,"PICTOGRAM three bars
+0 132 30 109, TOOLBAR 0 999 31 109 (TEXT Account 171 352 54 84), LIST_ITEM 27 968 244 326 (LABEL Name 29 137 248 272
+(LABEL Name 30 134 248 272), TEXT_INPUT 41 957 276 318)"
+An element is a class in capitals, perhaps a text, four integers, and perhaps its children in parentheses. The
+integers are **x0 x1 y0 y1**, 0 to 999 across the screen.
+Quirks: texts hold commas, numbers and lone parentheses of their own, so only what follows four integers and precedes
+the next class is structure: counted blindly, 22 of 1,617 rows of the validation set have too many or too few
+parentheses, and a phone number and a company number pass for boxes; read so, none is broken. Classes without a text
+and repeated texts make phrases that fit several elements. The README calls the columns image_id and label.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from vldata.schema.turns import BOX
 from vldata.shapes.language import regions
 from vldata.shapes.scene import Px, Scene
 from vldata.sources.base import Source
-from vldata.sources.native import checked_pattern, image_name, one_image, shown
+from vldata.sources.native import PolarsType, checked_pattern, image_name, one_image, shown
 from vldata.sources.read import expand, read_text
 from vldata.sources.standins import draw, scenes_for
 
@@ -77,7 +78,14 @@ class ScreenAnnotation(Source):
         """Every screen or element; an annotation that does not nest is one ``unparsable_row``."""
         screens = chain.from_iterable(map(_screens, self.files()))
         rows = chain.from_iterable(_rows(screen, text, task) for screen, text in screens)
-        schema = {"screen": pl.String, "row": pl.String, "said": pl.String, "box": BOX, "problem": pl.String, "detail": pl.String}
+        schema: dict[str, PolarsType] = {
+            "screen": pl.String,
+            "row": pl.String,
+            "said": pl.String,
+            "box": BOX,
+            "problem": pl.String,
+            "detail": pl.String,
+        }
         table = pl.DataFrame(list(rows), schema=schema, orient="row")
         known = {"row": "row", "problem": "problem", "detail": "detail"}
         images = one_image(image_name(self.image_name, id=pl.col("screen")))

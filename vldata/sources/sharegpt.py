@@ -1,12 +1,13 @@
 """ShareGPT and Vicuna: conversations without pictures.
 
 https://github.com/lm-sys/FastChat (its sample: Apache-2.0; the 90,000 shared conversations themselves carry no licence)
-Layout: ``path`` is a JSON list or JSON lines, or a folder of them. A row: {"id": "identity_0", "conversations": [{"from": "human",
-"value": "Who are you?"}, {"from": "gpt", "value": "I am Vicuna, a language model trained by ..."}, ...]}
-Quirks: scraped conversations often begin with an answer or end with a question; FastChat drops the odd message, here the
-conversation is refused, so that the ledger tells how many there are (raise ``max_reject_rate`` for raw dumps). Tool use
-(speakers ``function_call`` and ``observation``) is refused too. The OpenAI form (``messages`` of ``role`` and ``content``) and a
-``system`` text beside the messages are read.
+Layout: ``path`` is a JSON list or JSON lines, or a folder of them. A row: {"id": "identity_0", "conversations":
+[{"from": "human", "value": "Who are you?"}, {"from": "gpt", "value": "I am Vicuna, a language model trained by ..."},
+...]}
+Quirks: scraped conversations often begin with an answer or end with a question; FastChat drops the odd message, here
+the conversation is refused, so that the ledger tells how many there are (raise ``max_reject_rate`` for raw dumps).
+Tool use (speakers ``function_call`` and ``observation``) is refused too. The OpenAI form (``messages`` of ``role``
+and ``content``) and a ``system`` text beside the messages are read.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class ShareGpt(Source):
         talks = []
         for number in range(-(-rows // _PER_TALK)):
             pairs = [arithmetic(number * _PER_TALK + k, seed=seed) for k in range(_PER_TALK)]
-            said = [{"from": who, "value": text} for pair in pairs for who, text in zip(("human", "gpt"), pair, strict=True)]
+            said = [
+                {"from": who, "value": text} for pair in pairs for who, text in zip(("human", "gpt"), pair, strict=True)
+            ]
             talks.append({"id": f"arithmetic_{number}", "conversations": said})
         path = folder / "conversations.json"
         write_json(path, talks)

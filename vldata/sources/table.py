@@ -1,16 +1,20 @@
 """Any table: JSON lines, JSON, CSV, TSV, Parquet, Arrow, a Hugging Face ``datasets`` folder, for any task.
 
 Licence and terms are those of whoever made the table.
-Layout: ``path`` is a file, a folder, a glob, or what ``datasets``' ``save_to_disk`` wrote; ``fields`` says which column, or which SQL
-expression over columns, each canonical column comes from (`vldata.sources.fields`). A row of POPE, for one: {"question_id": 1,
-"image": "COCO_val2014_000000310196.jpg", "text": "Is there a snowboard in the image?", "label": "yes"} is read with
-``fields: {row: question_id, question: text, answer: label}``; ``images`` finds its column ``image`` by itself.
-Pictures are paths (text or lists of text) below ``image_root``, which is the folder of the table when the recipe names none; or they
-are the bytes in a Parquet or Arrow column, as the Hub has them, and then a reference is "<file>::<column>/<row>/<place in the list>".
-The Cauldron (https://huggingface.co/datasets/HuggingFaceM4/the_cauldron; licences of its 50 parts) is known by its columns: ``images``,
-and ``texts`` of [{"user": "What is shown?", "assistant": "A cat.", "source": "VQAv2"}, ...], the exchanges of one conversation.
-Quirks: the rows of JSON that are lists have the columns ``column_1``, ``column_2`` … ; a CSV has text only, to be cast by expressions
-where it matters; a value that does not fit costs its row (``unparsable_row``), a column that cannot fit is an error.
+Layout: ``path`` is a file, a folder, a glob, or what ``datasets``' ``save_to_disk`` wrote; ``fields`` says which
+column, or which SQL expression over columns, each canonical column comes from (`vldata.sources.fields`). A row of
+POPE, for one: {"question_id": 1, "image": "COCO_val2014_000000310196.jpg", "text": "Is there a snowboard in the
+image?", "label": "yes"} is read with ``fields: {row: question_id, question: text, answer: label}``; ``images`` finds
+its column ``image`` by itself.
+Pictures are paths (text or lists of text) below ``image_root``, which is the folder of the table when the recipe
+names none; or they are the bytes in a Parquet or Arrow column, as the Hub has them, and then a reference is
+"<file>::<column>/<row>/<place in the list>".
+The Cauldron (https://huggingface.co/datasets/HuggingFaceM4/the_cauldron; licences of its 50 parts) is known by its
+columns: ``images``, and ``texts`` of [{"user": "What is shown?", "assistant": "A cat.", "source": "VQAv2"}, ...], the
+exchanges of one conversation.
+Quirks: the rows of JSON that are lists have the columns ``column_1``, ``column_2`` … ; a CSV has text only, to be
+cast by expressions where it matters; a value that does not fit costs its row (``unparsable_row``), a column that
+cannot fit is an error.
 """
 
 from __future__ import annotations
@@ -29,13 +33,25 @@ from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.conversations import with_image_places
 from vldata.sources.fields import (
-    NATIVE, PHRASES, TASKS, Cast, Origin, cast, cast_boxes, complaint, evaluated, fields_of, known_fields, origin, origins,
+    PHRASES,
+    TASKS,
+    Origin,
+    PolarsType,
+    cast,
+    cast_boxes,
+    complaint,
+    evaluated,
+    fields_of,
+    known_fields,
+    origins,
 )
-from vldata.sources.frames import PLACE, SUFFIXES, Frame, open_frame, suffix_of
+from vldata.sources.frames import PLACE, SUFFIXES, Frame, details_of, open_frame, suffix_of
 from vldata.sources.native import note
 from vldata.sources.read import expand, read_json
 from vldata.sources.standins import draw, scenes_for
 
+_DIALOGUES = ("instruction", "text_instruction")
+_EXCHANGE = ("instruction", "response", "position")
 _STATE, _DICT = "state.json", "dataset_dict.json"
 
 
@@ -51,7 +67,9 @@ class Table(Source):
     """
 
     format: ClassVar[str] = "table"
-    about: ClassVar[str] = "any table (JSON, JSON lines, CSV, TSV, Parquet, Arrow, datasets folder), columns named by `fields`"
+    about: ClassVar[str] = (
+        "any table (JSON, JSON lines, CSV, TSV, Parquet, Arrow, datasets folder), columns named by `fields`"
+    )
     licence: ClassVar[str] = "as the table's publisher states"
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
 
@@ -135,14 +153,120 @@ class Table(Source):
         return {"path": str(path.resolve()), "image_root": str((folder / "images").resolve()), "fields": fields}
 
     def _turns(self, frame: Frame, task: str) -> pl.DataFrame:
-        is_cauldron = "texts" in frame.columns and _is_dialogue(task) and not {"instruction", "response"} & {*frame.columns, *self.fields}
-        found = self._cauldron(frame, task) if is_cauldron else origins(self.fields, frame.columns, task)
-        pictures = self._references(frame, found)
-        if pictures is not None:
+        is_cauldron = (
+            task in _DIALOGUES and "texts" in frame.columns and not {*frame.columns, *self.fields} & {*_EXCHANGE}
+        )
+        columns = (*frame.columns, *_EXCHANGE) if is_cauldron else frame.columns
+        found = origins(self.fields, columns, task)
+        if is_cauldron:
+            found |= {name: Origin(name, name, ("texts",)) for name in _EXCHANGE}
+        inside = self._inside(frame, found["images"]) if "images" in found else None
+        if inside is not None:
             del found["images"]
         table, notes = frame.read(tuple(dict.fromkeys(column for origin in found.values() for column in origin.needs)))
         if is_cauldron:
-            table = _exchanges(table, frame.path)
-        columns, misfits = self._columns(table, found, task)
-        bad = dict.fromkeys(table.select(pl.col(PLACE).is_in(list(notes)).arg_true()).to_series().to_list()) if notes else {}
-        return columns
+            table = _one_exchange_a_row(table, frame.path)
+        turns = self._canonical(table, found, notes, task)
+        if inside is not None:
+            turns = turns.with_columns(images=inside.gather(table[PLACE]))
+        if is_cauldron:
+            by_place = pl.format("{}/{}", pl.lit(self._name(frame.path)), table[PLACE])
+            names = [pl.col(name) for name in ("thread", "row") if name in turns.columns]
+            turns = turns.with_columns(thread=pl.coalesce(*names, by_place)).with_columns(
+                row=pl.format("{}/{}", "thread", "position")
+            )
+        return _dialogue(turns, task) if task in _DIALOGUES else turns
+
+    def _canonical(
+        self, table: pl.DataFrame, found: Mapping[str, Origin], notes: Mapping[int, str], task: str
+    ) -> pl.DataFrame:
+        """The canonical columns of a table, with ``problem`` and ``detail`` for the rows that were or are none."""
+        wanted = fields_of(task)
+        given = {name: evaluated(origin, table) for name, origin in found.items()}
+        casts = {name: cast(found[name], given[name], wanted[name]) for name in found if name != "boxes"}
+        phrases = {name: casts[name].values for name in (PHRASES, "phrase") if name in casts}
+        if "boxes" in found:
+            casts["boxes"] = cast_boxes(
+                found["boxes"],
+                given["boxes"],
+                order=self.box_order,
+                phrases=phrases.get(PHRASES),
+                phrase=phrases.get("phrase"),
+            )
+        detail = details_of(table[PLACE], notes)
+        for name, (_, misfits) in casts.items():
+            at = (misfits & detail.is_null()).arg_true()
+            said = [complaint(found[name], value, wanted[name]) for value in given[name].gather(at).to_list()]
+            detail = detail.scatter(at, said) if said else detail
+        columns = [values.alias(name) for name, (values, _) in casts.items() if name != PHRASES]
+        problem = pl.when(pl.col("detail").is_not_null()).then(pl.lit("unparsable_row")).alias("problem")
+        return pl.DataFrame([*columns, detail]).with_columns(problem)
+
+    def _inside(self, frame: Frame, images: Origin) -> pl.Series | None:
+        """References to the pictures inside a table, for each of its rows; None where the column names files."""
+        present = frame.pictures(images.text) if images.expression is None else None
+        if present is None:
+            return None
+        name = self._name(frame.path)
+        if name.startswith(".."):
+            fix = f"leave `image_root` out, or name a folder above {frame.path.parent}"
+            raise SourceError(
+                str(frame.path), f"it holds pictures and lies outside image_root {self.image_root!r}", fix
+            )
+        rows = pl.DataFrame({"k": present}).with_row_index("place")
+        each = rows.filter(pl.col("k").list.len() > 0).explode("k")
+        ref = pl.format("{}::{}/{}/{}", pl.lit(name), pl.lit(images.text), "place", "k")
+        references = each.group_by("place").agg(images=ref)
+        joined = rows.join(references, on="place", how="left", maintain_order="left")
+        return joined.select(pl.col("images").fill_null(pl.lit([], dtype=pl.List(pl.String)))).to_series()
+
+    def _name(self, path: Path) -> str:
+        """The file, seen from ``image_root``."""
+        return Path(os.path.relpath(path, Path(self.image_root or ".").expanduser())).as_posix()
+
+
+def _folder(path: str) -> Path:
+    """The folder that a table's path is or lies in; told by the name alone, as nothing need exist yet."""
+    whole = Path(path).expanduser()
+    if not has_magic(path):
+        return whole.parent if suffix_of(whole) in SUFFIXES else whole
+    plain = [part for part in whole.parts[: next(k for k, part in enumerate(whole.parts) if has_magic(part))]]
+    return Path(*plain)
+
+
+def _one_exchange_a_row(table: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """The Cauldron's ``texts`` as ``instruction``, ``response`` and ``position``; a row without any stays, as nulls.
+
+    Raises:
+        SourceError: ``texts`` is something else.
+    """
+    dtype = table.schema["texts"]
+    fields = dtype.inner.to_schema() if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct) else {}
+    if not {"user", "assistant"} <= set(fields):
+        problem = f"the column 'texts' is {dtype}, not a list of {{user, assistant}}"
+        raise SourceError(str(path), problem, "name the columns with `fields`")
+    has_any = pl.col("texts").list.len() > 0
+    rows = table.with_columns(
+        texts=pl.when(has_any).then("texts"),
+        position=pl.when(has_any).then(pl.int_ranges(pl.col("texts").list.len().cast(pl.Int64), dtype=pl.Int32)),
+    ).explode("texts", "position")
+    user, assistant = (pl.col("texts").struct.field(name) for name in ("user", "assistant"))
+    return rows.with_columns(instruction=user, response=assistant)
+
+
+def _dialogue(turns: pl.DataFrame, task: str) -> pl.DataFrame:
+    """Exchanges about pictures are for ``instruction``, others for ``text_instruction``; mind the marks of pictures."""
+    columns: dict[str, PolarsType] = {
+        "images": pl.List(pl.String),
+        "thread": pl.String,
+        "position": pl.Int32,
+        "system": pl.String,
+    }
+    missing = [pl.lit(None, dtype).alias(name) for name, dtype in columns.items() if name not in turns.columns]
+    turns = turns.with_columns(missing).with_columns(pl.col("images").fill_null(pl.lit([], dtype=pl.List(pl.String))))
+    pictured = pl.col("images").list.len() > 0
+    if task == "instruction":
+        turns = note(turns, ~pictured, "not_for_task", pl.lit("it has no picture"))
+    else:
+        turns = note(turns, pictured, "not_for_task", pl.lit("it has a picture"))
+    return with_image_places(turns)

@@ -1,12 +1,13 @@
 """Visual Genome's regions: 5.4 million phrases with a box on 108,000 photographs.
 
 https://homes.cs.washington.edu/~ranjay/visualgenome (CC BY 4.0)
-Layout: ``path`` is ``region_descriptions.json`` with ``image_data.json`` beside it, or the folder of both; ``image_root`` is the folder
-with ``VG_100K/`` and ``VG_100K_2/``. A row of the first: {"id": 1, "regions": [{"region_id": 1382, "image_id": 1, "x": 421, "y": 57,
-"width": 82, "height": 139, "phrase": "the clock is green in colour"}, ...]}, of the second: {"image_id": 1, "width": 800, "height":
-600, "url": "https://cs.stanford.edu/people/rak248/VG_100K_2/1.jpg", "coco_id": null, "flickr_id": null}
-Quirks: a photograph lies in one of two folders, which only its URL tells; some boxes stick out of the photograph, or start
-left of or above it; phrases repeat within a photograph, and as captions they tell of a part of it only.
+Layout: ``path`` is ``region_descriptions.json`` with ``image_data.json`` beside it, or the folder of both;
+``image_root`` is the folder with ``VG_100K/`` and ``VG_100K_2/``. A row of the first: {"id": 1, "regions":
+[{"region_id": 1382, "image_id": 1, "x": 421, "y": 57, "width": 82, "height": 139, "phrase": "the clock is green in
+colour"}, ...]}, of the second: {"image_id": 1, "width": 800, "height": 600, "url":
+"https://cs.stanford.edu/people/rak248/VG_100K_2/1.jpg", "coco_id": null, "flickr_id": null}
+Quirks: a photograph lies in one of two folders, which only its URL tells; some boxes stick out of the photograph, or
+start left of or above it; phrases repeat within a photograph, and as captions they tell of a part of it only.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class VisualGenome(Source):
     def files(self) -> list[Path]:
         """The regions, then the photographs."""
         found = files_named(self.path, "region_descriptions*.json")
-        beside = [self.image_data] if self.image_data else sorted({str(path.with_name("image_data.json")) for path in found})
+        beside = (
+            [self.image_data] if self.image_data else sorted({str(path.with_name("image_data.json")) for path in found})
+        )
         return [*found, *(path for name in beside for path in expand(name))]
 
     def turns(self, task: str) -> pl.DataFrame:
@@ -71,7 +74,9 @@ class VisualGenome(Source):
         has_box = pl.all_horizontal(pl.col(name).is_not_null() for name in _XYWH)
         rows = rows.select("region_id", "image_id", "phrase", "problem", "detail", bbox=pl.when(has_box).then(xywh))
         turns = rows.join(pictures, on="image_id", how="left", maintain_order="left")
-        turns = note(turns, pl.col("file").is_null(), "missing_value", pl.format("image_data.json has no image {}", "image_id"))
+        turns = note(
+            turns, pl.col("file").is_null(), "missing_value", pl.format("image_data.json has no image {}", "image_id")
+        )
         common = {
             "row": pl.col("region_id"),
             "images": one_image(pl.col("file")),
@@ -102,12 +107,17 @@ class VisualGenome(Source):
                 own.append({"region_id": region_id, "image_id": image_id, **box, "phrase": region.phrase})
             described.append({"id": image_id, "regions": own})
             size = {"image_id": image_id, "width": scene.width, "height": scene.height}
-            pictures.append({**size, "url": f"https://cs.stanford.edu/people/rak248/{name}", "coco_id": None, "flickr_id": None})
+            pictures.append(
+                {**size, "url": f"https://cs.stanford.edu/people/rak248/{name}", "coco_id": None, "flickr_id": None}
+            )
             if images:
                 draw(folder / "images", name, scene)
         write_json(folder / "region_descriptions.json", described)
         write_json(folder / "image_data.json", pictures)
-        return {"path": str((folder / "region_descriptions.json").resolve()), "image_root": str((folder / "images").resolve())}
+        return {
+            "path": str((folder / "region_descriptions.json").resolve()),
+            "image_root": str((folder / "images").resolve()),
+        }
 
 
 def _regions(path: Path) -> Iterator[Any]:

@@ -105,7 +105,7 @@ class VqaPairs(Source):
                 raise SourceError(
                     str(asked[0]), "these questions have no file of answers", "name it with `annotations`"
                 )
-            tables.append(_paired(pl.concat(open_questions), pl.concat([_answers(path) for path in answers])))
+            tables.append(_paired(pl.concat(open_questions), pl.concat([self._answers(path) for path in answers])))
         return pl.concat(tables)
 
     @classmethod
@@ -127,6 +127,8 @@ class VqaPairs(Source):
         return {"path": str(path.resolve()), "image_root": str((folder / "train2014").resolve())}
 
     _stem: ClassVar[str] = ""
+    _has_own_answer: ClassVar[bool] = True
+    """Whether ``multiple_choice_answer``, where there is one, goes before the most frequent answer."""
 
     @classmethod
     def _standin_annotation(cls, question: Question, question_id: int, image_id: int) -> dict[str, Any]:
@@ -154,6 +156,14 @@ class VqaPairs(Source):
         rows = typed(rows_under(document, "questions", path), {"question_id": ID, "image_id": ID, "question": TEXT})
         name = image_name(self.image_name, id=pl.col("image_id"), split=pl.lit(self._split(document, path)))
         return rows.with_columns(image=name)
+
+    def _answers(self, path: Path) -> pl.DataFrame:
+        own = {"multiple_choice_answer": TEXT} if self._has_own_answer else {}
+        fields = {"question_id": ID, **own, "answers": ANSWERS}
+        rows = typed(rows_under(read_json(path), "annotations", path), fields, optional={*own, "answers"})
+        return with_majority(rows, given=next(iter(own), None)).select(
+            "question_id", "answer", "answers", "problem", "detail"
+        )
 
     def _split(self, document: Any, path: Path) -> str | None:
         if not any(field == "split" for _, field, _ in name_parts(self.image_name, fields=("id", "split"))):
@@ -219,14 +229,6 @@ def _asked(rows: int, seed: int) -> Iterator[tuple[Scene, int, Question]]:
 
 def _answers_name(name: str) -> str:
     return name.replace("OpenEnded_", "").replace("questions", "annotations")
-
-
-def _answers(path: Path) -> pl.DataFrame:
-    fields = {"question_id": ID, "multiple_choice_answer": TEXT, "answers": ANSWERS}
-    rows = typed(
-        rows_under(read_json(path), "annotations", path), fields, optional={"multiple_choice_answer", "answers"}
-    )
-    return with_majority(rows, given="multiple_choice_answer").drop("multiple_choice_answer")
 
 
 def _paired(asked: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from pathlib import Path
 from vldata.errors import StoreError
 from vldata.store.keys import key_of
 from vldata.store.lock import exclusive, shared
-from vldata.store.store import RESERVED, Store
+from vldata.store.store import RESERVED, Store, flush
 from vldata.store.trouble import told_as_store_errors
 
 BLOCKS = "blocks"
@@ -92,6 +92,7 @@ def register(store: Store, out: Path) -> None:
     with told_as_store_errors(root):
         temporary = root.with_name(f".{root.name}-{os.getpid()}")
         temporary.write_text(json.dumps({"out": absolute}))
+        flush(temporary)
         temporary.replace(root)
 
 
@@ -109,6 +110,8 @@ def collect(store: Store, *, keep_days: float, dry_run: bool = False) -> Collect
     with exclusive(_lock(store), wait=False):
         report = Collected()
         live = _live_keys(store, report, dry_run=dry_run)
+        report.live_builds.sort()
+        report.gone_builds.sort()
         oldest = time.time() - keep_days * 86_400
         with told_as_store_errors(store.root):
             for folder in sorted(p for p in store.root.iterdir() if p.is_dir() and p.name not in RESERVED):

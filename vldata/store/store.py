@@ -34,7 +34,6 @@ _HEAD = "vldata store "
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _KEY = re.compile(r"[a-z0-9][a-z0-9_-]+")
 _SUFFIX = re.compile(r"(\.[a-z0-9]+)*")
-_FOREIGN_S = 24 * 3600.0
 _NO_LOCKS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK})
 _ONE_DAY_S = 24 * 3600.0
 
@@ -225,7 +224,7 @@ def _remove_if_dead(path: Path) -> bool:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-            if path.stat().st_mtime > time.time() - _FOREIGN_S:
+            if path.stat().st_mtime > time.time() - _ONE_DAY_S:
                 return False
         else:
             path.unlink()

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from vldata.errors import StoreError
+from vldata.store.gc import collect, in_use, register
+
+KEYS = {name: name * 32 for name in "abcd"}
+
+
+def put(store, kind: str, key: str, suffix: str, *, days: float, size: int = 100) -> Path:
+    with store.write(kind, key, suffix, durable=False) as path:
+        path.write_bytes(bytes(size))
+    path = store.path(kind, key, suffix)
+    then = time.time() - days * 86_400
+    os.utime(path, (then, then))
+    return path
+
+
+def make_build(out: Path, keys: list[str]) -> Path:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "manifest.json").write_text(json.dumps({"blocks": [{"key": key} for key in keys]}))
+    return out
+
+
+def test_blocks_of_a_live_build_stay_and_old_ones_of_nobody_go(store, tmp_path):
+    live = put(store, "blocks", KEYS["a"], ".arrow", days=100)
+    note = put(store, "blocks", KEYS["a"], ".json", days=100)
+    dead = put(store, "blocks", KEYS["b"], ".arrow", days=100)
+    young = put(store, "blocks", KEYS["c"], ".arrow", days=1)
+    turns = put(store, "turns", KEYS["a"], ".parquet", days=100)
+    register(store, make_build(tmp_path / "out", [KEYS["a"]]))
+    report = collect(store, keep_days=30)
+    assert live.exists()
+    assert note.exists()
+    assert young.exists()
+    assert not dead.exists()
+    assert not turns.exists(), "a key keeps blocks alone"
+    assert (report.removed, report.freed_bytes) == (2, 200)
+    assert (report.kinds["blocks"].removed, report.kinds["blocks"].kept) == (1, 3)
+    assert (report.kinds["turns"].removed, report.kinds["turns"].kept) == (1, 0)
+    assert report.live_builds == [str(tmp_path / "out")]
+
+
+def test_a_dry_run_tells_the_same_and_removes_nothing(store, tmp_path):
+    dead = put(store, "blocks", KEYS["b"], ".arrow", days=100)
+    register(store, tmp_path / "gone")
+    told = collect(store, keep_days=30, dry_run=True)
+    assert dead.exists()
+    assert told == collect(store, keep_days=30)
+    assert not dead.exists()
+    assert told.gone_builds == [str(tmp_path / "gone")]
+
+
+def test_nothing_is_kept_for_its_age_when_no_days_are_given(store):
+    put(store, "turns", KEYS["a"], ".parquet", days=0.001)
+    assert collect(store, keep_days=0).removed == 1
+
+
+def test_the_blocks_of_a_build_that_is_gone_go_and_the_build_is_forgotten(store, tmp_path):
+    out = make_build(tmp_path / "out", [KEYS["a"]])
+    register(store, out)
+    put(store, "blocks", KEYS["a"], ".arrow", days=100)
+    assert collect(store, keep_days=30).removed == 0
+    (out / "manifest.json").unlink()
+    assert collect(store, keep_days=30).gone_builds == [str(out)]
+    assert collect(store, keep_days=30).gone_builds == []
+    assert not store.has("blocks", KEYS["a"], ".arrow")
+
+
+def test_a_build_may_be_registered_again_and_others_beside_it(store, tmp_path):
+    for name, key in (("one", "a"), ("one", "a"), ("two", "b")):
+        register(store, make_build(tmp_path / name, [KEYS[key]]))
+        put(store, "blocks", KEYS[key], ".arrow", days=100)
+    assert collect(store, keep_days=30).live_builds == sorted(str(tmp_path / n) for n in ("one", "two"))
+    assert store.has("blocks", KEYS["a"], ".arrow")
+    assert store.has("blocks", KEYS["b"], ".arrow")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"blocks": [{"name": 1}]}', '{"blocks": 3}'])
+def test_a_manifest_that_cannot_be_read_stops_everything(text, store, tmp_path):
+    out = make_build(tmp_path / "out", [])
+    register(store, out)
+    (out / "manifest.json").write_text(text)
+    dead = put(store, "blocks", KEYS["a"], ".arrow", days=100)
+    with pytest.raises(StoreError, match="the blocks that this build needs are unknown"):
+        collect(store, keep_days=0)
+    assert dead.exists()
+
+
+def test_files_of_one_key_go_together_or_stay_together(store):
+    put(store, "pieces", KEYS["a"], ".piece.arrow", days=100)
+    put(store, "pieces", KEYS["a"], ".json", days=1)
+    put(store, "pieces", KEYS["b"], ".piece.arrow", days=100)
+    put(store, "pieces", KEYS["b"], ".json", days=99)
+    report = collect(store, keep_days=30)
+    assert (report.removed, report.kinds["pieces"].kept) == (2, 2)
+    assert store.has("pieces", KEYS["a"], ".piece.arrow")
+
+
+def test_folders_go_or_stay_as_a_whole(store):
+    for key, days in ((KEYS["a"], (100, 1)), (KEYS["b"], (100, 100))):
+        folder = store.root / "standins" / key / "images"
+        folder.mkdir(parents=True)
+        for k, age in enumerate(days):
+            (folder / f"{k}.jpg").write_bytes(bytes(10))
+            then = time.time() - age * 86_400
+            os.utime(folder / f"{k}.jpg", (then, then))
+    report = collect(store, keep_days=30)
+    assert (report.kinds["standins"].removed, report.kinds["standins"].kept) == (2, 2)
+    assert sorted(path.name for path in (store.root / "standins").iterdir()) == [KEYS["a"]]
+
+
+def test_a_block_that_a_folder_still_links_to_frees_nothing(store, tmp_path):
+    block = put(store, "blocks", KEYS["a"], ".arrow", days=100)
+    os.link(block, tmp_path / "linked")
+    report = collect(store, keep_days=30)
+    assert (report.removed, report.freed_bytes) == (1, 0)
+    assert (tmp_path / "linked").exists()
+
+
+def test_what_was_used_lately_stays(store):
+    put(store, "turns", KEYS["a"], ".parquet", days=100)
+    store.touch("turns", KEYS["a"], ".parquet")
+    assert collect(store, keep_days=30).removed == 0
+
+
+def test_nothing_is_collected_while_a_build_runs(store):
+    dead = put(store, "blocks", KEYS["a"], ".arrow", days=100)
+    with in_use(store), in_use(store), pytest.raises(StoreError, match="is using it"):
+        collect(store, keep_days=0)
+    assert dead.exists()
+    assert collect(store, keep_days=0).removed == 1
