@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,9 @@ from rich.text import Text
 
 from vldata.errors import RecipeErrors, VldataError
 
-_out = Console(highlight=False, soft_wrap=True)
+_PIPED_WIDTH = 110
+
+_out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

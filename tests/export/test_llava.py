@@ -106,6 +106,25 @@ def test_a_stored_path_into_an_archive_is_unpacked(make_build: MakeBuild, jpeg: 
     assert (tmp_path / "out" / image).read_bytes() == jpeg
 
 
+def test_our_own_llava_source_reads_the_export_back(
+    make_build: MakeBuild, talk: Talk, jpeg: bytes, png: bytes, tmp_path: Path
+) -> None:
+    from vldata.sources.llava import Llava
+
+    first = talk("user", ["What is it?", None], "assistant", ["A circle."], "user", ["Red?"], "assistant", ["No."])
+    both = talk("user", ["Compare", None, "with", None], "assistant", ["The same."])
+    rows = [
+        {"id": "1", "images": [{"bytes": jpeg, "path": None}], "messages": first},
+        {"id": "2", "images": [{"bytes": jpeg, "path": None}, {"bytes": png, "path": None}], "messages": both},
+    ]
+    export(make_build({"train": [rows]}), tmp_path / "out", to="llava")
+    turns = Llava(path=str(tmp_path / "out" / "train.json"), image_root=str(tmp_path / "out")).turns("instruction")
+    assert turns["instruction"].to_list() == ["What is it?", "Red?", "Compare\n<image>\nwith\n<image>"]
+    assert turns["response"].to_list() == ["A circle.", "No.", "The same."]
+    read = [[(tmp_path / "out" / name).read_bytes() for name in names] for names in turns["images"]]
+    assert read == [[jpeg], [jpeg], [jpeg, png]]
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [

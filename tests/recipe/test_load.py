@@ -159,3 +159,10 @@ def test_environment_variables_are_for_paths_only_and_stay_masked(
 
 def test_splits_must_leave_a_share_for_train(tmp_path: Path) -> None:
     assert any("leave a share" in p for p in problems(tmp_path, GOOD + "splits: {val: 0.6, test: 0.5}\n"))
+
+
+def test_a_misspelt_column_to_deduplicate_by_is_said(tmp_path: Path) -> None:
+    text = GOOD.replace("task: vqa_open}", "task: vqa_open, conversation: {dedup: {by: [anwser]}}}")
+    (found,) = problems(tmp_path, text)
+    assert "sources.b.conversation.dedup.by: no task has a column 'anwser'" in found
+    assert "did you mean 'answer'" in found

@@ -15,7 +15,7 @@ from vldata.recipe.merge import environment, has_variable, merged, read_recipe
 from vldata.recipe.models import Entry, Head, Recipe, Settings
 from vldata.sources import source_class
 from vldata.sources.base import Source
-from vldata.tasks import task_class
+from vldata.tasks import task_class, task_names
 from vldata.tasks.base import Task
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -109,6 +109,7 @@ def _entry(name: str, section: Any, defaults: Mapping[str, Any], problems: list[
     task = _task(section.get("task"), cls, settings, where, problems)
     if settings is not None:
         _check_codec(settings, where, problems)
+        problems.extend(_unknown_columns(settings, where))
     if len(problems) > known or settings is None or source is None or task is None:
         return None
     return Entry(name=name, source=source, task=task, settings=settings)
@@ -159,6 +160,19 @@ def _check_codec(settings: Settings, where: str, problems: list[VldataError]) ->
         codec(settings.box_format, f"{where}.box_format")
     except RecipeError as error:
         problems.append(error)
+
+
+def _unknown_columns(settings: Settings, where: str) -> list[RecipeError]:
+    """Columns to deduplicate by that no task has: a misspelt one would compare nothing."""
+    dedup = settings.conversation.dedup
+    if dedup is None:
+        return []
+    known = {"all", "answer", *(column for name in task_names() for column in task_class(name).columns)}
+    asked = [("by", name) for name in dedup.by] + ([("near", dedup.near)] if dedup.near else [])
+    path = f"{where}.conversation.dedup"
+    return [
+        RecipeError(f"{path}.{k}", f"no task has a column {n!r}", nearest(n, known)) for k, n in asked if n not in known
+    ]
 
 
 def _mixture(tree: Mapping[str, Any], sources: Mapping[str, Any], problems: list[VldataError]) -> Mixture | None:

@@ -106,12 +106,11 @@ def _open_csv(path: Path, separator: str) -> Frame:
 
 
 def _open_json_lines(path: Path) -> Frame:
-    scan = pl.scan_ndjson(path, infer_schema_length=None)
     try:
-        columns = scan.collect_schema().names()
+        schema = pl.scan_ndjson(path, infer_schema_length=None).collect_schema()
     except pl.exceptions.PolarsError:
         return _open_json(path)
-    return Frame(path, tuple(columns), partial(_read_json_lines, path, scan))
+    return Frame(path, tuple(schema.names()), partial(_read_json_lines, path, pl.scan_ndjson(path, schema=schema)))
 
 
 def _open_json(path: Path) -> Frame:

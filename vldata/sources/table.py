@@ -173,7 +173,7 @@ class Table(Source):
             by_place = pl.format("{}/{}", pl.lit(self._name(frame.path)), table[PLACE])
             names = [pl.col(name) for name in ("thread", "row") if name in turns.columns]
             turns = turns.with_columns(thread=pl.coalesce(*names, by_place)).with_columns(
-                row=pl.format("{}/{}", "thread", "position")
+                row=pl.format("{}/{}", "thread", pl.col("position").fill_null(0))
             )
         return _dialogue(turns, task) if task in _DIALOGUES else turns
 

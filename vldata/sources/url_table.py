@@ -163,6 +163,6 @@ def _with_keys(table: pl.DataFrame) -> pl.DataFrame:
     if not at.len():
         return table
     # the big-endian bytes of all hashes at once, as hexadecimal digits, 16 a row
-    digits = string_keys(table["url"].gather(at)).astype(">u8").tobytes().hex()
+    digits = string_keys(table["url"].gather(at).to_list()).astype(">u8").tobytes().hex()
     hashes = np.frombuffer(digits.encode(), dtype="S16").astype(str)
     return table.with_columns(table["key"].scatter(at, pl.Series(hashes, dtype=pl.String)))
