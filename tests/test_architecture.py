@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "schema": BASE,
     **{part: BASE | {"schema"} for part in LOWER},
     **{part: BASE | {"schema"} | LOWER for part in MIDDLE},
-    "export": BASE | {"schema", "images", "store"},
+    "export": BASE | {"schema", "images", "store", "build"},
     "recipe": BASE | {"schema"} | LOWER | MIDDLE,
     "build": BASE | {"schema"} | LOWER | MIDDLE | {"recipe"},
 }

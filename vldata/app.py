@@ -342,6 +342,8 @@ def export(
     with bars(quiet=False) as progress:
         written = run(build_folder, out, to=to, progress=progress)
     say(f"wrote {written['rows']:,} samples to {out} ({written['files']} files)")
+    if written["not_exported"]:
+        say(f"note: {written['not_exported']:,} samples cannot be said in this form: see {out / 'not_exported.jsonl'}")
 
 
 @store_app.command("gc")

@@ -100,7 +100,8 @@ def build(
 def _build(
     recipe: Recipe, out: Path, store: Store, engine: Engine, *, limit: int | None, locked: Any, progress: Progress
 ) -> Built:
-    undecodable = made = 0
+    made = 0
+    undecodable: set[Bad] = set()
     while True:
         planned = plan(recipe, store, engine=engine, limit=limit, progress=progress)
         if locked is not None:
@@ -114,11 +115,18 @@ def _build(
         made += len(missing)
         if not bad:
             break
-        undecodable += _mark(bad, recipe, store, progress)
-        made -= len(missing)
+        if undecodable & set(bad):
+            again = min(undecodable & set(bad), key=lambda one: one.ref)
+            raise BuildError(
+                f"{again.source}: {again.ref}", again.detail, "the picture changes all the time; wait until it is whole"
+            )
+        undecodable |= set(bad)
+        _mark(bad, recipe, store, progress)
+        store.remove("plans", planned.key, ".json")
+        made = 0
     notes = {block.key: _note(store, block) for block in planned.blocks}
-    manifest = assemble(out, recipe, planned, notes, store, undecodable=undecodable, limit=limit)
-    return Built(out, planned, manifest, made=made, unchanged=False, undecodable=undecodable)
+    manifest = assemble(out, recipe, planned, notes, store, undecodable=len(undecodable), limit=limit)
+    return Built(out, planned, manifest, made=made, unchanged=False, undecodable=len(undecodable))
 
 
 def _make_all(
@@ -138,14 +146,13 @@ def _make_all(
     return bad
 
 
-def _mark(bad: Iterable[Bad], recipe: Recipe, store: Store, progress: Progress) -> int:
+def _mark(bad: Iterable[Bad], recipe: Recipe, store: Store, progress: Progress) -> None:
     by_source: dict[str, set[tuple[str, str, str]]] = {}
     for one in bad:
         by_source.setdefault(one.source, set()).add((one.ref, one.reason, one.detail))
     lookup = Lookup(recipe, store, progress, workers=2)
     for name, refs in by_source.items():
         lookup.mark(recipe.entries[name], sorted(refs))
-    return sum(len(refs) for refs in by_source.values())
 
 
 def _note(store: Store, block: Block) -> Note:

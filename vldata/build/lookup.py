@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from vldata.build.inspect import Look
+from vldata.build.make import SPOOL
 from vldata.build.progress import Progress
 from vldata.images.facts import FACTS, facts
 from vldata.recipe.models import Entry, Recipe
@@ -65,6 +66,7 @@ class Lookup:
             max_pixels=place.max_pixels,
             workers=self.workers,
             progress=told,
+            spool=self.store.root / SPOOL,
         )
 
     def mark(self, entry: Entry, refs: Iterable[tuple[str, str, str]]) -> None:

@@ -23,6 +23,8 @@ from vldata.schema.rows import IMAGE, arrow_schema
 from vldata.store.store import Store
 
 BLOCK, NOTE, PIECE = ".arrow", ".json", ".piece.arrow"
+SPOOL = "spool"
+"""Folder of the store for random-access forms of archives and tables that have none."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def make(job: Job, store: Store) -> list[Bad]:
         bad: list[Bad] = []
         for name, of_sample in zip(sources, images, strict=True):
             pictures = job.pictures[name]
-            reader = _reader(pictures.root)
+            reader = _reader(pictures.root, store.root / SPOOL)
             for image in of_sample:
                 try:
                     data.append(_pixels(reader, image["path"], note["hashes"][len(data)], pictures.max_side_px))
@@ -169,5 +171,5 @@ def _pixels(reader: ImageReader, ref: str, expected: str | None, max_side_px: in
 
 
 @lru_cache(maxsize=64)
-def _reader(root: str | None) -> ImageReader:
-    return ImageReader(root)
+def _reader(root: str | None, spool: Path) -> ImageReader:
+    return ImageReader(root, spool)

@@ -406,9 +406,14 @@ def _words(recipe: Recipe, entry: Entry, template: Template) -> Words:
         padded=settings.reference == "padded_square",
         image_position=settings.conversation.image_position,
         max_side_px=settings.images.max_side_px,
-        image_prefix=f"{root}/" if recipe.head.output.images == "path" else "",
+        image_prefix=_prefix(root) if recipe.head.output.images == "path" else "",
         seed=recipe.head.seed,
     )
+
+
+def _prefix(root: Path) -> str:
+    """What makes a reference a path of this machine: a member of an archive is named behind two colons."""
+    return f"{root}::" if root.is_file() else f"{root}/"
 
 
 def _put_together(

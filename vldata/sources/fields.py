@@ -230,22 +230,26 @@ def _whole(values: pl.Series, name: str) -> Cast:
         values = values.str.strip_chars()
     elif not (values.dtype.is_numeric() or values.dtype == pl.Null):
         raise _Unfit
-    dtype = NATIVE.get(name, pl.Int64)
-    whole = values.cast(dtype, strict=False)
-    same = whole.is_not_null()
-    if values.dtype.is_float():
-        same &= (values == values.floor()).fill_null(False)
-    return Cast(whole, values.is_not_null() & ~same)
+    given, values = values, _without_fractions(values)
+    whole = values.cast(NATIVE.get(name, pl.Int64), strict=False)
+    return Cast(whole, given.is_not_null() & whole.is_null())
 
 
 def _flag(values: pl.Series, name: str) -> Cast:
     if values.dtype.is_nested() or values.dtype in (pl.Binary, pl.Object):
         raise _Unfit
-    text = values.cast(pl.Int64, strict=False).cast(pl.String) if values.dtype.is_float() else values.cast(pl.String)
-    text = text.str.strip_chars().str.to_lowercase()
+    text = _without_fractions(values).cast(pl.String).str.strip_chars().str.to_lowercase()
     is_true, is_false = text.is_in(_TRUE), text.is_in(_FALSE)
     flags = is_true.zip_with(is_true | is_false, pl.Series([None], dtype=pl.Boolean))
     return Cast(flags, values.is_not_null() & flags.is_null())
+
+
+def _without_fractions(values: pl.Series) -> pl.Series:
+    """Floats as whole numbers, null where they are none: tables with gaps often hold whole numbers so."""
+    if not values.dtype.is_float():
+        return values
+    is_whole = (values == values.floor()).fill_null(False)
+    return values.zip_with(is_whole, pl.Series([None], dtype=values.dtype)).cast(pl.Int64, strict=False)
 
 
 def _texts(values: pl.Series, name: str) -> Cast:
