@@ -191,7 +191,9 @@ def test_json_rows_are_the_same_as_a_list_and_as_lines(tmp_path_factory, rows):
     (folder / "list.json").write_text(json.dumps(rows, indent=2))
     (folder / "lines.json").write_text(lines(rows))
     (folder / "lines.jsonl").write_text(lines(rows))
-    assert json_rows(folder / "list.json") == json_rows(folder / "lines.json") == json_rows(folder / "lines.jsonl") == rows
+    assert (
+        json_rows(folder / "list.json") == json_rows(folder / "lines.json") == json_rows(folder / "lines.jsonl") == rows
+    )
 
 
 def test_one_line_of_json_is_a_document_and_not_lines(tmp_path):

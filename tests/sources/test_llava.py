@@ -37,7 +37,9 @@ def test_an_exchange_is_a_turn_and_a_conversation_a_thread(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("text", ["<image>\nWhat?", "What?\n<image>", "<image>What?", " <image> What? ", "What?<image>"])
+@pytest.mark.parametrize(
+    "text", ["<image>\nWhat?", "What?\n<image>", "<image>What?", " <image> What? ", "What?<image>"]
+)
 def test_a_lone_mark_at_either_end_of_the_first_question_goes(tmp_path, text):
     turns = read(tmp_path, row(text, "A.", "B?", "C."))
     assert turns["instruction"].to_list() == ["What?", "B?"]
@@ -123,7 +125,7 @@ def test_the_misspelt_key_and_the_openai_form_are_read(tmp_path):
         (said("A?", 3), "message 2: its text is 3"),
         (said("A?", "half a pair \ud83d"), "message 2: its text is 'half a pair \\ud83d'"),
         (["A?", "B."], "message 1 is no object, but 'A?'"),
-        (said("A?", ["B."]), "a text in typed parts, which are not read"),
+        (said("A?", ["B."]), "message 2: its text is ['B.']"),
         ([], "no messages"),
         ([{"from": "system", "value": "Be brief."}], "no messages"),
         (None, "no list of messages, but None"),
@@ -148,9 +150,25 @@ def test_a_refused_conversation_is_worth_one_row_for_each_of_its_questions(tmp_p
     assert turns["instruction"].null_count() == 3
 
 
+@pytest.mark.parametrize("task", Llava.tasks)
+def test_texts_in_typed_parts_are_refused_for_either_task(tmp_path, task):
+    parts = [{"type": "image_url", "value": "a.jpg"}, {"type": "text", "value": "A?"}]
+    messages = [{"role": "user", "content": parts}, {"role": "assistant", "content": [{"type": "text", "value": "B."}]}]
+    turns = read(tmp_path, {"messages": messages}, task=task)
+    assert turns.select("problem", "detail").rows() == [("unparsable_row", "a text in typed parts, which are not read")]
+
+
+def test_a_system_text_that_is_none_is_refused(tmp_path):
+    turns = read(tmp_path, row("A?", "B.", system=["Be brief."]))
+    assert turns.select("problem", "detail").rows() == [("unparsable_row", "'system' is ['Be brief.'], not text")]
+
+
 @pytest.mark.parametrize("image", [3, {"path": "a.jpg"}, ["a.jpg", None], [""], [["a.jpg"]]])
 def test_an_image_that_is_no_path_is_refused(tmp_path, image):
-    assert read(tmp_path, row("A?", "B.", image=image), row("A?", "B."))["problem"].to_list() == ["unparsable_row", None]
+    assert read(tmp_path, row("A?", "B.", image=image), row("A?", "B."))["problem"].to_list() == [
+        "unparsable_row",
+        None,
+    ]
 
 
 @pytest.mark.parametrize("media", ["video", "videos", "audio", "audios"])

@@ -59,7 +59,7 @@ def test_files_that_do_not_match_are_refused_with_both_counts(tmp_path):
 
 @pytest.mark.parametrize("option", [{"language": "fr"}, {"split": "val"}, {"task2": 2}])
 def test_a_file_that_is_missing_is_refused_by_name(tmp_path, option):
-    with pytest.raises(SourceError, match="no such file, nor with .gz"):
+    with pytest.raises(SourceError, match=r"no such file, nor with \.gz"):
         Multi30k(path=corpus(tmp_path, **TASK1), **option).turns("caption")
 
 

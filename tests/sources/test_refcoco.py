@@ -140,7 +140,9 @@ def test_the_mdetr_form_is_one_turn_a_phrase(tmp_path):
     ]
     one, several = mdetr(tmp_path, [phrase(0, "the lady"), phrase(1, "both men")], annotations).to_dicts()
     assert (one["row"], one["phrase"], one["images"]) == ("0", "the lady", ["COCO_train2014_000000581857.jpg"])
-    assert [(box["x0"], box["y1"], box["phrase"]) for box in one["boxes"]] == [(103.93, pytest.approx(477.41), "the lady")]
+    assert [(box["x0"], box["y1"], box["phrase"]) for box in one["boxes"]] == [
+        (103.93, pytest.approx(477.41), "the lady")
+    ]
     assert [(box["x0"], box["x1"]) for box in several["boxes"]] == [(0, 10), (5, 15)]
     assert one["problem"] is several["problem"] is None
 
@@ -158,11 +160,17 @@ def test_broken_rows_of_the_mdetr_form_say_why(tmp_path):
 
 def test_refcocos_has_corners_in_pixels_or_nothing_that_fits(tmp_path):
     row = {"annotation_id": "a", "image": "val2017/1.jpg", "width": 640, "height": 480, "normal_caption": "the monitor"}
-    write_json(tmp_path / "refcocos_test.json", [{**row, "solution": [431, 134, 547.5, 248]}, {**row, "solution": None}, 5])
+    write_json(
+        tmp_path / "refcocos_test.json", [{**row, "solution": [431, 134, 547.5, 248]}, {**row, "solution": None}, 5]
+    )
     found, empty, broken = RefCocoS(path=str(tmp_path)).turns("rec").to_dicts()
     expected = {"x0": 431, "y0": 134, "x1": 547.5, "y1": 248, "image": 0, "phrase": "the monitor"}
     assert found["boxes"] == [expected]
-    assert (found["row"], found["images"], found["image_sizes"]) == ("a", ["val2017/1.jpg"], [{"width": 640, "height": 480}])
+    assert (found["row"], found["images"], found["image_sizes"]) == (
+        "a",
+        ["val2017/1.jpg"],
+        [{"width": 640, "height": 480}],
+    )
     assert (empty["problem"], empty["boxes"]) == ("no_box", None)
     assert broken["problem"] == "unparsable_row"
 

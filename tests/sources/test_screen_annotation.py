@@ -124,7 +124,9 @@ def test_all_of_the_real_screens_nest(shared_data):
     source = ScreenAnnotation(path=str(shared_data / "screen_annotation" / "valid_part1.csv"))
     captions = source.turns("caption")
     assert captions.height == captions["problem"].null_count() == 1_617
-    blind = captions.filter(captions["caption"].str.count_matches(r"\(") != captions["caption"].str.count_matches(r"\)"))
+    blind = captions.filter(
+        captions["caption"].str.count_matches(r"\(") != captions["caption"].str.count_matches(r"\)")
+    )
     assert blind.height == 22
     turns = source.turns("rec")
     assert turns.height == turns["problem"].null_count() == 39_541

@@ -12,7 +12,9 @@ def said(*texts):
 
 
 def test_an_exchange_is_a_turn_without_pictures(tmp_path):
-    (first, second) = read(tmp_path, {"id": "identity_0", "conversations": said("Who?", "Me.", "Bye.", "Bye!")}).to_dicts()
+    (first, second) = read(
+        tmp_path, {"id": "identity_0", "conversations": said("Who?", "Me.", "Bye.", "Bye!")}
+    ).to_dicts()
     assert first == {
         "row": "identity_0/0",
         "thread": "identity_0",

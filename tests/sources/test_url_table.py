@@ -42,12 +42,18 @@ def test_without_an_id_the_hash_of_the_url_is_the_name(tmp_path):
 
 def test_an_id_that_is_null_is_made_up_for_by_the_hash(tmp_path):
     path = tmp_path / "x.parquet"
-    pl.DataFrame({"key": ["000000012", None], "url": ["http://a/1", "http://a/2"], "caption": ["x", "y"]}).write_parquet(path)
+    pl.DataFrame(
+        {"key": ["000000012", None], "url": ["http://a/1", "http://a/2"], "caption": ["x", "y"]}
+    ).write_parquet(path)
     assert read(path)["row"].to_list() == ["000000012", xxhash.xxh3_64_hexdigest(b"http://a/2")]
 
 
 @pytest.mark.parametrize(
-    "line", ["a very typical bus station\thttp://lh6.ggpht.com/1.JPG", "https://lh6.ggpht.com/1.JPG\ta very typical bus station"]
+    "line",
+    [
+        "a very typical bus station\thttp://lh6.ggpht.com/1.JPG",
+        "https://lh6.ggpht.com/1.JPG\ta very typical bus station",
+    ],
 )
 def test_a_tsv_without_head_may_have_the_url_first_or_last(tmp_path, line):
     path = tmp_path / "Train_GCC.tsv"

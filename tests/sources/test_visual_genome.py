@@ -4,7 +4,15 @@ from vldata.errors import SourceError
 from vldata.sources.standins import write_json
 from vldata.sources.visual_genome import VisualGenome
 
-CLOCK = {"region_id": 1382, "image_id": 1, "x": 421, "y": 57, "width": 82, "height": 139, "phrase": " the clock is green "}
+CLOCK = {
+    "region_id": 1382,
+    "image_id": 1,
+    "x": 421,
+    "y": 57,
+    "width": 82,
+    "height": 139,
+    "phrase": " the clock is green ",
+}
 URL = "https://cs.stanford.edu/people/rak248/VG_100K_2/1.jpg"
 PICTURE = {"image_id": 1, "width": 800, "height": 600, "url": URL, "coco_id": None, "flickr_id": None}
 

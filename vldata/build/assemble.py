@@ -25,7 +25,7 @@ from blake3 import blake3
 from vldata import __version__
 from vldata.build.card import card
 from vldata.build.make import BLOCK, Note
-from vldata.build.plan import UNITS, Block, Plan
+from vldata.build.planned import UNITS, Block, Plan
 from vldata.errors import BuildError
 from vldata.recipe.models import Recipe
 from vldata.schema.rows import SCHEMA_VERSION, features

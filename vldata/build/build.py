@@ -13,7 +13,8 @@ from vldata.build.assemble import assemble, current, refuse_foreign
 from vldata.build.engines import Engine, cores
 from vldata.build.lookup import Lookup
 from vldata.build.make import Bad, Job, Note, make, note_of
-from vldata.build.plan import Block, Plan, plan
+from vldata.build.plan import plan
+from vldata.build.planned import Block, Plan
 from vldata.build.progress import Progress, Silent
 from vldata.build.shards import gather
 from vldata.build.standins import with_pictures, with_standins

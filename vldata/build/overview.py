@@ -5,14 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from vldata.build.build import default_store, prepared
 from vldata.build.engines import Engine, cores
-from vldata.build.plan import UNITS, load_templates, plan
+from vldata.build.plan import load_templates, plan
+from vldata.build.planned import UNITS
 from vldata.build.progress import Progress
 from vldata.codecs import codec, codec_names
+from vldata.curate.exclude import ExclusionList
+from vldata.curate.where import compiled
 from vldata.errors import RecipeErrors, VldataError
 from vldata.mixture.strategies import STRATEGIES
-from vldata.recipe.models import Recipe
+from vldata.recipe.models import Entry, Recipe
+from vldata.schema.turns import COMMON, KEY
 from vldata.sources import format_names, source_class
 from vldata.store.disk import free_bytes
 from vldata.store.gc import in_use
@@ -71,12 +77,18 @@ def check(recipe: Recipe) -> list[dict[str, Any]]:
     except RecipeErrors as errors:
         problems += errors.errors
         templates = {}
+    if recipe.head.exclude:
+        try:
+            ExclusionList.read(recipe.head.exclude)
+        except VldataError as error:
+            problems.append(error)
     for name, entry in recipe.entries.items():
         try:
             files = entry.source.files()
         except VldataError as error:
             problems.append(type(error)(f"{entry.where}: {error.where}", error.problem, error.fix))
             files = []
+        problems += _where_problems(entry)
         root = entry.source.image_root
         if root is not None and entry.settings.images.missing == "reject" and not Path(root).exists():
             problems.append(
@@ -99,6 +111,18 @@ def check(recipe: Recipe) -> list[dict[str, Any]]:
     if problems:
         raise RecipeErrors(problems)
     return rows
+
+
+def _where_problems(entry: Entry) -> list[VldataError]:
+    """What is wrong with a source's ``where``, seen from the columns' types alone."""
+    if not entry.settings.where:
+        return []
+    schema = pl.Schema({**COMMON, **entry.task.columns, KEY: pl.UInt64, "rank": pl.UInt64})
+    try:
+        compiled(entry.settings.where, schema, f"{entry.where}.where")
+    except VldataError as error:
+        return [error]
+    return []
 
 
 def formats() -> dict[str, list[dict[str, str]]]:

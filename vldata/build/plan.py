@@ -6,10 +6,7 @@ of the files it read, and nothing more.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +17,14 @@ from vldata.build.choose import Chosen, Pool, choose
 from vldata.build.curate import Kept, Screened, across_sources, grouped, screen
 from vldata.build.engines import Engine
 from vldata.build.index import Indexed, index
-from vldata.build.leaves import leaves
 from vldata.build.ledger import ledger_of, refuse_too_many_rejects
 from vldata.build.lookup import Lookup, place_of
-from vldata.build.make import Pictures, file_digest
+from vldata.build.make import Pictures
+from vldata.build.pieces import Leaf, render_all
+from vldata.build.planned import UNITS, Block, Plan, SourceReport, recall, remember
 from vldata.build.progress import Progress, Silent
-from vldata.build.render import RENDER_VERSION, Words
-from vldata.build.scratch import scratch
+from vldata.build.render import RENDER_VERSION
 from vldata.build.shards import Instance, Shard, row_shards
-from vldata.build.work import Made, RenderJob, render_job
 from vldata.curate.exclude import ExclusionList
 from vldata.errors import RecipeErrors, VldataError
 from vldata.prompts.template import Template, load
@@ -39,80 +35,6 @@ from vldata.store.keys import key_of
 from vldata.store.store import Store
 
 PLAN_VERSION = 1
-UNITS = ("samples", "images", "turns", "answer_chars")
-
-
-@dataclass(frozen=True)
-class Block:
-    """One block of the build, as often as it stands in it.
-
-    Args:
-        source: None in the layout ``rows``, whose shards hold all sources.
-    """
-
-    key: str
-    source: str | None
-    split: str
-    rows: int
-    image_bytes: int
-    size_bytes: int
-
-
-@dataclass(frozen=True)
-class SourceReport:
-    """What became of one source; counts in turns but for ``achieved``.
-
-    Args:
-        repeats: Turns that stand in the dataset again, in passes after the first.
-        requested_share: Of the mixture's unit, 0 to 1.
-        epochs: Passes over the usable samples.
-        achieved: Unit to amount in the dataset, repeats counted.
-        short: Units that were asked for and could not be given.
-    """
-
-    rows_in: int
-    rows_out: int
-    filtered: int
-    rejected: int
-    not_chosen: int
-    repeats: int
-    requested_share: float
-    epochs: float
-    achieved: dict[str, int]
-    short: int
-    task: str
-    format: str
-    licence: str
-    templates: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A build before it is made.
-
-    Args:
-        key: Hash of all that decides the build.
-        blocks: In the order in which they will stand.
-        shards: Layout ``rows``: which rows each block gathers.
-        ledger: Parquet: every turn that is not in the dataset.
-        inputs: Source name to the digests of its annotation files.
-        notes: Remarks for the reader, such as a source that ran short.
-    """
-
-    key: str
-    blocks: list[Block]
-    sources: dict[str, SourceReport]
-    ledger: Path
-    inputs: dict[str, dict[str, str]]
-    templates: dict[str, str]
-    pictures: dict[str, Pictures]
-    shards: dict[str, Shard] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    def missing(self, store: Store) -> list[Block]:
-        """Distinct blocks that the store does not have."""
-        distinct = {block.key: block for block in self.blocks}.values()
-        return [block for block in distinct if not store.has("blocks", block.key, ".json")]
 
 
 def plan(
@@ -151,7 +73,7 @@ def plan(
             "exclude": exclude.digest if exclude else None,
         }
     )
-    known = remembered(key, store)
+    known = recall(key, store)
     if known is not None and lookup.still_true(key):
         return known
     engine.start()
@@ -161,17 +83,17 @@ def plan(
         kept = across_sources(recipe, screened, lookup)
         chosen = choose(_pools(recipe, kept, lookup, exclude), recipe.mixture, limit)
         ledgers = _ledgers(recipe, kept, chosen, indexed)
-        rendered = _render_all(recipe, chosen, templates, store, engine, progress)
+        rendered = render_all(recipe, chosen, templates, store, engine, progress)
         failed = {name: found for name, found in rendered.items() if isinstance(found, pl.DataFrame)}
         if not failed:
             break
         faults = {**faults, **{n: pl.concat([faults[n], f]) if n in faults else f for n, f in failed.items()}}
     made = {name: found for name, found in rendered.items() if isinstance(found, list)}
-    built = _put_together(key, recipe, indexed, chosen, ledgers, made, templates, store)
+    found = _put_together(key, recipe, indexed, chosen, ledgers, made, templates, store)
+    store.remove("plans", key, ".json")
     lookup.save(key)
-    with store.write("plans", key, ".json", replace=True) as path:
-        path.write_text(json.dumps(asdict(built), default=str))
-    return built
+    remember(found, pl.concat(ledgers.values()), store)
+    return found
 
 
 def load_templates(recipe: Recipe) -> dict[str, Template]:
@@ -193,24 +115,6 @@ def load_templates(recipe: Recipe) -> dict[str, Template]:
     if problems:
         raise RecipeErrors(list({str(problem): problem for problem in problems}.values()))
     return templates
-
-
-def remembered(key: str, store: Store) -> Plan | None:
-    """The plan of that key, when it was worked out before."""
-    try:
-        known = json.loads(store.path("plans", key, ".json").read_text())
-    except FileNotFoundError:
-        return None
-    return Plan(
-        **{
-            **known,
-            "blocks": [Block(**block) for block in known["blocks"]],
-            "sources": {name: SourceReport(**report) for name, report in known["sources"].items()},
-            "ledger": store.path("plans", key, ".ledger.parquet"),
-            "pictures": {name: Pictures(**pictures) for name, pictures in known["pictures"].items()},
-            "shards": {k: Shard(**{**s, "rows": [(p, n) for p, n in s["rows"]]}) for k, s in known["shards"].items()},
-        }
-    )
 
 
 def _identity(entry: Entry, indexed: Indexed, template: Template) -> dict[str, Any]:
@@ -286,136 +190,6 @@ def _ledgers(
     return ledgers
 
 
-@dataclass(frozen=True)
-class Leaf:
-    """A rendered leaf and how often it stands in the build: whole in so many passes."""
-
-    made: Made
-    passes: int
-    pass_of_prefix: int | None = None
-
-
-def _render_all(
-    recipe: Recipe,
-    chosen: Mapping[str, Chosen],
-    templates: Mapping[str, Template],
-    store: Store,
-    engine: Engine,
-    progress: Progress,
-) -> dict[str, list[Leaf] | pl.DataFrame]:
-    """Every source's leaves; or, for a source, the rows on which its template failed."""
-    rendered: dict[str, list[Leaf] | pl.DataFrame] = {}
-    for name, entry in recipe.entries.items():
-        words = _words(recipe, entry, templates[name])
-        with scratch(store) as folder:
-            rendered[name] = _render(Path(folder), recipe, entry, chosen[name], words, store, engine, progress)
-    return rendered
-
-
-def _render(
-    folder: Path,
-    recipe: Recipe,
-    entry: Entry,
-    chosen: Chosen,
-    words: Words,
-    store: Store,
-    engine: Engine,
-    progress: Progress,
-) -> list[Leaf] | pl.DataFrame:
-    output = recipe.head.output
-    samples, turns = folder / "samples.arrow", folder / "turns.arrow"
-    ends = chosen.samples["num_turns"].cum_sum().cast(pl.Int64)
-    located = chosen.samples.with_columns(first_turn=ends - pl.col("num_turns").cast(pl.Int64))
-    located.write_ipc(samples)
-    chosen.turns.write_ipc(turns)
-    pixels: dict[str, int | str | None] = {"images": output.images, "max_side_px": words.max_side_px}
-    cuts = _cuts(located, chosen, output.max_rows)
-    key = key_of(
-        {
-            "what": "rendered",
-            "versions": [__version__, SCHEMA_VERSION, RENDER_VERSION],
-            "data": [file_digest(samples), file_digest(turns)],
-            "words": [repr(words), words.template.digest],
-            "cuts": [[low, high] for low, high, _, _ in cuts],
-            "output": output.model_dump(mode="json"),
-        }
-    )
-    as_block = output.images == "path" and output.layout == "blocks"
-    known = _known_leaves(key, store, as_block)
-    if known is not None:
-        return known
-    ranks = located["sample"]
-    jobs = [RenderJob(samples, turns, low, high, int(ranks[low]), words, as_block, pixels) for low, high, _, _ in cuts]
-    times = {(low, high): (passes, last) for low, high, passes, last in cuts}
-    told = progress.stage(f"render {entry.name}", chosen.turns.height)
-    leaves_made: list[Leaf] = []
-    failed: dict[str, str] = {}
-    for job, made in engine.run(partial(render_job, store=store), jobs):
-        if isinstance(made, dict):
-            failed |= made
-        else:
-            told(made.num_turns)
-            leaves_made.append(Leaf(made, *times[job.low, job.high]))
-    if failed:
-        rows = [(row, *message.split(": ", 1)) for row, message in sorted(failed.items())]
-        return pl.DataFrame(rows, schema={"row": pl.String, "reason": pl.String, "detail": pl.String}, orient="row")
-    leaves_made.sort(key=lambda leaf: (leaf.made.split, leaf.made.first_rank, leaf.made.rows))
-    with store.write("rendered", key, ".json") as path:
-        path.write_text(json.dumps([asdict(leaf) for leaf in leaves_made]))
-    return leaves_made
-
-
-def _cuts(samples: pl.DataFrame, chosen: Chosen, max_rows: int) -> list[tuple[int, int, int, int | None]]:
-    """(first, behind last, whole passes, number of the pass that holds it in part) of every leaf and every cut one."""
-    cuts: list[tuple[int, int, int, int | None]] = []
-    start = 0
-    for split in samples["split"].unique(maintain_order=True).to_list():
-        of_split = samples.filter(pl.col("split") == split)
-        share = chosen.shares[split]
-        ranks, sizes = of_split["sample"].to_numpy(), of_split["image_bytes"].to_numpy()
-        for low, high in leaves(ranks, sizes, max_rows=max_rows):
-            whole = share.passes + (1 if high <= share.prefix else 0)
-            if whole:
-                cuts.append((start + low, start + high, whole, None))
-            if low < share.prefix < high:
-                cuts.append((start + low, start + share.prefix, 0, share.passes))
-        start += of_split.height
-    return cuts
-
-
-def _known_leaves(key: str, store: Store, as_block: bool) -> list[Leaf] | None:
-    try:
-        known = json.loads(store.path("rendered", key, ".json").read_text())
-    except FileNotFoundError:
-        return None
-    found = [Leaf(Made(**leaf["made"]), leaf["passes"], leaf["pass_of_prefix"]) for leaf in known]
-    kind = "blocks" if as_block else "pieces"
-    return found if all(store.has(kind, leaf.made.key, ".json") for leaf in found) else None
-
-
-def _words(recipe: Recipe, entry: Entry, template: Template) -> Words:
-    settings = entry.settings
-    root = Path(entry.source.image_root or ".").absolute()
-    return Words(
-        source=entry.name,
-        dataset=entry.source.format,
-        task=entry.task,
-        template=template,
-        templates=settings.templates,
-        box_format=settings.box_format,
-        padded=settings.reference == "padded_square",
-        image_position=settings.conversation.image_position,
-        max_side_px=settings.images.max_side_px,
-        image_prefix=_prefix(root) if recipe.head.output.images == "path" else "",
-        seed=recipe.head.seed,
-    )
-
-
-def _prefix(root: Path) -> str:
-    """What makes a reference a path of this machine: a member of an archive is named behind two colons."""
-    return f"{root}::" if root.is_file() else f"{root}/"
-
-
 def _put_together(
     key: str,
     recipe: Recipe,
@@ -440,9 +214,6 @@ def _put_together(
         found = row_shards(_instances(made, recipe), store, seed=seed, max_rows=output.max_rows, versions=versions)
         shards = {shard.key: shard for shard in found}
         blocks = [Block(s.key, None, s.split, len(s.rows), s.image_bytes, 0) for s in found]
-    store.remove("plans", key, ".json")
-    with store.write("plans", key, ".ledger.parquet", replace=True) as path:
-        pl.concat(ledgers.values()).write_parquet(path)
     reports = _reports(recipe, indexed, chosen, ledgers, made, templates)
     return Plan(
         key=key,
@@ -465,7 +236,7 @@ def _in_keyed_order(made: Mapping[str, list[Leaf]], seed: int) -> list[Block]:
             m = leaf.made
             size = m.size_bytes + m.image_bytes
             block = Block(m.key, source, m.split, m.rows, m.image_bytes, size)
-            for number in [*range(leaf.passes), *([] if leaf.pass_of_prefix is None else [leaf.pass_of_prefix])]:
+            for number in leaf.numbers:
                 place = keyed_one(f"{source}/{m.split}/{m.first_rank}/{number}", seed, "block_order")
                 placed.append((m.split, place, block))
     return [block for _, _, block in sorted(placed, key=lambda p: (p[0], p[1], p[2].key))]
@@ -475,8 +246,7 @@ def _instances(made: Mapping[str, list[Leaf]], recipe: Recipe) -> dict[str, list
     instances: dict[str, list[Instance]] = {split: [] for split in recipe.split_shares}
     for name in sorted(made):
         for leaf in made[name]:
-            passes = [*range(leaf.passes), *([] if leaf.pass_of_prefix is None else [leaf.pass_of_prefix])]
-            for number in passes:
+            for number in leaf.numbers:
                 instances[leaf.made.split].append(Instance(leaf.made.key, leaf.made.rows, number))
     return instances
 
@@ -494,7 +264,7 @@ def _reports(
         outcomes = dict(ledgers[name].group_by("outcome").len().iter_rows())
         achieved = dict.fromkeys(UNITS, 0)
         for leaf in made[name]:
-            times = leaf.passes + (leaf.pass_of_prefix is not None)
+            times = len(leaf.numbers)
             counts = (leaf.made.rows, leaf.made.num_images, leaf.made.num_turns, leaf.made.answer_chars)
             for unit, count in zip(UNITS, counts, strict=True):
                 achieved[unit] += times * count

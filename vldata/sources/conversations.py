@@ -18,7 +18,7 @@ import xxhash
 
 from vldata.errors import SourceError
 from vldata.sources.json_rows import json_rows
-from vldata.sources.native import note, shown
+from vldata.sources.native import lists_of_texts, note, shown
 
 IMAGE_MARK = "<image>"
 """Where LLaVA and its kin put a picture in a text."""
@@ -69,17 +69,19 @@ def talk(row: Any, *, pictured: bool) -> Talk:
     if not isinstance(images, list) or not all(_is_text(ref) and ref for ref in images):
         detail = f"'image' is {shown(images)}, not a path or a list of paths"
         return _broken(thread, (), messages, "unparsable_row", detail)
-    if isinstance(messages, list) and any(isinstance(_content(message), list) for message in messages):
+    if not images and isinstance(messages, list) and any(isinstance(_content(message), list) for message in messages):
         return _broken(thread, images, messages, "unparsable_row", "a text in typed parts, which are not read")
     if bool(images) != pictured:
         return _broken(thread, images, messages, "not_for_task", "it has a picture" if images else "it has no picture")
     try:
-        system, exchanges = _exchanges(messages)
+        system, said = _exchanges(messages)
         if system is None and row.get("system"):
-            system = _words({"value": row["system"]}, "'system'")
+            system = row["system"]
+            if not _is_text(system):
+                raise ValueError(f"'system' is {shown(system)}, not text")
     except ValueError as error:
         return _broken(thread, images, messages, "unparsable_row", str(error))
-    return Talk(thread, images, system, exchanges)
+    return Talk(thread, images, system, said)
 
 
 def talks_in(path: Path, *, pictured: bool) -> list[Talk]:
@@ -107,7 +109,7 @@ def exchanges(talks: Sequence[Talk]) -> pl.DataFrame:
     each = pl.DataFrame(
         {
             "thread": pl.Series(_threads(talks), dtype=pl.String),
-            "images": pl.Series([list(t.images) for t in talks], dtype=pl.List(pl.String)),
+            "images": lists_of_texts([t.images for t in talks]),
             "system": pl.Series([t.system for t in talks], dtype=pl.String),
             "problem": pl.Series([t.problem for t in talks], dtype=pl.String),
             "detail": pl.Series([t.detail for t in talks], dtype=pl.String),
@@ -176,20 +178,20 @@ def _exchanges(messages: Any) -> tuple[str | None, list[tuple[str, str]]]:
         if role == "system":
             if number > 1:
                 raise ValueError(f"message {number}: the system speaks in the middle")
-            system = _words(message, "message 1") if _content(message) else None
-            continue
-        words = _words(message, f"message {number}")
-        if role == "user":
+            system = _words(_content(message), number) if _content(message) else None
+        elif role == "user":
             if question is not None:
                 raise ValueError(f"message {number}: the user speaks twice in a row")
-            question = words
+            question = _words(_content(message), number)
         elif role == "assistant":
             if question is None:
                 raise ValueError(f"message {number}: the assistant speaks {'twice in a row' if found else 'first'}")
-            found.append((question, words))
+            found.append((question, _words(_content(message), number)))
             question = None
-        else:
+        elif isinstance(message, dict):
             raise ValueError(f"message {number}: unknown speaker {shown(message.get('from', message.get('role')))}")
+        else:
+            raise ValueError(f"message {number} is no object, but {shown(message)}")
     if question is not None:
         raise ValueError(f"message {len(messages)}: the last question has no answer")
     if not found:
@@ -198,29 +200,32 @@ def _exchanges(messages: Any) -> tuple[str | None, list[tuple[str, str]]]:
 
 
 def _role(message: Any) -> str | None:
-    speaker = message.get("from", message.get("role")) if isinstance(message, dict) else None
-    return _ROLES.get(speaker) if isinstance(speaker, str) else None
+    if type(message) is not dict:
+        return None
+    speaker = message["from"] if "from" in message else message.get("role")
+    return _ROLES.get(speaker) if type(speaker) is str else None
 
 
 def _content(message: Any) -> Any:
-    return message.get("value", message.get("content")) if isinstance(message, dict) else None
+    if type(message) is not dict:
+        return None
+    return message["value"] if "value" in message else message.get("content")
 
 
-def _words(message: Any, where: str) -> str:
-    if not isinstance(message, dict):
-        raise ValueError(f"{where} is no object, but {shown(message)}")
-    words = _content(message)
+def _words(words: Any, number: int) -> str:
     if not _is_text(words):
-        raise ValueError(f"{where}: its text is {shown(words)}")
-    if not words.strip():
-        raise ValueError(f"{where} is empty")
+        raise ValueError(f"message {number}: its text is {shown(words)}")
+    if not words or words.isspace():
+        raise ValueError(f"message {number} is empty")
     return words
 
 
 def _is_text(value: Any) -> TypeGuard[str]:
     """False also for text with half a surrogate pair, which JSON can write and UTF-8 cannot."""
-    if not isinstance(value, str):
+    if type(value) is not str:
         return False
+    if value.isascii():
+        return True
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -50,7 +50,7 @@ class Llava(Source):
 
     @classmethod
     def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
-        """Conversations about scenes as ``llava_mix.json`` and ``images/``, each followed by a word problem without picture."""
+        """Conversations about scenes as ``llava_mix.json`` and ``images/``, and word problems without picture."""
         talks: list[dict[str, Any]] = []
         exchanged = 0
         for number in count():

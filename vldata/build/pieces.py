@@ -1,0 +1,161 @@
+"""Chosen samples -> leaves -> rendered pieces, source by source, each kept under its key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from vldata import __version__
+from vldata.build.choose import Chosen
+from vldata.build.engines import Engine
+from vldata.build.leaves import leaves
+from vldata.build.make import file_digest
+from vldata.build.progress import Progress
+from vldata.build.render import RENDER_VERSION, Words
+from vldata.build.scratch import scratch
+from vldata.build.work import Made, RenderJob, render_job
+from vldata.prompts.template import Template
+from vldata.recipe.models import Entry, Recipe
+from vldata.schema.rows import SCHEMA_VERSION
+from vldata.store.keys import key_of
+from vldata.store.store import Store
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A rendered leaf and how often it stands in the build: whole in so many passes."""
+
+    made: Made
+    passes: int
+    pass_of_prefix: int | None = None
+
+    @property
+    def numbers(self) -> list[int]:
+        """The passes in which it stands."""
+        return [*range(self.passes), *([] if self.pass_of_prefix is None else [self.pass_of_prefix])]
+
+
+def render_all(
+    recipe: Recipe,
+    chosen: Mapping[str, Chosen],
+    templates: Mapping[str, Template],
+    store: Store,
+    engine: Engine,
+    progress: Progress,
+) -> dict[str, list[Leaf] | pl.DataFrame]:
+    """Every source's leaves; or, for a source, the rows on which its template failed."""
+    rendered: dict[str, list[Leaf] | pl.DataFrame] = {}
+    for name, entry in recipe.entries.items():
+        words = _words(recipe, entry, templates[name])
+        with scratch(store) as folder:
+            rendered[name] = _render(Path(folder), recipe, entry, chosen[name], words, store, engine, progress)
+    return rendered
+
+
+def _render(
+    folder: Path,
+    recipe: Recipe,
+    entry: Entry,
+    chosen: Chosen,
+    words: Words,
+    store: Store,
+    engine: Engine,
+    progress: Progress,
+) -> list[Leaf] | pl.DataFrame:
+    output = recipe.head.output
+    samples, turns = folder / "samples.arrow", folder / "turns.arrow"
+    ends = chosen.samples["num_turns"].cum_sum().cast(pl.Int64)
+    located = chosen.samples.with_columns(first_turn=ends - pl.col("num_turns").cast(pl.Int64))
+    located.write_ipc(samples)
+    chosen.turns.write_ipc(turns)
+    pixels: dict[str, int | str | None] = {"images": output.images, "max_side_px": words.max_side_px}
+    cuts = _cuts(located, chosen, output.max_rows)
+    key = key_of(
+        {
+            "what": "rendered",
+            "versions": [__version__, SCHEMA_VERSION, RENDER_VERSION],
+            "data": [file_digest(samples), file_digest(turns)],
+            "words": [repr(words), words.template.digest],
+            "cuts": [[low, high] for low, high, _, _ in cuts],
+            "output": output.model_dump(mode="json"),
+        }
+    )
+    as_block = output.images == "path" and output.layout == "blocks"
+    known = _known_leaves(key, store, as_block)
+    if known is not None:
+        return known
+    ranks = located["sample"]
+    jobs = [RenderJob(samples, turns, low, high, int(ranks[low]), words, as_block, pixels) for low, high, _, _ in cuts]
+    times = {(low, high): (passes, last) for low, high, passes, last in cuts}
+    told = progress.stage(f"render {entry.name}", chosen.turns.height)
+    leaves_made: list[Leaf] = []
+    failed: dict[str, str] = {}
+    for job, made in engine.run(partial(render_job, store=store), jobs):
+        if isinstance(made, dict):
+            failed |= made
+        else:
+            told(made.num_turns)
+            leaves_made.append(Leaf(made, *times[job.low, job.high]))
+    if failed:
+        rows = [(row, *message.split(": ", 1)) for row, message in sorted(failed.items())]
+        return pl.DataFrame(rows, schema={"row": pl.String, "reason": pl.String, "detail": pl.String}, orient="row")
+    leaves_made.sort(key=lambda leaf: (leaf.made.split, leaf.made.first_rank, leaf.made.rows))
+    with store.write("rendered", key, ".json") as path:
+        path.write_text(json.dumps([asdict(leaf) for leaf in leaves_made]))
+    return leaves_made
+
+
+def _cuts(samples: pl.DataFrame, chosen: Chosen, max_rows: int) -> list[tuple[int, int, int, int | None]]:
+    """(first, behind last, whole passes, number of the pass that holds it in part) of every leaf and every cut one."""
+    cuts: list[tuple[int, int, int, int | None]] = []
+    start = 0
+    for split in samples["split"].unique(maintain_order=True).to_list():
+        of_split = samples.filter(pl.col("split") == split)
+        share = chosen.shares[split]
+        ranks, sizes = of_split["sample"].to_numpy(), of_split["image_bytes"].to_numpy()
+        for low, high in leaves(ranks, sizes, max_rows=max_rows):
+            whole = share.passes + (1 if high <= share.prefix else 0)
+            if whole:
+                cuts.append((start + low, start + high, whole, None))
+            if low < share.prefix < high:
+                cuts.append((start + low, start + share.prefix, 0, share.passes))
+        start += of_split.height
+    return cuts
+
+
+def _known_leaves(key: str, store: Store, as_block: bool) -> list[Leaf] | None:
+    try:
+        known = json.loads(store.path("rendered", key, ".json").read_text())
+    except FileNotFoundError:
+        return None
+    found = [Leaf(Made(**leaf["made"]), leaf["passes"], leaf["pass_of_prefix"]) for leaf in known]
+    kind = "blocks" if as_block else "pieces"
+    return found if all(store.has(kind, leaf.made.key, ".json") for leaf in found) else None
+
+
+def _words(recipe: Recipe, entry: Entry, template: Template) -> Words:
+    settings = entry.settings
+    root = Path(entry.source.image_root or ".").absolute()
+    return Words(
+        source=entry.name,
+        dataset=entry.source.format,
+        task=entry.task,
+        template=template,
+        templates=settings.templates,
+        box_format=settings.box_format,
+        padded=settings.reference == "padded_square",
+        image_position=settings.conversation.image_position,
+        max_side_px=settings.images.max_side_px,
+        image_prefix=_prefix(root) if recipe.head.output.images == "path" else "",
+        seed=recipe.head.seed,
+    )
+
+
+def _prefix(root: Path) -> str:
+    """What makes a reference a path of this machine: a member of an archive is named behind two colons."""
+    return f"{root}::" if root.is_file() else f"{root}/"
