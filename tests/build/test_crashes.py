@@ -1,4 +1,4 @@
-"""Killed at any moment, two at a time, on a full disk: the next run ends with the same bytes, nothing half-made is seen."""
+"""Killed at any moment, two at a time, on a full disk: the next run ends with the same bytes, and none half-made."""
 
 from __future__ import annotations
 

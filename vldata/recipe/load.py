@@ -14,6 +14,7 @@ from vldata.mixture.models import Mixture, check
 from vldata.recipe.merge import environment, has_variable, merged, read_recipe
 from vldata.recipe.models import Entry, Head, Recipe, Settings
 from vldata.sources import source_class
+from vldata.schema.turns import COMMON
 from vldata.sources.base import Source
 from vldata.tasks import task_class, task_names
 from vldata.tasks.base import Task
@@ -167,7 +168,7 @@ def _unknown_columns(settings: Settings, where: str) -> list[RecipeError]:
     dedup = settings.conversation.dedup
     if dedup is None:
         return []
-    known = {"all", "answer", *(column for name in task_names() for column in task_class(name).columns)}
+    known = {"all", "answer", *COMMON, *(column for name in task_names() for column in task_class(name).columns)}
     asked = [("by", name) for name in dedup.by] + ([("near", dedup.near)] if dedup.near else [])
     path = f"{where}.conversation.dedup"
     return [
