@@ -50,7 +50,14 @@ def _without_amounts(section: dict[str, Any]) -> Mixture:
 def _standin(entry: Entry, store: Store, *, rows: int, seed: int) -> Entry:
     cls = type(entry.source)
     key = key_of(
-        {"what": "standin", "version": [STANDIN_VERSION, cls.version], "format": cls.format, "rows": rows, "seed": seed}
+        {
+            "what": "standin",
+            "version": [STANDIN_VERSION, cls.version],
+            "format": cls.format,
+            "task": entry.task.name,
+            "rows": rows,
+            "seed": seed,
+        }
     )
     folder = store.root / "standins" / key
     note = folder.with_suffix(".json")
@@ -58,7 +65,7 @@ def _standin(entry: Entry, store: Store, *, rows: int, seed: int) -> Entry:
         if not note.exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            keys = cls.standin(folder, rows=rows, seed=seed)
+            keys = cls.standin(folder, rows=rows, seed=seed, task=entry.task.name)
             note.write_text(json.dumps(keys))
     keys = json.loads(note.read_text())
     return replace(entry, source=cls.model_validate(keys))

@@ -13,8 +13,8 @@ from vldata.errors import RecipeError, RecipeErrors, VldataError, nearest
 from vldata.mixture.models import Mixture, check
 from vldata.recipe.merge import environment, has_variable, merged, read_recipe
 from vldata.recipe.models import Entry, Head, Recipe, Settings
-from vldata.sources import source_class
 from vldata.schema.turns import COMMON
+from vldata.sources import source_class
 from vldata.sources.base import Source
 from vldata.tasks import task_class, task_names
 from vldata.tasks.base import Task

@@ -44,7 +44,9 @@ class Alpaca(Source):
         return pl.concat([_turns(json_rows(path)) for path in self.files()])
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """Word problems as ``alpaca_data.json``; every other one has its numbers in ``input``."""
         data = []
         for number in range(rows):

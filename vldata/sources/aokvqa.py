@@ -69,7 +69,9 @@ class AokVqa(Source):
         return note(rows, other, "other_split", pl.format("a row of {}", "split")).drop("split")
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """Questions about scenes that have four choices, as ``aokvqa_v1p0_train.json`` and ``train2017/``."""
         every = (
             (scene, k, question)

@@ -66,15 +66,18 @@ class Source(Spec):
         raise NotImplementedError
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """Write a corpus of this format with at least ``rows`` turns about shapes scenes, true in every label.
 
         The same arguments write the same bytes. One scene gives several turns where the format has several per image.
 
         Args:
             folder: An empty folder to write into.
-            rows: Turns of the default task to write; the last scene may add a few more.
+            rows: Turns to write; the last scene may add a few more.
             seed: Which scenes.
+            task: What the turns are for, one of `tasks`; None is the first. Files that serve all their tasks ignore it.
             images: False leaves the pictures out (for benchmarks of the text path).
 
         Returns:

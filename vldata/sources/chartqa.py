@@ -43,7 +43,9 @@ class ChartQa(Source):
         return pl.concat([_read(path, root) for path in self.files()])
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """Ten questions a scene, shared by ``train_human.json`` and ``train_augmented.json``, and ``train/png/``."""
         human: list[dict[str, str]] = []
         augmented: list[dict[str, str]] = []

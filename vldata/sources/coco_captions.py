@@ -44,7 +44,9 @@ class CocoCaptions(Source):
         return pl.concat([_captions(path) for path in self.files()])
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """Five captions a scene, as ``captions_train2017.json`` and ``train2017/``."""
         root = folder / "train2017"
         pictures, annotations = [], []

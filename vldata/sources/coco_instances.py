@@ -70,7 +70,9 @@ class CocoInstances(Source):
         )
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """The shapes of each scene as categories, as ``instances_train2017.json`` and ``train2017/``."""
         root = folder / "train2017"
         pictures: list[dict[str, Any]] = []

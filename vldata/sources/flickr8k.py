@@ -60,7 +60,9 @@ class Flickr8k(Source):
         return note(turns, ~in_split, "other_split", pl.lit(f"not in {Path(self.split_file).name}"))
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """Five captions a scene, as ``Flickr8k.token.txt``, the train split's names and ``Flicker8k_Dataset/``."""
         root = folder / "Flicker8k_Dataset"
         lines, names = [], []

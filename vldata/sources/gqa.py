@@ -49,7 +49,9 @@ class Gqa(Source):
         return pl.concat([self._read(path) for path in self.files()])
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """Ten questions a scene, as ``train_balanced_questions.json`` and ``images/``."""
         asked: dict[str, dict[str, Any]] = {}
         for scene in scenes_for(rows, 10, seed):

@@ -49,7 +49,9 @@ class Llava(Source):
         return exchanges([told for path in self.files() for told in talks_in(path, pictured=task == "instruction")])
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """Conversations about scenes as ``llava_mix.json`` and ``images/``, and word problems without picture."""
         talks: list[dict[str, Any]] = []
         exchanged = 0

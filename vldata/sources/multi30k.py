@@ -77,7 +77,9 @@ class Multi30k(Source):
         return captions.select("caption", row=pl.format("{}#{}", "image", "tag"), images=one_image(pl.col("image")))
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """One caption a scene as task 1 and five as task 2, both in English, with ``images/``."""
         names: list[str] = []
         said: list[list[str]] = []

@@ -52,7 +52,9 @@ class OcrVqa(Source):
         return pl.concat([self._read(path) for path in self.files()])
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """Scenes as covers, their printed words as titles, as ``dataset.json`` and ``images/``."""
         books: dict[str, dict[str, Any]] = {}
         for scene in scenes_for(rows, 5, seed):

@@ -128,7 +128,9 @@ class RefCoco(_Phrases):
         )
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """The phrases that fit one thing of a scene, as ``refs(unc).p``, ``instances.json`` and ``train2014/``."""
         refs: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
@@ -203,7 +205,9 @@ class RefCocoMdetr(_Phrases):
         return pl.concat([_mdetr(path) for path in self.files()])
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """The phrases that fit one thing of a scene, as ``finetune_refcoco_train.json`` and ``train2014/``."""
         phrases: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
@@ -238,7 +242,9 @@ class RefCocoS(_Phrases):
         return pl.concat([_annotated(path) for path in self.files()])
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """The phrases that fit one thing of a scene, as ``refcocos_test.json`` and ``val2017/``."""
         data: list[dict[str, Any]] = []
         for scene, found in _described(rows, seed):

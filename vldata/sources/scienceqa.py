@@ -54,7 +54,9 @@ class ScienceQa(Source):
         return pl.concat([self._read(path) for path in expand(self.path)])
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """Three questions a scene and one about numbers only, as ``problems.json`` and ``train/<id>/image.png``.
 
         A problem has a picture file of its own, as in the corpus; the problems of a scene share its bytes.

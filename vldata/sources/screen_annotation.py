@@ -94,7 +94,9 @@ class ScreenAnnotation(Source):
         return table.select(**known, images=images, phrase="said", boxes=pl.concat_list("box").list.drop_nulls())
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """Scenes as screens: the things in a list, each word a text, as ``valid.csv`` and ``combined/<id>.jpg``."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")

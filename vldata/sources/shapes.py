@@ -122,7 +122,9 @@ class Shapes(Source):
         return f"{self.format} {self.version} {self.world_seed} {self.side_px}px"
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """As many scenes as ``rows``: nothing is written, and every task but `ocr` gives a turn a scene or more."""
         return {"path": "", "scenes": rows, "world_seed": seed}
 

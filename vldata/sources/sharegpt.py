@@ -43,7 +43,9 @@ class ShareGpt(Source):
         return exchanges([told for path in self.files() for told in talks_in(path, pictured=False)])
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """Conversations of two word problems each, as ``conversations.json``; there are no pictures to leave out."""
         talks = []
         for number in range(-(-rows // _PER_TALK)):

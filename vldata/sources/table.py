@@ -48,6 +48,7 @@ from vldata.sources.fields import (
 from vldata.sources.frames import PLACE, SUFFIXES, Frame, details_of, open_frame, suffix_of
 from vldata.sources.native import note
 from vldata.sources.read import expand, read_json
+from vldata.sources.shapes import Shapes
 from vldata.sources.standins import draw, scenes_for
 
 _DIALOGUES = ("instruction", "text_instruction")
@@ -137,8 +138,12 @@ class Table(Source):
         return pl.concat(tables, how="diagonal")
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
-        """Open questions about scenes, as ``questions.parquet`` and ``images/``."""
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
+        """Open questions about scenes, as ``questions.parquet`` and ``images/``; other tasks as ``turns.parquet``."""
+        if task not in (None, "vqa_open"):
+            return _turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=images)
         table: list[tuple[str, str, str, str]] = []
         for scene in scenes_for(rows, 10, seed):
             name = f"{scene.number + 1:06d}.jpg"
@@ -270,3 +275,19 @@ def _dialogue(turns: pl.DataFrame, task: str) -> pl.DataFrame:
     else:
         turns = note(turns, pictured, "not_for_task", pl.lit("it has a picture"))
     return with_image_places(turns)
+
+
+def _turns_of_shapes(folder: Path, *, rows: int, seed: int, task: str, images: bool) -> dict[str, Any]:
+    """A table whose columns have the canonical names already, which need no ``fields``."""
+    world = Shapes(scenes=rows, world_seed=seed)
+    turns = world.turns(task)
+    while turns.height < rows:  # not every scene has a turn for every task
+        world = Shapes(scenes=2 * world.scenes, world_seed=seed)
+        turns = world.turns(task)
+    pictures = folder / "images"
+    pictures.mkdir(parents=True, exist_ok=True)
+    if images and "images" in turns.columns:
+        world.materialise(pictures)
+    path = folder / "turns.parquet"
+    turns.write_parquet(path)
+    return {"path": str(path.resolve()), "image_root": str(pictures.resolve())}

@@ -55,7 +55,9 @@ class TextVqa(VqaPairs):
     image_name: ImageName = "{id}.jpg"
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """Questions about scenes, the first about a printed word where there is one, in the native form."""
         table: list[dict[str, Any]] = []
         for scene in scenes_for(rows, 10, seed):

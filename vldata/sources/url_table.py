@@ -82,7 +82,9 @@ class UrlTable(Source):
         )
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """Captions of scenes, as ``part-00000.parquet`` like COYO's and ``images/``; the URLs lead nowhere."""
         table = []
         for scene in scenes_for(rows, 1, seed):

@@ -91,7 +91,9 @@ class VisualGenome(Source):
         return turns.with_columns(pl.col("phrase").str.strip_chars()).select("phrase", **common, boxes=boxes)
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """The things of each scene as regions, as the two files and ``VG_100K/`` and ``VG_100K_2/`` in turn."""
         described: list[dict[str, Any]] = []
         pictures: list[dict[str, Any]] = []

@@ -109,7 +109,9 @@ class VqaPairs(Source):
         return pl.concat(tables)
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """Questions about scenes, ten people agreeing on each answer, as the pair of files and ``train2014/``."""
         asked: list[dict[str, Any]] = []
         answered: list[dict[str, Any]] = []

@@ -51,7 +51,9 @@ class Vsr(Source):
         return pl.concat([self._read(path) for path in self.files()])
 
     @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, images: bool = True) -> dict[str, Any]:
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
         """Four statements a scene, as ``train.jsonl`` and ``images/``."""
         lines = []
         for scene in scenes_for(rows, 4, seed):
