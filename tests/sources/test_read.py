@@ -1,9 +1,11 @@
 import gzip
+import json
+from pathlib import Path
 
 import pytest
 
 from vldata.errors import SourceError
-from vldata.sources.read import expand, read_json, read_json_lines, read_text
+from vldata.sources.read import expand, read_json, read_json_lines, read_text, stream_rows
 
 
 def test_gzip_and_a_byte_order_mark_are_seen_through(tmp_path):
@@ -75,3 +77,26 @@ def test_nothing_there_is_an_error(tmp_path, name):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError):
         expand(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("num_rows", [0, 1, 7, 60_000])
+def test_a_streamed_list_is_the_list(tmp_path: Path, num_rows: int) -> None:
+    rows = [
+        {"id": i, "text": f'a "quoted" ,{{"id":{i}}} é', "inner": [{"id": 1}, {"id": 2}], "more": "x" * (i % 600)}
+        for i in range(num_rows)
+    ]
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps({"info": {"rows": [1]}, "rows": rows, "after": 1}, indent=1), encoding="utf-8")
+    batches = list(stream_rows(path, "rows", batch=1_000))
+    assert [row for batch in batches for row in batch] == rows
+    assert len(batches) == 0 if num_rows == 0 else len(batches) >= 1
+
+
+@pytest.mark.parametrize(
+    "text", ['{"rows": [{"a": 1}', '{"rows": [1, 2', '{"rows": {}}', '{"other": []}', "[]", '{"rows" [1]}']
+)
+def test_a_list_that_cannot_be_streamed_is_said(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(text)
+    with pytest.raises(SourceError, match=r"rows\.json"):
+        list(stream_rows(path, "rows"))

@@ -22,6 +22,7 @@ from vldata.curate.exclude import ExclusionList
 from vldata.curate.filters import text_filters
 from vldata.curate.group import conversations, whole_threads
 from vldata.curate.where import where
+from vldata.errors import VldataError
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.keyed import keyed
 from vldata.schema.turns import KEY
@@ -41,25 +42,31 @@ class Screened:
     ledger: Path
 
 
-def screen(
-    entry: Entry,
-    indexed: Indexed,
-    store: Store,
-    *,
-    seed: int,
-    exclude: ExclusionList | None = None,
-    faults: pl.DataFrame | None = None,
-) -> Screened:
-    """Everything that looks at one source alone.
+@dataclass(frozen=True)
+class ScreenJob:
+    """One source to screen; travels to any worker.
 
     Args:
         entry: The source.
         indexed: Its turns.
+        faults: Rows (``row, reason, detail``) that a later stage found broken, such as by a template.
+    """
+
+    entry: Entry
+    indexed: Indexed
+    faults: pl.DataFrame | None = None
+
+
+def screen(job: ScreenJob, *, store: Store, seed: int, exclude: ExclusionList | None = None) -> Screened | VldataError:
+    """Everything that looks at one source alone; what the user must mend is returned, so that all of it can be told.
+
+    Args:
+        job: The source.
         store: Where the result is kept.
         seed: The recipe's.
         exclude: Rows, URLs and images that must not be used.
-        faults: Rows (``row, reason, detail``) that a later stage found broken, such as by a template.
     """
+    entry, indexed, faults = job.entry, job.indexed, job.faults
     settings = entry.settings
     key = key_of(
         {
@@ -78,7 +85,10 @@ def screen(
     )
     paths = store.path("screened", key, ".arrow"), store.path("screened", key, ".ledger.parquet")
     if not (store.has("screened", key, ".arrow") and store.has("screened", key, ".ledger.parquet")):
-        kept, dropped = _screen(entry, pl.read_parquet(indexed.path), seed=seed, exclude=exclude, faults=faults)
+        try:
+            kept, dropped = _screen(entry, pl.read_parquet(indexed.path), seed=seed, exclude=exclude, faults=faults)
+        except VldataError as error:
+            return error
         with store.write("screened", key, ".ledger.parquet") as path:
             dropped.write_parquet(path)
         with store.write("screened", key, ".arrow") as path:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any, TypeVar
 
 Job = TypeVar("Job")
@@ -48,8 +51,9 @@ class Engine:
         if self.workers > 1 and self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_one_thread)
-            for _ in range(self.workers):
-                self._pool.submit(_warm)
+            with _without_main():
+                for _ in range(self.workers):
+                    self._pool.submit(_warm)
 
     def run(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
         """Each job with its result, as they come; few jobs wait at a time, so that memory stays flat."""
@@ -73,6 +77,21 @@ class Engine:
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
             yield running.pop(future), future.result()
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the caller's script from the workers that start here.
+
+    `spawn` runs the main script again in every worker, which a script without the ``__main__`` guard answers by
+    starting the build once more. No job of ours needs anything from it.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _one_thread() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from vldata.errors import SourceError, nearest
+from vldata.errors import SourceError, VldataError, nearest
 from vldata.recipe.models import Entry
 from vldata.schema.keyed import canonical_text, string_keys
 from vldata.schema.reasons import OUTCOMES
@@ -38,15 +38,43 @@ class Indexed:
     rows: int
 
 
-def index(entry: Entry, store: Store) -> Indexed:
-    """Read a source, or find that it has been read before.
+def already_indexed(entry: Entry, store: Store) -> Indexed | VldataError | None:
+    """The turns of a source when it was read before, or what the user must mend before it can be read."""
+    try:
+        digests = {str(file): file_digest(store, file) for file in entry.source.files()}
+    except VldataError as error:
+        return _in_recipe(error, entry)
+    return _found(entry, store, digests)
 
-    Raises:
-        SourceError: A file is missing or not of its format, or the adapter broke its promise.
-    """
-    digests = {str(file): file_digest(store, file) for file in entry.source.files()}
+
+def index(entry: Entry, store: Store) -> Indexed | VldataError:
+    """Read a source, unless it has been read before; what the user must mend is returned, so that all can be told."""
+    try:
+        digests = {str(file): file_digest(store, file) for file in entry.source.files()}
+        found = _found(entry, store, digests)
+        if found is None:
+            turns = keyed_turns(entry.source.turns(entry.task.name), entry.task, where=entry.where)
+            with store.write("turns", _key(entry, digests), ".parquet") as path:
+                turns.write_parquet(path, compression="lz4", row_group_size=131_072)
+            del turns
+            found = _found(entry, store, digests)
+            assert found is not None, "it was written just now"
+        return found
+    except VldataError as error:
+        return _in_recipe(error, entry)
+
+
+def _found(entry: Entry, store: Store, digests: dict[str, str]) -> Indexed | None:
+    key = _key(entry, digests)
+    if not store.has("turns", key, ".parquet"):
+        return None
+    path = store.path("turns", key, ".parquet")
+    return Indexed(key, path, digests, int(pl.scan_parquet(path).select(pl.len()).collect().item()))
+
+
+def _key(entry: Entry, digests: dict[str, str]) -> str:
     options = {k: v for k, v in entry.source.model_dump(mode="json").items() if k not in entry.source.paths}
-    key = key_of(
+    return key_of(
         {
             "what": "turns",
             "version": [TURNS_VERSION, entry.source.version],
@@ -57,13 +85,13 @@ def index(entry: Entry, store: Store) -> Indexed:
             "task": entry.task.name,
         }
     )
-    if not store.has("turns", key, ".parquet"):
-        turns = keyed_turns(entry.source.turns(entry.task.name), entry.task, where=entry.where)
-        with store.write("turns", key, ".parquet") as path:
-            turns.write_parquet(path, compression="lz4", row_group_size=131_072)
-    path = store.path("turns", key, ".parquet")
-    rows = int(pl.scan_parquet(path).select(pl.len()).collect().item())
-    return Indexed(key=key, path=path, digests=digests, rows=rows)
+
+
+def _in_recipe(error: VldataError, entry: Entry) -> VldataError:
+    """The error with the source's place in the recipe in front."""
+    if error.where.startswith(entry.where):
+        return error
+    return type(error)(f"{entry.where}: {error.where}", error.problem, error.fix)
 
 
 def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str) -> pl.DataFrame:

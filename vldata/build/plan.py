@@ -7,6 +7,7 @@ of the files it read, and nothing more.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import polars as pl
 
 from vldata import __version__
 from vldata.build.choose import Chosen, Pool, choose
-from vldata.build.curate import Kept, Screened, across_sources, grouped, screen
+from vldata.build.curate import Kept, Screened, ScreenJob, across_sources, grouped, screen
 from vldata.build.engines import Engine
-from vldata.build.index import Indexed, index
+from vldata.build.index import Indexed, already_indexed, index
 from vldata.build.ledger import ledger_of, refuse_too_many_rejects
 from vldata.build.lookup import Lookup, place_of
 from vldata.build.make import Pictures
@@ -60,7 +61,7 @@ def plan(
     progress = progress or Silent()
     templates = load_templates(recipe)
     exclude = ExclusionList.read(recipe.head.exclude) if recipe.head.exclude else None
-    indexed = _index_all(recipe, store, progress)
+    indexed = _index_all(recipe, store, engine, progress)
     lookup = Lookup(recipe, store, progress, workers=max(2, engine.workers))
     key = key_of(
         {
@@ -79,7 +80,7 @@ def plan(
     engine.start()
     faults: dict[str, pl.DataFrame] = {}
     while True:
-        screened = _screen_all(recipe, indexed, store, exclude, faults, progress)
+        screened = _screen_all(recipe, indexed, store, exclude, faults, engine, progress)
         kept = across_sources(recipe, screened, lookup)
         chosen = choose(_pools(recipe, kept, lookup, exclude), recipe.mixture, limit)
         ledgers = _ledgers(recipe, kept, chosen, indexed)
@@ -128,19 +129,26 @@ def _identity(entry: Entry, indexed: Indexed, template: Template) -> dict[str, A
     }
 
 
-def _index_all(recipe: Recipe, store: Store, progress: Progress) -> dict[str, Indexed]:
+def _index_all(recipe: Recipe, store: Store, engine: Engine, progress: Progress) -> dict[str, Indexed]:
+    """The turns of every source; those that were never read are read by the workers, one each at a time."""
+    known = {name: already_indexed(entry, store) for name, entry in recipe.entries.items()}
+    fresh = [entry for name, entry in recipe.entries.items() if known[name] is None]
     told = progress.stage("read sources", len(recipe.entries))
-    indexed: dict[str, Indexed] = {}
-    problems: list[VldataError] = []
-    for name, entry in recipe.entries.items():
-        try:
-            indexed[name] = index(entry, store)
-        except VldataError as error:
-            problems.append(type(error)(f"{entry.where}: {error.where}", error.problem, error.fix))
+    told(len(known) - len(fresh))
+    if len(fresh) > 1:
+        engine.start()
+    indexed = {name: found for name, found in known.items() if isinstance(found, Indexed)}
+    problems = [found for found in known.values() if isinstance(found, VldataError)]
+    for entry, found in engine.run(partial(index, store=store), fresh):
+        if isinstance(found, VldataError):
+            problems.append(found)
+        else:
+            indexed[entry.name] = found
         told(1)
     if problems:
+        problems.sort(key=str)
         raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
-    return indexed
+    return {name: indexed[name] for name in recipe.entries}
 
 
 def _screen_all(
@@ -149,15 +157,22 @@ def _screen_all(
     store: Store,
     exclude: ExclusionList | None,
     faults: Mapping[str, pl.DataFrame],
+    engine: Engine,
     progress: Progress,
 ) -> dict[str, Screened]:
     told = progress.stage("curate", len(recipe.entries))
-    screened = {}
-    for name, entry in recipe.entries.items():
-        screened[name] = screen(
-            entry, indexed[name], store, seed=recipe.head.seed, exclude=exclude, faults=faults.get(name)
-        )
+    screened: dict[str, Screened] = {}
+    problems: list[VldataError] = []
+    jobs = [ScreenJob(entry, indexed[name], faults.get(name)) for name, entry in recipe.entries.items()]
+    work = partial(screen, store=store, seed=recipe.head.seed, exclude=exclude)
+    for job, found in engine.run(work, jobs):
+        if isinstance(found, VldataError):
+            problems.append(found)
+        else:
+            screened[job.entry.name] = found
         told(1)
+    if problems:
+        raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
     return screened
 
 

@@ -6,9 +6,11 @@ caller to return with a ``problem``.
 
 from __future__ import annotations
 
+import codecs
 import gc
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +18,17 @@ from glob import has_magic
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from vldata.errors import SourceError
+
+_FAST_BYTES = 64 * 1024 * 1024
+"""Above it the slower reader is used, which keeps equal strings once and so needs two thirds of the memory."""
+
+_DECODER = json.JSONDecoder()
+_START = re.compile(r'\{[ \t\n\r]*"[^"\\]*"[ \t\n\r]*:')
+_STRETCH_CHARS = 8 * 1024 * 1024
+_SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def expand(pattern: str, *, suffixes: tuple[str, ...] = ()) -> list[Path]:
@@ -85,10 +97,85 @@ def read_json(path: Path) -> Any:
     Raises:
         SourceError: Not JSON; says the line, and whether the file looks cut off or is JSON lines.
     """
+    raw = read_bytes(path).removeprefix(codecs.BOM_UTF8)
+    if len(raw) <= _FAST_BYTES:
+        try:
+            with _no_collector():
+                return orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            pass  # json also reads NaN and half surrogate pairs, and says where something is wrong
+    del raw
     text = read_text(path)
+    with _told(path, text), _no_collector():
+        return json.loads(text)
+
+
+def stream_rows(path: Path, field: str, batch: int = 20_000) -> Iterator[list[Any]]:
+    """The elements of the list under ``field`` of a JSON object, so many at a time: a big file never stands in memory.
+
+    Raises:
+        SourceError: As `read_json`; or no object, or no list under that field.
+    """
+    text = read_text(path)
+    with _told(path, text):
+        at = _after_space(text, 0)
+        if text[at : at + 1] != "{":
+            raise SourceError(str(path), f"a list under {field!r} was expected", "is it a file of another format?")
+        while text[at : at + 1] in ("{", ","):
+            key, at = _DECODER.raw_decode(text, _after_space(text, at + 1))
+            at = _after_space(text, at)
+            if text[at : at + 1] != ":":
+                raise json.JSONDecodeError("Expecting ':' delimiter", text, at)
+            at = _after_space(text, at + 1)
+            if key == field and text[at : at + 1] == "[":
+                yield from _elements(text, at, batch)
+                return
+            _, at = _DECODER.raw_decode(text, at)
+            at = _after_space(text, at)
+    raise SourceError(str(path), f"a list under {field!r} was expected", "is it a file of another format?")
+
+
+def _elements(text: str, at: int, batch: int) -> Iterator[list[Any]]:
+    """The elements of the list that opens at ``at``.
+
+    Stretches are cut before what looks like the start of the next element and given to the fast reader; were the cut
+    inside an element or a string, the stretch would be no JSON. The rest is read element by element.
+    """
+    at = _after_space(text, at + 1)
+    start = _START.match(text, at)
+    cut = re.compile(r",[ \t\n\r]*" + re.escape(start.group())) if start else None
+    while cut is not None and (end := cut.search(text, at + _STRETCH_CHARS)):
+        try:
+            with _no_collector():
+                rows = orjson.loads(f"[{text[at : end.start()]}]")
+        except orjson.JSONDecodeError:
+            break
+        yield rows
+        at = _after_space(text, end.start() + 1)
+    while text[at : at + 1] != "]":
+        held: list[Any] = []
+        while len(held) < batch:
+            value, at = _DECODER.raw_decode(text, at)
+            held.append(value)
+            at = _after_space(text, at)
+            if text[at : at + 1] != ",":
+                break
+            at = _after_space(text, at + 1)
+        yield held
+        if text[at : at + 1] == "":
+            raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
+
+
+def _after_space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
+
+
+@contextmanager
+def _told(path: Path, text: str) -> Iterator[None]:
+    """Say what is wrong with a file that is not JSON, where, and what that looks like."""
     try:
-        with _no_collector():
-            return json.loads(text)
+        yield
     except json.JSONDecodeError as error:
         fix = (
             "download the file again: it ends in the middle" if error.pos >= len(text.rstrip()) - 1 else "mend the file"
@@ -114,13 +201,20 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
         if not line.strip():
             continue
         try:
-            yield number, json.loads(line)
+            yield number, _loads(line)
         except (ValueError, RecursionError) as error:
             if number == len(lines):
                 raise SourceError(
                     f"{path}:{number}", f"the last line breaks off ({error})", "download it again"
                 ) from None
             yield number, error if isinstance(error, ValueError) else ValueError("nested too deeply")
+
+
+def _loads(line: str) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return json.loads(line)
 
 
 @contextmanager

@@ -48,7 +48,7 @@ from vldata.sources.native import (
     typed,
     with_majority,
 )
-from vldata.sources.read import expand, read_json
+from vldata.sources.read import expand, read_json, stream_rows
 from vldata.sources.standins import draw, scenes_for, write_json
 
 ImageName = Annotated[str, AfterValidator(checked_pattern("id", "split"))]
@@ -162,10 +162,11 @@ class VqaPairs(Source):
     def _answers(self, path: Path) -> pl.DataFrame:
         own = {"multiple_choice_answer": TEXT} if self._has_own_answer else {}
         fields = {"question_id": ID, **own, "answers": ANSWERS}
-        rows = typed(rows_under(read_json(path), "annotations", path), fields, optional={*own, "answers"})
-        return with_majority(rows, given=next(iter(own), None)).select(
-            "question_id", "answer", "answers", "problem", "detail"
-        )
+        optional, given = {*own, "answers"}, next(iter(own), None)
+        columns = ("question_id", "answer", "answers", "problem", "detail")
+        batches = [typed(rows, fields, optional=optional) for rows in stream_rows(path, "annotations")]
+        batches = batches or [typed([], fields, optional=optional)]
+        return pl.concat([with_majority(batch, given=given).select(columns) for batch in batches])
 
     def _split(self, document: Any, path: Path) -> str | None:
         if not any(field == "split" for _, field, _ in name_parts(self.image_name, fields=("id", "split"))):
