@@ -11,11 +11,25 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from vldata import __version__
-from vldata.errors import VldataError
+from vldata.errors import StoreError, VldataError
+
+
+class _Commands(TyperGroup):
+    """Commands that Ctrl-C stops; Typer alone would leave without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.stderr.write("stopped; what was finished is kept, run the command again to go on\n")
+            raise typer.Exit(130) from None
+
 
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -24,13 +38,26 @@ app = typer.Typer(
 store_app = typer.Typer(no_args_is_help=True, help="Look after the store of blocks.")
 app.add_typer(store_app, name="store")
 
-RecipeArg = Annotated[Path, typer.Argument(help="A recipe file, or the name of a bundled one.", show_default=False)]
-BuildArg = Annotated[Path, typer.Argument(help="A build folder.", show_default=False)]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)]
-StoreOption = Annotated[
-    Path | None, typer.Option("--store", help="Where blocks are kept [$VLDATA_STORE, else .vldata/store].")
+
+def _home(path: Path | None) -> Path | None:
+    """The path with a leading ``~`` as the home folder, which no shell does in ``--out=~/x``, nor a script."""
+    try:
+        return path and path.expanduser()
+    except RuntimeError:  # no such user: then it is a name like any other
+        return path
+
+
+# In help, square brackets would be markup.
+RecipeArg = Annotated[
+    Path, typer.Argument(help="A recipe file, or the name of a bundled one.", show_default=False, callback=_home)
 ]
-WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Processes [one for each core].")]
+BuildArg = Annotated[Path, typer.Argument(help="A build folder.", show_default=False, callback=_home)]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False, callback=_home)]
+StoreOption = Annotated[
+    Path | None,
+    typer.Option("--store", help="Where blocks are kept ($VLDATA_STORE, else .vldata/store).", callback=_home),
+]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Processes (one for each core).")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="key.path=value, wins over the recipe.")]
 StandinOption = Annotated[
     int | None, typer.Option("--standin", min=1, help="Replace sources by stand-ins of so many turns.")
@@ -50,9 +77,6 @@ def main() -> None:
 
         fail(error)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; what was finished is kept, run the command again to go on\n")
-        sys.exit(130)
 
 
 def _version(shown: bool) -> None:
@@ -72,6 +96,9 @@ def _root(
 
 def _print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+_LINKS = {"reflink": "copy-on-write clones", "hardlink": "hard links", "copy": "copies"}
 
 
 @app.command()
@@ -124,7 +151,7 @@ def build(
         "unchanged, nothing to do" if built.unchanged else f"{built.made} made, {distinct - built.made} from the store"
     )
     splits = ", ".join(f"{split} {rows:,}" for split, rows in manifest["splits"].items())
-    say(f"{len(blocks)} blocks ({state}), {size(total)}, {manifest['links']} links; {splits}")
+    say(f"{len(blocks)} blocks ({state}), {size(total)}, {_LINKS[manifest['links']]}; {splits}")
     say(f'next: vldata preview {out}   or   python -c "import datasets; print(datasets.load_from_disk({str(out)!r}))"')
 
 
@@ -159,7 +186,7 @@ def plan(
 
 @app.command()
 def check(recipe: RecipeArg, set_: SetOption = None, as_json: JsonOption = False) -> None:
-    """Find everything wrong with a recipe, its files and its templates, without building."""
+    """Find everything wrong with a recipe, its files and its templates that can be seen without reading rows."""
     from vldata.build.overview import check as run
     from vldata.recipe.load import load
     from vldata.terminal import say, table
@@ -219,8 +246,8 @@ def verify(build_folder: BuildArg, store: StoreOption = None, as_json: JsonOptio
 
 @app.command()
 def diff(
-    a: Annotated[Path, typer.Argument(help="A build folder.", show_default=False)],
-    b: Annotated[Path, typer.Argument(help="Another one.", show_default=False)],
+    a: BuildArg,
+    b: Annotated[Path, typer.Argument(help="Another one.", show_default=False, callback=_home)],
     as_json: JsonOption = False,
 ) -> None:
     """Compare two builds: blocks and samples that only one of them has, and what in the recipes differs."""
@@ -303,7 +330,7 @@ def schema() -> None:
 @app.command()
 def standin(
     format_name: Annotated[str, typer.Argument(metavar="FORMAT", help="A source format.", show_default=False)],
-    out: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False, callback=_home)],
     rows: Annotated[int, typer.Option("--rows", min=1, help="Turns to write, at least.")] = 200,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     images: Annotated[bool, typer.Option("--images/--no-images", help="Draw the pictures too.")] = True,
@@ -319,7 +346,7 @@ def standin(
 
 @app.command()
 def init(
-    path: Annotated[Path, typer.Argument(help="Recipe file to write.")] = Path("recipe.yaml"),
+    path: Annotated[Path, typer.Argument(help="Recipe file to write.", callback=_home)] = Path("recipe.yaml"),
 ) -> None:
     """Write a recipe to start from, with every section explained."""
     from vldata.recipe.start import write_start
@@ -354,12 +381,20 @@ def store_gc(
     as_json: JsonOption = False,
 ) -> None:
     """Remove what no build folder that still exists needs."""
+    from vldata.build.build import default_store
     from vldata.build.verify import collect_garbage
     from vldata.terminal import say, size, table
 
-    found = collect_garbage(store, keep_days=keep_days, dry_run=dry_run)
+    folder = store or default_store()
+    is_store = (folder / "VERSION").is_file()
+    if not is_store and (store or folder.exists()):
+        raise StoreError(str(folder), "it is not a store (it has no VERSION file)", "name the --store of your builds")
+    found = collect_garbage(folder, keep_days=keep_days, dry_run=dry_run) if is_store else []
     if as_json:
         _print_json(found)
+        return
+    if not is_store:
+        say(f"there is no store: {folder} does not exist")
         return
     table(["kind", "removed", "kept", "bytes"], [[f["kind"], f["removed"], f["kept"], size(f["bytes"])] for f in found])
     say(("would free " if dry_run else "freed ") + size(sum(f["bytes"] for f in found)))

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vldata.errors import RecipeErrors, VldataError
+from vldata.schema.reasons import FILTERED, REJECTED
 
 _PIPED_WIDTH = 110
 
@@ -102,7 +103,7 @@ def size(num_bytes: float) -> str:
 
 
 def sources_table(sources: Mapping[str, Mapping[str, Any]], totals: Mapping[str, int]) -> None:
-    """Two tables of a plan or a build: shares asked for and achieved in four units, and where the turns went."""
+    """Tables of a plan or a build: shares asked for and achieved in four units, where the turns went, and why."""
     rows: list[list[Any]] = []
     for name, source in sources.items():
         shares = [_share(source["achieved"][unit], totals[unit]) for unit in _UNITS]
@@ -115,8 +116,18 @@ def sources_table(sources: Mapping[str, Mapping[str, Any]], totals: Mapping[str,
     flow = [[name, *(source[column] for column in columns)] for name, source in sources.items()]
     flow.append(["all", *(sum(source[column] for source in sources.values()) for column in columns)])
     table(["turns of", "read", "used", "filtered", "rejected", "not chosen", "repeated"], flow)
+    say("filtered: the recipe says so; rejected: broken; not chosen: fine, not needed; repeated: used again")
+    counted = [(name, why, n) for name, source in sources.items() for why, n in source.get("reasons", {}).items()]
+    counted.sort(key=lambda row: -row[2])
+    if counted:
+        say()
+        shown = [[name, why, n, {**FILTERED, **REJECTED}.get(why, "")] for name, why, n in counted[:_MAX_REASONS]]
+        table(["why", "reason", "turns", "what it means"], shown)
+    if len(counted) > _MAX_REASONS:
+        say(f"and {len(counted) - _MAX_REASONS} more reasons: see ledger.parquet")
 
 
+_MAX_REASONS = 10
 _UNITS = ("samples", "images", "turns", "answer_chars")
 
 

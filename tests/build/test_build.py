@@ -271,3 +271,57 @@ def test_the_lock_builds_the_same_or_nothing(run: Run, small: Tree, tmp_path: Pa
     recipe, lock = load_with_lock(built.out / "recipe.lock.yaml", ["seed=8"])
     with pytest.raises(BuildError, match="not the locked build"):
         build(recipe, tmp_path / "third", store=tmp_path / "other", workers=1, locked=lock)
+
+
+def test_an_empty_split_of_a_small_trial_is_a_note(run: Run, small: Tree) -> None:
+    small["splits"] = {"val": 0.001}
+    built = run(small, limit=12)
+    assert set(datasets.load_from_disk(str(built.out))) == {"train"}
+    assert any("'val' is empty" in note for note in built.manifest["notes"])
+
+
+def test_a_source_that_gives_nothing_is_noted_and_a_build_of_nothing_refused(run: Run, small: Tree) -> None:
+    small["sources"]["captions"]["where"] = "caption = 'never'"
+    built = run(small, "some")
+    assert any(note.startswith("captions gives nothing") and "where" in note for note in built.manifest["notes"])
+    small["sources"] = {"captions": small["sources"]["captions"]}
+    with pytest.raises(BuildError, match="nothing is left of any source: captions gives nothing"):
+        run(small, "none")
+
+
+def test_out_and_store_may_not_lie_in_each_other(run: Run, small: Tree, tmp_path: Path) -> None:
+    for out, store in (("s/out", "s"), ("o", "o/store"), ("same", "same")):
+        with pytest.raises(BuildError, match="lie in each other"):
+            run(small, out, store=tmp_path / store)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(VldataError, match="file"):
+        run(small, "file/out")
+    with pytest.raises(VldataError, match="name"):
+        run(small, "n" * 300)
+
+
+def test_a_truncated_block_is_noticed_by_the_next_build(run: Run, small: Tree) -> None:
+    built = run(small)
+    victim = built.out / built.manifest["blocks"][0]["file"]
+    victim.chmod(0o644)
+    with victim.open("r+b") as file:
+        file.truncate(100)
+    again = run(small)
+    assert again.made == 1
+    assert digests(again) == digests(built)
+
+
+@pytest.mark.parametrize("file", ["../precious.txt", "/etc/passwd", "data-1.arrow", "a/b/data-00000-of-00001.arrow"])
+def test_a_manifest_that_names_other_files_is_no_manifest(run: Run, small: Tree, tmp_path: Path, file: str) -> None:
+    from vldata.build.verify import verify
+
+    built = run(small)
+    (tmp_path / "precious.txt").write_text("years of work")
+    manifest = json.loads((built.out / "manifest.json").read_text())
+    manifest["blocks"][0]["file"] = file
+    (built.out / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BuildError, match=r"manifest\.json is damaged"):
+        verify(built.out, tmp_path / "store")
+    assert (tmp_path / "precious.txt").exists()
+    with pytest.raises(BuildError, match="damaged"):
+        run(small)

@@ -161,6 +161,16 @@ def test_a_picture_that_fails_only_when_decoded_is_replaced_and_said(run: Run, c
     assert again.unchanged
 
 
+def test_decode_finds_what_a_header_hides(run: Run, corpus: Path) -> None:
+    whole = io.BytesIO()
+    Image.effect_noise((300, 200), 80).save(whole, "PNG")
+    data = bytearray(whole.getvalue())
+    data[len(data) // 2 : len(data) // 2 + 400] = b"\x00" * 400
+    (corpus / "images" / "0.jpg").write_bytes(bytes(data))
+    assert "t/r0" in rows(run(recipe(corpus), "trusting"))
+    assert ledger(run(recipe(corpus, images={"decode": True}), "decoding")) == {"r0": "image_undecodable"}
+
+
 def test_a_changed_picture_is_noticed(run: Run, corpus: Path) -> None:
     before = run(recipe(corpus), "out")
     (corpus / "images" / "3.jpg").write_bytes(jpeg("cyan"))

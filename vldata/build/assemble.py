@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -35,20 +36,28 @@ from vldata.store.link import How, best_way, place
 from vldata.store.store import Store
 
 MANIFEST = "manifest.json"
+_FILE = re.compile(r"(\w+/)?data-\d{5,}-of-\d{5,}\.arrow")
 
 
-def refuse_foreign(out: Path) -> None:
-    """Refuse an output folder that holds anything but an earlier build.
+def refuse_foreign(out: Path, store: Path) -> None:
+    """Refuse an output folder that holds anything but an earlier build, or that shares a place with the store.
 
     Raises:
-        BuildError: It is a file, or a folder that vldata did not write.
+        BuildError: It is a file, a folder that vldata did not write, the working directory, or in the store's way.
     """
+    where, real, real_store = f"--out {out}", out.resolve(), store.resolve()
+    if real == real_store or real_store in real.parents or real in real_store.parents:
+        raise BuildError(where, f"it and the store {store} would lie in each other", "name a folder beside the store")
+    if real == Path.cwd() or real in Path.cwd().parents:
+        raise BuildError(where, "it is the working directory or above it", "name a new folder, such as --out out/mine")
     if not out.exists():
         return
     if not out.is_dir():
-        raise BuildError(f"--out {out}", "it is a file", "name a folder")
+        raise BuildError(where, "it is a file", "name a folder")
+    if (out / MANIFEST).is_file() and read_manifest(out) is None:
+        raise BuildError(where, "it is a build whose manifest.json is damaged", "remove the folder, and build again")
     if any(out.iterdir()) and read_manifest(out) is None:
-        raise BuildError(f"--out {out}", "the folder holds something that is not a build", "name a new or empty folder")
+        raise BuildError(where, "the folder holds something that is not a build", "name a new or empty folder")
 
 
 def read_manifest(out: Path) -> dict[str, Any] | None:
@@ -57,7 +66,25 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
         manifest = json.loads((out / MANIFEST).read_text())
     except (OSError, ValueError):
         return None
-    return manifest if isinstance(manifest, dict) and "blocks" in manifest and "plan" in manifest else None
+    return manifest if _is_manifest(manifest) else None
+
+
+def _is_manifest(manifest: Any) -> bool:
+    """Whether this is a manifest of ours: builds come from strangers, and what it names is opened."""
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("plan"), str):
+        return False
+    blocks, sources = manifest.get("blocks"), manifest.get("sources")
+    if not isinstance(blocks, list) or not isinstance(sources, dict):
+        return False
+    texts, numbers = ("key", "digest", "split", "file"), ("rows", "size_bytes")
+    return all(
+        isinstance(block, dict)
+        and all(isinstance(block.get(name), str) for name in texts)
+        and all(isinstance(block.get(name), int) for name in numbers)
+        and isinstance(block.get("source"), str | None)
+        and _FILE.fullmatch(block["file"]) is not None
+        for block in blocks
+    )
 
 
 def current(out: Path, planned: Plan) -> dict[str, Any] | None:
@@ -67,7 +94,12 @@ def current(out: Path, planned: Plan) -> dict[str, Any] | None:
         return None
     if [block["key"] for block in manifest["blocks"]] != [block.key for block in planned.blocks]:
         return None
-    return manifest if all((out / block["file"]).is_file() for block in manifest["blocks"]) else None
+    whole = all(_is_whole(out / block["file"], block["size_bytes"]) for block in manifest["blocks"])
+    return manifest if whole else None
+
+
+def _is_whole(file: Path, size_bytes: int) -> bool:
+    return file.is_file() and file.stat().st_size == size_bytes
 
 
 def assemble(
@@ -188,17 +220,12 @@ def _ledger_digest(planned: Plan) -> str:
 
 def _write_for_datasets(fresh: Path, recipe: Recipe, planned: Plan, blocks: Sequence[Mapping[str, Any]]) -> None:
     """`datasets` trusts the fingerprint: it must change whenever a row may have."""
-    splits = list(recipe.split_shares)
+    splits = [split for split in recipe.split_shares if any(block["split"] == split for block in blocks)]
+    many = len(recipe.split_shares) > 1
     for split in splits:
-        folder = fresh / split if len(splits) > 1 else fresh
+        folder = fresh / split if many else fresh
         folder.mkdir(exist_ok=True)
         of_split = [block for block in blocks if block["split"] == split]
-        if not of_split:
-            raise BuildError(
-                f"splits.{split}" if split in recipe.head.splits else "mixture",
-                f"the split {split!r} of this build is empty",
-                "take more samples, raise its share, or leave it out",
-            )
         digests = "\n".join(block["digest"] for block in of_split)
         state: dict[str, Any] = {
             "_data_files": [{"filename": Path(block["file"]).name} for block in of_split],
@@ -212,7 +239,7 @@ def _write_for_datasets(fresh: Path, recipe: Recipe, planned: Plan, blocks: Sequ
         (folder / "state.json").write_text(json.dumps(state, indent=1))
         info = {"description": recipe.head.about, "citation": "", "homepage": "", "license": "", "features": features()}
         (folder / "dataset_info.json").write_text(json.dumps(info, indent=1))
-    if len(splits) > 1:
+    if many:
         (fresh / "dataset_dict.json").write_text(json.dumps({"splits": splits}))
 
 

@@ -24,6 +24,7 @@ from vldata.store.disk import require
 from vldata.store.gc import in_use
 from vldata.store.lock import exclusive
 from vldata.store.store import Store, open_store
+from vldata.store.trouble import told_as_store_errors
 
 _SPARE_BYTES = 64 * 1024 * 1024
 """Left free on the disk for everything that is not a block."""
@@ -86,20 +87,32 @@ def build(
         VldataError: The user's or the world's fault; ``out`` is as it was.
     """
     progress = progress or Silent()
-    refuse_foreign(out)
-    opened = open_store(store or default_store())
-    out.parent.mkdir(parents=True, exist_ok=True)
+    out = out.expanduser().absolute()
+    with told_as_store_errors(out):
+        refuse_foreign(out, store or default_store())
+        opened = open_store(store or default_store())
+        out.parent.mkdir(parents=True, exist_ok=True)
     with (
         exclusive(out.parent / f".{out.name}.lock", wait=False),
         in_use(opened),
         Engine(workers or cores()) as engine,
     ):
         recipe = prepared(recipe, opened, standin=standin, progress=progress)
-        return _build(recipe, out, opened, engine, limit=limit, locked=locked, progress=progress)
+        return _build(
+            recipe, out, opened, engine, limit=limit, standin=standin is not None, locked=locked, progress=progress
+        )
 
 
 def _build(
-    recipe: Recipe, out: Path, store: Store, engine: Engine, *, limit: int | None, locked: Any, progress: Progress
+    recipe: Recipe,
+    out: Path,
+    store: Store,
+    engine: Engine,
+    *,
+    limit: int | None,
+    standin: bool,
+    locked: Any,
+    progress: Progress,
 ) -> Built:
     made = 0
     undecodable: set[Bad] = set()
@@ -107,6 +120,7 @@ def _build(
         planned = plan(recipe, store, engine=engine, limit=limit, progress=progress)
         if locked is not None:
             refuse_other(planned, locked)
+        _refuse_empty(planned, recipe, small=limit is not None or standin)
         missing = planned.missing(store)
         if not missing and (manifest := current(out, planned)) is not None:
             return Built(out, planned, manifest, made=0, unchanged=True)
@@ -128,6 +142,18 @@ def _build(
     notes = {block.key: _note(store, block) for block in planned.blocks}
     manifest = assemble(out, recipe, planned, notes, store, undecodable=len(undecodable), limit=limit)
     return Built(out, planned, manifest, made=made, unchanged=False, undecodable=len(undecodable))
+
+
+def _refuse_empty(planned: Plan, recipe: Recipe, *, small: bool) -> None:
+    """Refuse a dataset without samples, and an empty split unless the build is a small trial."""
+    filled = {block.split for block in planned.blocks}
+    if not filled:
+        raise BuildError("mixture", "nothing is left of any source: " + "; ".join(planned.notes), "see `vldata plan`")
+    for split in recipe.split_shares:
+        if split not in filled and not small:
+            where = f"splits.{split}" if split in recipe.head.splits else "mixture"
+            fix = "take more samples, raise its share, or leave it out"
+            raise BuildError(where, f"the split {split!r} of this build is empty", fix)
 
 
 def _make_all(

@@ -13,7 +13,8 @@ from vldata.recipe.models import Recipe
 def card(recipe: Recipe, manifest: Mapping[str, Any]) -> str:
     """README.md of a build: YAML front matter as the Hugging Face hub reads it, and tables for people."""
     many = len(manifest["splits"]) > 1
-    files = [{"split": split, "path": f"{split}/*.arrow" if many else "*.arrow"} for split in manifest["splits"]]
+    filled = [split for split, rows in manifest["splits"].items() if rows]
+    files = [{"split": split, "path": f"{split}/*.arrow" if many else "*.arrow"} for split in filled]
     front = {
         "pretty_name": recipe.head.name,
         "task_categories": ["image-text-to-text"],

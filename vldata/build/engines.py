@@ -10,9 +10,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, TypeVar
+
+from vldata.errors import BuildError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -66,7 +69,8 @@ class Engine:
         waiting = iter(jobs)
         running: dict[Any, Job] = {}
         for job in waiting:
-            running[self._pool.submit(function, job)] = job
+            with _told_if_killed():
+                running[self._pool.submit(function, job)] = job
             if len(running) < 2 * self.workers:
                 continue
             yield from self._finished(running)
@@ -76,7 +80,18 @@ class Engine:
     def _finished(self, running: dict[Any, Job]) -> Iterator[tuple[Job, Any]]:
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
-            yield running.pop(future), future.result()
+            with _told_if_killed():
+                result = future.result()
+            yield running.pop(future), result
+
+
+@contextmanager
+def _told_if_killed() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        problem = "it was killed, most likely because the memory was full"
+        raise BuildError("a worker", problem, "run again, which goes on where this stopped, with --workers 1") from None
 
 
 @contextmanager

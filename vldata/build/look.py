@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from blake3 import blake3
 
-from vldata.build.assemble import read_manifest
+from vldata.build.assemble import MANIFEST, read_manifest
 from vldata.errors import BuildError
 
 _SHOWN = ("id", "image_sizes", "messages", "source", "task", "split", "turns")
@@ -24,6 +24,8 @@ def manifest_of(build: Path) -> dict[str, Any]:
         BuildError: It is not one.
     """
     manifest = read_manifest(build)
+    if manifest is None and (build / MANIFEST).is_file():
+        raise BuildError(str(build), "its manifest.json is damaged", "build the recipe again into a new folder")
     if manifest is None:
         raise BuildError(
             str(build), "this is not a build folder (it has no manifest.json)", "name the --out of a `vldata build`"

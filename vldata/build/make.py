@@ -16,7 +16,7 @@ from typing import IO, Any
 import pyarrow as pa
 from blake3 import blake3
 
-from vldata.images.pixels import resized
+from vldata.images.pixels import decoded, resized
 from vldata.images.problem import ImageProblem
 from vldata.images.references import ImageReader
 from vldata.schema.rows import IMAGE, arrow_schema
@@ -42,6 +42,7 @@ class Pictures:
 
     root: str | None
     max_side_px: int | None
+    decode: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,15 @@ def note_of(store: Store, key: str) -> Note | None:
     """The block's note, or None when there is no such block."""
     try:
         return Note(**json.loads(store.path("blocks", key, NOTE).read_text()))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, TypeError):  # not there, or a power cut left it empty
         return None
+
+
+def is_whole(key: str, store: Store) -> bool:
+    """Whether the store has the block, with as many bytes as its note says."""
+    note = note_of(store, key)
+    block = store.path("blocks", key, BLOCK)
+    return note is not None and block.is_file() and block.stat().st_size == note.size_bytes
 
 
 def make(job: Job, store: Store) -> list[Bad]:
@@ -98,7 +106,7 @@ def make(job: Job, store: Store) -> list[Bad]:
             reader = _reader(pictures.root, store.root / SPOOL)
             for image in of_sample:
                 try:
-                    data.append(_pixels(reader, image["path"], note["hashes"][len(data)], pictures.max_side_px))
+                    data.append(_pixels(reader, image["path"], note["hashes"][len(data)], pictures))
                 except ImageProblem as problem:
                     data.append(b"")
                     bad.append(Bad(name, image["path"], problem.reason, problem.detail))
@@ -117,7 +125,7 @@ def make(job: Job, store: Store) -> list[Bad]:
 
 def write_block(table: pa.Table, key: str, store: Store) -> Note:
     """Write a table as a block: stream format, one record batch."""
-    with store.write("blocks", key, BLOCK, durable=durable()) as path:
+    with store.write("blocks", key, BLOCK, durable=durable(), replace=True) as path:
         with path.open("wb") as file:
             sink = _Hashed(file)
             write_stream(table, sink)
@@ -163,11 +171,13 @@ class _Hashed:
         return self.hasher.hexdigest(length=16)
 
 
-def _pixels(reader: ImageReader, ref: str, expected: str | None, max_side_px: int | None) -> bytes:
+def _pixels(reader: ImageReader, ref: str, expected: str | None, pictures: Pictures) -> bytes:
     data = reader.read(ref)
     if expected is not None and blake3(data).hexdigest(length=16) != expected:
         raise ImageProblem("image_unreadable", "its bytes changed while the dataset was being built")
-    return resized(data, max_side_px)[0] if max_side_px else data
+    if pictures.decode:
+        decoded(data)
+    return resized(data, pictures.max_side_px)[0] if pictures.max_side_px else data
 
 
 @lru_cache(maxsize=64)

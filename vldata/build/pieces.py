@@ -74,6 +74,8 @@ def _render(
     located.write_ipc(samples)
     chosen.turns.write_ipc(turns)
     pixels: dict[str, int | str | None] = {"images": output.images, "max_side_px": words.max_side_px}
+    if entry.settings.images.decode:
+        pixels["decode"] = True
     cuts = _cuts(located, chosen, output.max_rows)
     key = key_of(
         {
@@ -83,6 +85,7 @@ def _render(
             "words": [repr(words), words.template.digest],
             "cuts": [[low, high] for low, high, _, _ in cuts],
             "output": output.model_dump(mode="json"),
+            "pixels": pixels,
         }
     )
     as_block = output.images == "path" and output.layout == "blocks"

@@ -237,10 +237,14 @@ def _put_together(
         ledger=store.path("plans", key, ".ledger.parquet"),
         inputs={name: one.digests for name, one in indexed.items()},
         templates={name: template.lineage for name, template in templates.items()},
-        pictures={n: Pictures(place_of(e).root, e.settings.images.max_side_px) for n, e in recipe.entries.items()},
+        pictures={n: _pictures(e) for n, e in recipe.entries.items()},
         shards=shards,
-        notes=_notes(recipe, reports),
+        notes=_notes(recipe, reports, blocks),
     )
+
+
+def _pictures(entry: Entry) -> Pictures:
+    return Pictures(place_of(entry).root, entry.settings.images.max_side_px, entry.settings.images.decode)
 
 
 def _in_keyed_order(made: Mapping[str, list[Leaf]], seed: int) -> list[Block]:
@@ -297,21 +301,32 @@ def _reports(
             short=max(0, quota.units - achieved[recipe.mixture.unit]) if recipe.mixture.unit == "samples" else 0,
             task=entry.task.name,
             format=entry.source.format,
+            reasons=_reasons(ledgers[name]),
             licence=entry.source.licence,
             templates=templates[name].lineage,
         )
     return reports
 
 
-def _notes(recipe: Recipe, reports: Mapping[str, SourceReport]) -> list[str]:
+def _reasons(ledger: pl.DataFrame) -> dict[str, int]:
+    counted = ledger.filter(pl.col("outcome") != "not_chosen").group_by("reason").len()
+    return dict(counted.sort("len", "reason", descending=[True, False]).iter_rows())
+
+
+def _notes(recipe: Recipe, reports: Mapping[str, SourceReport], blocks: list[Block]) -> list[str]:
     notes = []
     for name, report in reports.items():
         if report.epochs > 1:
             notes.append(f"{name} runs short and is repeated: {report.epochs:.2f} epochs")
         if report.short:
-            notes.append(
-                f"{name} gives {report.short:,} samples less than its share: its held-out splits are never repeated"
-            )
-        if report.rows_in and not report.rows_out and report.requested_share:
-            notes.append(f"{name} gives nothing: see its rows in the ledger")
+            short = f"{report.short:,} samples less than its share"
+            notes.append(f"{name} gives {short}: held-out splits are never repeated")
+        if not report.rows_in:
+            notes.append(f"{name} has no rows")
+        elif report.filtered + report.rejected == report.rows_in:
+            why = ", ".join(f"{reason} {count:,}" for reason, count in report.reasons.items())
+            notes.append(f"{name} gives nothing: all of its {report.rows_in:,} turns are filtered or rejected ({why})")
+    for split in recipe.split_shares:
+        if split not in {block.split for block in blocks}:
+            notes.append(f"the split {split!r} is empty and left out")
     return notes

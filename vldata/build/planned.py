@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from vldata.build.make import Pictures
+from vldata.build.make import Pictures, is_whole
 from vldata.build.shards import Shard
 from vldata.store.store import Store
 
@@ -42,6 +42,7 @@ class SourceReport:
         epochs: Passes over the usable samples.
         achieved: Unit to amount in the dataset, repeats counted.
         short: Units that were asked for and could not be given.
+        reasons: Why turns were filtered or rejected, to how many.
     """
 
     rows_in: int
@@ -54,6 +55,7 @@ class SourceReport:
     epochs: float
     achieved: dict[str, int]
     short: int
+    reasons: dict[str, int]
     task: str
     format: str
     licence: str
@@ -86,7 +88,7 @@ class Plan:
     def missing(self, store: Store) -> list[Block]:
         """Distinct blocks that the store does not have."""
         distinct = {block.key: block for block in self.blocks}.values()
-        return [block for block in distinct if not store.has("blocks", block.key, ".json")]
+        return [block for block in distinct if not is_whole(block.key, store)]
 
 
 def recall(key: str, store: Store) -> Plan | None:

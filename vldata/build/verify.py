@@ -38,8 +38,6 @@ def verify(build: Path, store: Path | None = None) -> list[dict[str, str]]:
         if kept.is_file() and file_digest(kept) != digest:
             opened.remove("blocks", key, NOTE)
             opened.remove("blocks", key, BLOCK)
-    for one in damaged:
-        (build / one["file"]).unlink(missing_ok=True)
     return damaged
 
 

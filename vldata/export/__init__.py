@@ -39,15 +39,18 @@ def export(build: Path, out: Path, *, to: str, progress: Progress | None = None)
 
     Raises:
         VldataError: No such form.
-        BuildError: ``build`` is no whole build, or ``out`` is in use.
+        BuildError: ``build`` is no whole build, or ``out`` is in use or inside a build.
         StoreError: ``out`` cannot be written, or its disk is full.
     """
-    from vldata.export.blocks import open_build
+    from vldata.export.blocks import build_around, open_build
 
     if to not in FORMS:
         raise VldataError(f"--to {to}", "builds are not exported to this form", nearest(to, FORMS))
     opened = open_build(build)
     _refuse_used(out)
+    if around := build_around(out):
+        problem = f"it is inside the build {around}, whose next build would delete it"
+        raise BuildError(f"--out {out}", problem, "name a folder beside it")
     module, _, function = FORMS[to].partition(":")
     write = getattr(import_module(module), function)
     told = (progress or Silent()).stage(f"export to {to}", opened.num_rows)

@@ -61,14 +61,24 @@ def open_build(folder: Path) -> Build:
     Raises:
         BuildError: It has no manifest of a build.
     """
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        manifest = None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("blocks"), list):
+    manifest = _manifest(folder)
+    if manifest is None:
         problem = "this is not a build folder (it has no manifest.json of one)"
         raise BuildError(str(folder), problem, "name the --out of a `vldata build`")
     return Build(folder, manifest)
+
+
+def build_around(path: Path) -> Path | None:
+    """The build folder that the path lies in, however deep."""
+    return next((folder for folder in path.resolve().parents if _manifest(folder) is not None), None)
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) and isinstance(manifest.get("blocks"), list) else None
 
 
 def _batches(path: Path, rows: int) -> Iterator[pa.RecordBatch]:

@@ -10,6 +10,9 @@ gives the same bytes. Rows stand in the order of the build; where each block hol
 with a shuffle buffer over several shards, or build with ``layout: rows``. Where a build stores paths, the pictures are
 read and packed. `read` gives every row back as it was (images that were paths have their bytes as well). The
 `webdataset` library reads any export; `datasets` wants samples of equal file names, so one image each and of one kind.
+
+In the JSON, ``images`` (their paths), ``image_sizes`` and ``turns`` are JSON texts themselves: they hold lists that may
+be empty and values that may be null, and a reader that takes its types from the first samples would refuse the later ones.
 """
 
 from __future__ import annotations
@@ -36,6 +39,9 @@ from vldata.schema.keyed import string_keys
 SHARD_BYTES = 1_000_000_000
 """A shard that has reached it is closed: long enough to stream at full speed, short enough to share among readers."""
 SHARD_ROWS = 10_000
+
+_NESTED = ("images", "image_sizes", "turns")
+"""Columns whose JSON type depends on the row."""
 
 Sample = list[tuple[str, bytes]]
 """The files of a sample: name and content, the row first."""
@@ -120,8 +126,15 @@ def _passes(build: Build, split: str) -> npt.NDArray[np.int64]:
 def _files(row: Mapping[str, Any], key: str, pictures: Pictures) -> Sample:
     images = [pictures.data(image) for image in row["images"]]
     kept = {**row, "images": [{"path": image["path"]} for image in row["images"]]}
-    text = json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
-    return [(f"{key}.json", text), *((f"{key}.{k}.{suffix(data)}", data) for k, data in enumerate(images))]
+    kept.update({column: _json(kept[column]) for column in _NESTED})
+    return [
+        (f"{key}.json", _json(kept).encode()),
+        *((f"{key}.{k}.{suffix(data)}", data) for k, data in enumerate(images)),
+    ]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _add(tar: tarfile.TarFile, sample: Sample) -> None:
@@ -145,6 +158,7 @@ def _rows(tar: tarfile.TarFile, path: Path) -> Iterator[dict[str, Any]]:
             raise _damaged(path, member.name, f"stands where {row['id']} has {len(waiting)} more pictures")
         else:
             row = json.loads(data)
+            row.update({column: json.loads(row[column]) for column in _NESTED})
             row["images"] = [{"bytes": None, **image} for image in row["images"]]
             waiting = list(row["images"])
         if not waiting:
