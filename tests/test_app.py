@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from vldata.recipe.load import load
+from vldata.recipe.start import write_start
+from vldata.schema.reasons import FILTERED
 
 CHECKOUT = Path(__file__).parents[1]
 RECIPE = """
@@ -107,12 +113,90 @@ def test_diff_says_what_changed(place: Path) -> None:
     assert changed["b"]["only_b_samples"] > 0
 
 
+@pytest.mark.parametrize(
+    ("file", "name"), [("mine.yaml", "mine"), ("12.yaml", "12"), ("my data.yml", "my-data"), ("_.yaml", "mine")]
+)
+def test_init_names_the_recipe_after_its_file(tmp_path: Path, file: str, name: str) -> None:
+    write_start(tmp_path / file)
+    text = (tmp_path / file).read_text()
+    assert load(tmp_path / file).head.name == name
+    assert "forkme" not in text
+    assert (
+        len(
+            {
+                line.index("#")
+                for line in text.splitlines()
+                if line.startswith(("name:", "about:", "seed:")) and "#" in line
+            }
+        )
+        == 1
+    )
+
+
 def test_init_writes_a_recipe_that_checks_and_never_overwrites(tmp_path: Path) -> None:
     assert vldata("init", "mine.yaml", cwd=tmp_path).returncode == 0
     assert vldata("check", "mine.yaml", cwd=tmp_path).returncode == 0
     again = vldata("init", "mine.yaml", cwd=tmp_path)
     assert again.returncode == 2
     assert "exists" in again.stderr
+
+
+def test_ctrl_c_says_that_work_is_kept_and_no_worker_cries(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("name: x\nsources: {a: {format: shapes, scenes: 5000}}\n")
+    command = [sys.executable, str(CHECKOUT / "cli.py"), "build", "recipe.yaml", "--out", "out", "--workers", "2"]
+    running = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    turns = tmp_path / ".vldata" / "store" / "turns"
+    while not turns.is_dir() and running.poll() is None:
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGINT)  # a terminal's Ctrl-C reaches every process
+    _, said = running.communicate(timeout=60)
+    assert said == "stopped; what was finished is kept, run the command again to go on\n"
+    assert running.returncode == 130
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_option_is_one_box_and_no_traceback(tmp_path: Path) -> None:
+    done = vldata("build", "quickstart", "--ot", "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "No such option" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_defaults_in_help_are_seen(tmp_path: Path) -> None:
+    words = vldata("build", "--help", cwd=tmp_path).stdout.replace("│", " ").split()
+    shown = " ".join(words)
+    assert "(one for each core)" in shown
+    assert "($VLDATA_STORE, else .vldata/store)" in shown
+
+
+def test_a_tilde_is_the_home_folder(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(place / "home"))
+    done = vldata("build", "recipe.yaml", "--out=~/built", "--store=~/kept", "--workers", "1", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert (place / "home" / "built" / "manifest.json").is_file()
+    assert (place / "home" / "kept" / "VERSION").is_file()
+    assert not (place / "~").exists()
+
+
+def test_a_mistyped_store_is_refused_and_not_made(tmp_path: Path) -> None:
+    done = vldata("store", "gc", "--store", "typo", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "not a store" in done.stderr
+    none = vldata("store", "gc", cwd=tmp_path)
+    assert none.returncode == 0
+    assert "there is no store" in none.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_build_says_why_turns_were_lost(tmp_path: Path) -> None:
+    short = RECIPE.replace("scenes: 20}", "scenes: 20, where: 'LENGTH(caption) < 40'}", 1)
+    (tmp_path / "recipe.yaml").write_text(short)
+    done = vldata("plan", "recipe.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert FILTERED["where"] in " ".join(done.stdout.split())
+    assert "rejected: broken" in done.stdout
 
 
 def test_standin_writes_a_corpus_and_says_how_to_read_it(tmp_path: Path) -> None:

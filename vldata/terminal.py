@@ -122,7 +122,7 @@ def sources_table(sources: Mapping[str, Mapping[str, Any]], totals: Mapping[str,
     if counted:
         say()
         shown = [[name, why, n, {**FILTERED, **REJECTED}.get(why, "")] for name, why, n in counted[:_MAX_REASONS]]
-        table(["why", "reason", "turns", "what it means"], shown)
+        table(["source", "reason", "turns", "what it means"], shown)
     if len(counted) > _MAX_REASONS:
         say(f"and {len(counted) - _MAX_REASONS} more reasons: see ledger.parquet")
 

@@ -88,6 +88,19 @@ def test_an_empty_folder_is_filled(build: Path, tmp_path: Path) -> None:
     assert export(build, tmp_path / "out", to="llava")["rows"] == 3
 
 
+@pytest.mark.parametrize("place", ["export", "deep/export"])
+def test_a_folder_inside_a_build_is_refused(place: str, build: Path, tmp_path: Path) -> None:
+    before = contents(tmp_path)
+    with pytest.raises(BuildError, match="inside the build"):
+        export(build, build / place, to="llava")
+    assert contents(tmp_path) == before
+
+
+def test_a_manifest_that_is_no_build_s_is_in_nobody_s_way(build: Path, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"name": "something else"}')
+    assert export(build, tmp_path / "out", to="llava")["rows"] == 3
+
+
 def test_what_is_no_build_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="not a build folder"):
         export(tmp_path, tmp_path / "out", to="llava")

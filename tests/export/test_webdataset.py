@@ -116,6 +116,27 @@ def test_datasets_reads_shards_of_samples_that_are_alike(make_build: MakeBuild, 
     assert first["json"]["messages"][1]["content"][0]["text"] == "a circle"
 
 
+def test_datasets_takes_no_type_from_first_samples_that_hold_less(
+    make_build: MakeBuild, tmp_path: Path, jpeg: bytes
+) -> None:
+    import datasets
+
+    turn = {"row": "1", "template": "t@0", "variant": "user", "boxes": [], "synthetic": None, "weight": 1.0}
+    box = {"x0": 0.5, "y0": 1.0, "x1": 20.25, "y1": 30.0, "image": 0, "phrase": "a circle"}
+    image = {"bytes": jpeg, "path": None}
+    bare = [{"id": f"bare/{k}", "images": [image], "turns": [turn], "image_sizes": [None]} for k in range(6)]
+    full_turn = {**turn, "boxes": [box], "synthetic": "a generator"}
+    full = {"id": "full/0", "images": [{**image, "path": "a.jpg"}], "turns": [full_turn]}
+    export(make_build({"train": [[*bare, full]]}), tmp_path / "out", to="webdataset")
+    found = datasets.load_dataset(
+        "webdataset", data_files=str(tmp_path / "out" / "*.tar"), split="train", cache_dir=str(tmp_path / "cache")
+    )
+    rows = found.select_columns("json")["json"]
+    assert [row["id"] for row in rows] == [row["id"] for row in [*bare, full]]
+    assert json.loads(rows[6]["turns"]) == [full_turn]
+    assert json.loads(rows[0]["turns"]) == [turn]
+
+
 def rewritten(path: Path, change: Callable[[list[tuple[str, bytes]]], list[tuple[str, bytes]]]) -> None:
     with tarfile.open(path) as tar:
         files = [(m.name, tar.extractfile(m).read()) for m in tar]  # type: ignore[union-attr]

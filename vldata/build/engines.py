@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -112,6 +113,7 @@ def _without_main() -> Iterator[None]:
 def _one_thread() -> None:
     """A worker is one core: its libraries must not start a thread for every core again."""
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent answers it for all
 
 
 def _warm() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import polars as pl
 
@@ -96,15 +98,37 @@ class Lookup:
         rests_on = pl.read_parquet(self.store.path("plans", plan_key, ".images.parquet"))
         for (root, max_pixels), then in rests_on.group_by("root", "max_pixels"):
             place = Place(str(root), int(max_pixels))
-            then = then.select(list(FACTS))
+            then = then.select(list(FACTS)).filter(pl.col("ref").is_in(_doubtful(place.root, then)))
+            if then.is_empty():
+                continue
             now = facts(
                 then["ref"].to_list(), place.root, remembered=then, max_pixels=place.max_pixels, workers=self.workers
             )
-            same = (
-                now.select("ref", "hash", "problem")
+            if (
+                not now.select("ref", "hash", "problem")
                 .sort("ref")
                 .equals(then.select("ref", "hash", "problem").sort("ref"))
-            )
-            if not same:
+            ):
                 return False
         return True
+
+
+def _doubtful(root: str, then: pl.DataFrame) -> list[str]:
+    """References whose files may not be what they were, by one look at each file; members of containers always may."""
+    is_folder: dict[str, bool] = {}
+    doubtful = []
+    for ref, problem, *status in then.select("ref", "problem", "size_bytes", "mtime_ns", "inode").iter_rows():
+        path = f"{root}/{ref}"
+        folder = path.rpartition("/")[0]
+        if folder not in is_folder:
+            is_folder[folder] = Path(folder).is_dir()
+        if problem == "image_missing" and not is_folder[folder]:
+            continue
+        try:
+            found = os.stat(path)  # noqa: PTH116 - a quarter of the time of Path.stat, a hundred thousand times
+            now = [found.st_size, found.st_mtime_ns, found.st_ino]
+        except (OSError, ValueError):
+            now = [None, None, None]
+        if now != status or "::" in ref:
+            doubtful.append(ref)
+    return doubtful

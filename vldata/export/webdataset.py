@@ -12,7 +12,7 @@ read and packed. `read` gives every row back as it was (images that were paths h
 `webdataset` library reads any export; `datasets` wants samples of equal file names, so one image each and of one kind.
 
 In the JSON, ``images`` (their paths), ``image_sizes`` and ``turns`` are JSON texts themselves: they hold lists that may
-be empty and values that may be null, and a reader that takes its types from the first samples would refuse the later ones.
+be empty and values that may be null, and a reader that takes its types from the first samples would refuse later ones.
 """
 
 from __future__ import annotations
