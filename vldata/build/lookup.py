@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,18 +98,15 @@ class Lookup:
         """Whether every picture that a remembered plan rests on is what it was."""
         rests_on = pl.read_parquet(self.store.path("plans", plan_key, ".images.parquet"))
         for (root, max_pixels), then in rests_on.group_by("root", "max_pixels"):
-            place = Place(str(root), int(max_pixels))
+            place = Place(str(root), int(str(max_pixels)))
             then = then.select(list(FACTS)).filter(pl.col("ref").is_in(_doubtful(place.root, then)))
             if then.is_empty():
                 continue
             now = facts(
                 then["ref"].to_list(), place.root, remembered=then, max_pixels=place.max_pixels, workers=self.workers
             )
-            if (
-                not now.select("ref", "hash", "problem")
-                .sort("ref")
-                .equals(then.select("ref", "hash", "problem").sort("ref"))
-            ):
+            what = ("ref", "hash", "problem")
+            if not now.select(what).sort("ref").equals(then.select(what).sort("ref")):
                 return False
         return True
 
@@ -124,11 +122,10 @@ def _doubtful(root: str, then: pl.DataFrame) -> list[str]:
             is_folder[folder] = Path(folder).is_dir()
         if problem == "image_missing" and not is_folder[folder]:
             continue
-        try:
+        now: list[int | None] = [None, None, None]
+        with suppress(OSError, ValueError):  # not there: as it was, or doubtful
             found = os.stat(path)  # noqa: PTH116 - a quarter of the time of Path.stat, a hundred thousand times
             now = [found.st_size, found.st_mtime_ns, found.st_ino]
-        except (OSError, ValueError):
-            now = [None, None, None]
         if now != status or "::" in ref:
             doubtful.append(ref)
     return doubtful

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml as pyyaml
-
 from vldata import bundled
-from vldata.errors import RecipeError
+from vldata.errors import RecipeError, nearest
 from vldata.recipe import yaml
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -40,11 +38,16 @@ def read_recipe(path: Path, sets: Sequence[str] = ()) -> dict[str, Any]:
         sets: ``key.path=value``, the value in YAML.
 
     Raises:
-        RecipeError: Unreadable, not a mapping, extends itself, or a malformed ``--set``.
+        RecipeError: Unreadable, not a mapping, extends itself, or a ``--set`` that is malformed or removes nothing.
     """
     tree = _read(find_recipe(str(path)), ())
     for text in sets:
-        tree = merged(tree, _set_tree(text))
+        parts, value = _set_parts(text)
+        if value is None:
+            _check_removable(tree, parts, text)
+        for part in reversed(parts):
+            value = {part: value}
+        tree = merged(tree, value)
     return tree
 
 
@@ -103,16 +106,24 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     return merged(_read(beside if beside.is_file() else find_recipe(base), (*seen, resolved)), tree)  # type: ignore[no-any-return]
 
 
-def _set_tree(text: str) -> dict[str, Any]:
+def _set_parts(text: str) -> tuple[list[str], Any]:
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
+    where = f"--set {text}"
     if not equals or not all(parts):
-        raise RecipeError(f"--set {text}", "not of the form key.path=value", "for example --set mixture.total=1000")
+        raise RecipeError(where, "not of the form key.path=value", "for example --set mixture.total=1000")
+    if not value.strip():
+        raise RecipeError(where, "the value is empty", f"write {key.strip()}=null to remove the key")
     try:
-        leaf = pyyaml.safe_load(value)
-    except pyyaml.YAMLError:
-        raise RecipeError(f"--set {text}", f"the value {value!r} is not YAML", "put it in quotes") from None
-    tree: Any = leaf
-    for part in reversed(parts):
-        tree = {part: tree}
-    return tree  # type: ignore[no-any-return]
+        return parts, yaml.parse(value, where)
+    except RecipeError as error:
+        raise RecipeError(where, f"the value {value!r}: {error.problem}", "put it in quotes") from None
+
+
+def _check_removable(tree: Any, parts: Sequence[str], text: str) -> None:
+    """Null removes; of a key that is not there it would hide a misspelt name."""
+    for k, part in enumerate(parts):
+        if not isinstance(tree, dict) or part not in tree:
+            problem = f"the recipe has no {'.'.join(parts[: k + 1])!r} to remove"
+            raise RecipeError(f"--set {text}", problem, nearest(part, tree if isinstance(tree, dict) else ()))
+        tree = tree[part]

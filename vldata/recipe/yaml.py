@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,36 @@ from vldata.errors import RecipeError
 MAX_BYTES = 4 * 1024 * 1024
 MAX_VALUES = 200_000
 """Far above any real recipe; a few nested YAML aliases expand to more."""
+MAX_DEPTH = 64
+"""Levels of lists and maps inside one another; PyYAML composes them by recursion, and so would run out of stack."""
+
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
+"""YAML 1.2's numbers with an exponent: PyYAML, which reads YAML 1.1, takes 1e-9 and 1.0e9 for text."""
 
 _TRAPS = {
     True: "YAML reads a bare on, yes or true as a boolean; write it in quotes",
     False: "YAML reads a bare off, no or false as a boolean; write it in quotes",
 }
+
+
+class _TooDeep(yaml.MarkedYAMLError):
+    """More than `MAX_DEPTH` levels."""
+
+
+class _Loader(yaml.SafeLoader):
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.depth > MAX_DEPTH:
+            raise _TooDeep(problem="nested too deeply", problem_mark=self.peek_event().start_mark)
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
 def parse(text: str, name: str) -> Any:
@@ -27,17 +53,26 @@ def parse(text: str, name: str) -> Any:
         name: What to call it in errors.
 
     Raises:
-        RecipeError: Not YAML, a key that is no string or stands twice, an unsafe tag, or too many values.
+        RecipeError: Not YAML, a key that is no string or stands twice, an unsafe tag, too many values or levels.
     """
     if len(text) > MAX_BYTES:
         raise RecipeError(name, f"the recipe has {len(text):,} characters", f"at most {MAX_BYTES:,} are read")
-    loader = yaml.SafeLoader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.reader.ReaderError as error:
+        where = f"{name}:{text.count(chr(10), 0, error.position) + 1}"
+        problem = f"not YAML: the character {ord(text[error.position]):#06x} is not for texts"
+        raise RecipeError(where, problem, "remove it; in double quotes it can be written as an escape") from None
     try:
         node = loader.get_single_node()
         if node is None:
-            raise RecipeError(name, "the recipe is empty", "start from `vldata init`")
+            raise RecipeError(name, "it is empty", "start from `vldata init`")
         _refuse_bombs(node, name)
         return _plain(node, loader, name, "")
+    except _TooDeep as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        problem = f"nested too deeply: more than {MAX_DEPTH} levels"
+        raise RecipeError(f"{name}:{line}", problem, "write fewer lists and maps inside one another") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}" if mark else name
@@ -66,8 +101,9 @@ def _refuse_bombs(root: yaml.Node, name: str) -> None:
     sizes: dict[int, int] = {}
 
     def size(node: yaml.Node, depth: int) -> int:
-        if depth > 64:
-            raise RecipeError(name, "values nested deeper than 64 levels, or an alias inside itself", "flatten it")
+        if depth > MAX_DEPTH:
+            problem = f"nested too deeply: an alias inside itself, or more than {MAX_DEPTH} levels"
+            raise RecipeError(name, problem, "write the values out")
         known = sizes.get(id(node))
         if known is None:
             children: list[yaml.Node] = []
@@ -94,7 +130,11 @@ def _plain(node: yaml.Node, loader: yaml.SafeLoader, name: str, path: str) -> An
         return [_plain(child, loader, name, f"{path}[{i}]") for i, child in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, loader, name, path)
-    return loader.construct_object(node, deep=True)
+    try:
+        return loader.construct_object(node, deep=True)
+    except ValueError as error:
+        where = f"{name}:{node.start_mark.line + 1}"
+        raise RecipeError(where, f"not usable: {str(error)[:100]}", "write it in quotes if it is text") from None
 
 
 def _mapping(node: yaml.MappingNode, loader: yaml.SafeLoader, name: str, path: str) -> dict[str, Any]:
