@@ -253,13 +253,6 @@ def test_limit_takes_fewer_in_the_same_proportions(run: Run, small: Tree) -> Non
     }
 
 
-def test_an_empty_split_is_said(run: Run, small: Tree) -> None:
-    small["splits"] = {"val": 0.001}
-    small["mixture"] = {"total": 12, "sources": dict.fromkeys(small["sources"], 1)}
-    with pytest.raises(VldataError, match="val"):
-        run(small)
-
-
 def test_the_lock_builds_the_same_or_nothing(run: Run, small: Tree, tmp_path: Path) -> None:
     from vldata.build.build import build
     from vldata.recipe.lock import load_with_lock
@@ -287,6 +280,19 @@ def test_a_source_that_gives_nothing_is_noted_and_a_build_of_nothing_refused(run
     small["sources"] = {"captions": small["sources"]["captions"]}
     with pytest.raises(BuildError, match="nothing is left of any source: captions gives nothing"):
         run(small, "none")
+
+
+def test_more_units_never_mean_fewer_for_a_split(run: Run, small: Tree) -> None:
+    small["sources"] = {"refs": small["sources"]["refs"]}
+    small["splits"] = {"val": 0.1}
+    have = run(small, "all").manifest["totals"]["samples"]
+    before = {"train": 0, "val": 0}
+    for total in (have // 2, have - 2, have - 1, have, have + 1, 2 * have - 1, 2 * have):
+        small["mixture"] = {"total": total, "max_epochs": 3}
+        splits = run(small, "out").manifest["splits"]
+        assert sum(splits.values()) == total
+        assert all(splits[split] >= before[split] for split in splits)
+        before = splits
 
 
 def test_out_and_store_may_not_lie_in_each_other(run: Run, small: Tree, tmp_path: Path) -> None:

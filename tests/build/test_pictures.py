@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from vldata.build.build import Built
+from vldata.errors import BuildError
 
 Run = Callable[..., Built]
 
@@ -141,7 +142,8 @@ def test_pictures_pass_through_untouched_unless_a_policy_scales_them(run: Run, c
     scaled = rows(run(boxes(corpus, images={"max_side_px": 100}), "scaled"))
     assert scaled["t/r0"]["image_sizes"] == [{"width": 100, "height": 75}]
     assert Image.open(io.BytesIO(scaled["t/r0"]["images"][0]["bytes"])).size == (100, 75)
-    assert scaled["t/r0"]["turns"][0]["boxes"] == whole["t/r0"]["turns"][0]["boxes"]
+    before, after = whole["t/r0"]["turns"][0]["boxes"][0], scaled["t/r0"]["turns"][0]["boxes"][0]
+    assert [after[c] for c in ("x0", "y0", "x1", "y1")] == [before[c] / 4 for c in ("x0", "y0", "x1", "y1")]
     assert scaled["t/r1"]["images"] == whole["t/r1"]["images"]
 
 
@@ -264,3 +266,27 @@ def test_an_edited_row_among_many_remakes_few_blocks(run: Run, tmp_path: Path) -
     assert run(tree, "before").made > 100
     write("after")
     assert run(tree, "after").made == 1
+
+
+def test_pictures_inside_an_archive_have_no_path_to_store(run: Run, corpus: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for path in sorted((corpus / "images").iterdir()):
+            archive.write(path, path.name)
+    tree = {**recipe(corpus, image_root=str(tmp_path / "images.zip")), "output": {"images": "path"}}
+    with pytest.raises(BuildError, match="embed"):
+        run(tree)
+
+
+def test_an_archive_that_changes_between_two_builds_is_read_anew(run: Run, corpus: Path, tmp_path: Path) -> None:
+    def pack(color: str) -> None:
+        with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+            for i in range(10):
+                archive.writestr(f"{i}.jpg", jpeg(color, (64 + i, 48)))
+
+    tree = recipe(corpus, image_root=str(tmp_path / "images.zip"))
+    pack("red")
+    assert len(rows(run(tree))) == 10
+    pack("cyan")
+    found = rows(run(tree))
+    assert len(found) == 10
+    assert found["t/r3"]["images"][0]["bytes"] == jpeg("cyan", (67, 48))

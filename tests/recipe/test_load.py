@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vldata.errors import RecipeError, RecipeErrors
+from vldata.recipe import yaml
 from vldata.recipe.load import from_tree, load
 from vldata.recipe.merge import merged, read_recipe
 
@@ -166,3 +167,91 @@ def test_a_misspelt_column_to_deduplicate_by_is_said(tmp_path: Path) -> None:
     (found,) = problems(tmp_path, text)
     assert "sources.b.conversation.dedup.by: no task has a column 'anwser'" in found
     assert "did you mean 'answer'" in found
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: \0\n", "the character 0x0000"),
+        ("name: x\na: " + "[" * 5_000 + "]" * 5_000, "nested too deeply"),
+        ("\n".join("  " * depth + "a:" for depth in range(2_000)), "nested too deeply"),
+        ("a: &a [*a]\n", "nested too deeply"),
+        ("name: 2024-13-45\n", "month must be in 1..12"),
+    ],
+)
+def test_what_yaml_stumbles_over_is_an_error_of_the_recipe(tmp_path: Path, text: str, said: str) -> None:
+    (found,) = problems(tmp_path, text)
+    assert said in found
+
+
+def test_numbers_with_an_exponent_are_numbers_and_texts_that_look_so_stay_texts(tmp_path: Path) -> None:
+    numbers = {"a": 1e-9, "b": 1.0e9, "c": -2e3, "d": 0.5e1}
+    assert yaml.parse("a: 1e-9\nb: 1.0e9\nc: -2E+3\nd: .5e1\n", "it") == numbers
+    texts = {"a": "1e-9", "b": "1.0e9", "c": "e5", "d": "1e"}
+    assert yaml.parse(yaml.dump(texts), "it") == texts
+    tree = read_recipe(write(tmp_path, GOOD), ["mixture.sources.b=1e-9"])
+    assert tree["mixture"]["sources"]["b"] == 1e-9
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed=", "the value is empty\n  fix: write seed=null"),
+        ("mixtrue.total=", "the value is empty"),
+        ("mixtrue.total=null", "no 'mixtrue' to remove\n  fix: did you mean 'mixture'?"),
+        ("seed=[", "the value '[': not YAML"),
+    ],
+)
+def test_a_set_that_says_nothing_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        read_recipe(write(tmp_path, GOOD), [text])
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ("max_turns: 0", "max_turns: 0 is not a number of at least 1 or 'all'\n  fix: write a number of at least 1 or"),
+        ("max_turns: al", "max_turns: 'al' is not a whole number or 'all'\n  fix: did you mean 'all'?"),
+        ("max_turns: true", "max_turns: true is not a whole number\n  fix: write a whole number"),
+        ("dedup: answer", "dedup: 'answer' is not a map\n  fix: write a map, such as dedup: {by: …} (its keys: by, "),
+        ("dedup: {by: 3}", "dedup.by: 3 is not a list\n  fix: write a list, such as by: […]"),
+        ("dedup: {similarity: true}", "dedup.similarity: true is not a number\n  fix: write a number"),
+        ("dedup: {bye: answer}", "dedup.bye: unknown key\n  fix: did you mean 'by'?"),
+    ],
+)
+def test_a_wrong_kind_of_value_is_one_problem_that_says_what_to_write(tmp_path: Path, section: str, told: str) -> None:
+    (found,) = problems(tmp_path, GOOD + f"defaults: {{conversation: {{{section}}}}}\n")
+    assert found.startswith(f"defaults.conversation.{told}")
+
+
+def test_true_is_no_seed(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, GOOD.replace("seed: 3", "seed: true"))
+    assert found == "seed: true is not a whole number\n  fix: write a whole number"
+
+
+def test_a_misspelt_key_deep_in_the_mixture_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    text = GOOD.replace("{a: 1, b: 2}", "{g: {sources: {a: {wieght: 1}, b: 2}}}")
+    found = problems(tmp_path, text)
+    assert "mixture.sources.g.sources.a.wieght: unknown key\n  fix: did you mean 'weight'?" in found
+
+
+@pytest.mark.parametrize("name", ['""', '" "', '"."', '".."', "a/b", '"a\\\\b"', '"a\\tb"', '"a\\u202Eb"'])
+def test_a_source_s_name_is_no_folder_s_and_can_be_seen(tmp_path: Path, name: str) -> None:
+    (found,) = problems(tmp_path, f"name: x\nsources: {{{name}: {{format: shapes}}}}\n")
+    assert "use letters, digits, _ - ." in found
+
+
+@pytest.mark.parametrize(
+    ("across", "told"),
+    [
+        ("sources: [b, b]", "dedup_across[0].sources: 'b' stands there 2 times"),
+        ("sources: [b, c]", "dedup_across[0].sources: no source named 'c'"),
+        ("sources: [b, a], by: [anwser]", "dedup_across[0].by: no task has a column 'anwser'"),
+        ("sources: [b, a], by: [question]", "dedup_across[0].by: the source 'a' (caption) has no column 'question'"),
+    ],
+)
+def test_sources_are_compared_with_others_by_columns_that_they_have(tmp_path: Path, across: str, told: str) -> None:
+    text = GOOD.replace("scenes: 5}", "scenes: 5, task: caption}", 1)
+    (found,) = problems(tmp_path, text + f"dedup_across: [{{{across}}}]\n")
+    assert found.startswith(told)

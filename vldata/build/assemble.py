@@ -31,6 +31,7 @@ from vldata.errors import BuildError
 from vldata.recipe.models import Recipe
 from vldata.schema.rows import SCHEMA_VERSION, features
 from vldata.store.atomic import swap
+from vldata.store.disk import require
 from vldata.store.gc import register
 from vldata.store.link import How, best_way, place
 from vldata.store.store import Store
@@ -122,6 +123,8 @@ def assemble(
     fresh.mkdir()
     try:
         way = best_way(store.root, out.parent)
+        if way == "copy":
+            require(out.parent, sum(notes[block.key].size_bytes for block in planned.blocks))
         files = _link_all(fresh, recipe, planned.blocks, store, way)
         manifest = _manifest(recipe, planned, notes, files, way, undecodable=undecodable, limit=limit)
         _write_for_datasets(fresh, recipe, planned, manifest["blocks"])

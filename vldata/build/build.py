@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from vldata.build.assemble import assemble, current, refuse_foreign
 from vldata.build.engines import Engine, cores
 from vldata.build.lookup import Lookup
-from vldata.build.make import Bad, Job, Note, make, note_of
+from vldata.build.make import Bad, Job, Note, forget_readers, make, note_of
 from vldata.build.plan import plan
 from vldata.build.planned import Block, Plan
 from vldata.build.progress import Progress, Silent
@@ -46,6 +46,11 @@ class Built:
     made: int
     unchanged: bool
     undecodable: int = 0
+
+
+def bytes_needed(missing: Sequence[Block]) -> int:
+    """Bytes that must be free before blocks are made."""
+    return sum(block.size_bytes for block in missing) + _SPARE_BYTES if missing else 0
 
 
 def default_store() -> Path:
@@ -87,7 +92,7 @@ def build(
         VldataError: The user's or the world's fault; ``out`` is as it was.
     """
     progress = progress or Silent()
-    out = out.expanduser().absolute()
+    out = out.expanduser().resolve()
     with told_as_store_errors(out):
         refuse_foreign(out, store or default_store())
         opened = open_store(store or default_store())
@@ -98,9 +103,7 @@ def build(
         Engine(workers or cores()) as engine,
     ):
         recipe = prepared(recipe, opened, standin=standin, progress=progress)
-        return _build(
-            recipe, out, opened, engine, limit=limit, standin=standin is not None, locked=locked, progress=progress
-        )
+        return _build(recipe, out, opened, engine, limit=limit, locked=locked, progress=progress)
 
 
 def _build(
@@ -110,21 +113,24 @@ def _build(
     engine: Engine,
     *,
     limit: int | None,
-    standin: bool,
     locked: Any,
     progress: Progress,
 ) -> Built:
     made = 0
     undecodable: set[Bad] = set()
+    forget_readers()
     while True:
         planned = plan(recipe, store, engine=engine, limit=limit, progress=progress)
         if locked is not None:
             refuse_other(planned, locked)
-        _refuse_empty(planned, recipe, small=limit is not None or standin)
+        if not planned.blocks:
+            raise BuildError(
+                "mixture", "nothing is left of any source: " + "; ".join(planned.notes), "see `vldata plan`"
+            )
         missing = planned.missing(store)
         if not missing and (manifest := current(out, planned)) is not None:
             return Built(out, planned, manifest, made=0, unchanged=True)
-        require(store.root, sum(block.size_bytes for block in missing) + _SPARE_BYTES)
+        require(store.root, bytes_needed(missing))
         embed = recipe.head.output.images == "embed"
         bad = _make_all(missing, planned, store, engine, progress, embed=embed)
         made += len(missing)
@@ -142,18 +148,6 @@ def _build(
     notes = {block.key: _note(store, block) for block in planned.blocks}
     manifest = assemble(out, recipe, planned, notes, store, undecodable=len(undecodable), limit=limit)
     return Built(out, planned, manifest, made=made, unchanged=False, undecodable=len(undecodable))
-
-
-def _refuse_empty(planned: Plan, recipe: Recipe, *, small: bool) -> None:
-    """Refuse a dataset without samples, and an empty split unless the build is a small trial."""
-    filled = {block.split for block in planned.blocks}
-    if not filled:
-        raise BuildError("mixture", "nothing is left of any source: " + "; ".join(planned.notes), "see `vldata plan`")
-    for split in recipe.split_shares:
-        if split not in filled and not small:
-            where = f"splits.{split}" if split in recipe.head.splits else "mixture"
-            fix = "take more samples, raise its share, or leave it out"
-            raise BuildError(where, f"the split {split!r} of this build is empty", fix)
 
 
 def _make_all(
@@ -176,7 +170,8 @@ def _make_all(
 def _mark(bad: Iterable[Bad], recipe: Recipe, store: Store, progress: Progress) -> None:
     by_source: dict[str, set[tuple[str, str, str]]] = {}
     for one in bad:
-        by_source.setdefault(one.source, set()).add((one.ref, one.reason, one.detail))
+        if one.reason == "image_undecodable":  # whatever else is wrong is seen when it is looked at again
+            by_source.setdefault(one.source, set()).add((one.ref, one.reason, one.detail))
     lookup = Lookup(recipe, store, progress, workers=2)
     for name, refs in by_source.items():
         lookup.mark(recipe.entries[name], sorted(refs))

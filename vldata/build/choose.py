@@ -158,8 +158,9 @@ def _limited(wanted: dict[str, Quota], limit: int | None) -> dict[str, Quota]:
 def _targets(pool: Pool, units: int, good: pl.DataFrame) -> dict[str, int] | None:
     """Units that each split gets; None when that cannot be said before more candidates are looked at.
 
-    Every split gets its share where there is enough for all of them. Otherwise the whole source is needed, and is
-    divided as its photographs are; a split that is held out is never repeated.
+    Every split gets its share where there is enough for all of them. Otherwise the whole source is needed: a split that
+    is held out is never repeated, and gives way to nobody until ``train`` has used all it has. More units never mean
+    fewer for any split.
     """
     weights = pool.units(good)
     have = {split: int(weights[(good["split"] == split).to_numpy()].sum()) for split in pool.splits}
@@ -169,21 +170,20 @@ def _targets(pool: Pool, units: int, good: pl.DataFrame) -> dict[str, int] | Non
         return targets
     if pool.done < pool.num_samples:
         return None
-    total = sum(have.values())
-    if not total:
-        return dict.fromkeys(pool.splits, 0)
-    held_out = {split: min(n, round(units * n / total)) for split, n in have.items() if split != "train"}
-    if not have["train"]:
-        return {"train": 0, **held_out}
-    rest = units // total * have["train"] if units % total == 0 else max(0, units - sum(held_out.values()))
-    return {"train": rest, **held_out}
+    held_out = {split: min(have[split], target) for split, target in targets.items() if split != "train"}
+    over = units - have["train"] - sum(held_out.values())
+    for split in held_out:
+        more = max(0, min(over, have[split] - held_out[split]))
+        held_out[split] += more
+        over -= more
+    return {"train": units - sum(held_out.values()) if have["train"] else 0, **held_out}
 
 
 def _walk(pool: Pool, units: int) -> int | None:
     """Look at candidates until every split has its units; None, or all units there are when they do not suffice."""
     if units <= 0:
         return None
-    upto = min(pool.num_samples, max(_STEP, int(units * 1.05)) if pool.unit == "samples" else _STEP)
+    upto = min(pool.num_samples, max(_STEP, int(1.05 * units * pool.num_samples / max(1, pool.num_units))))
     while True:
         pool.look_at(upto)
         if pool.done >= pool.num_samples:

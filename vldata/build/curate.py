@@ -16,7 +16,7 @@ from vldata.build.index import Indexed
 from vldata.build.ledger import staged
 from vldata.build.lookup import Lookup
 from vldata.curate.across import across
-from vldata.curate.cut import Cut
+from vldata.curate.cut import LEDGER, Cut
 from vldata.curate.dedup import dedup
 from vldata.curate.exclude import ExclusionList
 from vldata.curate.filters import text_filters
@@ -133,6 +133,8 @@ def _whole_threads(before: pl.DataFrame, kept: pl.DataFrame, ledger: pl.DataFram
 
 
 def _problems(turns: pl.DataFrame) -> Cut:
+    if turns["problem"].null_count() == turns.height:
+        return Cut(turns, pl.DataFrame(schema=LEDGER))  # without a copy, as for all that is sound below
     bad = pl.col("problem").is_not_null()
     return Cut(turns.filter(~bad), turns.filter(bad).select("row", reason="problem", detail="detail"))
 
@@ -162,9 +164,9 @@ def _checks(turns: pl.DataFrame, task: Task) -> Cut:
     for name, expression, what in reversed(checks):
         reason = pl.when(expression.fill_null(False)).then(pl.lit(name)).otherwise(reason)
         detail = pl.when(expression.fill_null(False)).then(what).otherwise(detail)
-    judged = turns.with_columns(reason=reason, why=detail)
-    bad = pl.col("reason").is_not_null()
-    return Cut(judged.filter(~bad).drop("reason", "why"), judged.filter(bad).select("row", "reason", detail="why"))
+    judged = turns.select("row", reason=reason, detail=detail)
+    bad = judged["reason"].is_not_null()
+    return Cut(turns.filter(~bad) if bad.any() else turns, judged.filter(bad))
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def already_indexed(entry: Entry, store: Store) -> Indexed | VldataError | None:
     """The turns of a source when it was read before, or what the user must mend before it can be read."""
     try:
         digests = {str(file): file_digest(store, file) for file in entry.source.files()}
-    except VldataError as error:
+    except (VldataError, OSError, ValueError) as error:
         return _in_recipe(error, entry)
     return _found(entry, store, digests)
 
@@ -60,7 +60,7 @@ def index(entry: Entry, store: Store) -> Indexed | VldataError:
             found = _found(entry, store, digests)
             assert found is not None, "it was written just now"
         return found
-    except VldataError as error:
+    except (VldataError, OSError) as error:
         return _in_recipe(error, entry)
 
 
@@ -87,8 +87,13 @@ def _key(entry: Entry, digests: dict[str, str]) -> str:
     )
 
 
-def _in_recipe(error: VldataError, entry: Entry) -> VldataError:
-    """The error with the source's place in the recipe in front."""
+def _in_recipe(error: VldataError | OSError | ValueError, entry: Entry) -> VldataError:
+    """The error with the source's place in the recipe in front; a path that the system refuses is the user's."""
+    if isinstance(error, OSError):
+        what = (error.strerror or str(error)).lower()
+        return SourceError(f"{entry.where}: {error.filename or 'path'}", what, "check the path and its permissions")
+    if not isinstance(error, VldataError):
+        return SourceError(f"{entry.where}.path", str(error), "mend the path")
     if error.where.startswith(entry.where):
         return error
     return type(error)(f"{entry.where}: {error.where}", error.problem, error.fix)

@@ -62,21 +62,23 @@ def inspect(
         splits: Every split with its share; they add up to 1.
         excluded_hashes: Content hashes of images that must not be used.
     """
-    samples = turns.group_by("at", maintain_order=True).agg(
-        pl.col("sample", "sample_row", "images", "image_sizes", "thread").first()
-    )
+    samples = turns.filter(pl.col("place") == 0).select("at", "sample", "sample_row", "images", "image_sizes", "thread")
     samples, wrong = _with_images(samples, entry, look, excluded_hashes)
     samples = _with_split(samples, entry.name, seed=seed, splits=splits)
     wrong = wrong.with_columns(
         reason=pl.coalesce("reason", pl.when(samples["split"].is_null()).then(pl.lit("image_in_two_splits")))
     )
-    turns = turns.join(wrong, on="at", how="left", maintain_order="left")
+    wrong = wrong.filter(pl.col("reason").is_not_null())
+    if wrong.height:
+        turns = turns.join(wrong, on="at", how="left", maintain_order="left")
+    else:
+        turns = turns.with_columns(pl.lit(None, pl.String).alias(name) for name in ("reason", "detail"))
     if "boxes" in turns.columns:
         turns = _with_boxes(turns, samples, entry)
     found = turns.filter(pl.col("reason").is_not_null()).select(pl.col(c).cast(t) for c, t in FOUND.items())
-    good = turns.filter(pl.col("reason").is_null())
+    good = turns
     if found.height:
-        good, found = _whole_threads(good, found, turns)
+        good, found = _whole_threads(turns.filter(pl.col("reason").is_null()), found, turns)
     counted = good.group_by("at", maintain_order=True).agg(num_turns=pl.len(), sample_row=pl.col("row").first())
     samples = samples.drop("sample_row").join(counted, on="at", how="inner", maintain_order="right")
     return Inspected(

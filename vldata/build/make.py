@@ -123,6 +123,11 @@ def make(job: Job, store: Store) -> list[Bad]:
     return []
 
 
+def forget_readers() -> None:
+    """Open archives anew: one may have changed since the last build of this process."""
+    _reader.cache_clear()
+
+
 def write_block(table: pa.Table, key: str, store: Store) -> Note:
     """Write a table as a block: stream format, one record batch."""
     with store.write("blocks", key, BLOCK, durable=durable(), replace=True) as path:

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from vldata.build.build import default_store, prepared
+from vldata.build.build import bytes_needed, default_store, prepared
 from vldata.build.engines import Engine, cores
 from vldata.build.plan import load_templates, plan
 from vldata.build.planned import UNITS
@@ -20,7 +20,7 @@ from vldata.mixture.strategies import STRATEGIES
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.turns import COMMON, KEY
 from vldata.sources import format_names, source_class
-from vldata.store.disk import free_bytes
+from vldata.store.disk import free_bytes, require
 from vldata.store.gc import in_use
 from vldata.store.store import open_store
 from vldata.tasks import task_class, task_names
@@ -50,6 +50,7 @@ def overview(
             progress=progress,
         )
     missing = found.missing(opened)
+    require(opened.root, bytes_needed(missing))
     return {
         "name": recipe.head.name,
         "plan": found.key,

@@ -19,6 +19,7 @@ from vldata.build.progress import Progress
 from vldata.build.render import RENDER_VERSION, Words
 from vldata.build.scratch import scratch
 from vldata.build.work import Made, RenderJob, render_job
+from vldata.errors import BuildError
 from vldata.prompts.template import Template
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.rows import SCHEMA_VERSION
@@ -68,6 +69,8 @@ def _render(
     progress: Progress,
 ) -> list[Leaf] | pl.DataFrame:
     output = recipe.head.output
+    if output.images == "path":
+        _refuse_containers(entry, chosen.samples)
     samples, turns = folder / "samples.arrow", folder / "turns.arrow"
     ends = chosen.samples["num_turns"].cum_sum().cast(pl.Int64)
     located = chosen.samples.with_columns(first_turn=ends - pl.col("num_turns").cast(pl.Int64))
@@ -113,6 +116,18 @@ def _render(
     return leaves_made
 
 
+def _refuse_containers(entry: Entry, samples: pl.DataFrame) -> None:
+    """Refuse to store the path of a picture that lies inside an archive or a table: nothing else could open it."""
+    inside = samples["images"].explode().drop_nulls().str.contains("::", literal=True)
+    root = Path(entry.source.image_root or ".")
+    if inside.any() or (root.is_file() and samples.height):
+        raise BuildError(
+            f"{entry.where}.image_root",
+            "its pictures lie inside an archive or a table, where no path leads",
+            "set output.images: embed, or unpack them",
+        )
+
+
 def _cuts(samples: pl.DataFrame, chosen: Chosen, max_rows: int) -> list[tuple[int, int, int, int | None]]:
     """(first, behind last, whole passes, number of the pass that holds it in part) of every leaf and every cut one."""
     cuts: list[tuple[int, int, int, int | None]] = []
@@ -146,7 +161,7 @@ def _words(recipe: Recipe, entry: Entry, template: Template) -> Words:
     root = Path(entry.source.image_root or ".").absolute()
     return Words(
         source=entry.name,
-        dataset=entry.source.format,
+        dataset=entry.name,
         task=entry.task,
         template=template,
         templates=settings.templates,
@@ -154,11 +169,6 @@ def _words(recipe: Recipe, entry: Entry, template: Template) -> Words:
         padded=settings.reference == "padded_square",
         image_position=settings.conversation.image_position,
         max_side_px=settings.images.max_side_px,
-        image_prefix=_prefix(root) if recipe.head.output.images == "path" else "",
+        image_prefix=f"{root}/" if recipe.head.output.images == "path" else "",
         seed=recipe.head.seed,
     )
-
-
-def _prefix(root: Path) -> str:
-    """What makes a reference a path of this machine: a member of an archive is named behind two colons."""
-    return f"{root}::" if root.is_file() else f"{root}/"

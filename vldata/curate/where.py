@@ -8,6 +8,7 @@ import polars as pl
 
 from vldata.curate.cut import Cut, Drop, cut
 from vldata.errors import RecipeError, nearest
+from vldata.schema.expressions import is_row_by_row
 from vldata.schema.turns import KEY
 
 _INTERNAL = (KEY, "rank")
@@ -47,8 +48,8 @@ def compiled(expression: str, schema: pl.Schema, where_path: str) -> pl.Expr:
     """The expression, checked against the columns without looking at any row.
 
     Raises:
-        RecipeError: Not one expression, a subquery, an unknown column or function, not true or false, or one value for
-            the whole table.
+        RecipeError: Not one expression, a subquery, an unknown column or function, not true or false, or something that
+            looks at other turns (aggregates, windows).
     """
     unquoted = _QUOTED.sub(" ", expression)
     if _UNFOLD.search(unquoted):
@@ -69,6 +70,8 @@ def compiled(expression: str, schema: pl.Schema, where_path: str) -> pl.Expr:
         raise _failed(expression, where_path, str(error)) from None
     if empty.height:
         raise _refused(expression, where_path, "gives one value for the whole table, not one for each turn")
+    if not is_row_by_row(parsed):
+        raise _refused(expression, where_path, "looks at other turns; whether a turn stays must depend on itself alone")
     if empty["value"].dtype != pl.Boolean:
         raise _refused(expression, where_path, f"is {empty['value'].dtype}, not true or false")
     return parsed

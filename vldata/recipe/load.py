@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +13,8 @@ from vldata.codecs import codec
 from vldata.errors import RecipeError, RecipeErrors, VldataError, nearest
 from vldata.mixture.models import Mixture, check
 from vldata.recipe.merge import environment, has_variable, merged, read_recipe
-from vldata.recipe.models import Entry, Head, Recipe, Settings
+from vldata.recipe.models import Across, Entry, Head, Recipe, Settings
+from vldata.recipe.translate import flags_for_numbers, translated
 from vldata.schema.turns import COMMON
 from vldata.sources import source_class
 from vldata.sources.base import Source
@@ -63,7 +65,7 @@ def from_tree(tree: Mapping[str, Any]) -> Recipe:
             entries[name] = entry
     mixture = _mixture(tree, sources, problems)
     if head is not None:
-        problems.extend(_conflicts(head, entries))
+        problems.extend(_conflicts(head, entries, list(sources)))
     if problems or head is None or mixture is None:
         raise RecipeErrors(_once(problems))
     return Recipe(head=head, entries=entries, mixture=mixture, raw=dict(tree))
@@ -86,11 +88,9 @@ def _entry(name: str, section: Any, defaults: Mapping[str, Any], problems: list[
     if not isinstance(section, dict):
         problems.append(RecipeError(where, f"{section!r} is not a mapping", "write {format: …, path: …}"))
         return None
-    if "/" in name or "\n" in name:
-        problems.append(
-            RecipeError(where, f"the name {name!r} holds a slash or a line break", "use letters, digits, _ - .")
-        )
     known = len(problems)
+    if fault := _name_fault(name):
+        problems.append(RecipeError(where, f"the name {name!r} {fault}", "use letters, digits, _ - ."))
     format_name = section.get("format")
     if not isinstance(format_name, str):
         problems.append(RecipeError(f"{where}.format", "missing", "name a format; `vldata formats` lists them"))
@@ -114,6 +114,19 @@ def _entry(name: str, section: Any, defaults: Mapping[str, Any], problems: list[
     if len(problems) > known or settings is None or source is None or task is None:
         return None
     return Entry(name=name, source=source, task=task, settings=settings)
+
+
+def _name_fault(name: str) -> str | None:
+    """Why a source cannot have this name: it is a folder's in the output, and is printed and written everywhere."""
+    if not name.strip():
+        return "is empty"
+    if name in (".", ".."):
+        return "means a folder"
+    if "/" in name or "\\" in name:
+        return "holds a slash"
+    if any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") for char in name):
+        return "holds a character that cannot be seen"
+    return None
 
 
 def _expanded(rest: dict[str, Any], cls: type[Source], where: str, problems: list[VldataError]) -> dict[str, Any]:
@@ -168,12 +181,16 @@ def _unknown_columns(settings: Settings, where: str) -> list[RecipeError]:
     dedup = settings.conversation.dedup
     if dedup is None:
         return []
-    known = {"all", "answer", *COMMON, *(column for name in task_names() for column in task_class(name).columns)}
+    known = {"all", "answer", *_columns()}
     asked = [("by", name) for name in dedup.by] + ([("near", dedup.near)] if dedup.near else [])
     path = f"{where}.conversation.dedup"
     return [
         RecipeError(f"{path}.{k}", f"no task has a column {n!r}", nearest(n, known)) for k, n in asked if n not in known
     ]
+
+
+def _columns() -> set[str]:
+    return {*COMMON, *(column for name in task_names() for column in task_class(name).columns)}
 
 
 def _mixture(tree: Mapping[str, Any], sources: Mapping[str, Any], problems: list[VldataError]) -> Mixture | None:
@@ -183,7 +200,7 @@ def _mixture(tree: Mapping[str, Any], sources: Mapping[str, Any], problems: list
     return mixture
 
 
-def _conflicts(head: Head, entries: Mapping[str, Entry]) -> list[RecipeError]:
+def _conflicts(head: Head, entries: Mapping[str, Entry], names: Sequence[str]) -> list[RecipeError]:
     """What no single section can know is wrong."""
     found = []
     if sum(head.splits.values()) >= 1:
@@ -208,12 +225,28 @@ def _conflicts(head: Head, entries: Mapping[str, Entry]) -> list[RecipeError]:
                 )
             )
     for i, across in enumerate(head.dedup_across):
-        for name in across.sources:
-            if name not in entries:
-                found.append(
-                    RecipeError(f"dedup_across[{i}].sources", f"no source named {name!r}", nearest(name, entries))
-                )
+        found.extend(_across_faults(across, f"dedup_across[{i}]", entries, names))
     return found
+
+
+def _across_faults(
+    across: Across, where: str, entries: Mapping[str, Entry], names: Sequence[str]
+) -> Iterator[RecipeError]:
+    for name in dict.fromkeys(across.sources):
+        if name not in names:
+            yield RecipeError(f"{where}.sources", f"no source named {name!r}", nearest(name, names))
+        elif across.sources.count(name) > 1:
+            problem = f"{name!r} stands there {across.sources.count(name)} times"
+            yield RecipeError(f"{where}.sources", problem, "name it once: a source is never compared with itself")
+    compared = [entries[name] for name in dict.fromkeys(across.sources) if name in entries]
+    for column in across.by:
+        if column not in (known := _columns()):
+            yield RecipeError(f"{where}.by", f"no task has a column {column!r}", nearest(column, known))
+            continue
+        for entry in compared:
+            if column not in (known := {*COMMON, *entry.task.columns}):
+                problem = f"the source {entry.name!r} ({entry.task.name}) has no column {column!r}"
+                yield RecipeError(f"{where}.by", problem, nearest(column, known))
 
 
 def _misplaced(key: str, where: str, cls: type[Source]) -> RecipeError:
@@ -228,68 +261,11 @@ def _unknown(key: str, where: str, known: Iterable[str]) -> RecipeError:
 
 
 def _validated(model: type[Model], data: Any, where: str, problems: list[VldataError]) -> Model | None:
+    found = flags_for_numbers(model, data, where)
     try:
-        return model.model_validate(data)
+        valid = model.model_validate(data)
     except ValidationError as error:
-        problems.extend(translated(error, model, where))
-        return None
-
-
-def translated(error: ValidationError, model: type[BaseModel], where: str) -> list[RecipeError]:
-    """Pydantic's findings in the user's words, with the paths that the user typed."""
-    found: dict[str, RecipeError] = {}
-    for item in error.errors(include_url=False):
-        path = _dotted(where, item["loc"])
-        known = _fields_at(model, item["loc"][:-1])
-        if item["type"] == "extra_forbidden":
-            problem = _unknown(str(item["loc"][-1]), path, known)
-        elif item["type"] == "missing":
-            problem = RecipeError(path, "missing", f"add {item['loc'][-1]}: …")
-        else:
-            shown = repr(item["input"])
-            shown = shown if len(shown) <= 80 else shown[:77] + "…"
-            message = item["msg"].removeprefix("Value error, ")
-            problem = RecipeError(path, f"{shown}: {message[:1].lower()}{message[1:]}", _fix_for(item))
-        found.setdefault(path, problem)
-    return list(found.values())
-
-
-def _fix_for(item: Any) -> str:
-    context = item.get("ctx") or {}
-    if item["type"] == "literal_error":
-        expected = str(context.get("expected", ""))
-        names = [name.strip(" '") for name in expected.replace(" or ", ", ").split(",")]
-        return nearest(str(item["input"]), names)
-    return str(context.get("fix") or "give a value of that kind; `vldata schema` describes every key")
-
-
-def _dotted(where: str, loc: Sequence[str | int]) -> str:
-    path = where
-    for part in loc:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif not _is_internal(part):
-            path += f".{part}" if path else part
-    return path or "recipe"
-
-
-def _is_internal(part: str) -> bool:
-    """Names that pydantic adds for the branches of a union: types, tags of validators, never a recipe's key."""
-    return part[:1].isupper() or "[" in part or part in ("int", "float", "str", "bool", "nullable", "constrained-str")
-
-
-def _fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
-    """The keys that the section at ``loc`` knows."""
-    current: Any = model
-    for part in loc:
-        if not isinstance(part, str) or _is_internal(part):
-            continue
-        fields = getattr(current, "model_fields", {})
-        if part not in fields:
-            return []
-        annotation = fields[part].annotation
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        current = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
-        if current is None:
-            return []
-    return list(getattr(current, "model_fields", {}))
+        told = {problem.where for problem in found}
+        found += [problem for problem in translated(error, model, data, where) if problem.where not in told]
+    problems.extend(found)
+    return None if found else valid

@@ -33,8 +33,8 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.depth > MAX_DEPTH:
-            raise _TooDeep(problem="nested too deeply", problem_mark=self.peek_event().start_mark)
+        if parent is not None and self.depth > MAX_DEPTH:
+            raise _TooDeep(problem="nested too deeply", problem_mark=parent.start_mark)
         self.depth += 1
         try:
             return super().compose_node(parent, index)
@@ -42,7 +42,12 @@ class _Loader(yaml.SafeLoader):
             self.depth -= 1
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+class _Dumper(yaml.SafeDumper):
+    """Quotes the texts that `_Loader` would take for numbers."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
 def parse(text: str, name: str) -> Any:
@@ -80,6 +85,11 @@ def parse(text: str, name: str) -> Any:
         raise RecipeError(where, f"not YAML: {problem}", "check the indentation, colons and quotes there") from None
     finally:
         loader.dispose()
+
+
+def dump(data: Any) -> str:
+    """Plain data as YAML that `parse` reads back; keys keep their order."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def parse_file(path: Path) -> Any:

@@ -27,7 +27,7 @@ TURN = pa.struct(
         ("row", pa.string()),  # the native row it was made from
         ("template", pa.string()),  # template file and hash: "vqa_open.jinja@1f2e3d4c"
         ("variant", pa.string()),  # the blocks used: "user", "user_2", "flip_user"
-        ("boxes", pa.list_(ROW_BOX)),  # absolute pixels of the upright image, before any resize
+        ("boxes", pa.list_(ROW_BOX)),  # absolute pixels of the stored image, upright
         ("synthetic", pa.string()),  # generator that wrote it, null for annotated data
         ("weight", pa.float32()),  # loss weight
     ]

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import polars as pl
 
 from vldata.errors import SourceError, nearest
+from vldata.schema.expressions import is_row_by_row
 from vldata.schema.turns import BOX, COMMON, SIZE
 from vldata.sources.native import shown
 
@@ -115,7 +116,7 @@ def origins(fields: Mapping[str, str], columns: Sequence[str], task: str) -> dic
             found[name] = Origin(name, own, (own,))
         elif name in TASKS[task] and name not in OPTIONAL:
             problem = f"the task {task!r} needs it, and the table has no column {name!r}"
-            raise SourceError(f"fields.{name}", problem, f"name its origin; the table has {', '.join(columns)}")
+            raise SourceError(f"fields.{name}", problem, f"name its origin; {_holding(columns)}")
     return found
 
 
@@ -123,11 +124,11 @@ def origin(name: str, text: str, columns: Sequence[str]) -> Origin:
     """A column, or a SQL expression over columns.
 
     Raises:
-        SourceError: Neither.
+        SourceError: Neither, or an expression that makes several rows of one or looks at others.
     """
     if text in columns:
         return Origin(name, text, (text,))
-    there_are = f"the table has {', '.join(columns)}"
+    there_are = _holding(columns)
     fix = f"name a column or write a Polars SQL expression; {there_are}"
     try:
         expression = pl.sql_expr(text)
@@ -143,7 +144,14 @@ def origin(name: str, text: str, columns: Sequence[str]) -> Origin:
         raise SourceError(
             f"fields.{name}", f"{text!r} makes several rows of one", "take one value of the list: answers[1]"
         )
+    if not is_row_by_row(expression):
+        problem = f"{text!r} looks at other rows: aggregates and windows give no row a value of its own"
+        raise SourceError(f"fields.{name}", problem, "use the columns of the row only")
     return Origin(name, text, needs, expression)
+
+
+def _holding(columns: Sequence[str]) -> str:
+    return f"the table has {', '.join(columns)}" if columns else "the table is empty: it has no columns"
 
 
 def evaluated(origin: Origin, table: pl.DataFrame) -> pl.Series:

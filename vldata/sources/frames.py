@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +22,7 @@ import polars as pl
 from vldata.errors import SourceError
 from vldata.sources.json_rows import LINES, json_document
 from vldata.sources.native import list_of_rows, shown
-from vldata.sources.read import read_text
+from vldata.sources.read import read_text, refuse_wide
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,6 +101,7 @@ def _open_arrow(path: Path) -> Frame:
 
 
 def _open_csv(path: Path, separator: str) -> Frame:
+    refuse_wide(path)
     scan = _polars(path, pl.scan_csv, path, separator=separator, infer_schema=False, glob=False)
     columns = _polars(path, scan.collect_schema).names()
     return Frame(path, tuple(columns), partial(_read_csv, path, scan, separator))
@@ -136,9 +138,15 @@ def _read_csv(
 
 def _read_json_lines(path: Path, scan: pl.LazyFrame, names: Sequence[str]) -> tuple[pl.DataFrame, dict[int, str]]:
     try:
-        return _placed(scan, names).collect(), {}
+        table = _placed(scan, names).collect()
     except pl.exceptions.PolarsError:
         return _read_objects(path, *_objects(path), names)
+    suspects = [name for name in names if _may_hold_json(table[name])]
+    if not suspects:
+        return table, {}
+    rows, notes = _objects(path)
+    are_texts = all(_fits(row.get(name), table.schema[name]) for name in suspects for row in rows)
+    return (table, {}) if are_texts and not notes else _read_objects(path, rows, notes, names)
 
 
 def _read_objects(
@@ -146,14 +154,72 @@ def _read_objects(
 ) -> tuple[pl.DataFrame, dict[int, str]]:
     """JSON's values by Polars' own rules for JSON lines, column by column: a column that nobody wants may be a mess."""
     table = pl.DataFrame({PLACE: pl.Series(range(len(rows)), dtype=pl.UInt32)})
+    notes = dict(notes)
     for name in names:
-        lines = "".join(json.dumps({name: row.get(name)}) + "\n" for row in rows).encode()
-        try:
-            table = table.hstack(pl.read_ndjson(io.BytesIO(lines), infer_schema_length=None))
-        except pl.exceptions.PolarsError as error:
-            problem = f"the column {name!r} holds values of several kinds ({_first_line(error)})"
-            raise SourceError(str(path), problem, "write it with one kind of value") from None
-    return table, notes
+        values = [row.get(name) for row in rows]
+        kind = _prevailing_kind(values)
+        texts = []
+        for place, value in enumerate(values):
+            if value is not None and _kind(value) != kind:
+                notes.setdefault(place, f"{name!r} is {shown(value)}, elsewhere {kind}")
+                value = None
+            try:
+                texts.append(json.dumps({name: value}, allow_nan=False))
+            except ValueError:
+                notes.setdefault(place, f"{name!r} is {shown(value)}, which is no JSON")
+                texts.append(json.dumps({name: None}))
+        column = _column(path, name, texts)
+        if _may_hold_json(column):
+            for place, value in enumerate(values):
+                if place not in notes and not _fits(value, column.dtype):
+                    notes[place] = f"{name!r} is {shown(value)}, elsewhere {column.dtype}"
+        table = table.hstack([column])
+    bad = pl.col(PLACE).is_in(list(notes))
+    return (
+        table.with_columns(pl.when(~bad).then(pl.col(name)).alias(name) for name in names) if notes else table
+    ), notes
+
+
+def _column(path: Path, name: str, texts: Sequence[str]) -> pl.Series:
+    """One column of JSON lines."""
+    try:
+        lines = "".join(f"{text}\n" for text in texts).encode()
+        return pl.read_ndjson(io.BytesIO(lines), infer_schema_length=None)[name]
+    except pl.exceptions.PolarsError as error:
+        problem = f"the column {name!r} holds values of several kinds ({_first_line(error)})"
+        raise SourceError(str(path), problem, "write it with one kind of value") from None
+
+
+def _prevailing_kind(values: Iterable[Any]) -> str | None:
+    """The kind of most values that are not null, of equally frequent ones the first."""
+    counts = Counter(_kind(value) for value in values if value is not None)
+    return max(counts, key=counts.__getitem__, default=None)
+
+
+def _kind(value: Any) -> str:
+    return "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else "a single value"
+
+
+def _may_hold_json(values: pl.Series) -> bool:
+    """Whether there are texts that look like JSON: Polars writes lists and objects so where others hold texts."""
+    if values.dtype == pl.String:
+        return bool(values.str.contains(r"^[\[{]").any())
+    if isinstance(values.dtype, pl.List):
+        return _may_hold_json(values.explode())
+    if isinstance(values.dtype, pl.Struct):
+        return any(_may_hold_json(values.struct.field(name)) for name in values.dtype.to_schema())
+    return False
+
+
+def _fits(value: Any, dtype: pl.DataType) -> bool:
+    """Whether no list or object of a JSON value has become a text."""
+    if dtype == pl.String:
+        return not isinstance(value, list | dict)
+    if isinstance(dtype, pl.List) and isinstance(value, list):
+        return all(_fits(element, dtype.inner) for element in value)  # type: ignore[arg-type]
+    if isinstance(dtype, pl.Struct) and isinstance(value, dict):
+        return all(_fits(value.get(name), inner) for name, inner in dtype.to_schema().items())
+    return True
 
 
 def _placed(scan: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame:

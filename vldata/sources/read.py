@@ -10,6 +10,7 @@ import codecs
 import gc
 import gzip
 import json
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,13 @@ import orjson
 
 from vldata.errors import SourceError
 
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),  # begins with UTF-16's mark, so it is asked first
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+_LIKELIEST = "ISO-8859-1"
 _FAST_BYTES = 64 * 1024 * 1024
 """Above it the slower reader is used, which keeps equal strings once and so needs two thirds of the memory."""
 
@@ -32,12 +40,14 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def expand(pattern: str, *, suffixes: tuple[str, ...] = ()) -> list[Path]:
-    """Files named by a path, a folder (all files below it with one of ``suffixes``) or a glob, sorted.
+    """Files named by a path, a folder or a glob, sorted; of a folder all below it with one of ``suffixes``, bar hidden.
 
     Raises:
-        SourceError: Nothing there.
+        SourceError: Nothing there, or nothing named.
     """
-    path = Path(pattern).expanduser()
+    if not pattern.strip():
+        raise SourceError("path", "it is empty", "name a file, a folder or a pattern")
+    path = home(pattern)
     if has_magic(pattern) and not path.exists():
         anchor = Path(path.anchor) if path.is_absolute() else Path()
         found = sorted(p for p in anchor.glob(str(path.relative_to(path.anchor))) if p.is_file())
@@ -45,15 +55,44 @@ def expand(pattern: str, *, suffixes: tuple[str, ...] = ()) -> list[Path]:
             raise SourceError(pattern, "no file matches this pattern", f"looked below {anchor.resolve()}; mend `path`")
         return found
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.is_file() and (not suffixes or _suffix(p) in suffixes))
+        found = sorted(p for p in _visible(path) if p.is_file() and (not suffixes or _suffix(p) in suffixes))
         if not found:
             raise SourceError(pattern, "the folder holds no file of this format", "mend `path`")
         return found
     if not path.is_file():
-        raise SourceError(
-            pattern, f"no such file ({path.resolve()})", "mend `path`, or try the recipe with --standin 200"
-        )
+        raise _missing(pattern, path)
     return [path]
+
+
+def home(path: str) -> Path:
+    """A path with ``~`` replaced; one of a user whom nobody knows is a plain name."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    """What lies below a folder, without what is hidden, such as a store."""
+
+    def unreadable(error: OSError) -> None:
+        raise SourceError(str(error.filename), error.strerror or str(error), "check its permissions") from None
+
+    for place, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in names if not name.startswith("."))
+
+
+def _missing(pattern: str, path: Path) -> SourceError:
+    whole = str(path.absolute())
+    if path.is_symlink():
+        target = path.readlink()
+        return SourceError(pattern, f"a symbolic link that leads to no file ({target})", "mend the link, or `path`")
+    beside = pattern.removesuffix(".gz") if pattern.endswith(".gz") else f"{pattern}.gz"
+    fix = "mend `path`, or try the recipe with --standin 200"
+    if home(beside).is_file():
+        fix = f"did you mean {beside!r}?"
+    return SourceError(pattern, "no such file" if whole == pattern else f"no such file ({whole})", fix)
 
 
 def read_text(path: Path, *, encoding: str = "utf-8-sig") -> str:
@@ -72,8 +111,28 @@ def read_text(path: Path, *, encoding: str = "utf-8-sig") -> str:
         raise SourceError(
             f"{path}:{line}",
             f"byte {raw[error.start]:#04x} at offset {error.start} is not {encoding.removesuffix('-sig')}",
-            "convert the file: iconv -f ISO-8859-1 -t UTF-8",
+            f"convert the file: iconv -f {_encoding_of(raw)} -t UTF-8",
         ) from None
+
+
+def refuse_wide(path: Path) -> None:
+    """For readers that would take a text in UTF-16 or UTF-32 for one in UTF-8.
+
+    Raises:
+        SourceError: It begins with the byte-order mark of one of these.
+    """
+    try:
+        with path.open("rb") as file:
+            mark = file.read(4)
+    except OSError as error:
+        raise SourceError(str(path), error.strerror or str(error), "check the path and its permissions") from None
+    if _encoding_of(mark) != _LIKELIEST:
+        read_text(path)
+
+
+def _encoding_of(raw: bytes) -> str:
+    """The encoding of a file that is not UTF-8, by its byte-order mark; else the likeliest."""
+    return next((name for mark, name in _MARKS if raw.startswith(mark)), _LIKELIEST)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -47,7 +47,7 @@ from vldata.sources.fields import (
 )
 from vldata.sources.frames import PLACE, SUFFIXES, Frame, details_of, open_frame, suffix_of
 from vldata.sources.native import note
-from vldata.sources.read import expand, read_json
+from vldata.sources.read import expand, home, read_json
 from vldata.sources.shapes import Shapes
 from vldata.sources.standins import draw, scenes_for
 
@@ -87,7 +87,14 @@ class Table(Source):
     @property
     def below_root(self) -> str:
         """Where the table lies, seen from ``image_root``: references to pictures inside it begin with it."""
-        return os.path.relpath(_folder(self.path), Path(self.image_root or ".").expanduser())
+        return os.path.relpath(_folder(self.path), home(self.image_root or "."))
+
+    @field_validator("path")
+    @classmethod
+    def _is_named(cls, path: str) -> str:
+        if not path.strip():
+            raise ValueError("it is empty; name a file, a folder or a pattern")
+        return path
 
     @field_validator("fields")
     @classmethod
@@ -111,7 +118,7 @@ class Table(Source):
         Raises:
             SourceError: There is none, or the folder holds several splits.
         """
-        folder = Path(self.path).expanduser()
+        folder = home(self.path)
         if (folder / _DICT).is_file():
             splits = read_json(folder / _DICT).get("splits", [])
             fix = f"point `path` at one of them: {', '.join(f'{self.path}/{split}' for split in splits)}"
@@ -227,12 +234,12 @@ class Table(Source):
 
     def _name(self, path: Path) -> str:
         """The file, seen from ``image_root``."""
-        return Path(os.path.relpath(path, Path(self.image_root or ".").expanduser())).as_posix()
+        return Path(os.path.relpath(path, home(self.image_root or "."))).as_posix()
 
 
 def _folder(path: str) -> Path:
     """The folder that a table's path is or lies in; told by the name alone, as nothing need exist yet."""
-    whole = Path(path).expanduser()
+    whole = home(path)
     if not has_magic(path):
         return whole.parent if suffix_of(whole) in SUFFIXES else whole
     plain = [part for part in whole.parts[: next(k for k, part in enumerate(whole.parts) if has_magic(part))]]
