@@ -1,11 +1,11 @@
-"""The recipe of `text.py`, written the usual way with Hugging Face `datasets`: load, map, filter, group, select, render, save.
+"""The recipe of `text.py`, the usual way with Hugging Face `datasets`: load, map, filter, group, select, render, save.
 
     python tests/bench/hf_peer.py CORPORA OUT --weights captions=5,vqav2=5,gqa=5,aokvqa=4 [--processes N]
 
-It is what a careful engineer writes without vldata: corpora are parsed once, with whichever of `load_dataset` and
-`json.load` is faster for their layout (measured), `map` and `filter` run batched, samples are chosen before they are
-rendered, templates are compiled once, and what is left over is never made. It does less than vldata does: no content
-hash of the inputs, no check that pictures exist, no ledger, no lineage beyond the native ids, no resume.
+It is what a careful engineer writes without vldata. Corpora are parsed once, cleaned by a batched `map` and `filter`,
+grouped in dicts, and chosen before they are rendered: one compiled Jinja template a task, one `map` over the samples. The
+rows are those of a vldata build. It does less than vldata does: no content hash of the inputs, no look whether pictures
+exist, no account of what left and why, no resume, nothing to share with the next build.
 
 The last line it prints is a JSON object with the numbers of samples and turns of each source.
 """
@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jinja2
 from datasets import Dataset, Features, List, Value, concatenate_datasets, disable_progress_bars
@@ -26,20 +27,24 @@ from datasets import Dataset, Features, List, Value, concatenate_datasets, disab
 SEED = 7
 MAX_TURNS = 10
 SIMILARITY = 0.8
-BATCH = 1_000
 
-TEXT = Value("string")
+TEXT, SIDE, COORDINATE = Value("string"), Value("int32"), Value("float64")
+BOX = {"x0": COORDINATE, "y0": COORDINATE, "x1": COORDINATE, "y1": COORDINATE, "image": SIDE, "phrase": TEXT}
+LINEAGE = {"row": TEXT, "template": TEXT, "variant": TEXT, "boxes": List(BOX), "synthetic": TEXT}
 FEATURES = Features(
     {
         "id": TEXT,
-        "images": List(TEXT),
+        "images": List({"bytes": Value("binary"), "path": TEXT}),
+        "image_sizes": List({"width": SIDE, "height": SIDE}),
         "messages": List({"role": TEXT, "content": List({"type": TEXT, "text": TEXT})}),
         "source": TEXT,
         "task": TEXT,
-        "rows": List(TEXT),
-        "num_text_chars": Value("int32"),
+        "split": TEXT,
+        "turns": List({**LINEAGE, "weight": Value("float32")}),
+        "num_text_chars": SIDE,
     }
 )
+BATCHED = {"batched": True, "batch_size": 1_000}
 
 TEMPLATES = {
     "caption": ("Describe the image briefly.", "{{ caption }}"),
@@ -52,18 +57,25 @@ TEMPLATES = {
     ),
 }
 
-Row = dict[str, object]
-Sample = tuple[str, list[Row]]
+Row = dict[str, Any]
+
+
+class Sample(NamedTuple):
+    image: str
+    turns: list[Row]
+    is_image_first: bool
 
 
 def captions(folder: Path) -> Dataset:
     document = json.loads((folder / "annotations" / "captions_train2017.json").read_text())
-    names = {image["id"]: image["file_name"] for image in document["images"]}
+    images = {image["id"]: image for image in document["images"]}
     rows = document["annotations"]
     table = Dataset.from_dict(
         {
             "row": [str(row["id"]) for row in rows],
-            "image": [names[row["image_id"]] for row in rows],
+            "image": [images[row["image_id"]]["file_name"] for row in rows],
+            "width": [images[row["image_id"]]["width"] for row in rows],
+            "height": [images[row["image_id"]]["height"] for row in rows],
             "caption": [row["caption"] for row in rows],
         }
     )
@@ -77,7 +89,7 @@ def vqav2(folder: Path) -> Dataset:
     return Dataset.from_dict(
         {
             "row": [str(row["question_id"]) for row in questions],
-            "image": [f"train2014/COCO_train2014_{row['image_id']:012d}.jpg" for row in questions],
+            "image": [f"COCO_train2014_{row['image_id']:012d}.jpg" for row in questions],
             "question": [row["question"] for row in questions],
             "answer": [answers[row["question_id"]] for row in questions],
         }
@@ -115,7 +127,6 @@ SOURCES: dict[str, tuple[Callable[[Path], Dataset], str]] = {
     "gqa": (gqa, "vqa_open"),
     "aokvqa": (aokvqa, "vqa_mc"),
 }
-BATCHED = {"batched": True, "batch_size": BATCH}
 
 
 def is_usable(batch: dict[str, list]) -> list[bool]:
@@ -134,12 +145,12 @@ def is_usable(batch: dict[str, list]) -> list[bool]:
 def grouped(name: str, turns: Dataset) -> list[Sample]:
     """The turns of an image as conversations of at most `MAX_TURNS`, without those that say the same, shuffled.
 
-    They stay Python lists until they are chosen: shuffling a `Dataset` puts an index in front of it that makes reading slow.
+    They stay Python lists until they are chosen: shuffling a `Dataset` puts an index in front of it, and reading slows.
     """
     rng = random.Random(SEED)
     by_image: dict[str, list[Row]] = {}
     columns = turns.column_names
-    for batch in turns.iter(batch_size=BATCH):
+    for batch in turns.iter(batch_size=1_000):
         for values in zip(*batch.values(), strict=True):
             turn = dict(zip(columns, values, strict=True))
             by_image.setdefault(turn.pop("image"), []).append(turn)
@@ -148,8 +159,14 @@ def grouped(name: str, turns: Dataset) -> list[Sample]:
         rng.shuffle(of_image)
         if name != "captions":
             of_image = list(distinct(of_image, near=name == "gqa", by_question=name == "aokvqa"))
+        for turn in of_image:
+            if "choices" in turn:
+                right = turn["choices"][turn["answer"]]
+                rng.shuffle(turn["choices"])
+                turn["answer"] = turn["choices"].index(right)
         size = 1 if name == "captions" else MAX_TURNS
-        samples += [(image, of_image[start : start + size]) for start in range(0, len(of_image), size)]
+        for start in range(0, len(of_image), size):
+            samples.append(Sample(image, of_image[start : start + size], rng.random() < 0.5))
     rng.shuffle(samples)
     return samples
 
@@ -177,36 +194,39 @@ def templates(task: str) -> tuple[jinja2.Template, jinja2.Template]:
     return user, assistant
 
 
-def render(batch: dict[str, list], indices: list[int], source: str, task: str) -> dict[str, list]:
+def render(sample: Row, source: str, task: str, root: str) -> Row:
     user_template, assistant_template = templates(task)
-    out: dict[str, list] = {column: [] for column in FEATURES}
-    for images, turns, index in zip(batch["images"], batch["turns"], indices, strict=True):
-        rng = random.Random(SEED * 1_000_003 + index)
-        messages, chars = [], 0
-        for k, turn in enumerate(turns):
-            if task == "vqa_mc":
-                right = turn["choices"][turn["answer"]]
-                choices = rng.sample(turn["choices"], len(turn["choices"]))
-                turn = {**turn, "choices": choices, "answer": choices.index(right), "letters": "ABCDEFGH"}
-            user, assistant = user_template.render(turn).strip(), assistant_template.render(turn).strip()
-            content = [{"type": "text", "text": user}]
-            if k == 0:
-                content.insert(rng.randrange(2), {"type": "image", "text": None})
-            messages.append({"role": "user", "content": content})
-            messages.append({"role": "assistant", "content": [{"type": "text", "text": assistant}]})
-            chars += len(user) + len(assistant)
-        rows = [turn["row"] for turn in turns]
-        values = (f"{source}/{rows[0]}", images, messages, source, task, rows, chars)
-        for column, value in zip(out, values, strict=True):
-            out[column].append(value)
-    return out
+    messages, lineage, chars = [], [], 0
+    for k, turn in enumerate(sample["turns"]):
+        user = user_template.render(turn, letters="ABCDEFGH").strip()
+        assistant = assistant_template.render(turn, letters="ABCDEFGH").strip()
+        content = [{"type": "text", "text": user}]
+        if k == 0:
+            content.insert(0 if sample["is_image_first"] else 1, {"type": "image", "text": None})
+        messages.append({"role": "user", "content": content})
+        messages.append({"role": "assistant", "content": [{"type": "text", "text": assistant}]})
+        shown = {"row": turn["row"], "template": task, "variant": "user", "boxes": [], "synthetic": None, "weight": 1.0}
+        lineage.append(shown)
+        chars += len(user) + len(assistant)
+    first = sample["turns"][0]
+    return {
+        "id": f"{source}/{first['row']}",
+        "images": [{"bytes": None, "path": f"{root}/{sample['image']}"}],
+        "image_sizes": [{"width": first["width"], "height": first["height"]} if "width" in first else None],
+        "messages": messages,
+        "source": source,
+        "task": task,
+        "split": "train",
+        "turns": lineage,
+        "num_text_chars": chars,
+    }
 
 
 def prefix(samples: list[Sample], wanted: int) -> int:
     """How many samples from the front hold ``wanted`` turns."""
     total = 0
-    for number, (_, turns) in enumerate(samples, start=1):
-        total += len(turns)
+    for number, sample in enumerate(samples, start=1):
+        total += len(sample.turns)
         if total >= wanted:
             return number
     return len(samples)
@@ -227,24 +247,22 @@ def main() -> None:
     for name in weights:
         turns = SOURCES[name][0](options.corpora / name).filter(is_usable, **BATCHED)
         samples[name] = grouped(name, turns)
-        available[name] = sum(len(turns) for _, turns in samples[name])
+        available[name] = sum(len(sample.turns) for sample in samples[name])
     per_weight = min(available[name] / weight for name, weight in weights.items())
 
     parts, counts = [], {}
     for name, weight in weights.items():
-        images, turns = zip(*samples[name][: prefix(samples[name], round(weight * per_weight))], strict=True)
-        chosen = Dataset.from_dict({"images": [[image] for image in images], "turns": turns})
+        taken = samples[name][: prefix(samples[name], round(weight * per_weight))]
+        chosen = Dataset.from_dict({field: [getattr(one, field) for one in taken] for field in Sample._fields})
         rendered = chosen.map(
             render,
-            with_indices=True,
-            fn_kwargs={"source": name, "task": SOURCES[name][1]},
-            remove_columns=chosen.column_names,
+            fn_kwargs={"source": name, "task": SOURCES[name][1], "root": str(options.corpora / name)},
+            remove_columns=["image", "is_image_first"],
             features=FEATURES,
             num_proc=options.processes if options.processes > 1 else None,
-            **BATCHED,
         )
         parts.append(rendered)
-        counts[name] = {"samples": len(turns), "turns": sum(map(len, turns))}
+        counts[name] = {"samples": len(taken), "turns": sum(len(sample.turns) for sample in taken)}
     concatenate_datasets(parts).shuffle(seed=SEED).save_to_disk(options.out)
     print(json.dumps(counts))
 

@@ -40,6 +40,8 @@ def refused(expression: str) -> RecipeError:
         ("NOT (question = 'What is it?')", "b"),
         ("images[1] = '1.jpg' AND n BETWEEN 1 AND 2", "a"),
         ("length(question) > 100", ""),
+        ("n IN (1, 3)", "ac"),
+        ("ROUND(n * 1.0, 0) = 2 OR question = 'over (x)'", "b"),
     ],
 )
 def test_turns_for_which_it_is_true_stay_and_null_is_false(expression: str, rows: str) -> None:
@@ -71,6 +73,10 @@ def test_text_in_double_quotes_is_explained() -> None:
         ("NULL", "one value for the whole table"),
         ("SUM(n) > 3", "one value for the whole table"),
         ("1 = 1", "one value for the whole table"),
+        ("n > MAX(n) - 1", "looks at other turns"),
+        ("ROW_NUMBER() OVER (ORDER BY n) < 3", "looks at other turns"),
+        ("SUM(n) OVER (PARTITION BY question) > 3", "looks at other turns"),
+        ("RANK() OVER (ORDER BY n) = 1", "looks at other turns"),
         ("n >", "cannot be used"),
         ("", "cannot be used"),
         ("*", "cannot be used"),

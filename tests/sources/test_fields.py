@@ -52,6 +52,9 @@ def test_the_recipe_s_word_wins_over_a_column_of_that_name():
         ("'constant'", ["constant", "constant"]),
         ("NULL", [None, None]),
         ("STRPOS('ABCD', 'C') - 1", [2, 2]),
+        ("ROUND(n, 0)", [3, 4]),
+        ("n IN (3, 5)", [True, False]),
+        ("ARRAY_LENGTH(ARRAY_UNIQUE(answers))", [2, 0]),
     ],
 )
 def test_an_origin_is_a_column_or_one_expression(expression, values):
@@ -70,6 +73,11 @@ def test_an_origin_is_a_column_or_one_expression(expression, values):
         ("(SELECT * FROM read_csv('/etc/passwd'))", "."),
         ("q IN (SELECT q FROM t)", "."),
         ("UNNEST(answers)", "several rows of one"),
+        ("MAX(q)", "looks at other rows"),
+        ("COUNT(*)", "looks at other rows"),
+        ("q || FIRST(q)", "looks at other rows"),
+        ("n - SUM(n) OVER (PARTITION BY q)", "looks at other rows"),
+        ("ROW_NUMBER() OVER (ORDER BY q)", "looks at other rows"),
     ],
 )
 def test_what_is_neither_is_refused_by_its_field(expression, problem):

@@ -94,6 +94,11 @@ def test_a_mess_in_a_column_that_nobody_wants_does_not_matter(tmp_path):
     path = tmp_path / "t.jsonl"
     path.write_text('{"a": 1, "b": [1]}\n{"a": 2, "b": {"c": 1}}\n')
     assert read(path, "a") == ([{"a": 1}, {"a": 2}], {})
+    assert read(path, "a", "b") == (
+        [{"a": 1, "b": [1]}, {"a": None, "b": None}],
+        {1: "'b' is {'c': 1}, elsewhere a list"},
+    )
+    path.write_text('{"a": 1, "b": [1]}\n{"a": 2, "b": [{"c": 1}]}\n')
     with pytest.raises(SourceError, match="the column 'b' holds values of several kinds"):
         read(path, "b")
 
@@ -203,3 +208,39 @@ def test_one_line_of_json_is_a_document_and_not_lines(tmp_path):
     assert json_document(tmp_path / "b.json") == {"a": [1]}
     with pytest.raises(SourceError, match="not a list of rows"):
         json_rows(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.json"])
+@pytest.mark.parametrize(
+    ("values", "bad", "said"),
+    [
+        ('"[x]" ["y"]', 1, "'a' is ['y'], elsewhere a single value"),
+        ('"x" {"y": 1}', 1, "'a' is {'y': 1}, elsewhere a single value"),
+        ('["x"] "x" ["y"]', 1, "'a' is 'x', elsewhere a list"),
+        ('["x"] [["y"]]', 1, "with a list or an object where others have text"),
+        ('{"k":"x"} {"k":["y"]}', 1, "with a list or an object where others have text"),
+        ("[1.5] [NaN]", 1, "which is no JSON"),
+        ("1.5 -Infinity", 1, "which is no JSON"),
+    ],
+)
+def test_a_value_of_another_kind_costs_its_row_and_never_becomes_text(tmp_path, name, values, bad, said):
+    path = tmp_path / name
+    rows = [f'{{"a": {value}, "b": {k}}}' for k, value in enumerate(values.replace(": ", ":").split(" "))]
+    path.write_text("\n".join(rows) + "\n" if name == "t.jsonl" else f"[{', '.join(rows)}]")
+    found, notes = read(path, "a", "b")
+    assert [row["b"] for row in found] == [None if k == bad else k for k in range(len(rows))]
+    assert list(notes) == [bad]
+    assert said in notes[bad]
+
+
+def test_texts_that_look_like_json_are_texts(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"a": "[1, 2]", "b": ["{x}"]}\n{"a": "x", "b": []}\n')
+    assert read(path, "a", "b") == ([{"a": "[1, 2]", "b": ["{x}"]}, {"a": "x", "b": []}], {})
+
+
+def test_a_csv_in_utf_16_is_refused_with_its_encoding(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes("a,b\n1,2\n".encode("utf-16"))
+    with pytest.raises(SourceError, match="iconv -f UTF-16 -t UTF-8"):
+        open_frame(path)

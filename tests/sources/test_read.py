@@ -100,3 +100,44 @@ def test_a_list_that_cannot_be_streamed_is_said(tmp_path: Path, text: str) -> No
     path.write_text(text)
     with pytest.raises(SourceError, match=r"rows\.json"):
         list(stream_rows(path, "rows"))
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("utf-16", "UTF-16"), ("utf-32", "UTF-32"), ("latin-1", "ISO-8859-1")])
+def test_the_way_out_of_another_encoding_is_told(tmp_path, encoding, name):
+    path = tmp_path / "a.json"
+    path.write_bytes('{"a": "é"}'.encode(encoding))
+    with pytest.raises(SourceError, match=f"iconv -f {name} -t UTF-8"):
+        read_json(path)
+
+
+def test_what_is_hidden_in_a_folder_is_left_alone(tmp_path):
+    for name in ("a.json", ".b.json", ".vldata/store/c.json", "d/.e/f.json", "d/g.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("[]")
+    assert expand(str(tmp_path), suffixes=(".json",)) == [tmp_path / "a.json", tmp_path / "d" / "g.json"]
+
+
+@pytest.mark.parametrize("path", ["", "  "])
+def test_an_empty_path_is_not_the_working_directory(path):
+    with pytest.raises(SourceError, match="it is empty"):
+        expand(path)
+
+
+def test_a_missing_file_is_named_once_and_its_packed_neighbour_offered(tmp_path):
+    path = tmp_path / "a.json"
+    with pytest.raises(SourceError) as caught:
+        expand(str(path))
+    assert str(caught.value).count(str(path)) == 1
+    (tmp_path / "a.json.gz").write_bytes(b"")
+    with pytest.raises(SourceError, match=r"did you mean '.*a\.json\.gz'\?"):
+        expand(str(path))
+
+
+def test_links_in_a_circle_and_homes_of_nobody_are_missing_files(tmp_path):
+    loop = tmp_path / "a.json"
+    loop.symlink_to("a.json")
+    with pytest.raises(SourceError, match="a symbolic link that leads to no file"):
+        expand(str(loop))
+    for name in (str(loop / "b.json"), "~no-such-user-here/a.json"):
+        with pytest.raises(SourceError, match="no such file"):
+            expand(name)

@@ -331,3 +331,19 @@ def test_other_real_tables_are_read(shared_data):
     receipts = {"caption": "query || ' ' || label", "images": "imgname"}
     charts = Table(path=str(shared_data / "chartqa_split" / "simple" / "*.json"), fields=receipts).turns("caption")
     assert charts.height == 281
+
+
+def test_a_list_in_a_column_of_texts_costs_its_row(tmp_path):
+    turns = rows_of(tmp_path, [QUESTION, {**QUESTION, "answer": ["a"]}])
+    assert turns["problem"].to_list() == [None, "unparsable_row"]
+    assert turns["detail"].to_list() == [None, "'answer' is ['a'], elsewhere a single value"]
+
+
+def test_an_empty_path_is_refused():
+    with pytest.raises(ValidationError, match="it is empty"):
+        Table(path="")
+
+
+def test_a_table_without_columns_is_said_to_be_empty(tmp_path):
+    with pytest.raises(SourceError, match="the table is empty"):
+        rows_of(tmp_path, [])

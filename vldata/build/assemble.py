@@ -20,7 +20,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
 from blake3 import blake3
 
 from vldata import __version__
@@ -28,6 +27,7 @@ from vldata.build.card import card
 from vldata.build.make import BLOCK, Note
 from vldata.build.planned import UNITS, Block, Plan
 from vldata.errors import BuildError
+from vldata.recipe import yaml
 from vldata.recipe.models import Recipe
 from vldata.schema.rows import SCHEMA_VERSION, features
 from vldata.store.atomic import swap
@@ -253,4 +253,4 @@ def _lock_text(recipe: Recipe, manifest: Mapping[str, Any]) -> str:
         "blocks": [block["key"] for block in manifest["blocks"]],
     }
     head = "# Written by vldata; `vldata build recipe.lock.yaml --out DIR --locked` builds this dataset or nothing.\n"
-    return head + yaml.safe_dump({**recipe.raw, "lock": lock}, sort_keys=False, allow_unicode=True)
+    return head + yaml.dump({**recipe.raw, "lock": lock})

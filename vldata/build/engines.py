@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -55,7 +56,7 @@ class Engine:
         if self.workers > 1 and self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_one_thread)
-            with _without_main():
+            with _without_main(), _interrupts_ignored():
                 for _ in range(self.workers):
                     self._pool.submit(_warm)
 
@@ -84,6 +85,19 @@ class Engine:
             with _told_if_killed():
                 result = future.result()
             yield running.pop(future), result
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Workers that start here inherit it: Ctrl-C is for this process, which stops them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say what a signal does
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

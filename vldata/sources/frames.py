@@ -172,7 +172,7 @@ def _read_objects(
         if _may_hold_json(column):
             for place, value in enumerate(values):
                 if place not in notes and not _fits(value, column.dtype):
-                    notes[place] = f"{name!r} is {shown(value)}, elsewhere {column.dtype}"
+                    notes[place] = f"{name!r} is {shown(value)}, with a list or an object where others have text"
         table = table.hstack([column])
     bad = pl.col(PLACE).is_in(list(notes))
     return (
@@ -211,12 +211,12 @@ def _may_hold_json(values: pl.Series) -> bool:
     return False
 
 
-def _fits(value: Any, dtype: pl.DataType) -> bool:
+def _fits(value: Any, dtype: object) -> bool:
     """Whether no list or object of a JSON value has become a text."""
     if dtype == pl.String:
         return not isinstance(value, list | dict)
     if isinstance(dtype, pl.List) and isinstance(value, list):
-        return all(_fits(element, dtype.inner) for element in value)  # type: ignore[arg-type]
+        return all(_fits(element, dtype.inner) for element in value)
     if isinstance(dtype, pl.Struct) and isinstance(value, dict):
         return all(_fits(value.get(name), inner) for name, inner in dtype.to_schema().items())
     return True

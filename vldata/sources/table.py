@@ -73,6 +73,7 @@ class Table(Source):
     )
     licence: ClassVar[str] = "as the table's publisher states"
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
+    version: ClassVar[int] = 2
 
     fields: dict[str, str] = {}
     box_order: Literal["xyxy", "xywh"] = "xyxy"
