@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -56,7 +55,7 @@ class Engine:
         if self.workers > 1 and self._pool is None:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_one_thread)
-            with _without_main(), _interrupts_ignored():
+            with _without_main(), _interrupts_held():
                 for _ in range(self.workers):
                     self._pool.submit(_warm)
 
@@ -88,16 +87,13 @@ class Engine:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Workers that start here inherit it: Ctrl-C is for this process, which stops them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may say what a signal does
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _interrupts_held() -> Iterator[None]:
+    """Workers that start here inherit a blocked Ctrl-C, which is for this process: it stops them. Here it waits."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
