@@ -4,8 +4,8 @@
 
 It is what a careful engineer writes without vldata. Corpora are parsed once, cleaned by a batched `map` and `filter`,
 grouped in dicts, and chosen before they are rendered: one compiled Jinja template a task, one `map` over the samples.
-The rows are those of a vldata build. It does less than vldata does: no content hash of the inputs, no look whether pictures
-exist, no account of what left and why, no resume, nothing to share with the next build.
+The rows are those of a vldata build. It does less than vldata does: no content hash of the inputs, no look whether
+pictures exist, no account of what left and why, no resume, nothing to share with the next build.
 
 The last line it prints is a JSON object with the numbers of samples and turns of each source.
 """
