@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from measure import run, show
+from measure import Row, run, show
 from PIL import Image
 
 CLI = Path(__file__).parents[2] / "cli.py"
@@ -78,7 +78,7 @@ def main() -> None:
         shutil.rmtree(options.work / f"pair-{os.getpid()}-{i}")
     wall, ratio = statistics.median(one.wall_s for one in ours), statistics.median(ratios)
     copy = statistics.median(theirs)
-    rows: list[tuple[str, str, str, bool | None]] = [
+    rows: list[Row] = [
         ("build", f"{wall:.2f} s, {num_bytes / wall / 1e6:,.0f} MB/s, {options.images / wall:,.0f} images/s", "", None),
         ("cp -r", f"{copy:.2f} s, {num_bytes / copy / 1e6:,.0f} MB/s", "", None),
         (

@@ -12,6 +12,9 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+Row = tuple[str, str, str, bool | None]
+"""What, measured, target, and whether it is met; None where there is no target."""
+
 
 class Run(NamedTuple):
     """One run of a command: seconds, and the largest sum of proportional set sizes of its processes, in MiB."""
@@ -21,7 +24,9 @@ class Run(NamedTuple):
     stdout: str
 
 
-def run(command: Sequence[str | Path], *, every_s: float = 0.05, environment: dict[str, str] | None = None) -> Run:
+def run(
+    command: Sequence[str | int | Path], *, every_s: float = 0.05, environment: dict[str, str] | None = None
+) -> Run:
     """Run a command to its end; a failure is shown and raised."""
     started = time.perf_counter()
     process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True, env=environment)
@@ -41,8 +46,8 @@ def run(command: Sequence[str | Path], *, every_s: float = 0.05, environment: di
     return Run(wall, peak, stdout)
 
 
-def show(title: str, rows: Sequence[tuple[str, str, str, bool | None]]) -> bool:
-    """Print (what, measured, target, met) rows; whether every target was met."""
+def show(title: str, rows: Sequence[Row]) -> bool:
+    """Print the rows as an aligned table; whether every target was met."""
     table = Table("what", "measured", "target", "", title=title, box=None, title_justify="left")
     for what, measured, target, met in rows:
         table.add_row(what, measured, target, "" if met is None else "met" if met else "MISSED")
