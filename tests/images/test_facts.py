@@ -241,3 +241,24 @@ def test_real_photographs_are_looked_at_and_remembered(shared_data, monkeypatch)
     assert first["problem"].null_count() == first["hash"].n_unique() == 100
     refuse_to_read(monkeypatch)
     assert facts(refs, root, remembered=first).equals(first)
+
+
+def test_files_that_are_shared_out_give_the_same_table(folder, monkeypatch):
+    monkeypatch.setattr(facts_module, "_SHARED", 2)
+    refs = [*REFS, "nowhere/a.jpg", "a/../png.jpg"]
+    chunks: list[list[str]] = []
+    done: list[int] = []
+
+    def share(given, root, max_pixels):
+        chunks.extend(given)
+        for chunk in reversed(given):
+            yield facts(chunk, root, max_pixels=max_pixels, workers=1)
+
+    alone = facts(refs, folder)
+    assert facts(refs, folder, share=share, progress=done.append).equals(alone)
+    assert sum(done) == len(set(refs))
+    assert [len(chunk) for chunk in chunks[:-1]] == [2] * (len(chunks) - 1)
+    chunks.clear()
+    known = alone.filter(pl.col("problem").is_null()).head(1)
+    assert facts(refs, folder, share=share, remembered=known).equals(alone)
+    assert known["ref"][0] not in {ref for chunk in chunks for ref in chunk}

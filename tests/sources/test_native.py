@@ -1,5 +1,6 @@
 import json
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -168,6 +169,28 @@ def test_any_json_keeps_its_rows_and_its_type_and_only_sound_rows_have_no_proble
     assert table["a"].dtype == KINDS[kind].dtype
     assert (table["a"].is_null() == table["problem"].is_not_null()).all()
     assert (table["problem"].is_null() == table["detail"].is_null()).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("optional", [(), ("a",)])
+@settings(deadline=None)
+@given(rows=st.lists(JSON | st.fixed_dictionaries({"a": JSON}), max_size=6))
+def test_rows_that_are_still_encoded_read_as_decoded_ones(kind, optional, rows):
+    written = [json.dumps(row) for row in rows]
+    encoded = [msgspec.Raw(text) for text in written]
+    expected = typed([json.loads(text) for text in written], {"a": KINDS[kind]}, optional=optional)
+    assert typed(encoded, {"a": KINDS[kind]}, optional=optional).equals(expected)
+
+
+def test_an_encoded_row_that_is_no_json_is_one_unparsable_row():
+    table = typed([msgspec.Raw(text) for text in ('{"a": "x"}', '{"a": tru}', "[]")], {"a": TEXT})
+    assert table["a"].to_list() == ["x", None, None]
+    assert problems(table) == [None, "unparsable_row", "unparsable_row"]
+
+
+def test_more_encoded_rows_than_are_decoded_at_a_time_keep_their_order():
+    table = typed([msgspec.Raw(f'{{"a": {n}, "b": null}}') for n in range(50_001)], {"a": WHOLE})
+    assert table["a"].to_list() == list(range(50_001))
 
 
 def test_no_rows_give_an_empty_table_of_the_same_columns():

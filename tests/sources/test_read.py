@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vldata.errors import SourceError
-from vldata.sources.read import expand, read_json, read_json_lines, read_text, stream_rows
+from vldata.sources.read import expand, open_json, plain, read_json, read_json_lines, read_text
 
 
 def test_gzip_and_a_byte_order_mark_are_seen_through(tmp_path):
@@ -79,35 +79,41 @@ def test_nothing_there_is_an_error(tmp_path, name):
         expand(str(tmp_path / name))
 
 
-@pytest.mark.parametrize("num_rows", [0, 1, 7, 60_000])
-def test_a_streamed_list_is_the_list(tmp_path: Path, num_rows: int) -> None:
-    rows = [
-        {"id": i, "text": f'a "quoted" ,{{"id":{i}}} é', "inner": [{"id": 1}, {"id": 2}], "more": "x" * (i % 600)}
-        for i in range(num_rows)
-    ]
+def test_an_opened_document_is_decoded_part_by_part(tmp_path: Path) -> None:
+    document = {"info": {"rows": [1]}, "rows": [{"text": 'a "quoted" ,{} é'}, {"text": "\u2028"}], "after": 1.5}
     path = tmp_path / "rows.json"
-    path.write_text(json.dumps({"info": {"rows": [1]}, "rows": rows, "after": 1}, indent=1), encoding="utf-8")
-    batches = list(stream_rows(path, "rows", batch=1_000))
-    assert [row for batch in batches for row in batch] == rows
-    assert len(batches) == 0 if num_rows == 0 else len(batches) >= 1
+    path.write_bytes(gzip.compress(b"\xef\xbb\xbf" + json.dumps(document, indent=1).encode()))
+    opened = open_json(path)
+    assert list(opened) == list(document)
+    assert {key: plain(part) for key, part in opened.items()} == document
 
 
-@pytest.mark.parametrize(
-    "text", ['{"rows": [{"a": 1}', '{"rows": [1, 2', '{"rows": {}}', '{"other": []}', "[]", '{"rows" [1]}']
-)
-def test_a_list_that_cannot_be_streamed_is_said(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ['[NaN, {"a": 1}]', '{"a": "\\ud800"}', "3", '"a"'])
+def test_what_only_the_slower_reader_reads_comes_decoded(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    opened = open_json(path)
+    parts = opened.values() if isinstance(opened, dict) else opened if isinstance(opened, list) else [opened]
+    assert repr([plain(part) for part in parts]) == repr(
+        list(json.loads(text).values()) if text[0] == "{" else json.loads(text) if text[0] == "[" else [json.loads(text)]
+    )
+
+
+@pytest.mark.parametrize("text", ['{"rows": [{"a": 1}', '{"rows": [1, 2', '{"rows" [1]}', "", "[" * 100_000])
+def test_a_document_that_is_none_is_said_with_its_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "rows.json"
     path.write_text(text)
     with pytest.raises(SourceError, match=r"rows\.json"):
-        list(stream_rows(path, "rows"))
+        open_json(path)
 
 
+@pytest.mark.parametrize("reader", [read_json, open_json])
 @pytest.mark.parametrize(("encoding", "name"), [("utf-16", "UTF-16"), ("utf-32", "UTF-32"), ("latin-1", "ISO-8859-1")])
-def test_the_way_out_of_another_encoding_is_told(tmp_path, encoding, name):
+def test_the_way_out_of_another_encoding_is_told(tmp_path, encoding, name, reader):
     path = tmp_path / "a.json"
     path.write_bytes('{"a": "é"}'.encode(encoding))
     with pytest.raises(SourceError, match=f"iconv -f {name} -t UTF-8"):
-        read_json(path)
+        reader(path)
 
 
 def test_what_is_hidden_in_a_folder_is_left_alone(tmp_path):

@@ -102,6 +102,8 @@ def build(
         in_use(opened),
         Engine(workers or cores()) as engine,
     ):
+        if not out.exists():  # most likely all is to do; the workers load their libraries meanwhile
+            engine.start()
         recipe = prepared(recipe, opened, standin=standin, progress=progress)
         return _build(recipe, out, opened, engine, limit=limit, locked=locked, progress=progress)
 
@@ -142,7 +144,7 @@ def _build(
                 f"{again.source}: {again.ref}", again.detail, "the picture changes all the time; wait until it is whole"
             )
         undecodable |= set(bad)
-        _mark(bad, recipe, store, progress)
+        _mark(bad, recipe, store, engine, progress)
         store.remove("plans", planned.key, ".json")
         made = 0
     notes = {block.key: _note(store, block) for block in planned.blocks}
@@ -167,12 +169,12 @@ def _make_all(
     return bad
 
 
-def _mark(bad: Iterable[Bad], recipe: Recipe, store: Store, progress: Progress) -> None:
+def _mark(bad: Iterable[Bad], recipe: Recipe, store: Store, engine: Engine, progress: Progress) -> None:
     by_source: dict[str, set[tuple[str, str, str]]] = {}
     for one in bad:
         if one.reason == "image_undecodable":  # whatever else is wrong is seen when it is looked at again
             by_source.setdefault(one.source, set()).add((one.ref, one.reason, one.detail))
-    lookup = Lookup(recipe, store, progress, workers=2)
+    lookup = Lookup(recipe, store, progress, engine)
     for name, refs in by_source.items():
         lookup.mark(recipe.entries[name], sorted(refs))
 

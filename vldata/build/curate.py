@@ -35,9 +35,10 @@ CURATE_VERSION = 1
 
 @dataclass(frozen=True)
 class Screened:
-    """The turns of one source that are fit for use, ungrouped, and what left so far; both in the store."""
+    """The turns of one source that are fit for use, and what left so far; both in the store."""
 
     key: str
+    is_grouped: bool
     turns: Path
     ledger: Path
 
@@ -49,11 +50,13 @@ class ScreenJob:
     Args:
         entry: The source.
         indexed: Its turns.
+        group: Whether its turns become samples at once, as no other source can take any of them away.
         faults: Rows (``row, reason, detail``) that a later stage found broken, such as by a template.
     """
 
     entry: Entry
     indexed: Indexed
+    group: bool
     faults: pl.DataFrame | None = None
 
 
@@ -80,6 +83,7 @@ def screen(job: ScreenJob, *, store: Store, seed: int, exclude: ExclusionList | 
             "filters": settings.filters.model_dump(mode="json"),
             "dedup": settings.conversation.dedup.model_dump(mode="json") if settings.conversation.dedup else None,
             "exclude": exclude.digest if exclude else None,
+            "group": [settings.conversation.group_by, settings.conversation.max_turns] if job.group else None,
             "faults": faults.rows() if faults is not None else [],
         }
     )
@@ -92,8 +96,8 @@ def screen(job: ScreenJob, *, store: Store, seed: int, exclude: ExclusionList | 
         with store.write("screened", key, ".ledger.parquet") as path:
             dropped.write_parquet(path)
         with store.write("screened", key, ".arrow") as path:
-            kept.write_ipc(path)
-    return Screened(key, *paths)
+            (grouped(kept, entry) if job.group else kept).write_ipc(path)
+    return Screened(key, job.group, *paths)
 
 
 def _screen(
@@ -171,7 +175,7 @@ def _checks(turns: pl.DataFrame, task: Task) -> Cut:
 
 @dataclass(frozen=True)
 class Kept:
-    """The turns of a source that are left when all sources have been compared, and its ledger so far."""
+    """The samples of a source (see `grouped`) when all sources have been compared, and its ledger so far."""
 
     turns: pl.DataFrame
     ledger: pl.DataFrame
@@ -188,7 +192,10 @@ def across_sources(recipe: Recipe, screened: Mapping[str, Screened], lookup: Loo
             whole = _whole_threads(kept[name].turns, turns, gone)
             dropped = [gone, staged(whole.dropped, name, "thread")]
             kept[name] = Kept(whole.kept, pl.concat([kept[name].ledger, *dropped]))
-    return kept
+    return {
+        n: one if screened[n].is_grouped else Kept(grouped(one.turns, recipe.entries[n]), one.ledger)
+        for n, one in kept.items()
+    }
 
 
 def _with_identity(turns: pl.DataFrame, entry: Entry, lookup: Lookup) -> pl.DataFrame:

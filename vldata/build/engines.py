@@ -9,10 +9,12 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from itertools import chain, islice
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -59,15 +61,17 @@ class Engine:
                 for _ in range(self.workers):
                     self._pool.submit(_warm)
 
-    def run(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[tuple[Job, Result]]:
+    def run(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
         """Each job with its result, as they come; few jobs wait at a time, so that memory stays flat."""
-        if self.workers == 1 or len(jobs) < 2:
-            for job in jobs:
+        waiting = iter(jobs)
+        first = list(islice(waiting, 2))
+        waiting = chain(first, waiting)
+        if self.workers == 1 or len(first) < 2:
+            for job in waiting:
                 yield job, function(job)
             return
         self.start()
         assert self._pool is not None
-        waiting = iter(jobs)
         running: dict[Any, Job] = {}
         for job in waiting:
             with _told_if_killed():
@@ -120,9 +124,19 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
+class _WithoutPandas(MetaPathFinder):
+    """pyarrow loads pandas as soon as it is there, 0.3 s in every worker, to look for series that no job ever has."""
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        """Refuse pandas; of everything else nothing is known here."""
+        if fullname == "pandas":
+            raise ModuleNotFoundError("workers do without pandas", name=fullname)
+
+
 def _one_thread() -> None:
     """A worker is one core: its libraries must not start a thread for every core again."""
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    sys.meta_path.insert(0, _WithoutPandas())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent answers it for all
 
 

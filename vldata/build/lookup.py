@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
+from vldata.build.engines import Engine
 from vldata.build.inspect import Look
 from vldata.build.make import SPOOL
 from vldata.build.progress import Progress
@@ -39,7 +41,7 @@ class Lookup:
     recipe: Recipe
     store: Store
     progress: Progress
-    workers: int
+    engine: Engine
     remembered: dict[Place, pl.DataFrame | None] = field(default_factory=dict)
     seen: dict[Place, pl.DataFrame] = field(default_factory=dict)
 
@@ -67,10 +69,16 @@ class Lookup:
             place.root,
             remembered=self.remembered[place],
             max_pixels=place.max_pixels,
-            workers=self.workers,
+            workers=max(2, self.engine.workers),
             progress=told,
             spool=self.store.root / SPOOL,
+            share=self._share if self.engine.workers > 1 else None,
         )
+
+    def _share(self, chunks: list[list[str]], root: str, max_pixels: int) -> Iterator[pl.DataFrame]:
+        look = partial(facts, root=root, max_pixels=max_pixels, workers=1)
+        for _, found in self.engine.run(look, chunks):
+            yield found
 
     def mark(self, entry: Entry, refs: Iterable[tuple[str, str, str]]) -> None:
         """Remember pictures, as (ref, reason, detail), that failed only when their pixels were decoded."""
@@ -103,7 +111,11 @@ class Lookup:
             if then.is_empty():
                 continue
             now = facts(
-                then["ref"].to_list(), place.root, remembered=then, max_pixels=place.max_pixels, workers=self.workers
+                then["ref"].to_list(),
+                place.root,
+                remembered=then,
+                max_pixels=place.max_pixels,
+                workers=max(2, self.engine.workers),
             )
             what = ("ref", "hash", "problem")
             if not now.select(what).sort("ref").equals(then.select(what).sort("ref")):

@@ -16,6 +16,7 @@ from typing import IO, Any
 import pyarrow as pa
 from blake3 import blake3
 
+from vldata.build.arena import Arena
 from vldata.images.pixels import decoded, resized
 from vldata.images.problem import ImageProblem
 from vldata.images.references import ImageReader
@@ -98,7 +99,8 @@ def make(job: Job, store: Store) -> list[Bad]:
             return []
         sources = table.column("source").to_pylist()
         images = table.column("images").to_pylist()
-        data: list[bytes] = []
+        data = _arena()
+        data.clear()
         paths: list[str] = []
         bad: list[Bad] = []
         for name, of_sample in zip(sources, images, strict=True):
@@ -106,17 +108,14 @@ def make(job: Job, store: Store) -> list[Bad]:
             reader = _reader(pictures.root, store.root / SPOOL)
             for image in of_sample:
                 try:
-                    data.append(_pixels(reader, image["path"], note["hashes"][len(data)], pictures))
+                    _take(data, reader, image["path"], note["hashes"][len(paths)], pictures)
                 except ImageProblem as problem:
-                    data.append(b"")
                     bad.append(Bad(name, image["path"], problem.reason, problem.detail))
                 paths.append(Path(image["path"].rpartition("::")[2]).name)
         if bad:
             return bad
         column = table.column("images").combine_chunks()
-        values = pa.StructArray.from_arrays(
-            [pa.array(data, pa.binary()), pa.array(paths, pa.string())], fields=list(IMAGE)
-        )
+        values = pa.StructArray.from_arrays([data.column(), pa.array(paths, pa.string())], fields=list(IMAGE))
         embedded = pa.ListArray.from_arrays(column.offsets, values)
         table = table.set_column(table.schema.get_field_index("images"), arrow_schema().field("images"), embedded)
         write_block(table, job.key, store)
@@ -176,13 +175,22 @@ class _Hashed:
         return self.hasher.hexdigest(length=16)
 
 
-def _pixels(reader: ImageReader, ref: str, expected: str | None, pictures: Pictures) -> bytes:
-    data = reader.read(ref)
+def _take(arena: Arena, reader: ImageReader, ref: str, expected: str | None, pictures: Pictures) -> None:
+    data = reader.read_into(ref, arena.room)
     if expected is not None and blake3(data).hexdigest(length=16) != expected:
         raise ImageProblem("image_unreadable", "its bytes changed while the dataset was being built")
     if pictures.decode:
-        decoded(data)
-    return resized(data, pictures.max_side_px)[0] if pictures.max_side_px else data
+        decoded(bytes(data))
+    if pictures.max_side_px:
+        smaller = resized(bytes(data), pictures.max_side_px)[0]
+        data = arena.room(len(smaller))
+        data[:] = smaller
+    arena.keep(len(data))
+
+
+@lru_cache(maxsize=1)
+def _arena() -> Arena:
+    return Arena()
 
 
 @lru_cache(maxsize=64)

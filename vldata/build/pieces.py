@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -50,27 +50,57 @@ def render_all(
     progress: Progress,
 ) -> dict[str, list[Leaf] | pl.DataFrame]:
     """Every source's leaves; or, for a source, the rows on which its template failed."""
+    told = progress.stage("render", sum(one.turns.height for one in chosen.values()))
     rendered: dict[str, list[Leaf] | pl.DataFrame] = {}
-    for name, entry in recipe.entries.items():
-        words = _words(recipe, entry, templates[name])
-        with scratch(store) as folder:
-            rendered[name] = _render(Path(folder), recipe, entry, chosen[name], words, store, engine, progress)
+    texts: dict[str, _Text] = {}
+
+    def jobs(folder: Path) -> Iterator[RenderJob]:
+        """Of one source after the other; while workers render one, the next is laid out for them."""
+        for place, (name, entry) in enumerate(recipe.entries.items()):
+            text = _lay_out(folder / str(place), recipe, entry, chosen[name], _words(recipe, entry, templates[name]))
+            known = _known_leaves(text.key, store, text.as_block)
+            if known is not None:
+                rendered[name] = known
+                told(chosen[name].turns.height)
+            else:
+                texts[name] = text
+                yield from text.jobs
+
+    made: dict[str, list[Leaf]] = {}
+    failed: dict[str, dict[str, str]] = {}
+    with scratch(store) as folder:
+        for job, found in engine.run(partial(render_job, store=store), jobs(folder)):
+            name = job.words.source
+            if isinstance(found, dict):
+                failed.setdefault(name, {}).update(found)
+            else:
+                told(found.num_turns)
+                made.setdefault(name, []).append(Leaf(found, *texts[name].times[job.low, job.high]))
+    for name, text in texts.items():
+        rendered[name] = _faults(failed[name]) if name in failed else _kept(made.get(name, []), text.key, store)
     return rendered
 
 
-def _render(
-    folder: Path,
-    recipe: Recipe,
-    entry: Entry,
-    chosen: Chosen,
-    words: Words,
-    store: Store,
-    engine: Engine,
-    progress: Progress,
-) -> list[Leaf] | pl.DataFrame:
+@dataclass(frozen=True)
+class _Text:
+    """A source laid out for the workers.
+
+    Args:
+        key: Names its rendered leaves.
+        times: (first sample, behind the last) of a leaf to its passes, as in `Leaf`.
+    """
+
+    key: str
+    jobs: list[RenderJob]
+    times: dict[tuple[int, int], tuple[int, int | None]]
+    as_block: bool
+
+
+def _lay_out(folder: Path, recipe: Recipe, entry: Entry, chosen: Chosen, words: Words) -> _Text:
     output = recipe.head.output
     if output.images == "path":
         _refuse_containers(entry, chosen.samples)
+    folder.mkdir()
     samples, turns = folder / "samples.arrow", folder / "turns.arrow"
     ends = chosen.samples["num_turns"].cum_sum().cast(pl.Int64)
     located = chosen.samples.with_columns(first_turn=ends - pl.col("num_turns").cast(pl.Int64))
@@ -92,28 +122,21 @@ def _render(
         }
     )
     as_block = output.images == "path" and output.layout == "blocks"
-    known = _known_leaves(key, store, as_block)
-    if known is not None:
-        return known
     ranks = located["sample"]
     jobs = [RenderJob(samples, turns, low, high, int(ranks[low]), words, as_block, pixels) for low, high, _, _ in cuts]
-    times = {(low, high): (passes, last) for low, high, passes, last in cuts}
-    told = progress.stage(f"render {entry.name}", chosen.turns.height)
-    leaves_made: list[Leaf] = []
-    failed: dict[str, str] = {}
-    for job, made in engine.run(partial(render_job, store=store), jobs):
-        if isinstance(made, dict):
-            failed |= made
-        else:
-            told(made.num_turns)
-            leaves_made.append(Leaf(made, *times[job.low, job.high]))
-    if failed:
-        rows = [(row, *message.split(": ", 1)) for row, message in sorted(failed.items())]
-        return pl.DataFrame(rows, schema={"row": pl.String, "reason": pl.String, "detail": pl.String}, orient="row")
-    leaves_made.sort(key=lambda leaf: (leaf.made.split, leaf.made.first_rank, leaf.made.rows))
+    return _Text(key, jobs, {(low, high): (passes, last) for low, high, passes, last in cuts}, as_block)
+
+
+def _faults(failed: Mapping[str, str]) -> pl.DataFrame:
+    rows = [(row, *message.split(": ", 1)) for row, message in sorted(failed.items())]
+    return pl.DataFrame(rows, schema={"row": pl.String, "reason": pl.String, "detail": pl.String}, orient="row")
+
+
+def _kept(made: list[Leaf], key: str, store: Store) -> list[Leaf]:
+    made.sort(key=lambda leaf: (leaf.made.split, leaf.made.first_rank, leaf.made.rows))
     with store.write("rendered", key, ".json") as path:
-        path.write_text(json.dumps([asdict(leaf) for leaf in leaves_made]))
-    return leaves_made
+        path.write_text(json.dumps([asdict(leaf) for leaf in made]))
+    return made
 
 
 def _refuse_containers(entry: Entry, samples: pl.DataFrame) -> None:

@@ -15,7 +15,7 @@ import polars as pl
 
 from vldata import __version__
 from vldata.build.choose import Chosen, Pool, choose
-from vldata.build.curate import Kept, Screened, ScreenJob, across_sources, grouped, screen
+from vldata.build.curate import Kept, Screened, ScreenJob, across_sources, screen
 from vldata.build.engines import Engine
 from vldata.build.index import Indexed, already_indexed, index
 from vldata.build.ledger import ledger_of, refuse_too_many_rejects
@@ -62,7 +62,7 @@ def plan(
     templates = load_templates(recipe)
     exclude = ExclusionList.read(recipe.head.exclude) if recipe.head.exclude else None
     indexed = _index_all(recipe, store, engine, progress)
-    lookup = Lookup(recipe, store, progress, workers=max(2, engine.workers))
+    lookup = Lookup(recipe, store, progress, engine)
     key = key_of(
         {
             "what": "plan",
@@ -137,6 +137,7 @@ def _index_all(recipe: Recipe, store: Store, engine: Engine, progress: Progress)
     told(len(known) - len(fresh))
     if len(fresh) > 1:
         engine.start()
+        fresh.sort(key=_file_bytes, reverse=True)  # the longest first, so that none of them is waited for at the end
     indexed = {name: found for name, found in known.items() if isinstance(found, Indexed)}
     problems = [found for found in known.values() if isinstance(found, VldataError)]
     for entry, found in engine.run(partial(index, store=store), fresh):
@@ -151,6 +152,13 @@ def _index_all(recipe: Recipe, store: Store, engine: Engine, progress: Progress)
     return {name: indexed[name] for name in recipe.entries}
 
 
+def _file_bytes(entry: Entry) -> int:
+    try:
+        return sum(file.stat().st_size for file in entry.source.files())
+    except (VldataError, OSError, ValueError):
+        return 0  # told by the worker
+
+
 def _screen_all(
     recipe: Recipe,
     indexed: Mapping[str, Indexed],
@@ -163,7 +171,12 @@ def _screen_all(
     told = progress.stage("curate", len(recipe.entries))
     screened: dict[str, Screened] = {}
     problems: list[VldataError] = []
-    jobs = [ScreenJob(entry, indexed[name], faults.get(name)) for name, entry in recipe.entries.items()]
+    compared = {name for rule in recipe.head.dedup_across for name in rule.sources}
+    jobs = [
+        ScreenJob(entry, indexed[name], group=name not in compared, faults=faults.get(name))
+        for name, entry in recipe.entries.items()
+    ]
+    jobs.sort(key=lambda job: job.indexed.rows, reverse=True)
     work = partial(screen, store=store, seed=recipe.head.seed, exclude=exclude)
     for job, found in engine.run(work, jobs):
         if isinstance(found, VldataError):
@@ -180,7 +193,7 @@ def _pools(recipe: Recipe, kept: Mapping[str, Kept], lookup: Lookup, exclude: Ex
     return {
         name: Pool(
             entry=entry,
-            turns=grouped(kept[name].turns, entry),
+            turns=kept[name].turns,
             look=lookup.look(entry),
             seed=recipe.head.seed,
             splits=recipe.split_shares,

@@ -2,19 +2,20 @@
 
 Each file is read once, and hashed and judged from the same bytes; remembered rows whose file has not changed cost one
 `stat`. From the page cache 20,000 JPEGs of 65 KB take 1.0 s of processor time, half of it hashing, and a second look
-0.17 s. Threads hide the waiting of slow disks and networks; beyond that the interpreter's lock is the limit, so for
-more speed share references out among processes: the results concatenate.
+0.17 s. Threads hide the waiting of slow disks and networks; beyond that the interpreter's lock is the limit, so the
+caller may have plain files looked at by processes (``share``).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import polars as pl
 from blake3 import blake3
@@ -44,6 +45,9 @@ RACY_NS = 50_000_000
 the kernel's clock (10 ms at most) would leave no trace. The idea is that of git's index."""
 
 _CHUNK = 64
+_SHARED = 512
+"""Plain files that are shared out at a time."""
+
 _SLOW_STAT_S = 100e-6  # a local `stat` takes 3 us, and threads make it slower; a network's takes 200 us and more
 
 
@@ -60,6 +64,14 @@ class _Task(NamedTuple):
     stat: _Stat
 
 
+class Share(Protocol):
+    """Calls `facts` elsewhere, with no more than these arguments, and gives what it returns in any order."""
+
+    def __call__(self, chunks: list[list[str]], root: str, max_pixels: int) -> Iterator[pl.DataFrame]:
+        """Look at every chunk of references."""
+        ...
+
+
 _Row = tuple[object, ...]
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -74,6 +86,7 @@ def facts(
     workers: int = 2,
     progress: Callable[[int], None] | None = None,
     spool: Path | None = None,
+    share: Share | None = None,
 ) -> pl.DataFrame:
     """Look at every image of ``refs`` that is not remembered.
 
@@ -86,6 +99,7 @@ def facts(
         workers: Threads; more than cores help on network file systems.
         progress: Called from this thread with the number of images done since the last call.
         spool: See `ImageReader`.
+        share: Takes over plain files that are not remembered.
 
     Returns:
         One row per distinct reference, in order of first appearance; columns as `FACTS`. ``problem`` is one of
@@ -96,7 +110,11 @@ def facts(
     """
     reader = ImageReader(root, spool)
     distinct = list(dict.fromkeys(refs))
-    places, rows = _located(reader, distinct)
+    absent, there = _without_folder(reader, distinct)
+    shared: list[pl.DataFrame] = []
+    if share is not None and remembered is None:
+        there, shared = _share_out(there, reader, share, max_pixels, progress)
+    places, rows = _located(reader, there)
     looked_at_ns = time.time_ns()
     stats = _stats(dict.fromkeys(place.file for place in places.values()), workers)
     tasks = []
@@ -112,11 +130,17 @@ def facts(
         tasks = [task for task in tasks if task.ref not in still]
     else:
         known = pl.DataFrame(schema=FACTS)
-    if progress is not None and len(distinct) > len(tasks):
-        progress(len(distinct) - len(tasks))
+    already = absent.height + len(there) - len(tasks)
+    if progress is not None and already:
+        progress(already)
     in_containers = [task for task in tasks if task.place.member is not None]
     order = reader.reading_order([task.ref for task in in_containers])
-    tasks = [task for task in tasks if task.place.member is None] + [in_containers[k] for k in order]
+    plain_files = [task for task in tasks if task.place.member is None]
+    if share is not None and remembered is not None:
+        left, shared = _share_out([task.ref for task in plain_files], reader, share, max_pixels, progress)
+        here = set(left)
+        plain_files = [task for task in plain_files if task.ref in here]
+    tasks = plain_files + [in_containers[k] for k in order]
     fresh_ns = looked_at_ns - RACY_NS
     for done in _in_threads(lambda chunk: [_row(reader, t, max_pixels, fresh_ns) for t in chunk], tasks, workers):
         rows.extend(done)
@@ -125,7 +149,55 @@ def facts(
     columns = zip(*rows, strict=True) if rows else [()] * len(FACTS)
     looked = pl.DataFrame(dict(zip(FACTS, columns, strict=True)), schema=FACTS)
     ordered = pl.DataFrame({"ref": distinct}, schema={"ref": pl.String})
-    return ordered.join(pl.concat([known, looked]), on="ref", how="left", maintain_order="left")
+    found = pl.concat([absent, known, looked, *shared])
+    return (
+        found
+        if found["ref"].equals(ordered["ref"])
+        else ordered.join(found, on="ref", how="left", maintain_order="left")
+    )
+
+
+def _share_out(
+    refs: list[str], reader: ImageReader, share: Share, max_pixels: int, progress: Callable[[int], None] | None
+) -> tuple[list[str], list[pl.DataFrame]]:
+    """What stays to be done here, and the facts of what was done elsewhere: plain files, when they are many."""
+    is_plain = pl.DataFrame({"ref": refs}, schema={"ref": pl.String}).select(reader.plain(pl.col("ref"))).to_series()
+    given = [ref for ref, plain in zip(refs, is_plain, strict=True) if plain]
+    if len(given) <= _SHARED:
+        return refs, []
+    done = []
+    for found in share([given[at : at + _SHARED] for at in range(0, len(given), _SHARED)], reader.root, max_pixels):
+        done.append(found)
+        if progress is not None:
+            progress(found.height)
+    return [ref for ref, plain in zip(refs, is_plain, strict=True) if not plain], done
+
+
+def _without_folder(reader: ImageReader, refs: list[str]) -> tuple[pl.DataFrame, list[str]]:
+    """The references whose whole folder is missing, known by one look at it, and the others."""
+    table = pl.DataFrame({"ref": refs}, schema={"ref": pl.String}).with_columns(
+        folder=pl.when(reader.plain(pl.col("ref"))).then(pl.col("ref").str.replace(r"/?[^/]*$", ""))
+    )
+    missing = [f for f in table["folder"].unique().drop_nulls().to_list() if not _exists(f"{reader.root}/{f}")]
+    is_absent = pl.col("folder").is_in(missing).fill_null(False)
+    absent = table.filter(is_absent).select(
+        "ref",
+        *(pl.lit(None, dtype).alias(name) for name, dtype in FACTS.items() if name not in ("ref", "problem", "detail")),
+        problem=pl.lit("image_missing"),
+        detail=pl.lit(os.strerror(errno.ENOENT)),
+    )
+    return absent, table.filter(~is_absent)["ref"].to_list() if missing else refs
+
+
+def _exists(folder: str) -> bool:
+    """Whether there is anything by this name; what cannot be told counts as there, and is told of each file."""
+    try:
+        os.stat(folder)  # noqa: PTH116 - as below
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True
+    return True
 
 
 def _located(reader: ImageReader, refs: list[str]) -> tuple[dict[str, Place], list[_Row]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 
 from vldata.errors import SourceError
 from vldata.images.look import MAX_BYTES
@@ -33,6 +34,29 @@ def read_file(path: str) -> bytes:
         status = os.fstat(handle)
         check_regular(status.st_mode, status.st_size)
         return _exactly(handle, 0, status.st_size)
+    except OSError as error:
+        raise problem_of(error, path) from None
+    finally:
+        os.close(handle)
+
+
+def read_file_into(path: str, room: Callable[[int], memoryview]) -> memoryview:
+    """`read_file` into memory of the caller's; ``room`` gives a place for so many bytes."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:
+        raise problem_of(error, path) from None
+    try:
+        status = os.fstat(handle)
+        check_regular(status.st_mode, status.st_size)
+        view, done = room(status.st_size), 0
+        while done < status.st_size:
+            num = os.preadv(handle, [view[done:]], done)
+            if not num:
+                detail = f"{status.st_size} bytes were announced and {done} are there"
+                raise ImageProblem("image_truncated", detail)
+            done += num
+        return view
     except OSError as error:
         raise problem_of(error, path) from None
     finally:

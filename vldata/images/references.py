@@ -15,12 +15,14 @@ import os
 import posixpath
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import polars as pl
+
 from vldata.images.archives import TAR, TAR_GZ, ZIP, Archive, Tar, TarGz, Zip
-from vldata.images.files import read_file
+from vldata.images.files import read_file, read_file_into
 from vldata.images.problem import ImageProblem
 from vldata.images.tables import ARROW, PARQUET, ArrowTable, ParquetTable, Stretches, address, spooled_parquet
 
@@ -29,7 +31,7 @@ ARCHIVES = TAR + TAR_GZ + ZIP
 TABLES = PARQUET + ARROW
 
 _DRIVE = re.compile(r"[A-Za-z]:(?!:)")
-_SUSPICIOUS = re.compile(r"\\|:|\0|\.\.|//|(?:^|/)\./|^/|^$")
+_SUSPICIOUS = re.compile(r"\\|:|\x00|\.\.|//|(?:^|/)\./|^/|^$")
 
 
 class Place(NamedTuple):
@@ -79,6 +81,10 @@ class ImageReader:
             return Place(posixpath.join(self.root, _inside(outer)), _inside(member))
         return Place(posixpath.join(self.root, _inside(ref)), None)
 
+    def plain(self, ref: pl.Expr) -> pl.Expr:
+        """Whether references are plain names of files below the root, of which `locate` has nothing to say."""
+        return pl.lit(not self._root_is_container) & ~ref.str.contains(_SUSPICIOUS.pattern)
+
     def path_of(self, ref: str) -> str | None:
         """Absolute path of a plain file; None when the image is inside an archive or table.
 
@@ -102,6 +108,21 @@ class ImageReader:
         if place.member is None:
             return read_file(place.file)
         return self._container(place.file, place.member).read(place.member)
+
+    def read_into(self, ref: str, room: Callable[[int], memoryview]) -> memoryview:
+        """`read` into memory of the caller's.
+
+        Args:
+            ref: As for `read`.
+            room: Gives a place for so many bytes.
+        """
+        place = self.locate(ref)
+        if place.member is None:
+            return read_file_into(place.file, room)
+        data = self.read_at(place)
+        view = room(len(data))
+        view[:] = data
+        return view
 
     def reading_order(self, refs: Sequence[str]) -> list[int]:
         """Positions of ``refs`` in the order in which they are cheapest to read: by container, tables by row."""

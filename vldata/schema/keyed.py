@@ -22,8 +22,7 @@ _FIELD, _VALUE = "\x1f", "\x1e"
 
 def string_keys(strings: Iterable[str]) -> Keys:
     """One 64-bit key a string; shape (n,)."""
-    digest = xxhash.xxh3_64_intdigest
-    return np.fromiter((digest(s.encode()) for s in strings), dtype=np.uint64)
+    return np.fromiter(map(xxhash.xxh3_64_intdigest, map(str.encode, strings)), dtype=np.uint64)
 
 
 def keyed(keys: Keys, seed: int, purpose: str, salt: str = "") -> Keys:

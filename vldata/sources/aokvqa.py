@@ -36,7 +36,7 @@ from vldata.sources.native import (
     typed,
     with_majority,
 )
-from vldata.sources.read import read_json
+from vldata.sources.read import open_json
 from vldata.sources.standins import draw, scenes_for, write_json
 
 
@@ -101,7 +101,7 @@ class AokVqa(Source):
     def _read(self, path: Path, task: str) -> pl.DataFrame:
         fields = {"question_id": ID, "image_id": ID, "split": TEXT, "question": TEXT}
         wanted = {"choices": TEXTS, "correct_choice_idx": WHOLE} if task == "vqa_mc" else {"direct_answers": TEXTS}
-        rows = typed(list_of_rows(read_json(path), path), {**fields, **wanted})
+        rows = typed(list_of_rows(open_json(path), path), {**fields, **wanted})
         image = image_name(self.image_name, id=pl.col("image_id"), split=pl.col("split"))
         rows = rows.with_columns(row="question_id", images=one_image(image))
         if task == "vqa_mc":

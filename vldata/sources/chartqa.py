@@ -21,7 +21,7 @@ import polars as pl
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.native import TEXT, VALUE, files_named, list_of_rows, one_image, typed
-from vldata.sources.read import read_json
+from vldata.sources.read import open_json
 from vldata.sources.standins import draw, scenes_for, write_json
 
 
@@ -62,7 +62,7 @@ class ChartQa(Source):
 
 
 def _read(path: Path, root: Path) -> pl.DataFrame:
-    rows = typed(list_of_rows(read_json(path), path), {"imgname": TEXT, "query": TEXT, "label": VALUE})
+    rows = typed(list_of_rows(open_json(path), path), {"imgname": TEXT, "query": TEXT, "label": VALUE})
     beside = (path.parent.relative_to(root) / "png").as_posix()
     return rows.select(
         "problem",

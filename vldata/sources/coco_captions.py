@@ -23,7 +23,7 @@ import polars as pl
 from vldata.shapes.language import captions
 from vldata.sources.base import Source
 from vldata.sources.native import ID, SIDE, TEXT, files_named, image_sizes, note, one_image, rows_under, typed
-from vldata.sources.read import read_json
+from vldata.sources.read import open_json
 from vldata.sources.standins import draw, scenes_for, write_json
 
 
@@ -100,7 +100,7 @@ def with_coco_images(annotations: pl.DataFrame, images: pl.DataFrame) -> pl.Data
 
 
 def _captions(path: Path) -> pl.DataFrame:
-    document = read_json(path)
+    document = open_json(path)
     rows = typed(rows_under(document, "annotations", path), {"id": ID, "image_id": ID, "caption": TEXT})
     return with_coco_images(rows, coco_images(document, path)).select(
         row="id",

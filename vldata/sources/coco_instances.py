@@ -35,7 +35,7 @@ from vldata.sources.native import (
     rows_under,
     typed,
 )
-from vldata.sources.read import read_json
+from vldata.sources.read import open_json
 from vldata.sources.standins import draw, scenes_for, write_json
 
 
@@ -111,7 +111,7 @@ def _annotations(scene: Scene, categories: dict[str, int], ids: count[int]) -> l
 
 
 def _boxes(path: Path) -> pl.DataFrame:
-    document = read_json(path)
+    document = open_json(path)
     fields = {"id": ID, "image_id": ID, "category_id": ID, "bbox": XYWH, "iscrowd": FLAG}
     rows = typed(rows_under(document, "annotations", path), fields, optional={"iscrowd"})
     names = typed(rows_under(document, "categories", path), {"id": ID, "name": TEXT})

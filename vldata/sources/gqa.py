@@ -20,7 +20,7 @@ from pydantic import AfterValidator
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.native import ID, TEXT, checked_pattern, files_named, image_name, one_image, rows_by_id, typed
-from vldata.sources.read import read_json
+from vldata.sources.read import open_json
 from vldata.sources.standins import draw, scenes_for, write_json
 
 
@@ -72,7 +72,7 @@ class Gqa(Source):
         return {"path": str(path.resolve()), "image_root": str((folder / "images").resolve())}
 
     def _read(self, path: Path) -> pl.DataFrame:
-        ids, questions = rows_by_id(read_json(path), path)
+        ids, questions = rows_by_id(open_json(path), path)
         answer = "answer" if self.answer == "short" else "fullAnswer"
         rows = typed(questions, {"imageId": ID, "question": TEXT, answer: TEXT})
         return rows.select(

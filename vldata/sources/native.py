@@ -10,18 +10,21 @@ from __future__ import annotations
 import reprlib
 import string
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from functools import partial
 from itertools import compress
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import polars as pl
 
 from vldata.errors import SourceError
 from vldata.schema.turns import BOX, SIZE
-from vldata.sources.read import expand
+from vldata.sources.read import expand, plain
 
 PolarsType = pl.DataType | type[pl.DataType]
 
@@ -30,6 +33,9 @@ EDGE_PX = 0.5
 pixels."""
 
 _LARGEST_PX = 1e9
+_STRETCH = 20_000
+"""Encoded rows that are decoded at a time."""
+
 _NUMBER = frozenset({int, float})
 _shown = reprlib.Repr()
 _shown.maxstring = _shown.maxother = 60
@@ -47,15 +53,19 @@ class Kind(NamedTuple):
         types: Exact Python types that ``json`` may give (``bool`` is not an ``int`` here).
         dtype: Of the column.
         column: Turns values of these types, none of them null, into a column of as many rows.
+        json: What a JSON decoder must find, no wider than ``types`` and ``column`` together; None: it is not asked.
+        decoded: ``column`` for values of type ``json``; None: the same function.
 
-    ``column`` raises `Misfit`, TypeError, KeyError or OverflowError when one of the values does not fit; it is then
-    asked about each by itself.
+    ``column`` and ``decoded`` raise `Misfit`, TypeError, KeyError or OverflowError when one of the values does not fit;
+    ``column`` is then asked about each by itself.
     """
 
     name: str
     types: frozenset[type]
     dtype: PolarsType
     column: Callable[[list[Any]], pl.Series]
+    json: Any = None
+    decoded: Callable[[list[Any]], pl.Series] | None = None
 
 
 def texts(values: list[str]) -> pl.Series:
@@ -65,10 +75,12 @@ def texts(values: list[str]) -> pl.Series:
         Misfit: A value is no text, or holds half a surrogate pair, which JSON can write and UTF-8 cannot.
     """
     try:
-        "".join(values).encode()
+        column = pl.Series(values, dtype=pl.String)
     except (TypeError, UnicodeEncodeError):
         raise Misfit from None
-    return pl.Series(values, dtype=pl.String)
+    if column.null_count():
+        raise Misfit
+    return column
 
 
 def lists_of_texts(values: Sequence[Sequence[str]]) -> pl.Series:
@@ -77,15 +89,26 @@ def lists_of_texts(values: Sequence[Sequence[str]]) -> pl.Series:
     Raises:
         Misfit: As `texts`.
     """
+    return listed([text for value in values for text in value], [len(value) for value in values])
+
+
+def listed(flat: list[str], lengths: list[int]) -> pl.Series:
+    """A column of lists of text from all texts in a row and how many each list holds.
+
+    Raises:
+        Misfit: As `texts`.
+    """
     import pyarrow as pa
 
-    flat = texts([text for value in values for text in value])
-    ends = pl.Series(np.cumsum([0, *map(len, values)], dtype=np.int64))
-    lists = pa.LargeListArray.from_arrays(ends.to_arrow(), flat.to_arrow())
+    ends = pl.Series(np.cumsum([0, *lengths], dtype=np.int64))
+    lists = pa.LargeListArray.from_arrays(ends.to_arrow(), texts(flat).to_arrow())
     return pl.Series(lists, dtype=pl.List(pl.String))
 
 
 def _ids(values: list[int | str]) -> pl.Series:
+    if {int}.issuperset(map(type, values)):
+        with suppress(TypeError, OverflowError):  # larger than a column's: one by one
+            return pl.Series(values, dtype=pl.Int64).cast(pl.String)
     return texts([str(v) for v in values])
 
 
@@ -115,24 +138,29 @@ def _boxes(values: list[list[float]]) -> pl.Series:
     return pl.Series(table, dtype=pl.Array(pl.Float64, 4))
 
 
-TEXT = Kind("text", frozenset({str}), pl.String, texts)
-ID = Kind("a text or a whole number", frozenset({int, str}), pl.String, _ids)
-VALUE = Kind("a text or a number", frozenset({int, float, str}), pl.String, _ids)
-WHOLE = Kind("a whole number", frozenset({int}), pl.Int64, _whole)
-FLAG = Kind("true, false, 0 or 1", frozenset({int, bool}), pl.Boolean, _flags)
-SIDE = Kind("a side in pixels", frozenset({int}), pl.Int32, _sides)
-TEXTS = Kind("a list of texts", frozenset({list}), pl.List(pl.String), lists_of_texts)
-XYWH = Kind("a list of 4 numbers", frozenset({list}), pl.Array(pl.Float64, 4), _boxes)
+TEXT = Kind("text", frozenset({str}), pl.String, texts, str)
+ID = Kind("a text or a whole number", frozenset({int, str}), pl.String, _ids, int | str)
+VALUE = Kind("a text or a number", frozenset({int, float, str}), pl.String, _ids, int | float | str)
+WHOLE = Kind("a whole number", frozenset({int}), pl.Int64, _whole, int)
+FLAG = Kind("true, false, 0 or 1", frozenset({int, bool}), pl.Boolean, _flags, int | bool)
+SIDE = Kind("a side in pixels", frozenset({int}), pl.Int32, _sides, int)
+TEXTS = Kind("a list of texts", frozenset({list}), pl.List(pl.String), lists_of_texts, list[str])
+XYWH = Kind("a list of 4 numbers", frozenset({list}), pl.Array(pl.Float64, 4), _boxes, list[float])
 
 
 def typed(rows: Sequence[Any], columns: Mapping[str, Kind], *, optional: Collection[str] = ()) -> pl.DataFrame:
     """A column a field, and ``problem`` and ``detail`` for the rows that do not fit; rows keep number and order.
 
     Args:
-        rows: Objects as ``json`` gives them; a row that could not be read may be its exception.
+        rows: Objects as ``json`` gives them, or all as ``msgspec.Raw``, of which only these fields are decoded; a row
+            that could not be read may be its exception.
         columns: Field to what it must be.
         optional: Fields that may be absent or null.
     """
+    if rows and type(rows[0]) is msgspec.Raw:
+        row_type = _row_type(columns)
+        stretches = (rows[at : at + _STRETCH] for at in range(0, len(rows), _STRETCH))
+        return pl.concat([_decoded(raw, row_type, columns, optional) for raw in stretches], rechunk=True)
     notes: dict[int, tuple[str, str]] = {}
     for place, row in enumerate(rows):
         if type(row) is not dict:
@@ -141,12 +169,65 @@ def typed(rows: Sequence[Any], columns: Mapping[str, Kind], *, optional: Collect
                 str(row) if isinstance(row, Exception) else f"not an object: {shown(row)}",
             )
     objects = [row if type(row) is dict else {} for row in rows] if notes else rows
-    table = []
-    for name, kind in columns.items():
-        values = [row.get(name) for row in objects]
-        table.append(_column(values, name, kind, name in optional, notes))
-    problems: list[str | None] = [None] * len(rows)
-    details: list[str | None] = [None] * len(rows)
+    table = [
+        _column([row.get(name) for row in objects], name, kind, name in optional, notes)
+        for name, kind in columns.items()
+    ]
+    return _noted(table, len(rows), notes)
+
+
+def _row_type(columns: Mapping[str, Kind]) -> type[msgspec.Struct] | None:
+    """An object with these fields, each of them null or absent perhaps; None when a kind has no JSON type."""
+    if any(kind.json is None for kind in columns.values()):
+        return None
+    places = {f"field{place}": name for place, name in enumerate(columns)}
+    fields = [(place, columns[name].json | None, None) for place, name in places.items()]
+    return msgspec.defstruct("Row", fields, rename=places, gc=False)
+
+
+def _decoded(
+    rows: Sequence[msgspec.Raw],
+    row_type: type[msgspec.Struct] | None,
+    columns: Mapping[str, Kind],
+    optional: Collection[str],
+) -> pl.DataFrame:
+    """`typed` of rows that are still encoded: at once where all of them fit, else one by one."""
+    try:
+        if row_type is None:
+            raise Misfit
+        found: list[Any] = msgspec.json.decode(b"[%b]" % b",".join(rows), type=list[row_type])  # type: ignore[valid-type]
+        notes: dict[int, tuple[str, str]] = {}
+        table = []
+        for place, (name, kind) in enumerate(columns.items()):
+            values = list(map(attrgetter(f"field{place}"), found))
+            given = [value for value in values if value is not None]
+            fitting = (kind.decoded or kind.column)(given)
+            if len(given) < len(values):
+                fitting = _spread(
+                    fitting, [place for place, value in enumerate(values) if value is not None], len(values)
+                )
+                if name not in optional:
+                    absent = (place for place, value in enumerate(values) if value is None)
+                    notes |= {place: ("missing_value", f"no {name!r}") for place in absent if place not in notes}
+            table.append(fitting.alias(name))
+        return _noted(table, len(rows), notes)
+    except (msgspec.MsgspecError, UnicodeDecodeError, Misfit, TypeError, KeyError, OverflowError):
+        return typed([_plain_or_error(row) for row in rows], columns, optional=optional)
+
+
+def _plain_or_error(row: msgspec.Raw) -> Any:
+    try:
+        return plain(row)
+    except (ValueError, RecursionError) as error:
+        return error
+
+
+def _noted(table: list[pl.Series], height: int, notes: dict[int, tuple[str, str]]) -> pl.DataFrame:
+    if not notes:
+        blank = [pl.Series(name, [None], dtype=pl.String) for name in ("problem", "detail")]
+        return pl.DataFrame([*table, *(column.new_from_index(0, height) for column in blank)])
+    problems: list[str | None] = [None] * height
+    details: list[str | None] = [None] * height
     for place, (problem, detail) in notes.items():
         problems[place], details[place] = problem, detail
     table += [pl.Series("problem", problems, dtype=pl.String), pl.Series("detail", details, dtype=pl.String)]
@@ -169,6 +250,9 @@ def rows_under(document: Any, key: str, path: Path) -> list[Any]:
         SourceError: It is no object, or holds no list there.
     """
     found = document.get(key) if isinstance(document, dict) else None
+    if isinstance(found, msgspec.Raw):
+        with suppress(msgspec.MsgspecError):
+            return msgspec.json.decode(found, type=list[msgspec.Raw])
     if not isinstance(found, list):
         raise SourceError(
             str(path),
@@ -328,11 +412,17 @@ def _column(values: list[Any], name: str, kind: Kind, optional: bool, notes: dic
         places = list(compress(places, fits))
         column = kind.column(list(compress(given, fits)))
     if len(places) < len(values):
-        source = np.full(len(values), -1)
-        source[places] = np.arange(len(places))
-        indices = pl.Series(source).cast(pl.UInt32, strict=False)
-        column = column.gather(indices) if places else pl.Series([None] * len(values), dtype=kind.dtype)
+        column = _spread(column, places, len(values))
     return column.alias(name)
+
+
+def _spread(column: pl.Series, places: list[int], height: int) -> pl.Series:
+    """The values of a column at these places of a longer one, null elsewhere."""
+    if not places:
+        return pl.Series([None] * height, dtype=column.dtype)
+    source = np.full(height, -1)
+    source[places] = np.arange(len(places))
+    return column.gather(pl.Series(source).cast(pl.UInt32, strict=False))
 
 
 def _fitting(values: list[Any], kind: Kind) -> pl.Series | None:

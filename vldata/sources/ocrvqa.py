@@ -21,7 +21,7 @@ from pydantic import AfterValidator
 from vldata.shapes.language import questions, words
 from vldata.sources.base import Source
 from vldata.sources.native import TEXT, TEXTS, WHOLE, checked_pattern, image_name, note, one_image, rows_by_id, typed
-from vldata.sources.read import expand, read_json
+from vldata.sources.read import expand, open_json
 from vldata.sources.standins import draw, scenes_for, write_json
 
 SPLITS = {"train": 1, "val": 2, "test": 3}
@@ -79,7 +79,7 @@ class OcrVqa(Source):
         return {"path": str(path.resolve()), "image_root": str((folder / "images").resolve())}
 
     def _read(self, path: Path) -> pl.DataFrame:
-        ids, books = rows_by_id(read_json(path), path)
+        ids, books = rows_by_id(open_json(path), path)
         fields = {"imageURL": TEXT, "questions": TEXTS, "answers": TEXTS, "split": WHOLE}
         rows = typed(books, fields, optional={"imageURL", "split"}).with_columns(ids)
         asked, answered = pl.col("questions").list.len(), pl.col("answers").list.len()

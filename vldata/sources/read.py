@@ -7,11 +7,9 @@ caller to return with a ``problem``.
 from __future__ import annotations
 
 import codecs
-import gc
 import gzip
 import json
 import os
-import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +17,7 @@ from glob import has_magic
 from pathlib import Path
 from typing import Any
 
-import orjson
+import msgspec
 
 from vldata.errors import SourceError
 
@@ -33,10 +31,7 @@ _LIKELIEST = "ISO-8859-1"
 _FAST_BYTES = 64 * 1024 * 1024
 """Above it the slower reader is used, which keeps equal strings once and so needs two thirds of the memory."""
 
-_DECODER = json.JSONDecoder()
-_START = re.compile(r'\{[ \t\n\r]*"[^"\\]*"[ \t\n\r]*:')
-_STRETCH_CHARS = 8 * 1024 * 1024
-_SPACE = re.compile(r"[ \t\n\r]*")
+_STRETCH_BYTES = 1024 * 1024
 
 
 def expand(pattern: str, *, suffixes: tuple[str, ...] = ()) -> list[Path]:
@@ -159,75 +154,42 @@ def read_json(path: Path) -> Any:
     raw = read_bytes(path).removeprefix(codecs.BOM_UTF8)
     if len(raw) <= _FAST_BYTES:
         try:
-            with _no_collector():
-                return orjson.loads(raw)
-        except orjson.JSONDecodeError:
+            return msgspec.json.decode(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass  # json also reads NaN and half surrogate pairs, and says where something is wrong
     del raw
     text = read_text(path)
-    with _told(path, text), _no_collector():
+    with _told(path, text):
         return json.loads(text)
 
 
-def stream_rows(path: Path, field: str, batch: int = 20_000) -> Iterator[list[Any]]:
-    """The elements of the list under ``field`` of a JSON object, so many at a time: a big file never stands in memory.
+def open_json(path: Path) -> Any:
+    """The file as one JSON document whose parts are still encoded: ``{key: Raw}`` or ``[Raw]``.
+
+    `plain` decodes a part, `vldata.sources.native.typed` decodes rows into columns. What only ``json`` reads (see
+    `read_json`) comes decoded.
 
     Raises:
-        SourceError: As `read_json`; or no object, or no list under that field.
+        SourceError: As `read_json`.
     """
-    text = read_text(path)
-    with _told(path, text):
-        at = _after_space(text, 0)
-        if text[at : at + 1] != "{":
-            raise SourceError(str(path), f"a list under {field!r} was expected", "is it a file of another format?")
-        while text[at : at + 1] in ("{", ","):
-            key, at = _DECODER.raw_decode(text, _after_space(text, at + 1))
-            at = _after_space(text, at)
-            if text[at : at + 1] != ":":
-                raise json.JSONDecodeError("Expecting ':' delimiter", text, at)
-            at = _after_space(text, at + 1)
-            if key == field and text[at : at + 1] == "[":
-                yield from _elements(text, at, batch)
-                return
-            _, at = _DECODER.raw_decode(text, at)
-            at = _after_space(text, at)
-    raise SourceError(str(path), f"a list under {field!r} was expected", "is it a file of another format?")
+    raw = read_bytes(path).removeprefix(codecs.BOM_UTF8)
+    try:
+        utf8 = codecs.getincrementaldecoder("utf-8")()
+        for at in range(0, len(raw), _STRETCH_BYTES):  # parts that nobody asks for are not decoded, so not checked
+            utf8.decode(memoryview(raw)[at : at + _STRETCH_BYTES], final=at + _STRETCH_BYTES >= len(raw))
+        return msgspec.json.decode(raw, type=list[msgspec.Raw] | dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        del raw
+        return read_json(path)
 
 
-def _elements(text: str, at: int, batch: int) -> Iterator[list[Any]]:
-    """The elements of the list that opens at ``at``.
+def plain(part: Any) -> Any:
+    """A part of an opened document as ``json`` gives it.
 
-    Stretches are cut before what looks like the start of the next element and given to the fast reader; were the cut
-    inside an element or a string, the stretch would be no JSON. The rest is read element by element.
+    Raises:
+        ValueError: It is no JSON inside.
     """
-    at = _after_space(text, at + 1)
-    start = _START.match(text, at)
-    cut = re.compile(r",[ \t\n\r]*" + re.escape(start.group())) if start else None
-    while cut is not None and (end := cut.search(text, at + _STRETCH_CHARS)):
-        try:
-            with _no_collector():
-                rows = orjson.loads(f"[{text[at : end.start()]}]")
-        except orjson.JSONDecodeError:
-            break
-        yield rows
-        at = _after_space(text, end.start() + 1)
-    while text[at : at + 1] != "]":
-        held: list[Any] = []
-        while len(held) < batch:
-            value, at = _DECODER.raw_decode(text, at)
-            held.append(value)
-            at = _after_space(text, at)
-            if text[at : at + 1] != ",":
-                break
-            at = _after_space(text, at + 1)
-        yield held
-        if text[at : at + 1] == "":
-            raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
-
-
-def _after_space(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
-    return found.end() if found else at
+    return _loads(bytes(part)) if isinstance(part, msgspec.Raw) else part
 
 
 @contextmanager
@@ -269,23 +231,11 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
             yield number, error if isinstance(error, ValueError) else ValueError("nested too deeply")
 
 
-def _loads(line: str) -> Any:
+def _loads(line: str | bytes) -> Any:
     try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
+        return msgspec.json.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return json.loads(line)
-
-
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """Millions of new objects, no cycle among them: without the cyclic collector they are made in 60 % of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _suffix(path: Path) -> str:

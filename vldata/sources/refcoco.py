@@ -58,7 +58,7 @@ from vldata.sources.native import (
     rows_under,
     typed,
 )
-from vldata.sources.read import expand, read_json
+from vldata.sources.read import expand, open_json
 from vldata.sources.restricted_pickle import load_pickle
 from vldata.sources.standins import draw, scenes_for, write_json
 
@@ -106,7 +106,7 @@ class RefCoco(_Phrases):
         turns = _sentences(list_of_rows(load_pickle(refs), refs))
         if self.split is not None:
             turns = self._of_split(turns, refs)
-        document = read_json(instances)
+        document = open_json(instances)
         turns = with_coco_images(turns, coco_images(document, instances))
         boxes = typed(
             rows_under(document, "annotations", instances),
@@ -284,7 +284,7 @@ def _sentences(refs: list[Any]) -> pl.DataFrame:
 
 
 def _mdetr(path: Path) -> pl.DataFrame:
-    document = read_json(path)
+    document = open_json(path)
     fields = {"id": ID, "caption": TEXT, "file_name": TEXT, "width": SIDE, "height": SIDE}
     phrases = typed(rows_under(document, "images", path), fields, optional={"width", "height"})
     boxes = typed(rows_under(document, "annotations", path), {"id": ID, "image_id": ID, "bbox": XYWH})

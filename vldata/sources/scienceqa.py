@@ -23,7 +23,7 @@ from vldata.errors import SourceError, nearest
 from vldata.shapes.language import captions, questions
 from vldata.sources.base import Source
 from vldata.sources.native import TEXT, TEXTS, WHOLE, note, one_image, rows_by_id, typed
-from vldata.sources.read import expand, read_json
+from vldata.sources.read import expand, open_json, read_json
 from vldata.sources.standins import draw, scenes_for, write_json
 
 OWN_SPLITS = ("train", "val", "test")
@@ -94,7 +94,7 @@ class ScienceQa(Source):
         return self.split is not None and self.split not in OWN_SPLITS
 
     def _read(self, path: Path) -> pl.DataFrame:
-        ids, problems = rows_by_id(read_json(path), path)
+        ids, problems = rows_by_id(open_json(path), path)
         fields = {"question": TEXT, "choices": TEXTS, "answer": WHOLE, "split": TEXT, "hint": TEXT, "image": TEXT}
         rows = typed(problems, fields, optional={"hint", "image"}).with_columns(ids)
         if self.split is not None:

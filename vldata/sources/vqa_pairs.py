@@ -26,6 +26,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+import msgspec
 import polars as pl
 from pydantic import AfterValidator
 
@@ -40,6 +41,7 @@ from vldata.sources.native import (
     checked_pattern,
     files_named,
     image_name,
+    listed,
     lists_of_texts,
     name_parts,
     note,
@@ -48,10 +50,14 @@ from vldata.sources.native import (
     typed,
     with_majority,
 )
-from vldata.sources.read import expand, read_json, stream_rows
+from vldata.sources.read import expand, open_json, plain
 from vldata.sources.standins import draw, scenes_for, write_json
 
 ImageName = Annotated[str, AfterValidator(checked_pattern("id", "split"))]
+
+
+class _Said(msgspec.Struct, gc=False):
+    answer: str
 
 
 ANSWERS = Kind(
@@ -59,6 +65,8 @@ ANSWERS = Kind(
     frozenset({list}),
     pl.List(pl.String),
     lambda values: lists_of_texts([[said["answer"] for said in value] for value in values]),
+    list[_Said],
+    lambda values: listed([said.answer for value in values for said in value], [len(value) for value in values]),
 )
 LABEL = Kind(
     "an object of answers and their scores",
@@ -93,7 +101,7 @@ class VqaPairs(Source):
         asked = self._question_files()
         tables, open_questions = [], []
         for path in asked:
-            document = read_json(path)
+            document = open_json(path)
             table = self._read_alone(document, path)
             if table is None:
                 open_questions.append(self._read_questions(document, path))
@@ -164,14 +172,13 @@ class VqaPairs(Source):
         fields = {"question_id": ID, **own, "answers": ANSWERS}
         optional, given = {*own, "answers"}, next(iter(own), None)
         columns = ("question_id", "answer", "answers", "problem", "detail")
-        batches = [typed(rows, fields, optional=optional) for rows in stream_rows(path, "annotations")]
-        batches = batches or [typed([], fields, optional=optional)]
-        return pl.concat([with_majority(batch, given=given).select(columns) for batch in batches])
+        rows = typed(rows_under(open_json(path), "annotations", path), fields, optional=optional)
+        return with_majority(rows, given=given).select(columns)
 
     def _split(self, document: Any, path: Path) -> str | None:
         if not any(field == "split" for _, field, _ in name_parts(self.image_name, fields=("id", "split"))):
             return None
-        for said in (document.get("data_subtype"), path.name):
+        for said in (plain(document.get("data_subtype")), path.name):
             if found := re.search(r"(train|val|test)", str(said)):
                 return found[1]
         fix = f"write it into `image_name`: {self.image_name.replace('{split}', 'train')}"
