@@ -141,11 +141,18 @@ def test_a_limit_below_one_pass_is_kept_without_a_total() -> None:
     assert units({"max_epochs": 0.5}) == {"a": 450, "b": 200, "c": 50}
 
 
-def test_an_empty_source_with_a_weight_is_an_error_that_names_it() -> None:
-    with pytest.raises(RecipeErrors, match=r"mixture\.sources\.c: 'c' has weight 2 and nothing that could be taken"):
-        units({"sources": {"a": 1, "b": 1, "c": 2}}, {"a": 9, "b": 9, "c": 0})
-    with pytest.raises(RecipeErrors, match="'c' has an equal share and nothing"):
-        units({"strategy": "uniform"}, {"a": 9, "b": 9, "c": 0})
+def test_an_emptied_source_gives_nothing_and_the_others_of_its_group_its_share() -> None:
+    empty = {"a": 9, "b": 9, "c": 0}
+    assert units({"sources": {"a": 1, "b": 1, "c": 2}}, empty) == empty
+    assert units({"strategy": "uniform", "total": 10}, empty) == {"a": 5, "b": 5, "c": 0}
+    grouped = {"total": 12, "sources": {"a": 2, "g": {"weight": 1, "sources": {"b": 1, "c": 3}}}}
+    assert units(grouped, empty) == {"a": 8, "b": 4, "c": 0}
+    assert units({"sources": {"a": {"epochs": 1}, "b": {"epochs": 1}, "c": {"epochs": 1}}}, empty) == empty
+
+
+def test_a_count_of_an_empty_source_is_an_error_that_names_it() -> None:
+    with pytest.raises(RecipeErrors, match=r"mixture\.sources\.c: 'c' has count 2 and nothing that could be taken"):
+        units({"sources": {"a": {"count": 1}, "b": {"count": 1}, "c": {"count": 2}}}, {"a": 9, "b": 9, "c": 0})
 
 
 def test_an_empty_source_is_no_trouble_where_size_or_a_0_decides() -> None:

@@ -135,7 +135,7 @@ def _build(
         require(store.root, bytes_needed(missing))
         embed = recipe.head.output.images == "embed"
         bad = _make_all(missing, planned, store, engine, progress, embed=embed)
-        made += len(missing)
+        made += len(missing) + planned.num_new_blocks
         if not bad:
             break
         if undecodable & set(bad):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -135,7 +135,9 @@ def _faults(failed: Mapping[str, str]) -> pl.DataFrame:
 def _kept(made: list[Leaf], key: str, store: Store) -> list[Leaf]:
     made.sort(key=lambda leaf: (leaf.made.split, leaf.made.first_rank, leaf.made.rows))
     with store.write("rendered", key, ".json") as path:
-        path.write_text(json.dumps([asdict(leaf) for leaf in made]))
+        path.write_text(
+            json.dumps([asdict(replace(leaf, made=replace(leaf.made, is_new_block=False))) for leaf in made])
+        )
     return made
 
 

@@ -253,6 +253,7 @@ def _put_together(
         pictures={n: _pictures(e) for n, e in recipe.entries.items()},
         shards=shards,
         notes=_notes(recipe, reports, blocks),
+        num_new_blocks=len({leaf.made.key for leaves in made.values() for leaf in leaves if leaf.made.is_new_block}),
     )
 
 

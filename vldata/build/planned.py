@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -73,6 +73,7 @@ class Plan:
         ledger: Parquet: every turn that is not in the dataset.
         inputs: Source name to the digests of its annotation files.
         notes: Remarks for the reader, such as a source that ran short.
+        num_new_blocks: Blocks that were written while it was worked out, as stored paths need nothing more.
     """
 
     key: str
@@ -84,6 +85,7 @@ class Plan:
     pictures: dict[str, Pictures]
     shards: dict[str, Shard] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    num_new_blocks: int = 0
 
     def missing(self, store: Store) -> list[Block]:
         """Distinct blocks that the store does not have."""
@@ -114,4 +116,4 @@ def remember(plan: Plan, ledger: pl.DataFrame, store: Store) -> None:
     with store.write("plans", plan.key, ".ledger.parquet", replace=True) as path:
         ledger.write_parquet(path)
     with store.write("plans", plan.key, ".json", replace=True) as path:
-        path.write_text(json.dumps(asdict(plan), default=str))
+        path.write_text(json.dumps(asdict(replace(plan, num_new_blocks=0)), default=str))

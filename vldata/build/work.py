@@ -51,6 +51,7 @@ class Made:
         key: Of the block that it becomes.
         first_rank: Rank of its first sample, which places it in the build.
         size_bytes: Of the rendered rows, without pictures.
+        is_new_block: Whether it was written as a block just now.
     """
 
     key: str
@@ -63,6 +64,7 @@ class Made:
     text_chars: int
     image_bytes: int
     size_bytes: int
+    is_new_block: bool = False
 
 
 def render_job(job: RenderJob, store: Store) -> Made | dict[str, str]:
@@ -84,10 +86,10 @@ def render_job(job: RenderJob, store: Store) -> Made | dict[str, str]:
             "pixels": dict(job.pixels),
         }
     )
-    if job.as_block:
-        if not (store.has("blocks", key, BLOCK) and store.has("blocks", key, NOTE)):
-            write_block(piece.table, key, store)
-    elif not store.has("pieces", key, NOTE):
+    is_new_block = job.as_block and not (store.has("blocks", key, BLOCK) and store.has("blocks", key, NOTE))
+    if is_new_block:
+        write_block(piece.table, key, store)
+    elif not job.as_block and not store.has("pieces", key, NOTE):
         with store.write("pieces", key, PIECE, durable=durable()) as path:
             path.write_bytes(data)
         with store.write("pieces", key, NOTE, durable=durable()) as path:
@@ -103,6 +105,7 @@ def render_job(job: RenderJob, store: Store) -> Made | dict[str, str]:
         text_chars=piece.text_chars,
         image_bytes=piece.image_bytes,
         size_bytes=len(data),
+        is_new_block=is_new_block,
     )
 
 

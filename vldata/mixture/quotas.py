@@ -50,9 +50,10 @@ class Sizes(NamedTuple):
 def quotas(mixture: Mixture, available: Mapping[str, int], tasks: Mapping[str, str]) -> dict[str, Quota]:
     """Units of every source, in the order of ``available``.
 
-    With weights or a strategy the counts sum to the total exactly and each lies within one of its ideal; without a
-    total they sum to the largest whole number at which no ideal exceeds its source. Weights multiply down the groups,
-    and the order in which sources and groups are listed decides nothing.
+    With weights or a strategy the counts sum to the total exactly and each lies within one of its ideal; a source that
+    has nothing left gives nothing, and its share goes to the others of its group. Without a total they sum to the
+    largest whole number at which no ideal exceeds its source. Weights multiply down the groups, and the order in which
+    sources and groups are listed decides nothing.
 
     Args:
         mixture: As loaded.
@@ -60,8 +61,8 @@ def quotas(mixture: Mixture, available: Mapping[str, int], tasks: Mapping[str, s
         tasks: Source name to its task, for ``uniform_tasks``.
 
     Raises:
-        RecipeErrors: The mixture does not fit the sources (`check`), something is asked of a source that has nothing,
-            or a source would be passed more often than ``max_epochs``; all offenders are named.
+        RecipeErrors: The mixture does not fit the sources (`check`), a count is asked of a source that has nothing, or
+            a source would be passed more often than ``max_epochs``; all offenders are named.
     """
     _raise(check(mixture, available))
     sizes = Sizes(available, tasks)
@@ -98,6 +99,8 @@ def _level_shares(level: Level, sizes: Sizes) -> dict[str, Fraction]:
     else:
         # the decimals as typed: 0.1 + 0.2 is as much as 0.3
         shares = {name: Fraction(str(getattr(e, level.kind))) for name, e in level.entries.items()}
+    if level.kind in (None, "weight"):
+        shares = {name: share if sizes.of(name, level.entries[name]) else Fraction(0) for name, share in shares.items()}
     whole = sum(shares.values(), Fraction(0))
     return {name: share / whole if whole else Fraction(0) for name, share in shares.items()}
 
@@ -123,11 +126,9 @@ def _fixed(top: Level, sizes: Sizes) -> dict[str, int]:
 
 
 def _asked_of_nothing(level: Level, sizes: Sizes) -> Iterator[RecipeError]:
-    for name, share in _level_shares(level, sizes).items():
-        entry = level.entries[name]
-        if share and not sizes.of(name, entry):
-            asked = f"{level.kind} {getattr(entry, level.kind):g}" if level.kind else "an equal share"
-            problem = f"{name!r} has {asked} and nothing that could be taken"
+    for name, entry in level.entries.items():
+        if entry.count and not sizes.of(name, entry):
+            problem = f"{name!r} has count {entry.count:,} and nothing that could be taken"
             yield RecipeError(f"{level.where}.sources.{name}", problem, "mend the source, or give it 0")
 
 
