@@ -190,6 +190,14 @@ def test_a_mistyped_store_is_refused_and_not_made(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_verify_neither_needs_nor_makes_a_store(place: Path, tmp_path: Path) -> None:
+    done = vldata("verify", str(place / "out"), "--store", "typo", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "not a store" in done.stderr
+    assert vldata("verify", str(place / "out"), cwd=tmp_path).returncode == 0
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_build_says_why_turns_were_lost(tmp_path: Path) -> None:
     short = RECIPE.replace("scenes: 20}", "scenes: 20, where: 'LENGTH(caption) < 40'}", 1)
     (tmp_path / "recipe.yaml").write_text(short)

@@ -11,11 +11,12 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "vldata"
 
-BASE = {"errors", "spec", "__init__"}
+BASE = {"errors", "paths", "spec", "__init__"}
 LOWER = {"codecs", "images", "prompts", "mixture", "store", "shapes"}
-MIDDLE = {"sources", "tasks", "curate"}
+MIDDLE = {"sources", "tasks", "curate", "synth"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "paths": set(),
     "spec": set(),
     "schema": BASE,
     **{part: BASE | {"schema"} for part in LOWER},
@@ -23,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "export": BASE | {"schema", "images", "store", "build"},
     "recipe": BASE | {"schema"} | LOWER | MIDDLE,
     "build": BASE | {"schema"} | LOWER | MIDDLE | {"recipe"},
+    "train": BASE | {"schema", "codecs", "images"},
 }
 
 

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from vldata import __version__
 from vldata.errors import StoreError, VldataError
+from vldata.paths import home
 
 
 class _Commands(TyperGroup):
@@ -41,10 +42,7 @@ app.add_typer(store_app, name="store")
 
 def _home(path: Path | None) -> Path | None:
     """The path with a leading ``~`` as the home folder, which no shell does in ``--out=~/x``, nor a script."""
-    try:
-        return path and path.expanduser()
-    except RuntimeError:  # no such user: then it is a name like any other
-        return path
+    return path and home(path)
 
 
 # In help, square brackets would be markup.

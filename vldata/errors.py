@@ -85,4 +85,4 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"use one of: {', '.join(names)}" if names else "there is none to choose from"
+    return f"use one of: {', '.join(names)}" if names else "leave it out: nothing can stand here"

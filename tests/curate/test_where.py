@@ -122,3 +122,10 @@ def test_no_subquery_gets_as_far_as_a_file(expression: str, tmp_path: Path) -> N
 
 def test_the_order_of_the_rows_decides_nothing() -> None:
     assert sorted(where(TURNS[::-1], "n > 1", PATH).kept["row"]) == ["b", "c"]
+
+
+@pytest.mark.parametrize("column", ["rank", "key"])
+def test_columns_of_our_own_are_not_for_conditions(column: str) -> None:
+    with_own = TURNS.with_columns(pl.lit(1, pl.UInt64).alias(column))
+    with pytest.raises(RecipeError, match=f"no column '{column}'"):
+        where(with_own, f"{column} > 0", PATH)

@@ -135,3 +135,12 @@ def test_a_template_travels_between_processes() -> None:
     back: Template = pickle.loads(pickle.dumps(template))
     assert (back.lineage, back.file) == (template.lineage, template.file)
     assert back.names.helpers["letter_of"](2) == "C"
+
+
+def test_a_template_folder_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.raises(RecipeErrors, match="permission denied"):
+        load("caption", Names(frozenset({"caption"})), Templates(path=str(tmp_path)))

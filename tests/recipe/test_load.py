@@ -255,3 +255,17 @@ def test_sources_are_compared_with_others_by_columns_that_they_have(tmp_path: Pa
     text = GOOD.replace("scenes: 5}", "scenes: 5, task: caption}", 1)
     (found,) = problems(tmp_path, text + f"dedup_across: [{{{across}}}]\n")
     assert found.startswith(told)
+
+
+def test_half_a_character_is_refused_with_its_line(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, GOOD + 'about: "\\ud800"\n')
+    assert "recipe.yaml:9: not usable: '\\ud800' is half a character" in problem
+
+
+@pytest.mark.parametrize("value", ["1", "'yes'", "yes"])
+def test_true_and_false_are_written_as_such(tmp_path: Path, value: str) -> None:
+    text = GOOD.replace("{format: shapes, scenes: 5}", f"{{format: shapes, scenes: 5, images: {{decode: {value}}}}}")
+    if value == "yes":
+        assert load(write(tmp_path, text)).entries["a"].settings.images.decode
+    else:
+        assert any("decode" in problem for problem in problems(tmp_path, text))

@@ -19,6 +19,7 @@ from vldata.build.progress import Progress, Silent
 from vldata.build.shards import gather
 from vldata.build.standins import with_pictures, with_standins
 from vldata.errors import BuildError
+from vldata.paths import home
 from vldata.recipe.models import Recipe
 from vldata.store.disk import require
 from vldata.store.gc import in_use
@@ -92,7 +93,7 @@ def build(
         VldataError: The user's or the world's fault; ``out`` is as it was.
     """
     progress = progress or Silent()
-    out = out.expanduser().resolve()
+    out = home(out).resolve()
     with told_as_store_errors(out):
         refuse_foreign(out, store or default_store())
         opened = open_store(store or default_store())

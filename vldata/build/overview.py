@@ -18,7 +18,7 @@ from vldata.curate.where import compiled
 from vldata.errors import RecipeErrors, VldataError
 from vldata.mixture.strategies import STRATEGIES
 from vldata.recipe.models import Entry, Recipe
-from vldata.schema.turns import COMMON, KEY
+from vldata.schema.turns import COMMON
 from vldata.sources import format_names, source_class
 from vldata.store.disk import free_bytes, require
 from vldata.store.gc import in_use
@@ -118,7 +118,7 @@ def _where_problems(entry: Entry) -> list[VldataError]:
     """What is wrong with a source's ``where``, seen from the columns' types alone."""
     if not entry.settings.where:
         return []
-    schema = pl.Schema({**COMMON, **entry.task.columns, KEY: pl.UInt64, "rank": pl.UInt64})
+    schema = pl.Schema({**COMMON, **entry.task.columns})
     try:
         compiled(entry.settings.where, schema, f"{entry.where}.where")
     except VldataError as error:

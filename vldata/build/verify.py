@@ -8,6 +8,7 @@ from typing import Any
 from vldata.build.build import default_store
 from vldata.build.look import manifest_of
 from vldata.build.make import BLOCK, NOTE, file_digest
+from vldata.errors import StoreError
 from vldata.store.gc import collect
 from vldata.store.store import open_store
 
@@ -21,7 +22,10 @@ def verify(build: Path, store: Path | None = None) -> list[dict[str, str]]:
         ``file``, ``key`` and ``what`` of each damaged block; the next build makes these anew, and only these.
     """
     manifest = manifest_of(build)
-    opened = open_store(store or default_store())
+    folder = store or default_store()
+    is_store = (folder / "VERSION").is_file()
+    if store and not is_store:
+        raise StoreError(str(store), "it is not a store (it has no VERSION file)", "name the --store of your builds")
     digests: dict[str, str | None] = {}
     damaged = []
     for block in manifest["blocks"]:
@@ -32,6 +36,9 @@ def verify(build: Path, store: Path | None = None) -> list[dict[str, str]]:
                 {"file": block["file"], "key": block["key"], "what": "missing" if found is None else "its bytes differ"}
             )
             digests[block["key"]] = found
+    if not is_store or not digests:
+        return damaged
+    opened = open_store(folder)
     for key in digests:
         kept = opened.path("blocks", key, BLOCK)
         digest = next(b["digest"] for b in manifest["blocks"] if b["key"] == key)

@@ -34,7 +34,8 @@ def where(turns: pl.DataFrame, expression: str, where_path: str) -> Cut:
     Raises:
         RecipeError: As `compiled`, or the expression fails on a row's values.
     """
-    compiled_expression = compiled(expression, turns.schema, where_path)
+    columns = pl.Schema({name: dtype for name, dtype in turns.schema.items() if name not in _INTERNAL})
+    compiled_expression = compiled(expression, columns, where_path)
     try:
         true = turns.select(compiled_expression.fill_null(False).alias("true"))["true"]
     except pl.exceptions.PolarsError as error:

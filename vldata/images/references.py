@@ -25,6 +25,7 @@ from vldata.images.archives import TAR, TAR_GZ, ZIP, Archive, Tar, TarGz, Zip
 from vldata.images.files import read_file, read_file_into
 from vldata.images.problem import ImageProblem
 from vldata.images.tables import ARROW, PARQUET, ArrowTable, ParquetTable, Stretches, address, spooled_parquet
+from vldata.paths import absolute
 
 SEPARATOR = "::"
 ARCHIVES = TAR + TAR_GZ + ZIP
@@ -59,7 +60,7 @@ class ImageReader:
     """
 
     def __init__(self, root: str | os.PathLike[str] | None, spool: Path | None = None) -> None:
-        self.root = absolute_root(root)
+        self.root = absolute(root)
         self._root_is_container = self.root.endswith(ARCHIVES + TABLES) and not Path(self.root).is_dir()
         self._spool = spool
         self._stretches = Stretches()
@@ -163,11 +164,6 @@ class ImageReader:
         """A plain file that a table names in place of bytes; relative to the root, or to a table that is the root."""
         folder = posixpath.dirname(self.root) if self._root_is_container else self.root
         return read_file(posixpath.join(folder, _inside(path)))
-
-
-def absolute_root(root: str | os.PathLike[str] | None) -> str:
-    """An ``image_root`` as an absolute path; None is the working directory. Links are not resolved."""
-    return os.path.abspath(Path(root or ".").expanduser())  # noqa: PTH100 - resolve() would follow links
 
 
 def _inside(path: str) -> str:

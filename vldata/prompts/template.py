@@ -22,6 +22,7 @@ from blake3 import blake3
 
 from vldata import bundled
 from vldata.errors import RecipeErrors, TemplateError
+from vldata.paths import home
 from vldata.prompts.lint import parse, undeclared
 from vldata.prompts.models import Names, Templates
 
@@ -101,7 +102,7 @@ def load(task: str, names: Names, options: Templates, *, datasets: Sequence[str]
     """
     folders = [bundled("templates")]
     if options.path is not None:
-        own = Path(options.path).expanduser()
+        own = home(options.path)
         if not own.is_dir():
             fix = "name a folder that holds <task>.jinja files, or leave `path` out"
             raise RecipeErrors([TemplateError("templates.path", f"{options.path!r} is not a folder", fix)])
@@ -120,8 +121,12 @@ def _read(folders: Sequence[Path], candidates: Sequence[str], names: Names, *, w
     for folder in folders:
         for name in candidates:
             path = folder / name
-            if path.is_file():
-                return _accepted(path, name, names, wrapper=wrapper)
+            try:
+                if path.is_file():
+                    return _accepted(path, name, names, wrapper=wrapper)
+            except OSError as error:
+                problem = (error.strerror or str(error)).lower()
+                raise RecipeErrors([TemplateError(str(path), problem, "check its permissions")]) from None
     fix = f"write {candidates[-1]} and name its folder in `templates.path`"
     raise RecipeErrors([TemplateError(candidates[-1], f"no such template in {', '.join(map(str, folders))}", fix)])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from vldata.curate.dedup import Dedup
 from vldata.curate.filters import Filters
@@ -47,7 +47,7 @@ class Images(Spec):
     missing: Literal["reject", "keep"] = "reject"
     max_side_px: Annotated[int, Field(ge=1)] | None = None
     max_pixels: Annotated[int, Field(ge=1)] = 178_956_970
-    decode: bool = False
+    decode: StrictBool = False
 
 
 class Settings(Spec):

@@ -141,7 +141,14 @@ def _plain(node: yaml.Node, loader: yaml.SafeLoader, name: str, path: str) -> An
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, loader, name, path)
     try:
-        return loader.construct_object(node, deep=True)
+        value = loader.construct_object(node, deep=True)
+        if isinstance(value, str):
+            value.encode()
+        return value
+    except UnicodeEncodeError as error:
+        where = f"{name}:{node.start_mark.line + 1}"
+        problem = f"not usable: {error.object[error.start]!a} is half a character"
+        raise RecipeError(where, problem, "write the character itself") from None
     except ValueError as error:
         where = f"{name}:{node.start_mark.line + 1}"
         raise RecipeError(where, f"not usable: {str(error)[:100]}", "write it in quotes if it is text") from None

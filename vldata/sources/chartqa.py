@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
+from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.native import TEXT, VALUE, files_named, list_of_rows, one_image, typed
@@ -75,7 +76,7 @@ def _read(path: Path, root: Path) -> pl.DataFrame:
 
 def _root(path: str) -> Path:
     """The folder from which charts are named."""
-    whole = Path(path).expanduser()
+    whole = home(path)
     if whole.is_dir():
         return whole
     if not has_magic(path) or whole.exists():

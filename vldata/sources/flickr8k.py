@@ -65,6 +65,7 @@ class Flickr8k(Source):
     ) -> dict[str, Any]:
         """Five captions a scene, as ``Flickr8k.token.txt``, the train split's names and ``Flicker8k_Dataset/``."""
         root = folder / "Flicker8k_Dataset"
+        folder.mkdir(parents=True, exist_ok=True)
         lines, names = [], []
         for scene in scenes_for(rows, 5, seed):
             names.append(f"{scene.number + 1000000000}_{seed:010x}.jpg")

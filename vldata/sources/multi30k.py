@@ -21,6 +21,7 @@ import polars as pl
 from pydantic import Field
 
 from vldata.errors import SourceError
+from vldata.paths import home
 from vldata.shapes.language import captions
 from vldata.sources.base import Source
 from vldata.sources.lines import text_lines
@@ -102,7 +103,7 @@ class Multi30k(Source):
         return [f"{k}.{self.language}" for k in (_PEOPLE if self.task2 == "all" else (self.task2,))]
 
     def _below(self, name: str) -> Path:
-        path = Path(self.path).expanduser() / name
+        path = home(self.path) / name
         zipped = path.with_name(f"{path.name}.gz")
         if path.is_file() or zipped.is_file():
             return path if path.is_file() else zipped

@@ -23,6 +23,7 @@ import numpy as np
 import polars as pl
 
 from vldata.errors import SourceError
+from vldata.paths import home
 from vldata.schema.turns import BOX, SIZE
 from vldata.sources.read import expand, plain
 
@@ -297,7 +298,7 @@ def files_named(path: str, *names: str) -> list[Path]:
     Raises:
         SourceError: There is none.
     """
-    folder = Path(path).expanduser()
+    folder = home(path)
     if not folder.is_dir():
         return expand(path)
     found = [

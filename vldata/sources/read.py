@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from vldata.errors import SourceError
+from vldata.paths import home
 
 _MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),  # begins with UTF-16's mark, so it is asked first
@@ -45,7 +46,9 @@ def expand(pattern: str, *, suffixes: tuple[str, ...] = ()) -> list[Path]:
     path = home(pattern)
     if has_magic(pattern) and not path.exists():
         anchor = Path(path.anchor) if path.is_absolute() else Path()
-        found = sorted(p for p in anchor.glob(str(path.relative_to(path.anchor))) if p.is_file())
+        hidden = any(part.startswith(".") for part in path.parts if has_magic(part))
+        named = anchor.glob(str(path.relative_to(path.anchor)))
+        found = sorted(p for p in named if p.is_file() and (hidden or not _is_hidden(p, path)))
         if not found:
             raise SourceError(pattern, "no file matches this pattern", f"looked below {anchor.resolve()}; mend `path`")
         return found
@@ -59,12 +62,9 @@ def expand(pattern: str, *, suffixes: tuple[str, ...] = ()) -> list[Path]:
     return [path]
 
 
-def home(path: str) -> Path:
-    """A path with ``~`` replaced; one of a user whom nobody knows is a plain name."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
+def _is_hidden(found: Path, pattern: Path) -> bool:
+    """Whether a part that the pattern leaves open begins with a dot, as in a store or a shell's own glob."""
+    return any(part.startswith(".") for part in found.parts if part not in pattern.parts)
 
 
 def _visible(folder: Path) -> Iterator[Path]:

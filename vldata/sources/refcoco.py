@@ -37,6 +37,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from vldata.errors import SourceError
+from vldata.paths import packed_or_not
 from vldata.schema.turns import BOX
 from vldata.shapes.language import Expression, expressions
 from vldata.shapes.scene import Px, Scene
@@ -94,7 +95,7 @@ class RefCoco(_Phrases):
             SourceError: One of them is missing, or there are several pickles and ``split_by`` names none.
         """
         refs = self._refs()
-        return [refs, *expand(str(refs.parent / "instances.json"))]
+        return [refs, *expand(str(packed_or_not(refs.parent / "instances.json")))]
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every sentence with the box of what it refers to; a reference without a sentence is one ``missing_value``.

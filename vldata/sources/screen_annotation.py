@@ -98,6 +98,7 @@ class ScreenAnnotation(Source):
         cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
     ) -> dict[str, Any]:
         """Scenes as screens: the things in a list, each word a text, as ``valid.csv`` and ``combined/<id>.jpg``."""
+        folder.mkdir(parents=True, exist_ok=True)
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["screen_id", "screen_annotation"])

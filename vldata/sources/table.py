@@ -29,6 +29,7 @@ import polars as pl
 from pydantic import computed_field, field_validator, model_validator
 
 from vldata.errors import SourceError, nearest
+from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.conversations import with_image_places
@@ -47,7 +48,7 @@ from vldata.sources.fields import (
 )
 from vldata.sources.frames import PLACE, SUFFIXES, Frame, details_of, open_frame, suffix_of
 from vldata.sources.native import note
-from vldata.sources.read import expand, home, read_json
+from vldata.sources.read import expand, read_json
 from vldata.sources.shapes import Shapes
 from vldata.sources.standins import draw, scenes_for
 

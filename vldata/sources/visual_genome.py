@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
+from vldata.paths import packed_or_not
 from vldata.shapes.language import regions
 from vldata.sources.base import Source
 from vldata.sources.native import (
@@ -58,9 +59,8 @@ class VisualGenome(Source):
     def files(self) -> list[Path]:
         """The regions, then the photographs."""
         found = files_named(self.path, "region_descriptions*.json")
-        beside = (
-            [self.image_data] if self.image_data else sorted({str(path.with_name("image_data.json")) for path in found})
-        )
+        sizes = (packed_or_not(path.with_name("image_data.json")) for path in found)
+        beside = [self.image_data] if self.image_data else sorted({str(path) for path in sizes})
         return [*found, *(path for name in beside for path in expand(name))]
 
     def turns(self, task: str) -> pl.DataFrame:

@@ -31,6 +31,7 @@ import polars as pl
 from pydantic import AfterValidator
 
 from vldata.errors import SourceError
+from vldata.paths import packed_or_not
 from vldata.shapes.language import Question, questions
 from vldata.shapes.scene import Scene
 from vldata.sources.base import Source
@@ -154,7 +155,7 @@ class VqaPairs(Source):
     def _annotation_files(self, asked: list[Path]) -> list[Path]:
         if self.annotations is not None:
             return expand(self.annotations)
-        beside = [f.with_name(_answers_name(f.name)) for f in asked if "questions" in f.name]
+        beside = [packed_or_not(f.with_name(_answers_name(f.name))) for f in asked if "questions" in f.name]
         for path in beside:
             if not path.is_file():
                 raise SourceError(

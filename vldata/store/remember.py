@@ -17,6 +17,7 @@ import polars as pl
 from blake3 import blake3
 
 from vldata.errors import SourceError, StoreError
+from vldata.paths import absolute
 from vldata.store.keys import key_of
 from vldata.store.lock import exclusive
 from vldata.store.store import Store
@@ -100,7 +101,7 @@ def save_facts(store: Store, root: str | os.PathLike[str] | None, facts: pl.Data
 
 
 def _facts_key(root: str | os.PathLike[str] | None) -> str:
-    return key_of("facts", os.path.abspath(Path(root or ".").expanduser()))  # noqa: PTH100 - as the images are found
+    return key_of("facts", absolute(root))
 
 
 def _status(path: str) -> tuple[int, int, int]:

@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vldata.errors import StoreError
+from vldata.paths import absolute
 from vldata.store.trouble import FULL, READ_ONLY, store_error, told_as_store_errors
 
 STORE_VERSION = 1
@@ -148,7 +149,7 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     Raises:
         StoreError: It cannot be written, is of another version, or is a folder with other things in it.
     """
-    root = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - a link to a store is a fine place for it
+    root = Path(absolute(path))
     with told_as_store_errors(root):
         if root.exists() and not root.is_dir():
             raise StoreError(str(root), "is a file, not a folder", "choose another folder for the store")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import polars as pl
+from pydantic import StrictBool
 
 from vldata.codecs.base import Codec
 from vldata.schema.turns import BOX
@@ -27,7 +28,7 @@ class Ocr(Task):
     columns: ClassVar[dict[str, PolarsType]] = {"boxes": pl.List(BOX)}
     needs_box: ClassVar[bool] = True
 
-    boxes: bool = False
+    boxes: StrictBool = False
 
     @classmethod
     def rejects(cls) -> dict[str, pl.Expr]:

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
+from pydantic import StrictBool
 
 from vldata.schema.keyed import Keys, keyed
 from vldata.schema.turns import KEY
@@ -41,7 +42,7 @@ class VqaMc(Task):
     texts: ClassVar[tuple[str, ...]] = ("question",)
     answer_column: ClassVar[str | None] = "answer"
 
-    shuffle: bool = True
+    shuffle: StrictBool = True
     letters: Letters = "A."
 
     @classmethod
