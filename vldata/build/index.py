@@ -23,6 +23,8 @@ from vldata.tasks.base import PolarsType, Task
 
 TURNS_VERSION = 1
 
+_NOT_CONTENT = frozenset({"row", "generator", "problem", "detail"})
+
 
 @dataclass(frozen=True)
 class Indexed:
@@ -130,7 +132,7 @@ def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str) -> pl.DataFrame:
         (pl.col(name) if name in turns.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in columns.items()
     ).with_columns(pl.col("images").fill_null([]))
-    content = {name: dtype for name, dtype in filled.schema.items() if name not in ("row", "problem", "detail")}
+    content = {name: dtype for name, dtype in filled.schema.items() if name not in _NOT_CONTENT}
     if filled["row"].null_count():
         hashed = filled.select(canonical_text(content))
         ids = pl.Series(

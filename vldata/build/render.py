@@ -307,10 +307,16 @@ def _lineage(turns: pl.DataFrame, samples: pl.DataFrame, rendered: Rendered, row
         pa.array([words.template.lineage] * num, pa.string()),
         pa.array(rendered.variant, pa.string()),
         boxes,
-        pa.nulls(num, pa.string()),
+        _generators(turns),
         pa.array(np.ones(num, dtype=np.float32)),
     ]
     return pa.StructArray.from_arrays(columns, fields=list(TURN))
+
+
+def _generators(turns: pl.DataFrame) -> pa.Array:
+    if turns["generator"].null_count() == turns.height:
+        return pa.nulls(turns.height, pa.string())
+    return pa.array(turns["generator"].to_list(), pa.string())
 
 
 def _lists(ends: list[int] | Ints, values: pa.Array) -> pa.ListArray:
