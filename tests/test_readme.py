@@ -13,6 +13,7 @@ from readme_commands import commands
 
 from vldata.app import app
 from vldata.recipe.load import from_tree
+from vldata.synth.endpoint import load_endpoints
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -23,10 +24,14 @@ def test_there_are_exactly_two_set_up_commands() -> None:
     assert "pytest" in second
 
 
-def test_the_recipe_in_it_loads() -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
-    recipe = from_tree(yaml.safe_load(text))
-    assert list(recipe.entries) == ["captions", "scienceqa", "refs", "mine"]
+def test_the_recipes_and_the_configuration_in_it_load(tmp_path: Path) -> None:
+    recipe, synthetic, endpoints = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    assert list(from_tree(yaml.safe_load(recipe)).entries) == ["captions", "scienceqa", "refs", "mine"]
+    chat = from_tree({"name": "chat", **yaml.safe_load(synthetic)}).entries["chat"]
+    assert chat.synth is not None
+    (tmp_path / "config.yaml").write_text(endpoints)
+    found = load_endpoints({"VLDATA_CONFIG": str(tmp_path / "config.yaml")})["openai"]
+    assert chat.synth.model in found.prices
 
 
 @pytest.mark.parametrize("line", re.findall(r"^\$ (vldata [^#\n]*)", README, flags=re.MULTILINE))

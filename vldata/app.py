@@ -14,8 +14,21 @@ import typer
 from typer.core import TyperGroup
 
 from vldata import __version__
+from vldata.app_synth import synth_app
 from vldata.errors import StoreError, VldataError
-from vldata.paths import home
+from vldata.options import (
+    BuildArg,
+    JsonOption,
+    LimitOption,
+    OutOption,
+    RecipeArg,
+    SetOption,
+    StandinOption,
+    StoreOption,
+    WorkersOption,
+    at_home,
+    print_json,
+)
 
 
 class _Commands(TyperGroup):
@@ -38,32 +51,7 @@ app = typer.Typer(
 )
 store_app = typer.Typer(no_args_is_help=True, help="Look after the store of blocks.")
 app.add_typer(store_app, name="store")
-
-
-def _home(path: Path | None) -> Path | None:
-    """The path with a leading ``~`` as the home folder, which no shell does in ``--out=~/x``, nor a script."""
-    return path and home(path)
-
-
-# In help, square brackets would be markup.
-RecipeArg = Annotated[
-    Path, typer.Argument(help="A recipe file, or the name of a bundled one.", show_default=False, callback=_home)
-]
-BuildArg = Annotated[Path, typer.Argument(help="A build folder.", show_default=False, callback=_home)]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False, callback=_home)]
-StoreOption = Annotated[
-    Path | None,
-    typer.Option("--store", help="Where blocks are kept ($VLDATA_STORE, else .vldata/store).", callback=_home),
-]
-WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Processes (one for each core).")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="key.path=value, wins over the recipe.")]
-StandinOption = Annotated[
-    int | None, typer.Option("--standin", min=1, help="Replace sources by stand-ins of so many turns.")
-]
-LimitOption = Annotated[
-    int | None, typer.Option("--limit", min=1, help="At most so many samples in all, same proportions.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+app.add_typer(synth_app, name="synth")
 
 
 def main() -> None:
@@ -90,10 +78,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
 _LINKS = {"reflink": "copy-on-write clones", "hardlink": "hard links", "copy": "copies"}
@@ -136,7 +120,7 @@ def build(
             "unchanged": built.unchanged,
             **{k: v for k, v in manifest.items() if k not in ("blocks", "recipe")},
         }
-        _print_json({**summary, "num_blocks": len(manifest["blocks"])})
+        print_json({**summary, "num_blocks": len(manifest["blocks"])})
         return
     blocks = manifest["blocks"]
     distinct = len({block["key"] for block in blocks})
@@ -172,7 +156,7 @@ def plan(
     with bars(quiet=as_json) as progress:
         found = overview(loaded, store=store, workers=workers, standin=standin, limit=limit, progress=progress)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     heading(f"{found['name']}: {found['totals']['samples']:,} samples planned")
     sources_table(found["sources"], found["totals"])
@@ -191,7 +175,7 @@ def check(recipe: RecipeArg, set_: SetOption = None, as_json: JsonOption = False
 
     rows = run(load(recipe, set_ or []))
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     table(
         ["source", "format", "task", "template", "files"],
@@ -232,7 +216,7 @@ def verify(build_folder: BuildArg, store: StoreOption = None, as_json: JsonOptio
 
     damaged = run(build_folder, store)
     if as_json:
-        _print_json(damaged)
+        print_json(damaged)
     elif damaged:
         table(["file", "block", "what"], [[d["file"], d["key"], d["what"]] for d in damaged])
         say(f"{len(damaged)} damaged; build the recipe again to mend them")
@@ -245,7 +229,7 @@ def verify(build_folder: BuildArg, store: StoreOption = None, as_json: JsonOptio
 @app.command()
 def diff(
     a: BuildArg,
-    b: Annotated[Path, typer.Argument(help="Another one.", show_default=False, callback=_home)],
+    b: Annotated[Path, typer.Argument(help="Another one.", show_default=False, callback=at_home)],
     as_json: JsonOption = False,
 ) -> None:
     """Compare two builds: blocks and samples that only one of them has, and what in the recipes differs."""
@@ -254,7 +238,7 @@ def diff(
 
     found = differences(a, b)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     if found["same"]:
         say("the same blocks in the same order")
@@ -296,7 +280,7 @@ def why(
 
     found = whereabouts(build_folder, row_id)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         table(["row", "outcome", "where", "what"], [[f["row"], f["outcome"], f["where"], f["what"]] for f in found])
 
@@ -309,7 +293,7 @@ def formats(as_json: JsonOption = False) -> None:
 
     found = run()
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for kind, rows in found.items():
         heading(kind)
@@ -322,13 +306,13 @@ def schema() -> None:
     """Print the JSON Schema of a recipe, for editors."""
     from vldata.recipe.jsonschema import recipe_schema
 
-    _print_json(recipe_schema())
+    print_json(recipe_schema())
 
 
 @app.command()
 def standin(
     format_name: Annotated[str, typer.Argument(metavar="FORMAT", help="A source format.", show_default=False)],
-    out: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False, callback=_home)],
+    out: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False, callback=at_home)],
     rows: Annotated[int, typer.Option("--rows", min=1, help="Turns to write, at least.")] = 200,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     images: Annotated[bool, typer.Option("--images/--no-images", help="Draw the pictures too.")] = True,
@@ -344,7 +328,7 @@ def standin(
 
 @app.command()
 def init(
-    path: Annotated[Path, typer.Argument(help="Recipe file to write.", callback=_home)] = Path("recipe.yaml"),
+    path: Annotated[Path, typer.Argument(help="Recipe file to write.", callback=at_home)] = Path("recipe.yaml"),
 ) -> None:
     """Write a recipe to start from, with every section explained."""
     from vldata.recipe.start import write_start
@@ -389,7 +373,7 @@ def store_gc(
         raise StoreError(str(folder), "it is not a store (it has no VERSION file)", "name the --store of your builds")
     found = collect_garbage(folder, keep_days=keep_days, dry_run=dry_run) if is_store else []
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     if not is_store:
         say(f"there is no store: {folder} does not exist")

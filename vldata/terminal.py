@@ -51,6 +51,22 @@ def bars(*, quiet: bool) -> Iterator[Bars | None]:
         yield Bars(progress)
 
 
+@contextmanager
+def live(text: Callable[[], str], *, quiet: bool) -> Iterator[None]:
+    """Lines that are written anew several times a second while something runs; none as for `bars`."""
+    if quiet or not _err.is_terminal:
+        yield
+        return
+    from rich.live import Live
+
+    class Lines:
+        def __rich__(self) -> Text:
+            return Text(visible(text()))
+
+    with Live(Lines(), console=_err, refresh_per_second=4):
+        yield
+
+
 def say(text: str = "") -> None:
     """A line on stdout, as it is."""
     _out.print(Text.from_ansi(text) if "\x1b" in text else Text(text))

@@ -63,6 +63,7 @@ def test_the_bundled_recipes_are_these() -> None:
         "honeybee-pretrain",
         "llava-1.5",
         "llava-1.5-pretrain",
+        "llava-instruct",
         "quickstart",
     ]
 

@@ -18,6 +18,7 @@ from vldata.build.planned import Block, Plan
 from vldata.build.progress import Progress, Silent
 from vldata.build.shards import gather
 from vldata.build.standins import with_pictures, with_standins
+from vldata.build.synth import with_synth
 from vldata.errors import BuildError
 from vldata.paths import home
 from vldata.recipe.models import Recipe
@@ -59,11 +60,19 @@ def default_store() -> Path:
     return Path(os.environ.get("VLDATA_STORE") or ".vldata/store")
 
 
-def prepared(recipe: Recipe, store: Store, *, standin: int | None = None, progress: Progress | None = None) -> Recipe:
+def with_corpora(
+    recipe: Recipe, store: Store, *, standin: int | None = None, progress: Progress | None = None
+) -> Recipe:
     """The recipe with stand-ins, where asked for, and with pictures that sources draw themselves."""
     if standin is not None:
         recipe = with_standins(recipe, store, rows=standin, progress=progress)
     return with_pictures(recipe, store, progress=progress)
+
+
+def prepared(recipe: Recipe, store: Store, *, standin: int | None = None, progress: Progress | None = None) -> Recipe:
+    """`with_corpora`, and with what models wrote."""
+    with_files = with_corpora(recipe, store, standin=standin, progress=progress)
+    return with_synth(with_files, store, standin=standin, progress=progress)
 
 
 def build(

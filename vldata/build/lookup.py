@@ -90,10 +90,14 @@ class Lookup:
         marked = known.join(bad.unique("ref"), on="ref", how="inner").with_columns(problem="reason", detail="why")
         save_facts(self.store, place.root, marked.select(list(FACTS)))
 
-    def save(self, plan_key: str) -> None:
-        """Keep what was seen: for every later build, and as what this plan rests on."""
+    def remember_seen(self) -> None:
+        """Keep what was seen for every later build."""
         for place, found in self.seen.items():
             save_facts(self.store, place.root, found)
+
+    def save(self, plan_key: str) -> None:
+        """`remember_seen`, and keep it as what this plan rests on."""
+        self.remember_seen()
         frames = [
             found.with_columns(root=pl.lit(place.root), max_pixels=pl.lit(place.max_pixels, pl.Int64))
             for place, found in self.seen.items()

@@ -23,6 +23,7 @@ from vldata.sources import format_names, source_class
 from vldata.store.disk import free_bytes, require
 from vldata.store.gc import in_use
 from vldata.store.store import open_store
+from vldata.synth.kinds import kind_names, load_kind
 from vldata.tasks import task_class, task_names
 
 
@@ -136,4 +137,5 @@ def formats() -> dict[str, list[dict[str, str]]]:
         "tasks": [{"name": name, "about": task_class(name).about} for name in task_names()],
         "box formats": [{"name": name, "about": codec(name).about} for name in codec_names()],
         "strategies": [{"name": name, "about": strategy.about} for name, strategy in STRATEGIES.items()],
+        "kinds of synth": [{"name": name, "about": load_kind(name).settings.about} for name in kind_names()],
     }

@@ -14,12 +14,20 @@ from vldata.errors import RecipeError
 from vldata.mixture.models import Mixture
 from vldata.recipe.models import Entry, Recipe
 from vldata.sources import source_class
+from vldata.sources.base import Source
 from vldata.store.keys import key_of
 from vldata.store.lock import exclusive
 from vldata.store.store import Store
 from vldata.store.trouble import told_as_store_errors
 
 STANDIN_VERSION = 1
+
+_SYNTH_STANDINS = {
+    "instruction": "llava",
+    "text_instruction": "alpaca",
+    "caption": "coco_captions",
+    "vqa_open": "vqav2",
+}
 
 
 def with_standins(recipe: Recipe, store: Store, *, rows: int, progress: Progress | None = None) -> Recipe:
@@ -31,7 +39,9 @@ def with_standins(recipe: Recipe, store: Store, *, rows: int, progress: Progress
     told = (progress or Silent()).stage("write stand-ins", len(recipe.entries))
     entries = {}
     for number, (name, entry) in enumerate(sorted(recipe.entries.items())):
-        entries[name] = _standin(entry, store, rows=rows, seed=recipe.head.seed + number)
+        entries[name] = entry
+        if entry.synth is None:
+            entries[name] = _standin(entry, type(entry.source), store, rows=rows, seed=recipe.head.seed + number)
         told(1)
     entries = {name: entries[name] for name in recipe.entries}
     return replace(recipe, entries=entries, mixture=_without_amounts(recipe.raw.get("mixture", {})))
@@ -47,8 +57,12 @@ def _without_amounts(section: dict[str, Any]) -> Mixture:
     return Mixture.model_validate(tree)
 
 
-def _standin(entry: Entry, store: Store, *, rows: int, seed: int) -> Entry:
-    cls = type(entry.source)
+def in_place_of_synth(entry: Entry, store: Store, *, rows: int, seed: int) -> Entry:
+    """A stand-in for what a model has not written yet: a corpus of a format with turns of the same task."""
+    return _standin(entry, source_class(_SYNTH_STANDINS[entry.task.name]), store, rows=rows, seed=seed)
+
+
+def _standin(entry: Entry, cls: type[Source], store: Store, *, rows: int, seed: int) -> Entry:
     key = key_of(
         {
             "what": "standin",

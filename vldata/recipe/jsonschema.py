@@ -10,12 +10,13 @@ from pydantic.json_schema import models_json_schema
 from vldata.mixture.models import Mixture
 from vldata.recipe.models import Head, Settings
 from vldata.sources import format_names, source_class
+from vldata.synth.models import Synth
 
 
 def recipe_schema() -> dict[str, Any]:
     """One document, draft 2020-12: what a recipe may hold, with a branch for every source format."""
     classes = {name: source_class(name) for name in format_names()}
-    models: list[type[BaseModel]] = [Head, Settings, Mixture, *classes.values()]
+    models: list[type[BaseModel]] = [Head, Settings, Mixture, Synth, *classes.values()]
     refs, definitions = models_json_schema([(model, "validation") for model in models], ref_template="#/$defs/{model}")
     defs = definitions["$defs"]
     settings = _definition(refs[Settings, "validation"], defs)["properties"]
@@ -36,6 +37,16 @@ def recipe_schema() -> dict[str, Any]:
             },
         }
         branches.append(branch)
+    branches.append(
+        {
+            "type": "object",
+            "title": "synth",
+            "description": "conversations that a model writes about other sources",
+            "additionalProperties": False,
+            "required": ["synth"],
+            "properties": {"synth": refs[Synth, "validation"], **settings},
+        }
+    )
     head = _definition(refs[Head, "validation"], defs)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -18,6 +18,8 @@ from vldata.recipe.translate import flags_for_numbers, translated
 from vldata.schema.turns import COMMON
 from vldata.sources import source_class
 from vldata.sources.base import Source
+from vldata.sources.generated import GeneratedTurns
+from vldata.synth.models import Synth
 from vldata.tasks import task_class, task_names
 from vldata.tasks.base import Task
 
@@ -91,6 +93,8 @@ def _entry(name: str, section: Any, defaults: Mapping[str, Any], problems: list[
     known = len(problems)
     if fault := _name_fault(name):
         problems.append(RecipeError(where, f"the name {name!r} {fault}", "use letters, digits, _ - ."))
+    if "synth" in section:
+        return _generated(name, section, defaults, problems)
     format_name = section.get("format")
     if not isinstance(format_name, str):
         problems.append(RecipeError(f"{where}.format", "missing", "name a format; `vldata formats` lists them"))
@@ -114,6 +118,38 @@ def _entry(name: str, section: Any, defaults: Mapping[str, Any], problems: list[
     if len(problems) > known or settings is None or source is None or task is None:
         return None
     return Entry(name=name, source=source, task=task, settings=settings)
+
+
+def _generated(
+    name: str, section: dict[str, Any], defaults: Mapping[str, Any], problems: list[VldataError]
+) -> Entry | None:
+    """A source that a model writes: its task is its kind's."""
+    from vldata.synth.generate import load_kinds  # not for recipes that need none of it
+
+    where, known = f"sources.{name}", len(problems)
+    for key in [key for key in section if key not in (*Settings.model_fields, "synth")]:
+        fix = "leave it out: the turns are made from the sources in `synth.from`"
+        problems.append(RecipeError(f"{where}.{key}", "is not for a synthetic source", fix))
+    spec = _validated(Synth, section["synth"], f"{where}.synth", problems)
+    own = {k: v for k, v in section.items() if k in Settings.model_fields}
+    settings = _validated(Settings, merged(dict(defaults), own), where, problems)
+    task_name = None
+    if spec is not None:
+        try:
+            kind, _ = load_kinds(spec, f"{where}.synth")
+            task_name = kind.settings.task
+            if task_name is None:
+                fix = "name a kind whose replies become turns"
+                problems.append(RecipeError(f"{where}.synth.kind", f"{spec.kind!r} makes no turns", fix))
+        except RecipeErrors as errors:
+            problems += errors.errors
+    task = _task(task_name, GeneratedTurns, settings, where, problems) if task_name else None
+    if settings is not None:
+        _check_codec(settings, where, problems)
+        problems.extend(_unknown_columns(settings, where))
+    if len(problems) > known or settings is None or spec is None or task is None:
+        return None
+    return Entry(name=name, source=GeneratedTurns(), task=task, settings=settings, synth=spec)
 
 
 def _name_fault(name: str) -> str | None:
@@ -224,9 +260,26 @@ def _conflicts(head: Head, entries: Mapping[str, Entry], names: Sequence[str]) -
                     "set output.images: embed, or leave max_side_px out",
                 )
             )
+    for entry in entries.values():
+        found.extend(_made_from_faults(entry, entries, names))
     for i, across in enumerate(head.dedup_across):
         found.extend(_across_faults(across, f"dedup_across[{i}]", entries, names))
     return found
+
+
+def _made_from_faults(entry: Entry, entries: Mapping[str, Entry], names: Sequence[str]) -> Iterator[RecipeError]:
+    where = f"{entry.where}.synth.from"
+    roots = set()
+    for name in entry.synth.from_ if entry.synth else ():
+        if name not in names:
+            yield RecipeError(where, f"no source named {name!r}", nearest(name, names))
+        elif name in entries and entries[name].synth is not None:
+            yield RecipeError(where, f"{name!r} is synthetic itself", "name sources that are read from files")
+        elif name in entries:
+            roots.add(entries[name].source.image_root or ".")
+    if len(roots) > 1:
+        problem = f"its sources have their pictures in different places: {', '.join(sorted(roots))}"
+        yield RecipeError(where, problem, "name sources with one image_root, so that their pictures can be matched")
 
 
 def _across_faults(

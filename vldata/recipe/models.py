@@ -13,6 +13,7 @@ from vldata.mixture.models import Mixture
 from vldata.prompts.models import Templates
 from vldata.sources.base import Source
 from vldata.spec import Spec
+from vldata.synth.models import Synth
 from vldata.tasks.base import Task
 
 
@@ -110,12 +111,17 @@ class Head(Spec):
 
 @dataclass(frozen=True)
 class Entry:
-    """One source of a recipe, complete: its files, its task, and everything decided about its turns."""
+    """One source of a recipe, complete: its files, its task, and everything decided about its turns.
+
+    Args:
+        synth: How it is made from other sources; None: it is read from files.
+    """
 
     name: str
     source: Source
     task: Task
     settings: Settings
+    synth: Synth | None = None
 
     @property
     def where(self) -> str:

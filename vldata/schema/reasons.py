@@ -31,6 +31,8 @@ FILTERED = {
 }
 
 REJECTED = {
+    "not_generated": "its request has no answer: `vldata synth run` asks for it, `vldata synth status` says why not",
+    "missing_input": "what it would be made from lacks something that the kind needs",
     "unparsable_row": "the row does not have the form of its format",
     "missing_value": "a column that the task needs is null",
     "empty_text": "a text that the task needs is empty",
@@ -55,6 +57,51 @@ REJECTED = {
     "template_error": "the template failed on this row",
     "empty_message": "the rendered message is empty",
 }
+
+GENERATED = {
+    "not_best": "another draw of the same sample was better",
+    "reply_empty": "the model replied with nothing",
+    "reply_unparsable": "the reply does not have the form that its kind asks for",
+    "reply_not_json": "the reply should be JSON and is not",
+    "reply_off_schema": "the reply is JSON, but not of the form that was asked for",
+    "turns_do_not_alternate": "the reply's questions and answers do not take turns",
+    "turn_empty": "a question or an answer of the reply is empty",
+    "link_broken": "a phrase of the reply is marked as a link to a box, but the mark cannot be read",
+    "scores_missing": "the judge's reply holds no score that can be read",
+    "reply_truncated": "the reply was cut off at the largest number of tokens",
+    "reply_filtered": "the endpoint's content filter cut the reply",
+    "reply_unfinished": "the reply did not end as a reply should",
+    "refusal": "the model refused, or said that it cannot see the image",
+    "too_few_turns": "the reply has fewer questions than were asked for",
+    "too_many_turns": "the reply has more questions than were asked for",
+    "question_too_short": "a question is too short",
+    "question_too_long": "a question is too long",
+    "answer_too_short": "an answer is too short",
+    "answer_too_long": "an answer is too long",
+    "source_leaked": "the reply speaks of captions, boxes or other sources instead of the image itself",
+    "raw_coordinates": "the reply gives coordinates instead of saying where",
+    "special_token_in_text": "the reply holds a mark of a chat template",
+    "few_shot_echo": "the reply repeats an example of the prompt",
+    "prompt_echo": "the reply repeats the instructions of the prompt",
+    "question_repeated": "the reply asks the same question twice",
+    "answer_repeated": "the reply gives the same answer twice",
+    "answer_runs_in_circles": "an answer says the same words again and again",
+    "object_not_annotated": "an answer names an object that is not in the image, going by its annotation",
+    "count_above_annotation": "an answer counts more of an object than the image's annotation has",
+    "box_reference_unknown": "a phrase is linked to the number of a box that is not there",
+    "box_reference_outside": "a phrase is linked to a box that lies outside the image or has no area",
+    "box_references_missing": "the reply links fewer phrases to boxes than were asked for",
+    "answer_not_in_inputs": "an answer that should be read off holds words that stand nowhere in the image",
+    "short_answer_lost": "the reply no longer says what the short answer says",
+    "not_evolved": "the new instruction is nearly the old one",
+    "evolved_too_long": "the new instruction is many times as long as the old one",
+    "evolution_leaked": "the new instruction speaks of the task of rewriting",
+    "same_answer_over_images": "the same answer, or nearly the same, is given for many different images",
+    "no_exchange": "nothing of the reply is left when what is wrong with it is taken out",
+}
+"""Why a reply is not used: filtered, as the checks of its kind ask for it."""
+
+FILTERED |= GENERATED
 
 NOT_CHOSEN = {
     "beyond_count": "its source gives fewer turns than it has; rows of lower keyed rank were taken",

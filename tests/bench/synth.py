@@ -1,0 +1,178 @@
+"""Sending and replaying synthetic requests, against a billing server on loopback.
+
+    python tests/bench/synth.py [--requests 10000] [--pairs 5] [--concurrency 64] [--faults 0.05]
+
+Sending is measured beside the plain `AsyncOpenAI` client, which keeps nothing: alternated runs, the median of the
+pairs' ratios. Ours keeps every answer, draws on a budget with a ledger, and paces itself. A replay is a second run over
+the same requests: once as `send_all` sees it, which only looks them up, and once with every answer read from the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import openai
+import orjson
+import psutil
+from pydantic import SecretStr
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from measure import Row, show
+
+from vldata.synth.answers import open_answers
+from vldata.synth.budget import Limits
+from vldata.synth.endpoint import Endpoint
+from vldata.synth.prices import Price
+from vldata.synth.request import Request
+from vldata.synth.send import Sent, send
+
+SYSTEM = "You are looking at a single picture. " * 60
+SHOT = "A person stands beside a red bicycle in front of a brick wall.\n" * 30
+PRICE = Price(input_usd_per_mtok=0.15, output_usd_per_mtok=0.6)
+
+
+def requests(number: int) -> Iterator[Request]:
+    """About 9 kB each, as LLaVA's: a system message, a few-shot and an input."""
+    for n in range(number):
+        messages = (
+            {"role": "system", "content": SYSTEM},
+            {"role": "user", "content": SHOT},
+            {"role": "assistant", "content": SHOT},
+            {"role": "user", "content": f"Picture {n}: {SHOT}"},
+        )
+        yield Request("bench", "tiny", messages, {"max_tokens": 256, "temperature": 0.7})
+
+
+@contextmanager
+def server(*options: str) -> Iterator[str]:
+    """Its URL; a process of its own, as a real one would be."""
+    command = [sys.executable, "-m", "tests.synth.server", *options]
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.stdin.close()
+        process.wait(10)
+
+
+def plain(url: str, number: int, concurrency: int) -> float:
+    """Requests a second of the client alone."""
+
+    async def main() -> None:
+        client = openai.AsyncOpenAI(api_key="none", base_url=url, max_retries=0)
+        source = requests(number)
+
+        async def work() -> None:
+            for request in source:
+                await client.chat.completions.create(
+                    model=request.model, messages=list(request.messages), **request.parameters
+                )
+
+        await asyncio.gather(*(work() for _ in range(concurrency)))
+        await client.close()
+
+    started = time.perf_counter()
+    asyncio.run(main())
+    return number / (time.perf_counter() - started)
+
+
+def ours(url: str, folder: Path, number: int, concurrency: int) -> tuple[float, Sent]:
+    """Requests a second of `send`, and what became of them."""
+    endpoint = Endpoint("bench", url, SecretStr("none"), prices={"tiny": PRICE})
+    limits = Limits(max_usd=1e6, concurrency=concurrency)
+    started = time.perf_counter()
+    with open_answers(folder / "answers") as answers:
+        sent = send(
+            requests(number),
+            endpoint=endpoint,
+            answers=answers,
+            pictures=lambda part: b"",
+            limits=limits,
+            ledger=folder / "ledger",
+        )
+    return number / (time.perf_counter() - started), sent
+
+
+def read_back(folder: Path, number: int) -> float:
+    """Answers a second, found by their requests and read whole."""
+    started = time.perf_counter()
+    with open_answers(folder / "answers", read_only=True) as answers:
+        found = sum(answers.get(request.key) is not None for request in requests(number))
+    if found != number:
+        raise SystemExit(f"{number - found} answers are missing")
+    return number / (time.perf_counter() - started)
+
+
+def made(number: int) -> float:
+    """Requests a second, only made and their keys found: the part of a replay that is the caller's."""
+    started = time.perf_counter()
+    for request in requests(number):
+        assert request.key
+    return number / (time.perf_counter() - started)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--requests", type=int, default=2_000)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--faults", type=float, default=0.05)
+    options = parser.parse_args()
+    number, concurrency = options.requests, options.concurrency
+    folder = Path(tempfile.mkdtemp(prefix="vldata-synth-"))
+    try:
+        rates: list[tuple[float, float]] = []
+        with server() as url:
+            for pair in range(options.pairs):
+                shutil.rmtree(folder)
+                runs = [lambda: plain(url, number, concurrency), lambda: ours(url, folder, number, concurrency)[0]]
+                order = (0, 1) if pair % 2 == 0 else (1, 0)
+                measured = {which: runs[which]() for which in order}
+                rates.append((measured[0], measured[1]))
+        replay, sent = ours("http://127.0.0.1:9/v1", folder, number, concurrency)
+        if sent.hits != number:
+            raise SystemExit(f"only {sent.hits} of {number} requests were found in the store")
+        read = read_back(folder, number)
+        memory = psutil.Process().memory_info().rss / 2**20
+        shutil.rmtree(folder)
+        with server("--faults", str(options.faults)) as url:
+            faulty_rate, faulty = ours(url, folder, number, concurrency)
+            bill = orjson.loads(urllib.request.urlopen(url.removesuffix("/v1") + "/bill").read())
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    ratio = statistics.median(mine / theirs for theirs, mine in rates)
+    theirs, mine = (statistics.median(column) for column in zip(*rates, strict=True))
+    ended = faulty.answered + len(faulty.failed)
+    rows: list[Row] = [
+        ("the plain client", f"{theirs:,.0f}/s", "", None),
+        ("send, with store, budget and ledger", f"{mine:,.0f}/s", "", None),
+        ("ratio, median of pairs", f"{ratio:.2f}", ">= 0.85", ratio >= 0.85),
+        ("requests made and keyed", f"{made(number):,.0f}/s", "", None),
+        ("replay: all found", f"{replay:,.0f}/s", "", None),
+        ("replay: all read", f"{read:,.0f}/s", "", None),
+        ("replay, read, beside sending", f"{read / mine:.0f} x", ">= 20 x", read >= 20 * mine),
+        (f"with {options.faults:.0%} faults", f"{faulty_rate:,.0f}/s", "", None),
+        ("  answered or given up, of all", f"{ended}/{number}", f"{number}", ended == number),
+        ("  distinct <= billed", f"{bill['distinct']} <= {bill['billed']}", "", bill["distinct"] <= bill["billed"]),
+        ("resident memory at the end", f"{memory:.0f} MiB", "", None),
+    ]
+    if not show(f"{number:,} requests, {concurrency} at once", rows):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""The loop around sending, without sending: answers in a dict, whatever they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from vldata.synth.generate import NOT_BEST, NOT_GENERATED, first_requests, generate, load_kinds
+from vldata.synth.inputs import Inputs, Region
+from vldata.synth.kinds import Kind
+from vldata.synth.models import Synth
+from vldata.synth.records import Answer, Attempt, Failure
+from vldata.synth.request import Request, image_part
+
+GOOD = (
+    "Question:\nWhat lies on the red blanket {n}?\n===\nAnswer:\nA grey cat lies on it, stretched out in the sun {n}."
+    "\n===\nQuestion:\nIs the cat asleep?\n===\nAnswer:\nYes, its eyes are closed and its paws hang down."
+)
+
+
+class Known:
+    """Answers and failures by key."""
+
+    def __init__(self) -> None:
+        self.replies: dict[str, Answer] = {}
+        self.failures: dict[str, Failure] = {}
+
+    def get(self, key: str) -> Answer | None:
+        return self.replies.get(key)
+
+    def failure(self, key: str) -> Failure | None:
+        return self.failures.get(key)
+
+    def say(self, request: Request, text: str, finish: str = "stop") -> None:
+        reply = {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": finish}]}
+        attempt = Attempt(at=0.0, status=200, cost_usd=0.0)
+        self.replies[request.key] = Answer(request.key, request, reply, (attempt,), 0.0, None, 0.0)
+
+
+def sample(number: int, **more: Any) -> Inputs:
+    return Inputs(
+        row=f"{number}.jpg",
+        captions=(f"A grey cat sleeps on a red blanket {number}.", "A cat in the sun."),
+        boxes=(Region("cat", 0.1, 0.2, 0.5, 0.6), Region("blanket", 0.0, 0.1, 0.9, 0.9)),
+        images=(image_part(f"{number:032x}"),),
+        **more,
+    )
+
+
+def spec(kind: str = "llava.conversation", **more: Any) -> Synth:
+    return Synth.model_validate({"from": "coco", "kind": kind, "model": "m", **more})
+
+
+def made(kind: str = "llava.conversation", **more: Any) -> tuple[Synth, Kind, Kind | None]:
+    wanted = spec(kind, **more)
+    return wanted, *load_kinds(wanted, "sources.chat.synth")
+
+
+def test_what_has_no_answer_is_wanting_and_says_so() -> None:
+    wanted, kind, _ = made()
+    samples = [sample(n) for n in range(3)]
+    found = generate(samples, kind, wanted, Known())
+    assert [request.key for request in found.wanting] == [r.key for r in first_requests(samples, kind, wanted)]
+    assert {draw.problem for draw in found.draws} == {NOT_GENERATED}
+
+
+def test_a_good_reply_becomes_exchanges_and_nothing_is_wanting() -> None:
+    wanted, kind, _ = made()
+    known = Known()
+    samples = [sample(n) for n in range(2)]
+    for n, request in enumerate(first_requests(samples, kind, wanted)):
+        known.say(request, GOOD.format(n=n))
+    found = generate(samples, kind, wanted, known)
+    assert not list(found.wanting)
+    assert [draw.kept for draw in found.draws] == [(0, 1), (0, 1)]
+    assert found.draws[1].exchanges[0].question == "What lies on the red blanket 1?"
+
+
+def test_a_reply_that_will_not_do_is_asked_for_again_so_often_and_no_more() -> None:
+    wanted, kind, _ = made(max_reasks=2)
+    known = Known()
+    asked = []
+    while pending := list(generate([sample(0)], kind, wanted, known).wanting):
+        assert len(pending) == 1
+        asked.append(pending[0])
+        known.say(pending[0], "no form at all")
+    assert len(asked) == 3
+    assert len({request.key for request in asked}) == 3
+    (draw,) = generate([sample(0)], kind, wanted, known).draws
+    assert not draw.kept
+    assert draw.problem == "reply_unparsable"
+    assert [request.key for request in draw.requests] == [request.key for request in asked]
+
+
+def test_the_answer_that_comes_when_asked_again_counts() -> None:
+    wanted, kind, _ = made()
+    known = Known()
+    (first,) = generate([sample(0)], kind, wanted, known).wanting
+    known.say(first, GOOD.format(n=0), finish="length")
+    (second,) = generate([sample(0)], kind, wanted, known).wanting
+    known.say(second, GOOD.format(n=0))
+    (draw,) = generate([sample(0)], kind, wanted, known).draws
+    assert draw.kept == (0, 1)
+    assert draw.answer is not None
+    assert draw.answer.key == second.key
+
+
+def test_a_sample_that_lacks_what_the_kind_needs_is_never_asked_about() -> None:
+    wanted, kind, _ = made("llava.detail")
+    found = generate([replace(sample(0), boxes=())], kind, wanted, Known())
+    assert not list(found.wanting)
+    assert (found.draws[0].problem, found.draws[0].detail) == ("missing_input", "boxes")
+
+
+def test_a_refused_request_tells_the_class_of_its_failure() -> None:
+    wanted, kind, _ = made()
+    known = Known()
+    (request,) = first_requests([sample(0)], kind, wanted)
+    known.failures[request.key] = Failure(request.key, request, (Attempt(at=0.0, status=400, error="policy"),))
+    (draw,) = generate([sample(0)], kind, wanted, known).draws
+    assert (draw.problem, draw.detail) == (NOT_GENERATED, "policy")
+
+
+def test_one_answer_over_many_pictures_is_no_data() -> None:
+    wanted, kind, _ = made()
+    known = Known()
+    samples = [sample(n) for n in range(6)]
+    for request in first_requests(samples, kind, wanted):
+        known.say(request, GOOD.format(n="of several that lie there in the afternoon light near the window"))
+    assert {draw.problem for draw in generate(samples, kind, wanted, known).draws} == {"same_answer_over_images"}
+    lenient = spec(same_answers=None)
+    assert all(draw.kept for draw in generate(samples, kind, lenient, known).draws)
+    marked = generate(samples, kind, spec(same_answers="mark"), known).draws
+    assert all(draw.kept and draw.findings for draw in marked)
+
+
+@pytest.mark.parametrize("by", ["coverage", "agreement"])
+def test_of_several_draws_the_best_is_kept(by: str) -> None:
+    wanted, kind, _ = made("caption.filter")
+    assert kind.settings.choose is not None
+    choose = kind.settings.choose.model_copy(update={"by": by, "least": None})
+    kind = replace(kind, settings=kind.settings.model_copy(update={"choose": choose, "draws": 3}), validators=())
+    known = Known()
+    told = ["A grey cat sleeps on a red blanket in the sun.", "A grey cat sleeps on a red blanket.", "Some street."]
+    for request, text in zip(first_requests([sample(0)], kind, wanted), told, strict=True):
+        known.say(request, text)
+    draws = generate([sample(0)], kind, wanted, known).draws
+    assert sum(bool(draw.kept) for draw in draws) == 1
+    assert [draw.problem for draw in draws if not draw.kept] == [NOT_BEST, NOT_BEST]
+    assert not draws[2].kept
+
+
+def test_a_judge_is_asked_in_both_orders_once_every_draw_is_there() -> None:
+    wanted, kind, _ = made("caption.filter")
+    assert kind.settings.choose is not None
+    choose = kind.settings.choose.model_copy(update={"by": "judge", "least": None})
+    kind = replace(kind, settings=kind.settings.model_copy(update={"choose": choose, "draws": 2}), validators=())
+    judge = load_kinds(spec("judge"), "x")[0]
+    known = Known()
+    first, second = first_requests([sample(0)], kind, wanted)
+    known.say(first, "A cat.")
+    assert not generate([sample(0)], kind, wanted, known, judge).judging
+    known.say(second, "A grey cat sleeps on a red blanket.")
+    found = generate([sample(0)], kind, wanted, known, judge)
+    assert len(found.judging) == judge.settings.draws == 2
+    assert {draw.problem for draw in found.draws} == {NOT_GENERATED}

@@ -1,0 +1,53 @@
+"""A check for saying the same thing twice in one reply. For the same over different images: `across`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from vldata.synth.exchange import Exchange
+from vldata.synth.inputs import Inputs
+from vldata.synth.validate.base import Finding, Reply, Validator
+
+if TYPE_CHECKING:
+    from vldata.synth.kinds import Kind
+
+_LONG = 60
+
+
+class Repetition(Validator):
+    """A reply asks nothing twice, gives no answer twice, and does not run in circles.
+
+    Args:
+        distinct: Least share of different words in an answer of more than 60 words; loops have almost none. The lowest
+            of LLaVA's 90 published answers is 0.53.
+        words: An answer may come again when it has fewer words: "Yes." answers many questions.
+    """
+
+    name: ClassVar[str] = "repetition"
+    reasons: ClassVar[Mapping[str, str]] = {
+        "question_repeated": "the reply asks the same question twice",
+        "answer_repeated": "the reply gives the same answer twice",
+        "answer_runs_in_circles": "an answer says the same words again and again",
+    }
+    distinct: Annotated[float, Field(ge=0, le=1)] = 0.2
+    words: Annotated[int, Field(ge=1)] = 5
+
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: Kind) -> list[Finding]:
+        """At most one finding for each text, about the later one of two."""
+        found = []
+        questions: dict[str, int] = {}
+        answers: dict[str, int] = {}
+        for number, exchange in enumerate(exchanges):
+            question, answer = exchange.question.lower(), exchange.answer.lower()
+            words = answer.split()
+            if question and questions.setdefault(question, number) != number:
+                found.append(Finding("question_repeated", number, f"as in exchange {questions[question] + 1}"))
+            if answers.setdefault(answer, number) != number and len(words) >= self.words:
+                found.append(Finding("answer_repeated", number, f"as in exchange {answers[answer] + 1}"))
+            if len(words) > _LONG and len(set(words)) < self.distinct * len(words):
+                detail = f"{len(set(words))} different words of {len(words)}"
+                found.append(Finding("answer_runs_in_circles", number, detail))
+        return found
