@@ -23,7 +23,7 @@ SourceOption = Annotated[list[str] | None, typer.Option("--source", help="Only t
 EndpointOption = Annotated[
     str | None, typer.Option("--endpoint", help="URL to use in place of the configured ones, up to and with /v1.")
 ]
-MaxUsdOption = Annotated[float | None, typer.Option("--max-usd", min=0, help="Spend at most so much in all runs.")]
+MaxUsdOption = Annotated[float | None, typer.Option("--max-usd", min=0, help="Spend at most so much in this run.")]
 ConcurrencyOption = Annotated[int, typer.Option("--concurrency", min=1, max=1024, help="Requests under way at once.")]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,7 +18,7 @@ from vldata.recipe.models import Recipe
 from vldata.store.gc import in_use
 from vldata.store.store import open_store
 from vldata.synth.answers import Answers, open_answers
-from vldata.synth.budget import Limits, Spent
+from vldata.synth.budget import Limits, Spent, read_ledger
 from vldata.synth.endpoint import EndpointSpec, find_endpoint, load_endpoints
 from vldata.synth.faults import FAULTS, Scope
 from vldata.synth.generate import Draw, first_requests
@@ -37,9 +37,7 @@ class Options:
 
     Args:
         endpoint: URL that takes the place of the configured ones.
-        max_usd: As in `vldata.synth.models.Synth`, and so are the next two.
-        max_requests: See above.
-        max_tokens: See above.
+        max_usd: What this run may cost, over all sources; the recipe's own limits, over all runs, hold too.
         concurrency: Requests under way at once.
         names: The synthetic sources that are meant; all when empty.
         standin: Made from stand-ins of so many rows.
@@ -47,8 +45,6 @@ class Options:
 
     endpoint: str | None = None
     max_usd: float | None = None
-    max_requests: int | None = None
-    max_tokens: int | None = None
     concurrency: int = 64
     names: Sequence[str] = ()
     standin: int | None = None
@@ -136,10 +132,11 @@ def run(
         VldataError: An endpoint or a source cannot be used.
     """
     folder = answers or default_answers()
-    rows = []
+    rows: list[dict[str, Any]] = []
     with askings(recipe, store, options, progress) as all_of_them, open_answers(folder) as known:
         for name, ask in all_of_them.items():
-            row = _run_one(recipe.head.name, name, ask, known, folder, options, retry, watch)
+            left = None if options.max_usd is None else options.max_usd - sum(row["spent_usd"] for row in rows)
+            row = _run_one(recipe.head.name, name, ask, known, folder, replace(options, max_usd=left), retry, watch)
             rows.append(row)
             if row["stopped"] is not None:
                 break
@@ -158,16 +155,17 @@ def _run_one(
 ) -> dict[str, Any]:
     spec = _spec(ask)
     endpoint = find_endpoint(spec.endpoint, url=options.endpoint)
+    ledger = folder / "budgets" / f"{recipe_name}.{name}.jsonl"
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    before = read_ledger(ledger)
     limits = Limits(
-        max_usd=_smaller(options.max_usd, spec.max_usd),
-        max_requests=_smaller(options.max_requests, spec.max_requests),
-        max_tokens=_smaller(options.max_tokens, spec.max_tokens),
+        max_usd=_smaller(None if options.max_usd is None else before.usd + options.max_usd, spec.max_usd),
+        max_requests=spec.max_requests,
+        max_tokens=spec.max_tokens,
         concurrency=options.concurrency,
     )
-    ledgers = folder / "budgets"
-    ledgers.mkdir(parents=True, exist_ok=True)
     answered, failed, spent, stopped = 0, dict[str, str](), Spent(), None
-    total = Spent()
+    total = before
     tried: set[str] = set()
     while True:
         wanting = {r.key: r for r in ask.generated(answers).wanting if r.key not in tried}
@@ -183,7 +181,7 @@ def _run_one(
             pictures=ask.picture,
             limits=limits,
             watch=lambda event: watch(name, event),
-            ledger=ledgers / f"{recipe_name}.{name}.jsonl",
+            ledger=ledger,
         )
         answered += sent.answered
         failed |= sent.failed
