@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from vldata import __version__
 from vldata.app_synth import synth_app
+from vldata.app_train import add_train_commands
 from vldata.errors import StoreError, VldataError
 from vldata.options import (
     BuildArg,
@@ -384,3 +385,6 @@ def store_gc(
 
 if __name__ == "__main__":
     main()
+
+
+add_train_commands(app)

@@ -201,7 +201,7 @@ def _decoded(
         table = []
         for place, (name, kind) in enumerate(columns.items()):
             values = list(map(attrgetter(f"field{place}"), found))
-            given = [value for value in values if value is not None]
+            given = [value for value in values if value is not None] if values.count(None) else values
             fitting = (kind.decoded or kind.column)(given)
             if len(given) < len(values):
                 fitting = _spread(

@@ -175,7 +175,8 @@ def open_json(path: Path) -> Any:
     raw = read_bytes(path).removeprefix(codecs.BOM_UTF8)
     try:
         utf8 = codecs.getincrementaldecoder("utf-8")()
-        for at in range(0, len(raw), _STRETCH_BYTES):  # parts that nobody asks for are not decoded, so not checked
+        # parts that nobody asks for are not decoded, so not checked
+        for at in range(0, 0 if raw.isascii() else len(raw), _STRETCH_BYTES):
             utf8.decode(memoryview(raw)[at : at + _STRETCH_BYTES], final=at + _STRETCH_BYTES >= len(raw))
         return msgspec.json.decode(raw, type=list[msgspec.Raw] | dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

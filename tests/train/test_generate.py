@@ -1,0 +1,47 @@
+"""Greedy answers: the cache says what the whole model would say."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from tests.train.packs import DOCUMENTS, document, model, packed
+from vldata.train.generate import generate
+from vldata.train.model import VLM
+
+NO_STOP = -1
+
+
+def slowly(made: VLM, prompt: dict[str, torch.Tensor], steps: int) -> list[int]:
+    """The answer by running everything again for each token."""
+    answer: list[int] = []
+    for _ in range(steps):
+        ids = torch.cat([prompt["ids"], torch.tensor(answer, dtype=torch.int64)])
+        batch = packed([{**prompt, "ids": ids, "labels": ids, "weights": torch.ones(len(ids))}])
+        answer.append(int((made(batch)[-1] @ made.head_weight.T).argmax()))
+    return answer
+
+
+def test_cached_answers_are_those_of_the_whole_model() -> None:
+    made = model().eval()
+    found = generate(made, packed(DOCUMENTS), 6, NO_STOP)
+    assert found == [slowly(made, prompt, 6) for prompt in DOCUMENTS]
+    assert len({tuple(answer) for answer in found}) > 1
+
+
+def test_an_answer_ends_before_its_stop_and_leaves_the_others_alone() -> None:
+    made = model().eval()
+    free = generate(made, packed(DOCUMENTS), 6, NO_STOP)
+    stop = free[0][2]
+    expected = [answer[: answer.index(stop)] if stop in answer else answer for answer in free]
+    assert generate(made, packed(DOCUMENTS), 6, stop) == expected
+
+
+def test_one_token_and_none() -> None:
+    made = model().eval()
+    prompt = document(6, 1, 9)
+    assert generate(made, packed([prompt]), 1, NO_STOP) == [slowly(made, prompt, 1)]
+    assert generate(made, packed([prompt]), 0, NO_STOP) == [[]]

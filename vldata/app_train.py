@@ -1,0 +1,131 @@
+"""`vldata train` and `vldata eval`: the bundled reference trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vldata.errors import BuildError
+from vldata.options import BuildArg, JsonOption, SetOption, at_home, print_json
+
+DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu or cuda; a GPU where there is one.")]
+
+
+def add_train_commands(app: typer.Typer) -> None:
+    """Add the two commands."""
+    app.command("train")(train)
+    app.command("eval")(evaluate)
+
+
+def train(
+    build: BuildArg,
+    out: Annotated[Path, typer.Option("--out", help="The run's folder.", show_default=False, callback=at_home)],
+    preset: Annotated[str, typer.Option("--preset", help="tiny, s222, m1500 or llava15_7b.")] = "tiny",
+    set_: SetOption = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of each stage.")] = None,
+    device: DeviceOption = None,
+    leave_out: Annotated[
+        bool, typer.Option("--leave-out", help="List samples that do not fit, and train without them.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the reference model on a build; a run that was stopped goes on where it was."""
+    _require_torch()
+    from vldata.terminal import say
+    from vldata.train.run import train as run
+
+    with _panel(quiet=as_json) as progress:
+        summary = run(
+            build,
+            out,
+            preset=preset,
+            sets=set_ or (),
+            steps=steps,
+            device=device,
+            progress=progress,
+            leave_out=leave_out,
+        )
+    if as_json:
+        print_json(summary)
+    else:
+        for name, value in summary.items():
+            say(f"{name}: {_shown(value)}")
+        say(f"next: vldata eval {out} {build} --out {out / 'scores.json'}")
+    if summary.get("stopped"):
+        raise typer.Exit(130)
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run's folder.", show_default=False, callback=at_home)],
+    build: BuildArg,
+    out: Annotated[Path | None, typer.Option("--out", help="File for the scores, JSON.", callback=at_home)] = None,
+    split: Annotated[str | None, typer.Option("--split", help="A held-out split; the first there is.")] = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a run on a held-out split: per task, with intervals, and blind (each picture its mean colour)."""
+    _require_torch()
+    from vldata.terminal import say, table
+    from vldata.train.run import evaluate as score
+
+    with _panel(quiet=as_json) as progress:
+        found = score(run, build, out, split=split, device=device, progress=progress)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        [
+            task,
+            row["metric"],
+            f"{row['value']:.3f}",
+            f"{row['ci_low']:.3f} to {row['ci_high']:.3f}",
+            f"{_value(row['blind']):.3f}",
+            f"{row['n']:,}",
+        ]
+        for task, row in found["tasks"].items()
+    ]
+    table(["task", "metric", "value", "95 % interval", "blind", "items"], rows)
+    if out is not None:
+        say(f"written to {out}")
+
+
+def _value(blind: Any) -> float:
+    return float(blind["value"] if isinstance(blind, dict) else blind)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _require_torch() -> None:
+    missing = [name for name in ("torch", "safetensors", "tokenizers") if find_spec(name) is None]
+    if missing:
+        fix = "pip install 'vldata[train]'"
+        raise BuildError("the trainer", f"{' and '.join(missing)} cannot be imported", fix)
+
+
+@contextmanager
+def _panel(*, quiet: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """The last step's numbers, and notes, while it runs."""
+    from vldata.terminal import live
+
+    last: dict[str, Any] = {}
+    notes: list[str] = []
+
+    def lines() -> str:
+        numbers = ", ".join(f"{name} {_shown(value)}" for name, value in last.items() if not isinstance(value, dict))
+        return "\n".join([*notes[-3:], numbers])
+
+    def progress(event: dict[str, Any]) -> None:
+        if "note" in event:
+            notes.append(str(event["note"]))
+        else:
+            last.update(event)
+
+    with live(lines, quiet=quiet):
+        yield progress

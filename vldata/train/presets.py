@@ -1,0 +1,125 @@
+"""Named runs. Shapes are the published models' own; the rates are those of the scripts named beside them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vldata.errors import nearest
+from vldata.train.config import DecoderCfg, LoraCfg, ProjectorCfg, StageCfg, TrainCfg, TrainError, VisionCfg
+
+CLIP_L_336 = VisionCfg("clip", 336, 14, width=1024, depth=24, heads=16, mlp_width=4096, layer=-2, post_norm=False)
+SIGLIP_B_224 = VisionCfg("siglip", 224, 16, width=768, depth=12, heads=12, mlp_width=3072)
+SIGLIP_SO400M_384 = VisionCfg("siglip", 384, 14, width=1152, depth=27, heads=16, mlp_width=4304, post_norm=False)
+
+SMOLLM2_135M = DecoderCfg(
+    "llama", 49_152, width=576, depth=30, heads=9, kv_heads=3, mlp_width=1536, rope_theta=100_000.0
+)
+QWEN25_1B5 = DecoderCfg(
+    "qwen2", 151_936, width=1536, depth=28, heads=12, kv_heads=2, mlp_width=8960, rope_theta=1e6, norm_eps=1e-6
+)
+VICUNA_7B = DecoderCfg("llama", 32_000, width=4096, depth=32, heads=32, kv_heads=32, mlp_width=11_008, tied=False)
+
+LLAVA15_STAGES = (
+    # 256 samples of about 606 tokens are ten packs; 128 of about 776 are six. LLaVA's AdamW keeps torch's betas.
+    StageCfg("pretrain", lr_projector=1e-3, packs_per_step=10, beta2=0.999),
+    StageCfg(
+        "finetune",
+        lr_projector=2e-5,
+        lr_decoder=2e-4,
+        lora=LoraCfg(rank=128, alpha=256.0, dropout=0.05),
+        packs_per_step=6,
+        beta2=0.999,
+    ),
+)
+"""LLaVA-1.5's two stages (scripts/v1_5/pretrain.sh and finetune_lora.sh), in packs of 16,384 tokens."""
+
+HONEYBEE_STAGES = (
+    StageCfg(
+        "pretrain",
+        lr_projector=1e-4,
+        steps=50_000,
+        packs_per_step=4,
+        warmup=2000,
+        lr_floor=0.1,
+        weight_decay=0.01,
+        beta2=0.98,
+        eps=1e-6,
+    ),
+    StageCfg(
+        "finetune",
+        lr_projector=2e-5,
+        lr_decoder=2e-5,
+        steps=4000,
+        packs_per_step=3,
+        warmup=150,
+        lr_floor=0.05,
+        weight_decay=1e-4,
+        beta2=0.98,
+        eps=1e-6,
+    ),
+)
+"""Honeybee's pre-training and short fine-tuning, batches of 256 and 128 in packs of 16,384 tokens."""
+
+_LLAVA15_7B = TrainCfg(
+    CLIP_L_336,
+    VICUNA_7B,
+    ProjectorCfg("mlp"),
+    LLAVA15_STAGES,
+    pack_tokens=16_384,
+    pack_images=32,
+    compile=True,
+)
+_HONEYBEE_VISION = replace(CLIP_L_336, side_px=224, layer=-1)  # Honeybee reads the last layer, LLaVA the one before
+
+PRESETS: dict[str, TrainCfg] = {
+    # 64 px in 64 patches, folded to 16 tokens: about 1.6 million weights, minutes on two cores
+    "tiny": TrainCfg(
+        VisionCfg(width=128, depth=3, heads=4, mlp_width=384),
+        DecoderCfg(width=128, depth=4, heads=4, kv_heads=2, mlp_width=384),
+        ProjectorCfg("pixel_shuffle"),
+        (StageCfg("train", 1e-3, 1e-3, 1e-3, epochs=3.0, warmup=0.05, lr_floor=0.1, weight_decay=0.01),),
+        pack_tokens=2048,
+        pack_images=64,
+    ),
+    # nanoVLM v0.1: one stage, everything trained, the projector twenty times as fast
+    "s222": TrainCfg(
+        SIGLIP_B_224,
+        SMOLLM2_135M,
+        ProjectorCfg("pixel_shuffle"),
+        (StageCfg("train", 1e-4, 2e-3, 1e-4, packs_per_step=3, lr_floor=0.1, weight_decay=0.01, beta2=0.999),),
+        pack_tokens=16_384,
+        pack_images=128,
+        compile=True,
+    ),
+    "m1500": TrainCfg(
+        SIGLIP_SO400M_384,
+        QWEN25_1B5,
+        ProjectorCfg("pool_mlp", tokens=196),
+        (
+            StageCfg("pretrain", lr_projector=1e-3, packs_per_step=4),
+            StageCfg("finetune", lr_projector=1e-5, lr_decoder=1e-5, packs_per_step=3),
+        ),
+        pack_tokens=16_384,
+        pack_images=96,
+        compile=True,
+    ),
+    "llava15_7b": _LLAVA15_7B,
+    "honeybee_c7b": replace(
+        _LLAVA15_7B,
+        vision=_HONEYBEE_VISION,
+        projector=ProjectorCfg("c_abs", tokens=144),
+        stages=HONEYBEE_STAGES,
+        pack_images=96,
+    ),
+}
+
+
+def preset(name: str) -> TrainCfg:
+    """A run by name.
+
+    Raises:
+        TrainError: There is none of this name.
+    """
+    if name not in PRESETS:
+        raise TrainError("--preset", f"no preset named {name!r}", nearest(name, PRESETS))
+    return PRESETS[name]
