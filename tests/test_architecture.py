@@ -11,11 +11,12 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "vldata"
 
-BASE = {"errors", "paths", "spec", "__init__"}
+BASE = {"errors", "memory", "paths", "spec", "__init__"}
 LOWER = {"codecs", "images", "prompts", "mixture", "store", "shapes"}
 MIDDLE = {"sources", "tasks", "curate", "synth"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "memory": set(),
     "paths": set(),
     "spec": set(),
     "schema": BASE,

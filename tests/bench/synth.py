@@ -34,25 +34,41 @@ from measure import Row, show
 from vldata.synth.answers import open_answers
 from vldata.synth.budget import Limits
 from vldata.synth.endpoint import Endpoint
+from vldata.synth.generate import generate, load_kinds
+from vldata.synth.inputs import Inputs
+from vldata.synth.models import Synth
 from vldata.synth.prices import Price
 from vldata.synth.request import Request
 from vldata.synth.send import Sent, send
 
-SYSTEM = "You are looking at a single picture. " * 60
-SHOT = "A person stands beside a red bicycle in front of a brick wall.\n" * 30
 PRICE = Price(input_usd_per_mtok=0.15, output_usd_per_mtok=0.6)
 
 
-def requests(number: int) -> Iterator[Request]:
-    """About 9 kB each, as LLaVA's: a system message, a few-shot and an input."""
+CAPTIONS = tuple(f"A person stands beside a red bicycle in front of brick wall {n}." for n in range(5))
+SPEC = Synth.model_validate(
+    {
+        "from": "captions",
+        "kind": "llava.conversation",
+        "model": "tiny",
+        "endpoint": "bench",
+        "parameters": {"max_tokens": 256, "temperature": 0.7},
+        "max_reasks": 0,
+        "same_answers": None,  # the server says the same of every picture
+    }
+)
+KIND, _ = load_kinds(SPEC, "bench")
+
+
+def samples(number: int) -> Iterator[Inputs]:
+    """What is told of each picture."""
     for n in range(number):
-        messages = (
-            {"role": "system", "content": SYSTEM},
-            {"role": "user", "content": SHOT},
-            {"role": "assistant", "content": SHOT},
-            {"role": "user", "content": f"Picture {n}: {SHOT}"},
-        )
-        yield Request("bench", "tiny", messages, {"max_tokens": 256, "temperature": 0.7})
+        yield Inputs(row=f"{n:012d}.jpg", captions=(f"Picture {n}.", *CAPTIONS))
+
+
+def requests(number: int) -> Iterator[Request]:
+    """As a recipe asks them: a system message, two few-shots and an input."""
+    for inputs in samples(number):
+        yield KIND.write(inputs, model=SPEC.model, endpoint=SPEC.endpoint, parameters=SPEC.parameters)
 
 
 @contextmanager
@@ -117,6 +133,16 @@ def read_back(folder: Path, number: int) -> float:
     return number / (time.perf_counter() - started)
 
 
+def checked(folder: Path, number: int) -> float:
+    """Samples a second: requests written, answers read, parsed and checked."""
+    started = time.perf_counter()
+    with open_answers(folder / "answers", read_only=True) as answers:
+        draws = generate(samples(number), KIND, SPEC, answers).draws
+    if any(draw.answer is None for draw in draws):
+        raise SystemExit("answers are missing")
+    return number / (time.perf_counter() - started)
+
+
 def made(number: int) -> float:
     """Requests a second, only made and their keys found: the part of a replay that is the caller's."""
     started = time.perf_counter()
@@ -147,6 +173,7 @@ def main() -> None:
         if sent.hits != number:
             raise SystemExit(f"only {sent.hits} of {number} requests were found in the store")
         read = read_back(folder, number)
+        through = checked(folder, number)
         memory = psutil.Process().memory_info().rss / 2**20
         shutil.rmtree(folder)
         with server("--faults", str(options.faults)) as url:
@@ -164,7 +191,8 @@ def main() -> None:
         ("requests made and keyed", f"{made(number):,.0f}/s", "", None),
         ("replay: all found", f"{replay:,.0f}/s", "", None),
         ("replay: all read", f"{read:,.0f}/s", "", None),
-        ("replay, read, beside sending", f"{read / mine:.0f} x", ">= 20 x", read >= 20 * mine),
+        ("replay: all read, parsed and checked", f"{through:,.0f}/s", "", None),
+        ("  beside sending", f"{through / mine:.0f} x", ">= 20 x", through >= 20 * mine),
         (f"with {options.faults:.0%} faults", f"{faulty_rate:,.0f}/s", "", None),
         ("  answered or given up, of all", f"{ended}/{number}", f"{number}", ended == number),
         ("  distinct <= billed", f"{bill['distinct']} <= {bill['billed']}", "", bill["distinct"] <= bill["billed"]),

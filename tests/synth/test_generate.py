@@ -27,8 +27,8 @@ class Known:
         self.replies: dict[str, Answer] = {}
         self.failures: dict[str, Failure] = {}
 
-    def get(self, key: str) -> Answer | None:
-        return self.replies.get(key)
+    def get(self, asked: Request | str) -> Answer | None:
+        return self.replies.get(asked if isinstance(asked, str) else asked.key)
 
     def failure(self, key: str) -> Failure | None:
         return self.failures.get(key)

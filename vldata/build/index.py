@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from vldata.errors import SourceError, VldataError, nearest
+from vldata.memory import no_collector
 from vldata.recipe.models import Entry
 from vldata.schema.keyed import canonical_text, string_keys
 from vldata.schema.reasons import OUTCOMES
@@ -58,7 +56,7 @@ def index(entry: Entry, store: Store) -> Indexed | VldataError:
         digests = {str(file): file_digest(store, file) for file in entry.source.files()}
         found = _found(entry, store, digests)
         if found is None:
-            with _no_collector():
+            with no_collector():
                 turns = keyed_turns(entry.source.turns(entry.task.name), entry.task, where=entry.where)
             with store.write("turns", _key(entry, digests), ".parquet") as path:
                 turns.write_parquet(path, compression="lz4", row_group_size=131_072)
@@ -68,18 +66,6 @@ def index(entry: Entry, store: Store) -> Indexed | VldataError:
         return found
     except (VldataError, OSError) as error:
         return _in_recipe(error, entry)
-
-
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """Millions of new objects, no cycle among them: without the cyclic collector they are made in 60 % of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _found(entry: Entry, store: Store, digests: dict[str, str]) -> Indexed | None:

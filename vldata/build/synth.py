@@ -7,14 +7,17 @@ them anew, and treats what is kept as turns like any others; a sample without an
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
+from blake3 import blake3
 
+from vldata import __version__
 from vldata.build.curate import Screened, ScreenJob, screen
 from vldata.build.engines import Engine
 from vldata.build.index import Indexed, index
@@ -34,10 +37,10 @@ from vldata.store.keys import key_of
 from vldata.store.store import Store
 from vldata.synth.answers import Answers, open_answers
 from vldata.synth.exchange import Exchange, Link, with_boxes
-from vldata.synth.generate import Draw, Generated, generate, load_kinds
+from vldata.synth.generate import Draw, Generated, generate, load_kinds, wanted
 from vldata.synth.inputs import PARTS, Inputs, Reading, Region
 from vldata.synth.kinds import Kind
-from vldata.synth.request import image_part
+from vldata.synth.request import Request, image_part
 
 GENERATED_VERSION = 1
 
@@ -93,6 +96,12 @@ class Asking:
         assert self.entry.synth is not None
         inputs = (sample.inputs for sample in self.samples)
         return generate(inputs, self.kind, self.entry.synth, answers, self.judge)
+
+    def wanted(self, answers: Answers) -> Iterator[Request]:
+        """The requests whose answers are wanting, one after the other."""
+        assert self.entry.synth is not None
+        inputs = (sample.inputs for sample in self.samples)
+        return wanted(inputs, self.kind, self.entry.synth, answers, self.judge)
 
     def picture(self, part: Mapping[str, Any]) -> bytes:
         """The bytes that an image part of a request stands for.
@@ -165,11 +174,15 @@ def with_synth(
     with opened(folder) as known:
         for name in names:
             ask = asking(recipe, name, store, progress)
-            draws = ask.generated(known).draws
-            if standin is not None and all(draw.answer is None for draw in draws):
+            path = _file_of(ask, known, folder, store)
+            if (
+                standin is not None
+                and not pl.scan_parquet(path).filter(pl.col("problem").is_null()).head(1).collect().height
+            ):
                 entries[name] = in_place_of_synth(ask.entry, store, rows=standin, seed=recipe.head.seed)
             else:
-                entries[name] = _as_file(ask, draws, store)
+                source = ask.entry.source.model_copy(update={"path": str(path), "image_root": ask.root})
+                entries[name] = replace(ask.entry, source=source)
             told(1)
     return replace(recipe, entries=entries)
 
@@ -182,21 +195,43 @@ def opened(folder: Path) -> AbstractContextManager[Any]:
 class _NoAnswers:
     """Nothing has been asked yet."""
 
-    def get(self, key: str) -> None:
+    def get(self, asked: object) -> None:
         """None."""
 
     def failure(self, key: str) -> None:
         """None."""
 
 
-def _as_file(ask: Asking, draws: Iterable[Draw], store: Store) -> Entry:
-    table = turns_of(ask, draws)
-    digest = key_of({"what": "generated", "version": GENERATED_VERSION, "rows": table.write_json()})
-    with store.write("generated", digest, ".parquet") as path:
-        table.write_parquet(path)
-    path = store.path("generated", digest, ".parquet")
-    source = ask.entry.source.model_copy(update={"path": str(path), "image_root": ask.root})
-    return replace(ask.entry, source=source)
+def _file_of(ask: Asking, answers: Answers, folder: Path, store: Store) -> Path:
+    """The turns, made anew unless samples, kind, answers and all else that decides them are what they were."""
+    assert ask.entry.synth is not None
+    settings = ask.entry.settings
+    key = key_of(
+        {
+            "what": "generated",
+            "versions": [__version__, GENERATED_VERSION],
+            "synth": ask.entry.synth.model_dump(mode="json", by_alias=True),
+            "kinds": [kind.digest for kind in (ask.kind, ask.judge) if kind is not None],
+            "boxes": [settings.box_format, settings.reference],
+            "samples": blake3(msgspec.json.encode([_plain(sample) for sample in ask.samples])).hexdigest(length=16),
+            "answers": sorted([path.name, path.stat().st_size] for path in folder.glob("*.answers")),
+        }
+    )
+    if not store.has("generated", key, ".parquet"):
+        table = turns_of(ask, ask.generated(answers).draws)
+        with store.write("generated", key, ".parquet") as path:
+            table.write_parquet(path)
+    return store.path("generated", key, ".parquet")
+
+
+def _has_turns(path: Path) -> bool:
+    return bool(pl.read_parquet(path, columns=["problem"])["problem"].null_count())
+
+
+def _plain(sample: Sample) -> tuple[Any, ...]:
+    known = sample.inputs
+    told = (known.row, known.captions, known.boxes, known.ocr, sorted(known.fields.items()))
+    return (*told, [sorted(part.items()) for part in known.images], sample.images, sample.sizes)
 
 
 def turns_of(ask: Asking, draws: Iterable[Draw]) -> pl.DataFrame:

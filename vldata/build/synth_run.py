@@ -167,15 +167,17 @@ def _run_one(
     answered, failed, spent, stopped = 0, dict[str, str](), Spent(), None
     total = before
     tried: set[str] = set()
-    while True:
-        wanting = {r.key: r for r in ask.generated(answers).wanting if r.key not in tried}
-        if not retry:
-            wanting = {key: r for key, r in wanting.items() if not _is_final(answers, key)}
-        if not wanting:
-            break
-        tried |= wanting.keys()
+
+    def untried() -> Iterator[Request]:
+        for request in ask.wanted(answers):
+            if request.key not in tried and (retry or not _is_final(answers, request.key)):
+                tried.add(request.key)
+                yield request
+
+    while True:  # an answer may make another request necessary
+        before_round = len(tried)
         sent = send(
-            wanting.values(),
+            untried(),
             endpoint=endpoint,
             answers=answers,
             pictures=ask.picture,
@@ -186,7 +188,7 @@ def _run_one(
         answered += sent.answered
         failed |= sent.failed
         spent, total, stopped = spent + sent.spent, sent.total, sent.stopped
-        if stopped is not None:
+        if stopped is not None or len(tried) == before_round:
             break
     state = _state(ask, answers)
     return {

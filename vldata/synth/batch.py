@@ -52,6 +52,9 @@ CLOCKS_S = 24 * 3600.0
 DOWNLOADS = 3
 """How often a file of results is read again when a line of it is cut off or damaged."""
 
+LIMITS = ("max_usd", "max_tokens", "max_requests", "no_price", "no_maximum")
+"""Reasons to stop that lie in a limit of the user's, and not with the endpoint."""
+
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
@@ -468,7 +471,7 @@ class _Submission:
         """Make a batch of a sheet: each step is written down before it is done."""
         line, book = self._line, self._line.book
         part_id, sheet, most = self._sheets[model]
-        if self.stopped is not None and self.stopped.reason not in _LIMITS:
+        if self.stopped is not None and self.stopped.reason not in LIMITS:
             self._unsent += len(sheet.requests)
             sheet.discard()
             del self._sheets[model]
@@ -619,9 +622,6 @@ class _Collection:
     def _stop(self, part: Part, fault: Fault, batch: Mapping[str, Any]) -> None:
         self.stopped = Stop(fault.name, self._line.told(fault))
         self._open.append(_state(part, batch))
-
-
-_LIMITS = ("max_usd", "max_tokens", "max_requests", "no_price", "no_maximum")
 
 
 def _state(part: Part, batch: Mapping[str, Any]) -> State:

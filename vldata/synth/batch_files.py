@@ -79,8 +79,8 @@ class Imported:
     unknown: list[str] = field(default_factory=list)
     duplicates: int = 0
     bad: list[tuple[Path, BadLine]] = field(default_factory=list)
-    spent: Spent = Spent()
-    billed: Spent = Spent()
+    spent: Spent = field(default_factory=Spent)
+    billed: Spent = field(default_factory=Spent)
     seen: set[str] = field(default_factory=set)
 
 

@@ -46,7 +46,7 @@ class Result:
         key: Of the request that it is about.
         reply: The raw chat completion; None: there is none.
         fault: Why there is none; None when there is one, and when the server never came to it.
-        request_id: The request's or the line's name, or a hash of the line, so that a line is known when it comes again.
+        request_id: The name of the request or the line, else a hash of it, so that a line is known when it comes again.
     """
 
     key: str

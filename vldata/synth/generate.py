@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from vldata.memory import no_collector
 from vldata.synth.best import agreement, best, coverage, judged, leads, pairs_to_judge
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
@@ -28,7 +29,7 @@ MISSING_INPUT = "missing_input"
 class Known(Protocol):
     """The answers that are there."""
 
-    def get(self, key: str) -> Answer | None:
+    def get(self, asked: Request | str) -> Answer | None:
         """The answer to a request."""
         ...
 
@@ -122,6 +123,19 @@ def first_requests(samples: Iterable[Inputs], kind: Kind, spec: Synth) -> Iterat
                 yield _request(inputs, kind, spec, number)
 
 
+def wanted(
+    samples: Iterable[Inputs], kind: Kind, spec: Synth, answers: Known, judge: Kind | None = None
+) -> Iterator[Request]:
+    """The requests whose answers are wanting, sample by sample: nothing is held, however many there are.
+
+    Args: as `generate`, which says what becomes of the answers.
+    """
+    for inputs in samples:
+        draws, judging = _of_sample(inputs, kind, spec, answers, judge)
+        yield from (request for draw in draws if (request := draw.wanting) is not None)
+        yield from judging
+
+
 def generate(
     samples: Iterable[Inputs], kind: Kind, spec: Synth, answers: Known, judge: Kind | None = None
 ) -> Generated:
@@ -134,20 +148,29 @@ def generate(
         answers: Open for reading.
         judge: The kind that chooses, where ``kind`` says that one does.
     """
+    with no_collector():
+        return _generate(samples, kind, spec, answers, judge)
+
+
+def _generate(samples: Iterable[Inputs], kind: Kind, spec: Synth, answers: Known, judge: Kind | None) -> Generated:
     draws: list[Draw] = []
     judging: list[Request] = []
     for inputs in samples:
-        if lacks := kind.missing(inputs):
-            draws.append(Draw(inputs, 0, (), problem=MISSING_INPUT, detail=", ".join(lacks)))
-            continue
-        of_sample = [_draw(inputs, number, kind, spec, answers) for number in range(kind.settings.draws)]
-        if kind.settings.choose is not None:
-            of_sample, more = _chosen(inputs, of_sample, kind, spec, answers, judge)
-            judging += more
+        of_sample, more = _of_sample(inputs, kind, spec, answers, judge)
         draws += of_sample
+        judging += more
     if spec.same_answers is not None:
         draws = _without_same(draws, kind, SameAnswers(policy=spec.same_answers))
     return Generated(tuple(draws), tuple(judging))
+
+
+def _of_sample(
+    inputs: Inputs, kind: Kind, spec: Synth, answers: Known, judge: Kind | None
+) -> tuple[list[Draw], list[Request]]:
+    if lacks := kind.missing(inputs):
+        return [Draw(inputs, 0, (), problem=MISSING_INPUT, detail=", ".join(lacks))], []
+    draws = [_draw(inputs, number, kind, spec, answers) for number in range(kind.settings.draws)]
+    return (draws, []) if kind.settings.choose is None else _chosen(inputs, draws, kind, spec, answers, judge)
 
 
 def _request(inputs: Inputs, kind: Kind, spec: Synth, number: int) -> Request:
@@ -157,7 +180,7 @@ def _request(inputs: Inputs, kind: Kind, spec: Synth, number: int) -> Request:
 def _draw(inputs: Inputs, number: int, kind: Kind, spec: Synth, answers: Known) -> Draw:
     requests = [_request(inputs, kind, spec, number)]
     for again in range(spec.max_reasks + 1):
-        answer = answers.get(requests[-1].key)
+        answer = answers.get(requests[-1])
         if answer is None:
             failure = answers.failure(requests[-1].key)
             why = failure.attempts[-1].error if failure is not None and failure.attempts else None
@@ -222,7 +245,7 @@ def _leads(
         read: list[Sequence[Exchange] | None] = []
         for number in range(judge.settings.draws):
             request = judge.write(pair, model=model, endpoint=spec.endpoint, sample_index=number)
-            answer = answers.get(request.key)
+            answer = answers.get(request)
             if answer is None and answers.failure(request.key) is None:
                 wanting.append(request)
             read.append(None if answer is None else _judged(judge, answer, pair, number))

@@ -41,10 +41,10 @@ MAX_FILE_BYTES = 1 << 20
 """Of one file of a kind: a quarter of a million tokens, more than a prompt may have."""
 
 MAX_SETTINGS = 1 << 16
-"""Characters of a ``kind.yaml``: thirty times the longest bundled one."""
+"""Characters of a ``kind.yaml``: forty times the longest bundled one."""
 
 MAX_DEPTH = 32
-"""Lists and maps inside one another in a ``kind.yaml``; the deepest bundled one has nine."""
+"""Lists and maps inside one another in a ``kind.yaml``; the deepest bundled one has seven."""
 
 _OPENING = (
     yaml.BlockMappingStartToken,
