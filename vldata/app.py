@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from vldata import __version__
 from vldata.app_synth import synth_app
+from vldata.app_synth_batch import add_batch_commands
 from vldata.app_train import add_train_commands
 from vldata.errors import StoreError, VldataError
 from vldata.options import (
@@ -388,3 +389,4 @@ if __name__ == "__main__":
 
 
 add_train_commands(app)
+add_batch_commands(synth_app)

@@ -25,7 +25,7 @@ class Run(NamedTuple):
 
 
 def run(
-    command: Sequence[str | int | Path], *, every_s: float = 0.05, environment: dict[str, str] | None = None
+    command: Sequence[str | int | Path], *, every_s: float = 0.2, environment: dict[str, str] | None = None
 ) -> Run:
     """Run a command to its end; a failure is shown and raised."""
     started = time.perf_counter()

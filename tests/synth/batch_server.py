@@ -10,10 +10,7 @@ What a line's completion costs is counted once for each batch in which it was ge
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import json
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -110,7 +107,6 @@ class BatchServer(BillingServer):
             web.post("/v1/batches", self.create),
             web.get("/v1/batches", self.list),
             web.get("/v1/batches/{id}", self.retrieve),
-            web.get("/batch-bill", self.show_batch_bill),
         ]
 
     async def upload(self, request: web.Request) -> web.StreamResponse:
@@ -163,9 +159,6 @@ class BatchServer(BillingServer):
         if batch.polled > batch.fate.polls:
             self._finish(batch)
         return web.json_response(self._shown(name))
-
-    async def show_batch_bill(self, request: web.Request) -> web.Response:
-        return web.json_response({"lines": dict(self.batch_bill), "batches": len(self.batches)})
 
     def _finish(self, batch: Batch) -> None:
         fate = batch.fate
@@ -238,18 +231,3 @@ class BatchServer(BillingServer):
 
 def _lines(documents: list[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps(document).encode() + b"\n" for document in documents)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--polls", type=int, default=0)
-    options = parser.parse_args()
-    with BatchServer() as server:
-        server.batch_script = lambda number: Fate(polls=options.polls)
-        print(server.url, flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            sys.stdin.read()
-
-
-if __name__ == "__main__":
-    main()

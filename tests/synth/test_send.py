@@ -275,7 +275,7 @@ def test_congestion_lowers_how_many_are_under_way(server: BillingServer, answers
     def script(asked: Asked) -> Act:
         late = asked.number > 150
         most[late] = max(most[late], server.bill.under_way + 1)
-        return rate_limited() if 100 < asked.number <= 110 else answer(delay_s=0.1)
+        return rate_limited() if 100 < asked.number <= 110 else answer(delay_s=0.5)
 
     server.script = script
     assert run(asks(200), endpoint(server), answers, limits=Limits(concurrency=32)).answered == 200

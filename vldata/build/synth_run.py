@@ -18,6 +18,7 @@ from vldata.recipe.models import Recipe
 from vldata.store.gc import in_use
 from vldata.store.store import open_store
 from vldata.synth.answers import Answers, open_answers
+from vldata.synth.batch_book import under_way
 from vldata.synth.budget import Limits, Spent, read_ledger
 from vldata.synth.endpoint import EndpointSpec, find_endpoint, load_endpoints
 from vldata.synth.faults import FAULTS, Scope
@@ -166,7 +167,7 @@ def _run_one(
     )
     answered, failed, spent, stopped = 0, dict[str, str](), Spent(), None
     total = before
-    tried: set[str] = set()
+    tried = set(under_way(folder))  # in a batch that is not back yet: not twice
 
     def untried() -> Iterator[Request]:
         for request in ask.wanted(answers):

@@ -67,6 +67,7 @@ class Submitted:
         under_way: In a batch that has not ended, or equal to one that went now.
         left_out: Key to reason, of those that cannot go: ``image_unreadable`` or ``larger_than_file``.
         unsent: Those that were left when something stopped it.
+        charged: For batches of this call.
         total: Spent and charged by all runs of this ledger.
         stopped: None when nothing stopped it.
     """
@@ -77,6 +78,7 @@ class Submitted:
     under_way: int
     left_out: Mapping[str, str]
     unsent: int
+    charged: Spent
     total: Spent
     stopped: Stop | None = None
 
@@ -358,6 +360,7 @@ class _Submission:
         self._known = line.book.keys_under_way()
         self._left_out: dict[str, str] = {}
         self._batches = self._requests = self._hits = self._under_way = self._unsent = 0
+        self._charged = Spent()
         self.stopped: Stop | None = None
 
     def take(self, requests: Iterable[Request]) -> None:
@@ -387,6 +390,7 @@ class _Submission:
             under_way=self._under_way,
             left_out=self._left_out,
             unsent=self._unsent,
+            charged=self._charged,
             total=self._account.spent,
             stopped=self.stopped,
         )
@@ -492,6 +496,7 @@ class _Submission:
         )
         del self._sheets[model]
         part = charge(book, part, self._account, most)
+        self._charged += most
         file_id = line.client.upload(sheet.path)
         if isinstance(file_id, Fault):
             self._give_up(part, file_id, len(sheet.requests))
@@ -513,6 +518,7 @@ class _Submission:
     def _give_up(self, part: Part, fault: Fault, num_requests: int) -> None:
         """The endpoint refused: nothing was sent."""
         book = self._line.book
+        self._charged -= part.charged or Spent()
         book.end(settle_in(self._account, book, part, Spent()), "refused")
         self.stopped = Stop(fault.name, self._line.told(fault))
         self._unsent += num_requests

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx2
 import openai
@@ -31,7 +31,7 @@ PART = "vldata_part"
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 """States of a batch that do not change any more."""
 
-WINDOW = "24h"
+WINDOW: Final = "24h"
 """The one that there is."""
 
 PAGE = 100
@@ -120,7 +120,7 @@ class BatchClient:
             oldest = batches[-1].get("created_at") if batches else None
             if not has_more or not batches or (isinstance(oldest, int | float) and oldest < since):
                 break
-            after = _id(batches[-1])
+            after = str(batches[-1]["id"])
         return found
 
     def download(self, file_id: str, path: Path) -> Fault | None:
@@ -147,13 +147,17 @@ class BatchClient:
         self.close()
 
     def _page(self, after: str | None) -> tuple[list[Mapping[str, Any]], bool]:
-        more = {} if after is None else {"after": after}
-        response = self._client.batches.with_raw_response.list(limit=PAGE, **more)
+        response = self._client.batches.with_raw_response.list(
+            limit=PAGE, after=openai.omit if after is None else after
+        )
         document = self._json(response.http_response.content)
         batches = document.get("data")
         if not isinstance(batches, list):
             raise _NotWhatWasAskedError
-        return [batch for batch in batches if isinstance(batch, dict)], bool(document.get("has_more"))
+        named: list[Mapping[str, Any]] = [
+            batch for batch in batches if isinstance(batch, dict) and isinstance(batch.get("id"), str)
+        ]
+        return named, bool(document.get("has_more"))
 
     def _json(self, content: bytes) -> Mapping[str, Any]:
         try:

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -29,7 +29,7 @@ MAX_LINES = 50_000
 MAX_BYTES = 200 * 10**6
 """Bytes of one file, by the same; it says MB, of which the smaller reading is meant here."""
 
-CHAT = "/v1/chat/completions"
+CHAT: Final = "/v1/chat/completions"
 """What every line asks for."""
 
 UNFINISHED = frozenset({"batch_expired", "batch_cancelled"})

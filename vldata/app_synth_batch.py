@@ -1,0 +1,204 @@
+"""`vldata synth export-batch`, `import-batch` and `batch`: at half the price, within a day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vldata.app_synth import AnswersOption, EndpointOption, MaxUsdOption, SourceOption
+from vldata.options import JsonOption, RecipeArg, SetOption, StandinOption, StoreOption, at_home, print_json
+
+FolderArg = Annotated[Path, typer.Argument(help="A new folder to write.", show_default=False, callback=at_home)]
+FilesArg = Annotated[
+    list[Path], typer.Argument(help="Output files and error files of batches.", show_default=False, exists=True)
+]
+MaxLinesOption = Annotated[int, typer.Option("--max-lines", min=1, help="Most requests in one file.")]
+MaxMegabytesOption = Annotated[int, typer.Option("--max-mb", min=1, help="Most megabytes of one file.")]
+RetryOption = Annotated[bool, typer.Option("--retry", help="Also what the endpoint refused for good.")]
+
+MAX_LINES = 50_000  # as in `vldata.synth.batch_lines`, which is too much to load for a help page
+MAX_MEGABYTES = 200
+EXIT_STOPPED = 2
+EXIT_INTERRUPTED = 130
+
+
+def add_batch_commands(synth_app: typer.Typer) -> None:
+    """Add the commands of this module to ``vldata synth``."""
+    synth_app.command("export-batch")(export_batch)
+    synth_app.command("import-batch")(import_batch)
+    synth_app.command("batch")(batch)
+
+
+def export_batch(
+    recipe: RecipeArg,
+    folder: FolderArg,
+    store: StoreOption = None,
+    answers: AnswersOption = None,
+    source: SourceOption = None,
+    set_: SetOption = None,
+    standin: StandinOption = None,
+    max_lines: MaxLinesOption = MAX_LINES,
+    max_mb: MaxMegabytesOption = MAX_MEGABYTES,
+    retry: RetryOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write what is wanting as files for a Batch API. Sends nothing, and needs no key."""
+    from vldata.build.synth_batch import export_batch as run
+    from vldata.build.synth_run import Options
+    from vldata.recipe.load import load
+    from vldata.terminal import say
+
+    rows = run(
+        load(recipe, set_ or []),
+        folder,
+        store=store,
+        answers=answers,
+        options=Options(names=source or (), standin=standin),
+        max_lines=max_lines,
+        max_bytes=max_mb * 10**6,
+        retry=retry,
+    )
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        say(f"{row['source']}: {row['requests']:,} requests in {_counted(len(row['files']), 'file')}")
+        for reason, count in row["left_out"].items():
+            say(f"{row['source']}: {count:,} left out: {reason}")
+    say(f"next: upload the files, then vldata synth import-batch {recipe} OUTPUT_FILE ERROR_FILE …")
+
+
+def import_batch(
+    recipe: RecipeArg,
+    files: FilesArg,
+    store: StoreOption = None,
+    answers: AnswersOption = None,
+    source: SourceOption = None,
+    set_: SetOption = None,
+    standin: StandinOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take the output and error files of batches back. Doing it twice changes nothing."""
+    from vldata.build.synth_batch import import_batch as run
+    from vldata.build.synth_run import Options
+    from vldata.recipe.load import load
+    from vldata.terminal import say, visible
+
+    options = Options(names=source or (), standin=standin)
+    came = run(load(recipe, set_ or []), files, store=store, answers=answers, options=options)
+    if as_json:
+        print_json(came)
+        return
+    say(f"{came['answered']:,} answered, {came['already']:,} known before, {came['unfinished']:,} not finished")
+    for name, count in came["failed"].items():
+        say(f"{count:,} failed: {name}")
+    if came["duplicates"]:
+        say(f"{came['duplicates']:,} lines about a request that an earlier line was about: not used")
+    if came["unknown"]:
+        say(f"{came['unknown']:,} lines about requests that are not known here, such as {_quoted(came['unknown_ids'])}")
+    for bad in came["bad_lines"][:20]:
+        say(visible(f"{bad['file']}:{bad['line']}: {bad['problem']}"))
+    say(f"next: vldata synth status {recipe}")
+
+
+def batch(
+    recipe: RecipeArg,
+    store: StoreOption = None,
+    answers: AnswersOption = None,
+    source: SourceOption = None,
+    set_: SetOption = None,
+    standin: StandinOption = None,
+    endpoint: EndpointOption = None,
+    max_usd: MaxUsdOption = None,
+    max_lines: MaxLinesOption = MAX_LINES,
+    max_mb: MaxMegabytesOption = MAX_MEGABYTES,
+    max_open: Annotated[
+        int | None, typer.Option("--max-open", min=1, help="Most batches that are open at once.")
+    ] = None,
+    poll_s: Annotated[float, typer.Option("--poll", min=0.01, help="Seconds between two looks.")] = 60.0,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the answers.")] = True,
+    forget_lost: Annotated[
+        bool, typer.Option("--forget-lost", help="Give up batches that the endpoint does not know any more.")
+    ] = False,
+    retry: RetryOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send what is wanting through the Batch API, wait, and collect. End it when you like; run it again to go on."""
+    from vldata.build import synth_batch
+    from vldata.build.synth_run import Options
+    from vldata.recipe.load import load
+    from vldata.terminal import say
+
+    loaded = load(recipe, set_ or [])
+    options = Options(endpoint=endpoint, max_usd=max_usd, names=source or (), standin=standin)
+    more: dict[str, Any] = {"max_lines": max_lines, "max_bytes": max_mb * 10**6, "max_open": max_open, "retry": retry}
+
+    def waiting(states: Sequence[Any]) -> None:
+        if not as_json:
+            done = sum(int(state.counts.get("completed") or 0) for state in states)
+            requests = sum(state.num_requests for state in states)
+            say(f"waiting: {_counted(len(states), 'batch', 'batches')}, {done:,} of {requests:,} requests done")
+
+    try:
+        if not wait:
+            came = synth_batch.collect_batch(loaded, answers=answers, options=options, forget=forget_lost)
+            sent = synth_batch.submit_batch(loaded, store=store, answers=answers, options=options, **more)
+            if as_json:
+                print_json({"collected": came, "submitted": sent})
+            else:
+                for row in came:
+                    say(f"{row['endpoint']}: {row['answered']:,} answered, {len(row['open']):,} batches open")
+                for row in sent:
+                    say(f"{row['source']}: {row['requests']:,} requests in {row['batches']:,} new batches")
+            _end([row["stopped"] for row in (*came, *sent)])
+            return
+        total = synth_batch.run_batch(
+            loaded,
+            store=store,
+            answers=answers,
+            options=options,
+            forget=forget_lost,
+            poll_s=poll_s,
+            waiting=waiting,
+            **more,
+        )
+    except KeyboardInterrupt:
+        say("ended: batches go on at the endpoint, and the same command collects them")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    if as_json:
+        print_json(total)
+    else:
+        failed = ", ".join(f"{name} {count:,}" for name, count in total["failed"].items())
+        say(
+            f"{total['answered']:,} answered for {total['spent_usd']:.4f} USD"
+            + (f"; failed: {failed}" if failed else "")
+        )
+        for problem in total["problems"][:20]:
+            say(problem)
+        for state in total["open"]:
+            say(f"open: {state['num_requests']:,} requests, {state['status']}")
+        if total["wanting"]:
+            say(f"{total['wanting']:,} still wanting: vldata synth run {recipe}   or the same command again")
+    _end([total["stopped"]])
+
+
+def _end(stops: Sequence[dict[str, str] | None]) -> None:
+    """Say why it stopped, if it did."""
+    stopped = next((stop for stop in stops if stop), None)
+    if stopped is not None:
+        from vldata.synth.endpoint import EndpointError
+        from vldata.terminal import fail
+
+        fail(EndpointError(stopped["where"], stopped["problem"], stopped["fix"]))
+        raise typer.Exit(EXIT_STOPPED)
+
+
+def _counted(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(repr(name[:40]) for name in names[:3])

@@ -1,0 +1,497 @@
+"""`vldata synth export-batch`, `import-batch` and `batch`: what a run would ask, in files or by the Batch API."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from vldata.build.progress import Progress
+from vldata.build.synth import Asking, default_answers, opened
+from vldata.build.synth_run import Options, askings
+from vldata.errors import StoreError
+from vldata.recipe.models import Recipe
+from vldata.synth.answers import Answers, open_answers
+from vldata.synth.batch import LIMITS, Collected, State, Submitted, collect, poll, submit
+from vldata.synth.batch_book import keep_requests, open_book, read_keys, read_requests
+from vldata.synth.batch_budget import open_account
+from vldata.synth.batch_files import Imported, export, import_
+from vldata.synth.batch_lines import MAX_BYTES, MAX_LINES
+from vldata.synth.budget import Limits, read_ledger
+from vldata.synth.endpoint import NO_KEY, Endpoint, find_endpoint
+from vldata.synth.faults import FAULTS, Scope
+from vldata.synth.generate import first_requests
+from vldata.synth.prices import Price
+from vldata.synth.request import Request
+from vldata.synth.send import Event, Stop
+
+POLL_S = 60.0
+"""Between two looks at batches that may take a day."""
+
+EXPORTED = "exported"
+"""Suffix of the requests of an exported file, in the answer store: its answers count when the recipe has changed."""
+
+ALL = Options()
+"""Everything as the recipe says."""
+
+Watch = Callable[[str, Event], None]
+
+
+def export_batch(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    store: Path | None = None,
+    answers: Path | None = None,
+    options: Options = ALL,
+    max_lines: int = MAX_LINES,
+    max_bytes: int = MAX_BYTES,
+    retry: bool = False,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Write what is wanting as files for a Batch API, and send nothing.
+
+    Args:
+        recipe: With synthetic sources.
+        folder: New; with a folder for each source where there are several.
+        store: Of blocks.
+        answers: The answer store's folder.
+        options: The command's.
+        max_lines: Most requests in a file.
+        max_bytes: Most bytes in a file.
+        retry: Also what the endpoint refused for good.
+        progress: Who watches what comes before.
+
+    Raises:
+        VldataError: A source cannot be read, or the folder cannot be written.
+    """
+    place = answers or default_answers()
+    rows = []
+    with askings(recipe, store, options, progress) as all_of_them:
+        with open_answers(place):
+            pass  # made, if there is none: what is exported is kept there too
+        for name, ask in all_of_them.items():
+            with opened(place) as known, open_book(place, read_only=True) as book:
+                under_way = book.keys_under_way()
+                wanted = [r for r in _wanting(ask, known, retry=retry) if r.key not in under_way]
+            target = folder / name if len(all_of_them) > 1 else folder
+            done = export(wanted, target, ask.picture, max_lines=max_lines, max_bytes=max_bytes)
+            for requests in done.requests:
+                kept = place / "batches" / f"{requests[0].key}-{len(requests)}.{EXPORTED}"
+                kept.parent.mkdir(exist_ok=True)
+                keep_requests(kept, requests)
+            rows.append(
+                {
+                    "source": name,
+                    "model": _spec(ask).model,
+                    "endpoint": _spec(ask).endpoint,
+                    "requests": done.num_requests,
+                    "under_way": len(under_way),
+                    "files": [str(path) for path in done.files],
+                    "left_out": dict(sorted(Counter(done.left_out.values()).items())),
+                }
+            )
+    return rows
+
+
+def import_batch(
+    recipe: Recipe,
+    files: Sequence[Path],
+    *,
+    store: Path | None = None,
+    answers: Path | None = None,
+    options: Options = ALL,
+    watch: Watch = lambda name, event: None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Take output files and error files of a Batch API back; lines of all sources may be mixed.
+
+    Args:
+        recipe: That of the export; what was exported from another one is known too.
+        files: As the provider gave them.
+        store: Of blocks.
+        answers: The answer store's folder.
+        options: The command's.
+        watch: Is told what is answered and what failed.
+        progress: Who watches what comes before.
+
+    Raises:
+        VldataError: A source or a file cannot be read.
+    """
+    for path in files:
+        if not path.is_file():
+            raise StoreError(str(path), "is not a file", "give the output and the error files of your batches")
+    place = answers or default_answers()
+    total = _counts(Imported())
+    with askings(recipe, store, options, progress) as all_of_them, open_answers(place) as known:
+        requests: dict[str, Request] = {}
+        owners: dict[str, str] = {}
+        for name, ask in all_of_them.items():
+            for request in _all_requests(ask, known):
+                requests.setdefault(request.key, request)
+                owners.setdefault(request.key, name)
+        for kept in sorted((place / "batches").glob(f"*.{EXPORTED}")):
+            requests = read_requests(kept) | requests
+        rest = requests.keys() - owners.keys()
+        groups = {name: [key for key, owner in owners.items() if owner == name] for name in all_of_them}
+        for owner, keys in [*groups.items(), (None, list(rest))]:
+            of_group = {key: requests[key] for key in keys}
+            found = None if owner is None else _endpoint_of(all_of_them[owner], options)
+            scrub, prices = _without_key(found, known)
+
+            def told(event: Event, owner: str | None = owner) -> None:
+                watch(owner or "other recipes", event)
+
+            came = import_(files, known, of_group, prices=prices, scrub=scrub, watch=told)
+            if owner is not None:
+                path = _ledger(place, recipe.head.name, owner)
+                with open_account(Limits(), path) as account:
+                    account.change(came.spent)
+            total = _added(total, _counts(came))
+            bad = [{"file": str(path), "line": line.number, "problem": line.problem} for path, line in came.bad]
+            unknown = [key for key in came.unknown if key not in requests]
+        _forget_answered(place, known)
+    return {**total, "unknown": len(unknown), "unknown_ids": unknown[:20], "bad_lines": bad}
+
+
+def submit_batch(
+    recipe: Recipe,
+    *,
+    store: Path | None = None,
+    answers: Path | None = None,
+    options: Options = ALL,
+    max_lines: int = MAX_LINES,
+    max_bytes: int = MAX_BYTES,
+    max_open: int | None = None,
+    retry: bool = False,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Send what is wanting in batches, and do not wait.
+
+    Args:
+        recipe: With synthetic sources.
+        store: Of blocks.
+        answers: The answer store's folder.
+        options: The command's.
+        max_lines: Most requests in a batch.
+        max_bytes: Most bytes of its file.
+        max_open: Most batches of an endpoint that are open at once.
+        retry: Also what the endpoint refused for good.
+        progress: Who watches what comes before.
+
+    Raises:
+        VldataError: An endpoint or a source cannot be used.
+    """
+    place = answers or default_answers()
+    rows = []
+    with askings(recipe, store, options, progress) as all_of_them, open_answers(place) as known:
+        left_usd = options.max_usd
+        for name, ask in all_of_them.items():
+            wanted = _wanting(ask, known, retry=retry)
+            sent = _submit(recipe, name, ask, wanted, known, options, max_lines, max_bytes, max_open, left_usd)
+            left_usd = _left(left_usd, sent)
+            rows.append({"source": name, **_sent(sent)})
+            if sent.stopped is not None:
+                break
+    return rows
+
+
+def collect_batch(
+    recipe: Recipe,
+    *,
+    answers: Path | None = None,
+    options: Options = ALL,
+    forget: bool = False,
+    watch: Watch = lambda name, event: None,
+) -> list[dict[str, Any]]:
+    """Take the answers of batches that have ended, of every endpoint that the recipe names.
+
+    Reads no source, and takes also what other recipes sent to the same endpoints: it is paid for.
+
+    Args:
+        recipe: With synthetic sources.
+        answers: The answer store's folder.
+        options: The command's.
+        forget: Give up batches that the endpoint does not know any more.
+        watch: Is told what is answered and what failed, with the endpoint's name.
+
+    Raises:
+        VldataError: An endpoint or the answer store cannot be used.
+    """
+    rows = []
+    with open_answers(answers or default_answers()) as known:
+        for endpoint in _endpoints(recipe, options):
+
+            def told(event: Event, name: str = endpoint.name) -> None:
+                watch(name, event)
+
+            rows.append(
+                _came(endpoint, collect(endpoint=endpoint, answers=known, forget=forget, watch=told)),
+            )
+    return rows
+
+
+def run_batch(
+    recipe: Recipe,
+    *,
+    store: Path | None = None,
+    answers: Path | None = None,
+    options: Options = ALL,
+    max_lines: int = MAX_LINES,
+    max_bytes: int = MAX_BYTES,
+    max_open: int | None = None,
+    retry: bool = False,
+    forget: bool = False,
+    poll_s: float = POLL_S,
+    sleep: Callable[[float], None] = time.sleep,
+    watch: Watch = lambda name, event: None,
+    waiting: Callable[[Sequence[State]], None] = lambda states: None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Submit, wait and collect until nothing is wanting and no batch is open; it may be ended and begun again anywhere.
+
+    The answer store is open only while something is put into it, so that others can write while this waits.
+
+    Args:
+        recipe: With synthetic sources.
+        store: Of blocks.
+        answers: The answer store's folder.
+        options: The command's.
+        max_lines: As for `submit_batch`, and so are the next three.
+        max_bytes: See above.
+        max_open: See above.
+        retry: See above.
+        forget: As for `collect_batch`.
+        poll_s: Seconds between two looks.
+        sleep: Waits.
+        watch: Is told what is answered and what failed.
+        waiting: Is told what is open before each wait.
+        progress: Who watches what comes before.
+
+    Raises:
+        VldataError: An endpoint or a source cannot be used.
+    """
+    place = answers or default_answers()
+    total: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    spent_usd, problems, states = 0.0, list[str](), tuple[State, ...]()
+    stopped: Stop | None = None
+    tried: set[str] = set()
+    left_usd = options.max_usd
+    with askings(recipe, store, options, progress) as all_of_them:
+        endpoints = list(_endpoints(recipe, options))
+        while True:
+            stopped = None
+            with open_answers(place) as known:
+                for endpoint in endpoints:
+
+                    def told(event: Event, name: str = endpoint.name) -> None:
+                        watch(name, event)
+
+                    came = collect(endpoint=endpoint, answers=known, forget=forget, watch=told)
+                    total += Counter(answered=came.answered, batches_ended=sum(came.ended.values()))
+                    failed += Counter(came.failed)
+                    spent_usd += came.spent.usd
+                    problems += [*came.problems, *came.bad_lines]
+                    stopped = stopped or came.stopped
+                for name, ask in all_of_them.items():
+                    if stopped is not None:
+                        break
+                    wanted = [r for r in _wanting(ask, known, retry=retry) if r.key not in tried]
+                    sent = _submit(recipe, name, ask, wanted, known, options, max_lines, max_bytes, max_open, left_usd)
+                    left_usd = _left(left_usd, sent)
+                    with open_book(place, read_only=True) as book:
+                        under_way = book.keys_under_way()
+                    tried |= {request.key for request in wanted if request.key in under_way} | sent.left_out.keys()
+                    total += Counter(batches=sent.batches, requests=sent.requests, left_out=len(sent.left_out))
+                    stopped = sent.stopped
+            if stopped is not None and stopped.reason not in LIMITS:
+                break
+            states = _states(endpoints, place)
+            while states and not any(state.is_ready for state in states):
+                if all(state.status in ("not_found", "elsewhere") for state in states):
+                    break
+                waiting(states)
+                sleep(poll_s)
+                if any(state.status == "unmade" for state in states):
+                    break  # only a look with the store open can tell what became of it
+                states = _states(endpoints, place)
+            if all(state.status in ("not_found", "elsewhere") for state in states):
+                break  # under a limit it goes on: what comes back may make room
+        with opened(place) as known:
+            wanting = {r.key for ask in all_of_them.values() for r in ask.wanted(known)}
+    return {
+        **{name: total[name] for name in ("batches", "requests", "batches_ended", "answered", "left_out")},
+        "failed": dict(sorted(failed.items())),
+        "wanting": len(wanting),
+        "open": [asdict(state) for state in states],
+        "spent_usd": spent_usd,
+        "problems": problems,
+        "stopped": _stop(stopped),
+    }
+
+
+def _states(endpoints: Iterable[Endpoint], place: Path) -> tuple[State, ...]:
+    return tuple(state for endpoint in endpoints for state in poll(endpoint=endpoint, answers=place))
+
+
+def _submit(
+    recipe: Recipe,
+    name: str,
+    ask: Asking,
+    wanted: Iterable[Request],
+    known: Answers,
+    options: Options,
+    max_lines: int,
+    max_bytes: int,
+    max_open: int | None,
+    left_usd: float | None,
+) -> Submitted:
+    """Send what is wanting of one source; ``left_usd`` is what this run may still charge."""
+    spec = _spec(ask)
+    ledger = _ledger(known.folder, recipe.head.name, name)
+    own = None if left_usd is None else read_ledger(ledger).usd + left_usd
+    limits = Limits(
+        max_usd=_smaller(own, spec.max_usd),
+        max_requests=spec.max_requests,
+        max_tokens=spec.max_tokens,
+    )
+    return submit(
+        wanted,
+        endpoint=_endpoint_of(ask, options),
+        answers=known,
+        pictures=ask.picture,
+        limits=limits,
+        ledger=ledger,
+        label=f"{recipe.head.name}.{name}",
+        max_lines=max_lines,
+        max_bytes=max_bytes,
+        max_open=max_open,
+    )
+
+
+def _wanting(ask: Asking, known: Any, *, retry: bool) -> list[Request]:
+    """What to ask, each once; not what was refused for good, unless that is to be tried again."""
+    found = {request.key: request for request in ask.wanted(known)}
+    return [request for key, request in found.items() if retry or not _is_final(known, key)]
+
+
+def _is_final(known: Any, key: str) -> bool:
+    failure = known.failure(key)
+    last = failure.attempts[-1].error if failure is not None and failure.attempts else None
+    return last is not None and last in FAULTS and last != "interrupted" and FAULTS[last].scope is Scope.ROW
+
+
+def _all_requests(ask: Asking, known: Answers) -> Iterator[Request]:
+    """All that a source asks by what is known: the first ones, those asked again, and the judge's."""
+    yield from first_requests((sample.inputs for sample in ask.samples), ask.kind, _spec(ask))
+    generated = ask.generated(known)
+    yield from (request for draw in generated.draws for request in draw.requests)
+    yield from generated.wanting
+
+
+def _endpoints(recipe: Recipe, options: Options) -> Iterator[Endpoint]:
+    """Every endpoint that the meant sources name, once."""
+    entries = [entry for name, entry in recipe.entries.items() if not options.names or name in options.names]
+    names = dict.fromkeys(entry.synth.endpoint for entry in entries if entry.synth is not None)
+    for name in names:
+        yield find_endpoint(name, url=options.endpoint)
+
+
+def _endpoint_of(ask: Asking, options: Options) -> Endpoint:
+    return find_endpoint(_spec(ask).endpoint, url=options.endpoint)
+
+
+def _without_key(endpoint: Endpoint | None, known: Answers) -> tuple[Callable[[bytes], bytes], Mapping[str, Price]]:
+    """What takes an endpoint's key out of a line, and its prices; no key is needed to import."""
+    if endpoint is None:
+        return (lambda line: line), {}
+    if endpoint.key is not None and endpoint.reveal_key() != NO_KEY:
+        known.guard(endpoint.reveal_key())
+    return endpoint.scrub_bytes, endpoint.prices
+
+
+def _forget_answered(place: Path, known: Answers) -> None:
+    """Remove the requests of exported files that are all answered."""
+    for kept in (place / "batches").glob(f"*.{EXPORTED}"):
+        if all(key in known for key in read_keys(kept)):
+            kept.unlink()
+
+
+def _ledger(place: Path, recipe_name: str, source: str) -> Path:
+    folder = place / "budgets"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{recipe_name}.{source}.jsonl"
+
+
+def _counts(came: Imported) -> dict[str, Any]:
+    return {
+        "answered": came.answered,
+        "already": came.already,
+        "failed": dict(sorted(came.failed.items())),
+        "unfinished": came.unfinished,
+        "duplicates": came.duplicates,
+        "spent_usd": came.spent.usd,
+        "unpriced_requests": came.spent.unpriced,
+    }
+
+
+def _added(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    failed = Counter(one["failed"]) + Counter(other["failed"])
+    return {name: one[name] + other[name] for name in one if name != "failed"} | {"failed": dict(failed)}
+
+
+def _sent(sent: Submitted) -> dict[str, Any]:
+    return {
+        "batches": sent.batches,
+        "requests": sent.requests,
+        "hits": sent.hits,
+        "under_way": sent.under_way,
+        "left_out": dict(sorted(Counter(sent.left_out.values()).items())),
+        "unsent": sent.unsent,
+        "charged_usd_in_all_runs": sent.total.usd,
+        "stopped": _stop(sent.stopped),
+    }
+
+
+def _came(endpoint: Endpoint, came: Collected) -> dict[str, Any]:
+    return {
+        "endpoint": endpoint.name,
+        "ended": dict(came.ended),
+        "answered": came.answered,
+        "already": came.already,
+        "failed": dict(came.failed),
+        "wanting": came.wanting,
+        "unknown": came.unknown,
+        "duplicates": came.duplicates,
+        "bad_lines": list(came.bad_lines),
+        "problems": list(came.problems),
+        "spent_usd": came.spent.usd,
+        "open": [asdict(state) for state in came.open],
+        "stopped": _stop(came.stopped),
+    }
+
+
+def _stop(stopped: Stop | None) -> dict[str, str] | None:
+    if stopped is None:
+        return None
+    error = stopped.error
+    return {"reason": stopped.reason, "where": error.where, "problem": error.problem, "fix": error.fix}
+
+
+def _spec(ask: Asking) -> Any:
+    assert ask.entry.synth is not None
+    return ask.entry.synth
+
+
+def _left(left_usd: float | None, sent: Submitted) -> float | None:
+    """What this run may still charge; what comes back of it is for the next run."""
+    return None if left_usd is None else max(0.0, left_usd - sent.charged.usd)
+
+
+def _smaller(one: float | None, other: float | None) -> Any:
+    given = [limit for limit in (one, other) if limit is not None]
+    return min(given) if given else None
