@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -190,11 +190,20 @@ def _run(
 ) -> None:
     from vldata.build.synth_run import Options, run, spent_of
     from vldata.recipe.load import load
-    from vldata.terminal import fail, say
+    from vldata.terminal import fail, live, say
 
     options = Options(endpoint=endpoint, max_usd=max_usd, concurrency=concurrency, names=source or (), standin=standin)
-    with _panel(quiet=as_json) as watch:
-        rows = run(load(recipe, set_ or []), store=store, answers=answers, options=options, retry=retry, watch=watch)
+    panel = _Panel()
+    with live(panel.lines, quiet=as_json):
+        rows = run(
+            load(recipe, set_ or []),
+            store=store,
+            answers=answers,
+            options=options,
+            retry=retry,
+            watch=panel.watch,
+            begin=panel.begin,
+        )
     stopped = next((row["stopped"] for row in rows if row["stopped"]), None)
     if as_json:
         print_json(rows)
@@ -213,34 +222,49 @@ def _run(
         say(f"next: vldata synth status {recipe}   or   vldata build {recipe} --out OUT")
 
 
-@contextmanager
-def _panel(*, quiet: bool) -> Iterator[Callable[[str, Any], None]]:
-    """A line a source that lives while requests are under way."""
-    from vldata.terminal import live
+class _Counts:
+    """What the panel tells of one source."""
 
-    counts: dict[str, dict[str, float]] = {}
+    def __init__(self, name: str, total: int) -> None:
+        self.name, self.total, self.started = name, total, time.monotonic()
+        self.seen: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.tokens, self.usd = 0, 0.0
 
-    def line() -> str:
-        told = []
-        for name, seen in counts.items():
-            parts = [f"{seen[kind]:,.0f} {kind}" for kind in ("answered", "hit", "retry", "failed") if seen.get(kind)]
-            told.append(
-                f"{name}: {', '.join(parts) or 'starting'}; {seen.get('tokens', 0):,.0f} tokens, "
-                f"{seen.get('usd', 0.0):.4f} USD"
-            )
-        return "\n".join(told)
+    def add(self, event: Any) -> None:
+        self.seen[event.kind] += 1
+        if event.kind == "failed" and event.fault:
+            self.faults[event.fault] += 1
+        if event.usage is not None:
+            self.tokens += event.usage.tokens
+        self.usd += event.cost_usd or 0.0
 
-    with live(line, quiet=quiet):
+    def line(self) -> str:
+        asked = self.seen["answered"] + self.seen["failed"]
+        done = asked + self.seen["hit"]
+        rate = asked / max(1e-9, time.monotonic() - self.started)
+        left = f", {max(0, self.total - done) / rate:,.0f} s left" if asked else ""
+        failed = "".join(f", {count:,} {fault}" for fault, count in self.faults.items())
+        return (
+            f"{self.name}: {done:,} of {self.total:,} done ({self.seen['hit']:,} known), {self.seen['retry']:,} retries"
+            f"{failed}; {rate:,.1f}/s{left}; {self.tokens:,} tokens, {self.usd:.4f} USD"
+        )
 
-        def watch(name: str, event: Any) -> None:
-            seen = counts.setdefault(name, {})
-            seen[event.kind] = seen.get(event.kind, 0) + 1
-            if event.usage is not None:
-                seen["tokens"] = seen.get("tokens", 0) + event.usage.tokens
-            if event.cost_usd is not None:
-                seen["usd"] = seen.get("usd", 0.0) + event.cost_usd
 
-        yield watch
+class _Panel:
+    """Lines that live while requests are under way, one a source."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, _Counts] = {}
+
+    def begin(self, name: str, total: int) -> None:
+        self.counts[name] = _Counts(name, total)
+
+    def watch(self, name: str, event: Any) -> None:
+        self.counts[name].add(event)
+
+    def lines(self) -> str:
+        return "\n".join(counts.line() for counts in self.counts.values())
 
 
 def _state_table(rows: list[dict[str, Any]]) -> None:

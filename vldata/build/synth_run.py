@@ -116,6 +116,7 @@ def run(
     options: Options = Options(),
     retry: bool = False,
     watch: Callable[[str, Event], None] = lambda name, event: None,
+    begin: Callable[[str, int], None] = lambda name, total: None,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Ask for every answer that is wanting, until none is or something stops it.
@@ -127,6 +128,7 @@ def run(
         options: The command's.
         retry: Ask again for what the endpoint refused for good, such as by its content policy.
         watch: Is told everything that happens, with the source's name.
+        begin: Is told of each source how many requests it makes, should nothing be asked again.
         progress: Who watches what comes before.
 
     Raises:
@@ -136,6 +138,7 @@ def run(
     rows: list[dict[str, Any]] = []
     with askings(recipe, store, options, progress) as all_of_them, open_answers(folder) as known:
         for name, ask in all_of_them.items():
+            begin(name, len(ask.samples) * ask.kind.settings.draws)
             left = None if options.max_usd is None else options.max_usd - sum(row["spent_usd"] for row in rows)
             row = _run_one(recipe.head.name, name, ask, known, folder, replace(options, max_usd=left), retry, watch)
             rows.append(row)
