@@ -24,9 +24,7 @@ class Run(NamedTuple):
     stdout: str
 
 
-def run(
-    command: Sequence[str | int | Path], *, every_s: float = 0.2, environment: dict[str, str] | None = None
-) -> Run:
+def run(command: Sequence[str | int | Path], *, every_s: float = 0.2, environment: dict[str, str] | None = None) -> Run:
     """Run a command to its end; a failure is shown and raised."""
     started = time.perf_counter()
     process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True, env=environment)
