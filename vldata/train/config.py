@@ -43,6 +43,8 @@ class VisionCfg:
         mlp_width: Hidden channels of a block's MLP.
         layer: Which hidden state the projector reads: -1 after the last block, -2 one before it (LLaVA's choice).
         post_norm: Apply the encoder's closing norm to it; LLaVA does not, nanoVLM does.
+        pixel_mean: Subtracted from pixels of 0 to 1, then they are divided by ``pixel_std``.
+        pixel_std: 0 means the family's own mean and spread, which a published encoder needs.
     """
 
     family: Literal["clip", "siglip"] = "siglip"
@@ -54,6 +56,8 @@ class VisionCfg:
     mlp_width: int = 512
     layer: int = -1
     post_norm: bool = True
+    pixel_mean: float = 0.0
+    pixel_std: float = 0.0
 
     @property
     def num_blocks(self) -> int:

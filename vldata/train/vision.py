@@ -20,8 +20,6 @@ from vldata.train.config import VisionCfg
 _CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _HALF = (0.5, 0.5, 0.5)
 
-_INIT_STD = 0.02
-
 
 class Vision(nn.Module):
     """Patch features of images.
@@ -43,9 +41,14 @@ class Vision(nn.Module):
         self.layers = nn.ModuleList(_Block(cfg, eps) for _ in range(cfg.num_blocks))
         self.post_layernorm = nn.LayerNorm(cfg.width, eps) if cfg.post_norm else nn.Identity()
         mean, std = (_CLIP_MEAN, _CLIP_STD) if self.is_clip else (_HALF, _HALF)
+        if cfg.pixel_std:
+            mean, std = (cfg.pixel_mean,) * 3, (cfg.pixel_std,) * 3
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.apply(_init)
+        for block in self.layers:  # a sum of 2 * depth branches keeps its scale
+            for proj in (block.self_attn.out_proj, block.mlp.fc2):  # type: ignore[union-attr]
+                proj.weight.data.div_((2 * cfg.num_blocks) ** 0.5)  # type: ignore[union-attr, operator]
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (I, N, D) of images (I, 3, S, S): uint8, or floats in [0, 1]. N counts no class token."""
@@ -73,7 +76,7 @@ class _Embeddings(nn.Module):
     def __init__(self, cfg: VisionCfg) -> None:
         super().__init__()
         is_clip = cfg.family == "clip"
-        self.class_embedding = nn.Parameter(torch.randn(cfg.width) * _INIT_STD) if is_clip else None
+        self.class_embedding = nn.Parameter(torch.randn(cfg.width) * cfg.width**-0.5) if is_clip else None
         self.patch_embedding = nn.Conv2d(3, cfg.width, cfg.patch_px, cfg.patch_px, bias=not is_clip)
         self.position_embedding = nn.Embedding(cfg.num_patches() + is_clip, cfg.width)
 
@@ -126,9 +129,8 @@ class _Mlp(nn.Module):
 
 
 def _init(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=_INIT_STD)
-    if isinstance(module, nn.Conv2d):  # a patch is one large input: keep its features near unit scale
-        nn.init.normal_(module.weight, std=(module.in_channels * module.kernel_size[0] ** 2) ** -0.5)
+    """Unit scale in, unit scale out, whatever the width; places as SigLIP's."""
+    if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
+        nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
     if isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None:
         nn.init.zeros_(module.bias)
