@@ -16,6 +16,7 @@ from vldata.build.synth_run import Options, plan, run, show, status
 from vldata.errors import BuildError, RecipeErrors
 from vldata.recipe.load import from_tree
 from vldata.recipe.models import Recipe
+from vldata.synth.kinds import kind_names, load_kind
 
 REPLY = (
     "Question:\nWhat is in picture {n}?\n===\nAnswer:\nSeveral plain shapes, as {n} tells.\n===\n"
@@ -223,6 +224,60 @@ def test_status_counts_what_is_there(place: Place) -> None:
     (after,) = status(recipe(), **place.where)
     assert (after["wanting"], after["kept"], after["unpriced_attempts"]) == (0, 12, 0)
     assert after["cost_usd"] > 0
+
+
+LINKED = "Question:\nWhat is there?\n===\nAnswer:\nThere is [a thing](1), which is number {n} of them, beside others."
+LONG = "A wide drawing shows several plain coloured shapes of different sizes on a light ground; number {n}. "
+REPLIES = {
+    "answer.expansion": "Looking at the drawing closely, one sees that the answer is {answer}, as number {n} tells.",
+    "screen.navigation": '{{"steps": [{{"instruction": "tap the first thing {n}", "element": 1}}]}}',
+    "screen.qa": '{{"pairs": [{{"question": "What is the first thing {n}?", "answer": "a shape"}}]}}',
+    "shikra.rd": LINKED,
+    "grounded.chat": LINKED + "\n===\nQuestion:\nIs it alone?\n===\nAnswer:\nNo, [another](2) stands near {n}.",
+    "llava.conversation": REPLY,
+    "llavar": REPLY,
+    "llava.reasoning": "Question:\nWhy might one call this drawing a plain one?\n===\nAnswer:\n" + LONG * 2,
+    "text.evolution": "Question:\nHow much is twelve times {n}, worked out in two steps?\n===\nAnswer:\nIt is {n}, in two.",
+}
+
+
+@pytest.mark.parametrize("kind", [name for name in kind_names() if load_kind(name).settings.task is not None])
+def test_every_kind_asks_about_its_inputs_and_becomes_turns_of_its_task(place: Place, kind: str) -> None:
+    settings = load_kind(kind).settings
+    tasks = {"captions": "caption", "boxes": "rec", "ocr": "ocr", "question": "vqa_open", "text": "text_instruction"}
+    needs = [need for need in settings.needs if need in tasks] or ["captions"]
+    sources = {need: {"format": "shapes", "scenes": 30, "task": tasks[need]} for need in needs}
+    synth = {"from": needs, "kind": kind, "model": "tiny", "total": 6, "same_answers": None}
+    weights = {**dict.fromkeys(sources, 0), "chat": 1}
+    tree = {
+        "name": "chat",
+        "sources": {**sources, "chat": {"synth": synth, "max_reject_rate": 1.0}},
+        "mixture": {"sources": weights},
+    }
+    told: list[str] = []
+
+    def said(asked: Asked) -> Any:
+        content = asked.body["messages"][-1]["content"]
+        text = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+        if "image" in settings.needs:
+            assert content[0]["image_url"]["url"].startswith("data:image/")
+        told.append(text)
+        answered = text.partition("The short answer:\n")[2].partition("\n")[0]
+        return answer(REPLIES.get(kind, LONG * 3).format(n=asked.digest[:4], answer=answered or "this"))
+
+    place.server.script = said
+    made = from_tree(tree)
+    ran = place.run(made)
+    assert ran["samples"] == 6
+    assert told
+    assert ran["kept"], ran["dropped"]
+    built = place.build(made)
+    assert built.manifest["sources"]["chat"]["rows_out"] == ran["turns"] > 0
+    row = datasets.load_from_disk(str(built.out))[0]
+    assert row["task"] == settings.task
+    if settings.task == "rec":
+        (box,) = row["turns"][0]["boxes"]
+        assert 0 <= box["x0"] < box["x1"] <= row["image_sizes"][0]["width"]
 
 
 @pytest.mark.parametrize(

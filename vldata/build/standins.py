@@ -27,6 +27,7 @@ _SYNTH_STANDINS = {
     "text_instruction": "alpaca",
     "caption": "coco_captions",
     "vqa_open": "vqav2",
+    "rec": "refcoco",
 }
 
 

@@ -32,11 +32,11 @@ from vldata.images.references import ImageReader
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.boxes import Box, padded_square
 from vldata.schema.keyed import keyed, string_keys
-from vldata.schema.turns import COMMON
+from vldata.schema.turns import BOX, COMMON
 from vldata.store.keys import key_of
 from vldata.store.store import Store
 from vldata.synth.answers import Answers, open_answers
-from vldata.synth.exchange import Exchange, Link, with_boxes
+from vldata.synth.exchange import Exchange, Link, linked_regions, with_boxes
 from vldata.synth.generate import Draw, Generated, generate, load_kinds, wanted
 from vldata.synth.inputs import PARTS, Inputs, Reading, Region
 from vldata.synth.kinds import Kind
@@ -49,8 +49,9 @@ COLUMNS = {
     "text_instruction": ("instruction", "response"),
     "vqa_open": ("question", "answer"),
     "caption": (None, "caption"),
+    "rec": ("phrase", None),
 }
-"""Task -> where a question and an answer of an exchange go."""
+"""Task -> the columns for the question and the answer of an exchange; boxes that are the answer have their own."""
 
 _FIELDS = {"question": "question", "answer": "answer", "instruction": "question", "response": "answer"}
 _NUMBERS_ITS_CHOICES = "vqa_mc"
@@ -251,13 +252,22 @@ def turns_of(ask: Asking, draws: Iterable[Draw]) -> pl.DataFrame:
             rows.append({**head, "row": draw.row, "problem": draw.problem, "detail": draw.detail})
             continue
         for position, place in enumerate(draw.kept):
-            question, answer = _texts(draw.exchanges[place], sample, ask.entry)
-            words = {answered: answer} if asked is None else {asked: question, answered: answer}
+            exchange = draw.exchanges[place]
+            texts = zip((asked, answered), _texts(exchange, sample, ask.entry), strict=True)
+            words: dict[str, Any] = {column: text for column, text in texts if column is not None}
+            if answered is None:
+                words["boxes"] = [region._asdict() | {"image": 0} for region in _regions(exchange, sample)]
             many = len(draw.kept) > 1
             place_in = {"thread": draw.row, "position": position} if asked == "instruction" else {}
             rows.append({**head, **words, **place_in, "row": f"{draw.row}/{position + 1}" if many else draw.row})
-    schema = {**COMMON, **({asked: pl.String} if asked else {}), answered: pl.String}
-    return pl.DataFrame(rows, schema=schema)
+    schema = {**COMMON, **{column: pl.String for column in (asked, answered) if column}}
+    return pl.DataFrame(rows, schema=schema if answered else {**schema, "boxes": pl.List(BOX)})
+
+
+def _regions(exchange: Exchange, sample: Sample) -> list[Region]:
+    """The boxes that an answer means, each with the question as its phrase."""
+    found = linked_regions(exchange.answer_links, sample.inputs)
+    return [region._replace(phrase=exchange.question) for region in found]
 
 
 def _texts(exchange: Exchange, sample: Sample, entry: Entry) -> tuple[str, str]:
@@ -307,8 +317,7 @@ def _samples(
 ) -> list[Sample]:
     """One sample a picture; or one a turn, where the kind works on a turn's own texts."""
     assert entry.synth is not None
-    wanted = {*kind.settings.needs, *(section.part for section in kind.settings.layout), kind.settings.question}
-    is_by_turn = bool(wanted - PARTS - {"image", "generated", "drawn"}) or not any(
+    is_by_turn = bool({*kind.settings.needs} - PARTS - {"image"}) or not any(
         (table["images"].list.len() > 0).any() for table in turns
     )
     by_image: dict[tuple[str, ...], _Known] = {}
@@ -351,7 +360,8 @@ def _fields(row: Mapping[str, Any], source: Entry) -> dict[str, str]:
     if source.task.name == _NUMBERS_ITS_CHOICES and row.get("choices") and row.get("answer") is not None:
         found["answer"] = row["choices"][row["answer"]]
     texts = [row[column] for column in source.task.texts if isinstance(row.get(column), str)]
-    return {**found, "text": "\n".join(texts)} if texts else found
+    text = found.get("question") or "\n".join(texts)
+    return {**found, "text": text} if text else found
 
 
 def _learn(known: _Known, row: Mapping[str, Any], source: Entry, seen: Mapping[str, Mapping[str, Any]]) -> None:
@@ -359,11 +369,12 @@ def _learn(known: _Known, row: Mapping[str, Any], source: Entry, seen: Mapping[s
         known.captions.append(row["caption"])
     for box in row.get("boxes") or ():
         corners = _fractions(box, row, source, seen)
-        if corners is not None and box["phrase"]:
+        phrase = box["phrase"] or row.get("phrase")  # a box that is all that its turn is about has the turn's phrase
+        if corners is not None and phrase:
             if source.task.name == "ocr":
-                known.ocr.append(Reading(box["phrase"], corners))
+                known.ocr.append(Reading(phrase, corners))
             else:
-                known.boxes.append(Region(box["phrase"], *corners))
+                known.boxes.append(Region(phrase, *corners))
 
 
 def _fractions(

@@ -20,7 +20,7 @@ class GeneratedTurns(Source):
     format: ClassVar[str] = "synth"
     about: ClassVar[str] = "conversations that a model wrote about another source"
     licence: ClassVar[str] = "as of the sources it is made from; the terms of the model's provider apply"
-    tasks: ClassVar[tuple[str, ...]] = ("instruction", "text_instruction", "caption", "vqa_open")
+    tasks: ClassVar[tuple[str, ...]] = ("instruction", "text_instruction", "caption", "vqa_open", "rec")
     box_unit: ClassVar[Literal["px", "fraction"]] = "fraction"
 
     path: str = ""
