@@ -108,7 +108,9 @@ def test_what_is_written_is_read_back(
 
 @given(st.text())
 def test_any_text_can_be_read(text: str) -> None:
-    read_inputs(text, LAYOUT)
+    found = read_inputs(text, LAYOUT)
+    assert all(caption in text for caption in found.captions)
+    assert all(region.phrase in text for region in found.boxes)
 
 
 plain = st.text(st.characters(exclude_characters="[]", codec="utf-8"), min_size=1)

@@ -39,7 +39,11 @@ def with_standins(recipe: Recipe, store: Store, *, rows: int, progress: Progress
     """
     told = (progress or Silent()).stage("write stand-ins", len(recipe.entries))
     entries = {}
-    for number, (name, entry) in enumerate(sorted(recipe.entries.items())):
+    synthetic = [entry.synth for entry in recipe.entries.values() if entry.synth is not None]
+    joined = {name: synth.from_[0] for synth in synthetic for name in synth.from_}
+    numbers = {name: number for number, name in enumerate(sorted(recipe.entries))}
+    for name, entry in sorted(recipe.entries.items()):
+        number = numbers.get(joined.get(name, name), 0)  # what one synthetic source puts together shows the same scenes
         entries[name] = entry
         if entry.synth is None:
             entries[name] = _standin(entry, type(entry.source), store, rows=rows, seed=recipe.head.seed + number)

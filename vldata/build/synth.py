@@ -40,6 +40,7 @@ from vldata.synth.exchange import Exchange, Link, linked_regions, with_boxes
 from vldata.synth.generate import Draw, Generated, generate, load_kinds, wanted
 from vldata.synth.inputs import PARTS, Inputs, Reading, Region
 from vldata.synth.kinds import Kind
+from vldata.synth.models import Synth
 from vldata.synth.request import Request, image_part
 
 GENERATED_VERSION = 1
@@ -92,17 +93,21 @@ class Asking:
     references: Mapping[str, str] = field(repr=False)
     root: str | None = None
 
+    @property
+    def spec(self) -> Synth:
+        """What the recipe says about it."""
+        assert self.entry.synth is not None
+        return self.entry.synth
+
     def generated(self, answers: Answers) -> Generated:
         """What the answers that are there become."""
-        assert self.entry.synth is not None
         inputs = (sample.inputs for sample in self.samples)
-        return generate(inputs, self.kind, self.entry.synth, answers, self.judge)
+        return generate(inputs, self.kind, self.spec, answers, self.judge)
 
     def wanted(self, answers: Answers) -> Iterator[Request]:
         """The requests whose answers are wanting, one after the other."""
-        assert self.entry.synth is not None
         inputs = (sample.inputs for sample in self.samples)
-        return wanted(inputs, self.kind, self.entry.synth, answers, self.judge)
+        return wanted(inputs, self.kind, self.spec, answers, self.judge)
 
     def picture(self, part: Mapping[str, Any]) -> bytes:
         """The bytes that an image part of a request stands for.
@@ -205,13 +210,12 @@ class _NoAnswers:
 
 def _file_of(ask: Asking, answers: Answers, folder: Path, store: Store) -> Path:
     """The turns, made anew unless samples, kind, answers and all else that decides them are what they were."""
-    assert ask.entry.synth is not None
     settings = ask.entry.settings
     key = key_of(
         {
             "what": "generated",
             "versions": [__version__, GENERATED_VERSION],
-            "synth": ask.entry.synth.model_dump(mode="json", by_alias=True),
+            "synth": ask.spec.model_dump(mode="json", by_alias=True),
             "kinds": [kind.digest for kind in (ask.kind, ask.judge) if kind is not None],
             "boxes": [settings.box_format, settings.reference],
             "samples": blake3(msgspec.json.encode([_plain(sample) for sample in ask.samples])).hexdigest(length=16),

@@ -11,7 +11,7 @@ from typing import Any
 
 from vldata.build.progress import Progress
 from vldata.build.synth import Asking, default_answers, opened
-from vldata.build.synth_run import Options, askings
+from vldata.build.synth_run import Options, askings, is_final, ledger_of, smaller, told
 from vldata.errors import StoreError
 from vldata.recipe.models import Recipe
 from vldata.synth.answers import Answers, open_answers
@@ -22,7 +22,6 @@ from vldata.synth.batch_files import Imported, export, import_
 from vldata.synth.batch_lines import MAX_BYTES, MAX_LINES
 from vldata.synth.budget import Limits, read_ledger
 from vldata.synth.endpoint import NO_KEY, Endpoint, find_endpoint
-from vldata.synth.faults import FAULTS, Scope
 from vldata.synth.generate import first_requests
 from vldata.synth.prices import Price
 from vldata.synth.request import Request
@@ -86,8 +85,8 @@ def export_batch(
             rows.append(
                 {
                     "source": name,
-                    "model": _spec(ask).model,
-                    "endpoint": _spec(ask).endpoint,
+                    "model": ask.spec.model,
+                    "endpoint": ask.spec.endpoint,
                     "requests": done.num_requests,
                     "under_way": len(under_way),
                     "files": [str(path) for path in done.files],
@@ -142,12 +141,12 @@ def import_batch(
             found = None if owner is None else _endpoint_of(all_of_them[owner], options)
             scrub, prices = _without_key(found, known)
 
-            def told(event: Event, owner: str | None = owner) -> None:
+            def tell(event: Event, owner: str | None = owner) -> None:
                 watch(owner or "other recipes", event)
 
-            came = import_(files, known, of_group, prices=prices, scrub=scrub, watch=told)
+            came = import_(files, known, of_group, prices=prices, scrub=scrub, watch=tell)
             if owner is not None:
-                path = _ledger(place, recipe.head.name, owner)
+                path = ledger_of(place, recipe.head.name, owner)
                 with open_account(Limits(), path) as account:
                     account.change(came.spent)
             total = _added(total, _counts(came))
@@ -225,11 +224,11 @@ def collect_batch(
     with open_answers(answers or default_answers()) as known:
         for endpoint in _endpoints(recipe, options):
 
-            def told(event: Event, name: str = endpoint.name) -> None:
+            def tell(event: Event, name: str = endpoint.name) -> None:
                 watch(name, event)
 
             rows.append(
-                _came(endpoint, collect(endpoint=endpoint, answers=known, forget=forget, watch=told)),
+                _came(endpoint, collect(endpoint=endpoint, answers=known, forget=forget, watch=tell)),
             )
     return rows
 
@@ -288,10 +287,10 @@ def run_batch(
             with open_answers(place) as known:
                 for endpoint in endpoints:
 
-                    def told(event: Event, name: str = endpoint.name) -> None:
+                    def tell(event: Event, name: str = endpoint.name) -> None:
                         watch(name, event)
 
-                    came = collect(endpoint=endpoint, answers=known, forget=forget, watch=told)
+                    came = collect(endpoint=endpoint, answers=known, forget=forget, watch=tell)
                     total += Counter(answered=came.answered, batches_ended=sum(came.ended.values()))
                     failed += Counter(came.failed)
                     spent_usd += came.spent.usd
@@ -330,7 +329,7 @@ def run_batch(
         "open": [asdict(state) for state in states],
         "spent_usd": spent_usd,
         "problems": problems,
-        "stopped": _stop(stopped),
+        "stopped": told(stopped),
     }
 
 
@@ -351,11 +350,11 @@ def _submit(
     left_usd: float | None,
 ) -> Submitted:
     """Send what is wanting of one source; ``left_usd`` is what this run may still charge."""
-    spec = _spec(ask)
-    ledger = _ledger(known.folder, recipe.head.name, name)
+    spec = ask.spec
+    ledger = ledger_of(known.folder, recipe.head.name, name)
     own = None if left_usd is None else read_ledger(ledger).usd + left_usd
     limits = Limits(
-        max_usd=_smaller(own, spec.max_usd),
+        max_usd=smaller(own, spec.max_usd),
         max_requests=spec.max_requests,
         max_tokens=spec.max_tokens,
     )
@@ -376,18 +375,12 @@ def _submit(
 def _wanting(ask: Asking, known: Any, *, retry: bool) -> list[Request]:
     """What to ask, each once; not what was refused for good, unless that is to be tried again."""
     found = {request.key: request for request in ask.wanted(known)}
-    return [request for key, request in found.items() if retry or not _is_final(known, key)]
-
-
-def _is_final(known: Any, key: str) -> bool:
-    failure = known.failure(key)
-    last = failure.attempts[-1].error if failure is not None and failure.attempts else None
-    return last is not None and last in FAULTS and last != "interrupted" and FAULTS[last].scope is Scope.ROW
+    return [request for key, request in found.items() if retry or not is_final(known, key)]
 
 
 def _all_requests(ask: Asking, known: Answers) -> Iterator[Request]:
     """All that a source asks by what is known: the first ones, those asked again, and the judge's."""
-    yield from first_requests((sample.inputs for sample in ask.samples), ask.kind, _spec(ask))
+    yield from first_requests((sample.inputs for sample in ask.samples), ask.kind, ask.spec)
     generated = ask.generated(known)
     yield from (request for draw in generated.draws for request in draw.requests)
     yield from generated.wanting
@@ -402,7 +395,7 @@ def _endpoints(recipe: Recipe, options: Options) -> Iterator[Endpoint]:
 
 
 def _endpoint_of(ask: Asking, options: Options) -> Endpoint:
-    return find_endpoint(_spec(ask).endpoint, url=options.endpoint)
+    return find_endpoint(ask.spec.endpoint, url=options.endpoint)
 
 
 def _without_key(endpoint: Endpoint | None, known: Answers) -> tuple[Callable[[bytes], bytes], Mapping[str, Price]]:
@@ -419,12 +412,6 @@ def _forget_answered(place: Path, known: Answers) -> None:
     for kept in (place / "batches").glob(f"*.{EXPORTED}"):
         if all(key in known for key in read_keys(kept)):
             kept.unlink()
-
-
-def _ledger(place: Path, recipe_name: str, source: str) -> Path:
-    folder = place / "budgets"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{recipe_name}.{source}.jsonl"
 
 
 def _counts(came: Imported) -> dict[str, Any]:
@@ -453,7 +440,7 @@ def _sent(sent: Submitted) -> dict[str, Any]:
         "left_out": dict(sorted(Counter(sent.left_out.values()).items())),
         "unsent": sent.unsent,
         "charged_usd_in_all_runs": sent.total.usd,
-        "stopped": _stop(sent.stopped),
+        "stopped": told(sent.stopped),
     }
 
 
@@ -471,27 +458,10 @@ def _came(endpoint: Endpoint, came: Collected) -> dict[str, Any]:
         "problems": list(came.problems),
         "spent_usd": came.spent.usd,
         "open": [asdict(state) for state in came.open],
-        "stopped": _stop(came.stopped),
+        "stopped": told(came.stopped),
     }
-
-
-def _stop(stopped: Stop | None) -> dict[str, str] | None:
-    if stopped is None:
-        return None
-    error = stopped.error
-    return {"reason": stopped.reason, "where": error.where, "problem": error.problem, "fix": error.fix}
-
-
-def _spec(ask: Asking) -> Any:
-    assert ask.entry.synth is not None
-    return ask.entry.synth
 
 
 def _left(left_usd: float | None, sent: Submitted) -> float | None:
     """What this run may still charge; what comes back of it is for the next run."""
     return None if left_usd is None else max(0.0, left_usd - sent.charged.usd)
-
-
-def _smaller(one: float | None, other: float | None) -> Any:
-    given = [limit for limit in (one, other) if limit is not None]
-    return min(given) if given else None

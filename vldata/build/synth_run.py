@@ -22,10 +22,10 @@ from vldata.synth.batch_book import under_way
 from vldata.synth.budget import Limits, Spent, read_ledger
 from vldata.synth.endpoint import EndpointSpec, find_endpoint, load_endpoints
 from vldata.synth.faults import FAULTS, Scope
-from vldata.synth.generate import Draw, first_requests
+from vldata.synth.generate import Draw, Known, first_requests
 from vldata.synth.prices import BYTES_PER_TOKEN, Price, Usage, size_of, usage_of
 from vldata.synth.request import Request, differences
-from vldata.synth.send import Event, send
+from vldata.synth.send import Event, Stop, send
 from vldata.synth.validate import text_of
 
 _FEW = 20
@@ -88,14 +88,14 @@ def plan(
         for name, ask in all_of_them.items():
             generated = ask.generated(known)
             wanting = list({request.key: request for request in generated.wanting}.values())
-            first = list(first_requests((s.inputs for s in ask.samples), ask.kind, _spec(ask)))
+            first = list(first_requests((s.inputs for s in ask.samples), ask.kind, ask.spec))
             price = _price(ask, endpoints)
             rows.append(
                 {
                     "source": name,
                     "kind": ask.kind.lineage,
-                    "model": _spec(ask).model,
-                    "endpoint": _spec(ask).endpoint,
+                    "model": ask.spec.model,
+                    "endpoint": ask.spec.endpoint,
                     "samples": len(ask.samples),
                     "requests": len({request.key for request in first}),
                     "hits": sum(draw.answer is not None for draw in generated.draws),
@@ -157,13 +157,12 @@ def _run_one(
     retry: bool,
     watch: Callable[[str, Event], None],
 ) -> dict[str, Any]:
-    spec = _spec(ask)
+    spec = ask.spec
     endpoint = find_endpoint(spec.endpoint, url=options.endpoint)
-    ledger = folder / "budgets" / f"{recipe_name}.{name}.jsonl"
-    ledger.parent.mkdir(parents=True, exist_ok=True)
+    ledger = ledger_of(folder, recipe_name, name)
     before = read_ledger(ledger)
     limits = Limits(
-        max_usd=_smaller(None if options.max_usd is None else before.usd + options.max_usd, spec.max_usd),
+        max_usd=smaller(None if options.max_usd is None else before.usd + options.max_usd, spec.max_usd),
         max_requests=spec.max_requests,
         max_tokens=spec.max_tokens,
         concurrency=options.concurrency,
@@ -174,7 +173,7 @@ def _run_one(
 
     def untried() -> Iterator[Request]:
         for request in ask.wanted(answers):
-            if request.key not in tried and (retry or not _is_final(answers, request.key)):
+            if request.key not in tried and (retry or not is_final(answers, request.key)):
                 tried.add(request.key)
                 yield request
 
@@ -204,7 +203,7 @@ def _run_one(
         "tokens": spent.tokens,
         "requests": spent.requests,
         "unpriced_requests": spent.unpriced,
-        "stopped": None if stopped is None else {"reason": stopped.reason, **_told(stopped.error)},
+        "stopped": told(stopped),
         **state,
     }
 
@@ -288,7 +287,7 @@ def _state(ask: Asking, answers: Any) -> dict[str, Any]:
     }
 
 
-def _is_final(answers: Answers, key: str) -> bool:
+def is_final(answers: Known, key: str) -> bool:
     """Whether the endpoint refused this request, so that asking again would not help."""
     failure = answers.failure(key)
     if failure is None or not failure.attempts:
@@ -341,23 +340,30 @@ def _costs(wanting: Sequence[Request], price: Price | None, known: Sequence[Usag
 
 
 def _price(ask: Asking, endpoints: Mapping[str, EndpointSpec]) -> Price | None:
-    spec = _spec(ask)
+    spec = ask.spec
     endpoint = endpoints.get(spec.endpoint)
     return endpoint.prices.get(spec.model) if endpoint is not None else None
 
 
-def _spec(ask: Asking) -> Any:
-    assert ask.entry.synth is not None
-    return ask.entry.synth
-
-
-def _smaller(one: float | None, other: float | None) -> Any:
+def smaller(one: float | None, other: float | None) -> float | None:
+    """The limit that holds where there may be two."""
     given = [limit for limit in (one, other) if limit is not None]
     return min(given) if given else None
 
 
-def _told(error: Any) -> dict[str, str]:
-    return {"where": error.where, "problem": error.problem, "fix": error.fix}
+def told(stopped: Stop | None) -> dict[str, str] | None:
+    """Why something stopped, as plain data."""
+    if stopped is None:
+        return None
+    error = stopped.error
+    return {"reason": stopped.reason, "where": error.where, "problem": error.problem, "fix": error.fix}
+
+
+def ledger_of(answers: Path, recipe_name: str, source: str) -> Path:
+    """The ledger of what all runs and batches for a source have spent."""
+    folder = answers / "budgets"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{recipe_name}.{source}.jsonl"
 
 
 def spent_of(row: Mapping[str, Any]) -> str:
