@@ -237,7 +237,7 @@ REPLIES = {
     "llava.conversation": REPLY,
     "llavar": REPLY,
     "llava.reasoning": "Question:\nWhy might one call this drawing a plain one?\n===\nAnswer:\n" + LONG * 2,
-    "text.evolution": "Question:\nHow much is twelve times {n}, worked out in two steps?\n===\nAnswer:\nIt is {n}, in two.",
+    "text.evolution": "Question:\nHow much is twelve times {n}, in two steps?\n===\nAnswer:\nIt is {n}, in two.",
 }
 
 
