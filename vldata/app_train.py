@@ -12,6 +12,7 @@ import typer
 
 from vldata.errors import BuildError
 from vldata.options import BuildArg, JsonOption, SetOption, at_home, print_json
+from vldata.paths import home
 
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu or cuda; a GPU where there is one.")]
 
@@ -23,9 +24,14 @@ def add_train_commands(app: typer.Typer) -> None:
 
 
 def train(
-    build: BuildArg,
+    builds: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="BUILD...", help="A build, or one for each stage: pretrain=DIR finetune=DIR.", show_default=False
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="The run's folder.", show_default=False, callback=at_home)],
-    preset: Annotated[str, typer.Option("--preset", help="tiny, s222, m1500 or llava15_7b.")] = "tiny",
+    preset: Annotated[str, typer.Option("--preset", help="tiny, s222, m1500, llava15_7b or honeybee_c7b.")] = "tiny",
     set_: SetOption = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of each stage.")] = None,
     device: DeviceOption = None,
@@ -39,9 +45,10 @@ def train(
     from vldata.terminal import say
     from vldata.train.run import train as run
 
+    by_stage = _by_stage(builds)
     with _panel(quiet=as_json) as progress:
         summary = run(
-            build,
+            by_stage,
             out,
             preset=preset,
             sets=set_ or (),
@@ -55,7 +62,8 @@ def train(
     else:
         for name, value in summary.items():
             say(f"{name}: {_shown(value)}")
-        say(f"next: vldata eval {out} {build} --out {out / 'scores.json'}")
+        last = by_stage if isinstance(by_stage, Path) else list(by_stage.values())[-1]
+        say(f"next: vldata eval {out} {last} --out {out / 'scores.json'}")
     if summary.get("stopped"):
         raise typer.Exit(130)
 
@@ -92,6 +100,22 @@ def evaluate(
     table(["task", "metric", "value", "95 % interval", "blind", "items"], rows)
     if out is not None:
         say(f"written to {out}")
+
+
+def _by_stage(builds: list[str]) -> Path | dict[str, Path]:
+    """One folder for all stages, or one for each by name; a folder that is there is a folder, ``=`` or not."""
+    if len(builds) == 1 and ("=" not in builds[0] or Path(builds[0]).exists()):
+        return home(Path(builds[0]))
+    found: dict[str, Path] = {}
+    for build in builds:
+        stage, named, folder = build.partition("=")
+        if not named:
+            fix = "write STAGE=BUILD for each, with the stages of the preset"
+            raise BuildError(build, "of several builds, this one says no stage", fix)
+        if stage in found:
+            raise BuildError(build, f"stage {stage!r} has a build already: {found[stage]}", "give each stage one build")
+        found[stage] = home(Path(folder))
+    return found
 
 
 def _value(blind: Any) -> float:

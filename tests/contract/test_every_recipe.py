@@ -65,6 +65,7 @@ def test_the_bundled_recipes_are_these() -> None:
         "llava-1.5-pretrain",
         "llava-instruct",
         "quickstart",
+        "small-world",
     ]
 
 

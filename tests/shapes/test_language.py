@@ -15,10 +15,11 @@ from vldata.shapes.scene import BACKGROUNDS, CLEAR, COLORS, SHAPES, Scene, Thing
 NUMBERS = {"no": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 
 scenes = st.builds(
-    lambda number, seed, side: scene(number, seed=seed, side_px=side),
+    lambda number, seed, side, most: scene(number, seed=seed, side_px=side, max_things=most),
     st.integers(0, 10**9),
     st.integers(0, 2**64),
     st.sampled_from([96, 224, 350]),
+    st.integers(2, 6),
 )
 many = settings(max_examples=300, deadline=None)
 

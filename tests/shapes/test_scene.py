@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from vldata.shapes.scene import BACKGROUNDS, CLEAR, COLORS, SHAPES, SIZES, WORDS, Scene, Thing, ink, scene
 
 scenes = st.builds(
-    lambda number, seed, side: scene(number, seed=seed, side_px=side),
+    lambda number, seed, side, most: scene(number, seed=seed, side_px=side, max_things=most),
     st.integers(0, 10**9),
     st.integers(0, 2**64),
     st.integers(96, 700),
+    st.integers(2, 6),
 )
 
 
@@ -114,6 +115,15 @@ def test_every_word_leaves_room_for_two_large_things_beside_it():
 
 def test_a_name_says_all_but_the_place():
     assert Thing("circle", "red", "large", (0, 0, 50, 50)).name == "large red circle"
+
+
+def test_no_scene_has_more_things_than_asked_for():
+    for most in range(2, 7):
+        counts = {len(scene(number, seed=1, max_things=most).things) for number in range(100)}
+        assert counts == set(range(min(3, most), most + 1))
+    for most in (1, 7):
+        with pytest.raises(ValueError, match=f"max_things={most}"):
+            scene(0, seed=1, max_things=most)
 
 
 def test_a_side_too_small_to_read_is_refused():

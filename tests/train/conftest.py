@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 TINY = (
+    "stages.0.optimizer=adamw",
+    "stages.0.lr_vision=5e-4",
+    "stages.0.lr_projector=5e-4",
+    "stages.0.lr_decoder=1e-3",
     "vision.width=16",
     "vision.depth=1",
     "vision.heads=2",

@@ -30,7 +30,7 @@ def test_presets_differ_by_hash() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "tokens"), [("tiny", 16), ("s222", 49), ("m1500", 196), ("llava15_7b", 576), ("honeybee_c7b", 144)]
+    ("name", "tokens"), [("tiny", 36), ("s222", 49), ("m1500", 196), ("llava15_7b", 576), ("honeybee_c7b", 144)]
 )
 def test_presets_have_the_published_number_of_visual_tokens(name: str, tokens: int) -> None:
     assert preset(name).tokens_per_image() == tokens

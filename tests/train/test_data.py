@@ -105,7 +105,7 @@ def test_weighting_says_what_a_sample_counts(tmp_path: Path, weighting: Any) -> 
     split = written(tmp_path / "d", row(images=[], messages=row()["messages"][2:], turns=row()["turns"][:1]))
     form = tokenizer.made_from([""])  # bytes alone: "blue or so" is ten tokens, and its end
     encoded = data.encode(split.samples(), form)
-    made = collate.Collator(encoded, collate.Pictures(split, 32), split.id, K, weighting)
+    made = collate.Collator(encoded.weighed(weighting), collate.Pictures(split, 32), split.id, K)
     expected = {"token": 11.0, "sample": 1.0, "sqrt": 11**0.5}[weighting]
     assert made.weight((0,)) == pytest.approx(expected)
     assert float(made((0,)).weights.sum()) == pytest.approx(expected)
@@ -159,7 +159,7 @@ def test_a_picture_that_is_not_there_names_its_row(tmp_path: Path) -> None:
 def test_the_blind_see_the_mean_colour_alone(small_build: Path) -> None:
     split = data.splits(small_build)["train"]
     index = next(place for place, sample in enumerate(split.samples()) if sample.num_images)
-    seen, blind = (collate.Pictures(split, 32, blind=b).get(index, 0) for b in (False, True))
+    seen, blind = (collate.Pictures(split, 32, blind=b).get(index, 0).views[0] for b in (False, True))
     assert seen.shape == blind.shape == (3, 32, 32) and seen.std() > 0
     assert (blind == blind[:, :1, :1]).all()
     assert np.abs(blind[:, 0, 0].astype(float) - seen.reshape(3, -1).mean(1)).max() <= 0.5
@@ -186,5 +186,5 @@ def test_a_worker_that_fails_tells_the_reader(tmp_path: Path) -> None:
 
 
 def test_a_null_list_of_images_is_none(tmp_path: Path) -> None:
-    lengths = data._num_images(pa.table({"images": pa.array([None, []], pa.list_(pa.string()))}))
+    lengths = data.num_images(pa.table({"images": pa.array([None, []], pa.list_(pa.string()))}))
     assert lengths.tolist() == [0, 0]

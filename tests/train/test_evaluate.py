@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 import torch
 from train.conftest import TINY
 
-from vldata.train import collate, evaluate, tokenizer
+from vldata.train import collate, evaluate, kinds, questions, tokenizer
 from vldata.train.config import TrainCfg
 from vldata.train.data import Sample, Turn
 from vldata.train.model import VLM
@@ -28,9 +28,9 @@ def sample(asked: str, answer: str, task: str = "vqa_open", turn: Turn = TURN) -
     return Sample("a/1", (("user", (asked,)), ("assistant", (answer,))), (turn,), "a", task, 0)
 
 
-def asked_of(*samples: Sample) -> list[evaluate.Question]:
+def asked_of(*samples: Sample) -> list[questions.Question]:
     form = tokenizer.made_from([text for one in samples for _, said in one.messages for text in said if text])
-    return evaluate.questions(samples, form)
+    return questions.questions(samples, form)
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def scorer() -> evaluate.Scorer:
     return evaluate.Scorer(VLM(config).eval(), form, limits, config.tokens_per_image(), torch.device("cpu"))
 
 
-def blank(count: int) -> list[collate.Pixels]:
-    return [np.full((3, 32, 32), 50 * place, np.uint8) for place in range(count)]
+def blank(count: int) -> list[collate.Picture]:
+    return [collate.Picture(np.full((1, 3, 32, 32), 50 * place, np.uint8)) for place in range(count)]
 
 
 def test_every_answer_is_asked_behind_the_true_ones_before_it() -> None:
@@ -56,7 +56,7 @@ def test_every_answer_is_asked_behind_the_true_ones_before_it() -> None:
         ("assistant", ("here",)),
     )
     form = tokenizer.made_from(["What? red Where? here"])
-    first, second = evaluate.questions([Sample("a/1", messages, (TURN, TURN), "a", "vqa_open", 1)], form)
+    first, second = questions.questions([Sample("a/1", messages, (TURN, TURN), "a", "vqa_open", 1)], form)
     read = lambda ids: form.fast.decode(ids.tolist(), skip_special_tokens=False)  # noqa: E731
     assert read(first.prompt) == "<user><image>What?<end><assistant>"
     assert read(second.prompt) == "<user><image>What?<end><assistant>red<end><user>Where?<end><assistant>"
@@ -77,9 +77,9 @@ def test_a_turn_asked_the_other_way_round_is_a_task_of_its_own() -> None:
 
 
 def test_the_codec_of_boxes_is_found_from_the_answers() -> None:
-    found = evaluate.box_codec(["[0.10, 0.20, 0.30, 0.40]", "[0.00, 0.00, 1.00, 1.00]"])
+    found = kinds.box_codec(["[0.10, 0.20, 0.30, 0.40]", "[0.00, 0.00, 1.00, 1.00]"])
     assert found is not None and found.name == "llava"
-    assert evaluate.box_codec(["[0.10, 0.20, 0.30, 0.40]", "a cat"]) is None
+    assert kinds.box_codec(["[0.10, 0.20, 0.30, 0.40]", "a cat"]) is None
 
 
 def test_likelihoods_are_those_of_one_document_at_a_time(scorer: evaluate.Scorer) -> None:
@@ -116,7 +116,7 @@ def test_no_question_scores_nothing(scorer: evaluate.Scorer) -> None:
 
 def scored(task: str, values: Sequence[float], number: int = 0) -> list[evaluate.Scored]:
     (question,) = asked_of(sample("x", "y", task))
-    seen = evaluate.Seen(1.0, 2, 1)
+    seen = kinds.Seen(1.0, 2, 1)
     return [evaluate.Scored(replace(question, sample=n), seen, None, {"accuracy": v}) for n, v in enumerate(values)]
 
 
@@ -131,8 +131,8 @@ def test_the_table_has_the_gain_of_seeing_with_a_paired_interval() -> None:
 
 def test_a_box_that_cannot_be_read_counts_as_a_miss() -> None:
     (question,) = asked_of(sample("Where?", "[0.10, 0.20, 0.30, 0.40]", "rec", Turn("1", "user", 1.0, True)))
-    kind = evaluate._kinds([question])["rec"]
-    seen = evaluate.Seen(1.0, 2, 1)
+    kind = kinds.kinds_of([question])["rec"]
+    seen = kinds.Seen(1.0, 2, 1)
     miss = kind.scores(question, seen, "[0.10, 0.20")
     hit = kind.scores(question, seen, "[0.10, 0.20, 0.30, 0.35]")
     assert (miss["accuracy_at_iou_0.5"], miss["parsed"], miss["mean_iou"]) == (0.0, 0.0, 0.0)

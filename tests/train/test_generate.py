@@ -46,3 +46,15 @@ def test_one_token_and_none() -> None:
     prompt = document(6, 1, 9)
     assert generate(made, packed([prompt]), 1, NO_STOP) == [slowly(made, prompt, 1)]
     assert generate(made, packed([prompt]), 0, NO_STOP) == [[]]
+
+
+def test_a_token_that_is_forbidden_is_never_said_and_the_next_likeliest_is() -> None:
+    made = model().eval()
+    prompt = document(6, 1, 9)
+    (first,) = slowly(made, prompt, 1)
+    logits = made(packed([prompt]))[-1] @ made.head_weight.T
+    ((said,),) = generate(made, packed([prompt]), 1, NO_STOP, never=(first,))
+    assert said == int(logits.topk(2).indices[1]) != first
+    made.decoder.embed_tokens.weight.data[PLACE] = 50 * made(packed([prompt]))[-1].detach()  # by far the likeliest
+    assert generate(made, packed([prompt]), 1, NO_STOP) == [[PLACE]]
+    assert PLACE not in generate(made, packed([prompt]), 5, NO_STOP, never=(PLACE,))[0]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ from train.conftest import TINY
 
 from vldata.errors import BuildError
 from vldata.train import collate, data, loop, tokenizer
+from vldata.train.anyres import Visual
 from vldata.train.batch import Batch
 from vldata.train.config import StageCfg, TrainCfg
 from vldata.train.loss import summed_loss
 from vldata.train.model import VLM, apply_stage
+from vldata.train.optimizer import Optimizer
 from vldata.train.pack import Limits
 from vldata.train.presets import preset
 from vldata.train.ranks import Ranks
@@ -39,7 +42,7 @@ class World:
         self.stage = stage
         k = self.config.tokens_per_image(stage)
         self.collator = collate.Collator(self.encoded, collate.Pictures(split, 32), split.id, k)
-        self.plan = loop.StagePlan(self.encoded, limits or Limits(512, 16), stage, k, seed=0)
+        self.plan = loop.StagePlan(self.encoded, limits or Limits(512, 16), stage, Visual(k), seed=0)
 
     def train(self, start: int = 0) -> tuple[list[loop.Step], dict[str, torch.Tensor]]:
         torch.manual_seed(0)
@@ -50,7 +53,7 @@ class World:
         def loss(batch: Batch) -> torch.Tensor:
             return summed_loss(model(batch), batch.labels, batch.weights, model.head_weight)
 
-        optimizer = loop.optimizer_of(model, self.stage)
+        optimizer = Optimizer(model, self.stage)
         done = list(loop.steps(loss, self.plan, self.collator, optimizer, ALONE, start=start))
         return done, {name: value.detach().clone() for name, value in model.state_dict().items()}
 
@@ -88,19 +91,54 @@ def test_learning_rates_warm_up_and_follow_a_cosine_to_the_floor() -> None:
     assert loop.rate(0, 100, StageCfg(warmup=0.0)) == 1.0
 
 
-def test_an_optimizer_comes_back_as_it_was(small_build: Path) -> None:
-    world = World(small_build, ALL)
-    model = VLM(world.config)
-    apply_stage(model, ALL)
-    first, second = loop.optimizer_of(model, ALL), loop.optimizer_of(model, ALL)
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_an_optimizer_comes_back_as_it_was(small_build: Path, kind: Literal["adamw", "muon"]) -> None:
+    stage = replace(ALL, optimizer=kind)
+    model = VLM(World(small_build, stage).config)
+    apply_stage(model, stage)
+    first, second = Optimizer(model, stage), Optimizer(model, stage)
     for weight in model.parameters():
         weight.grad = torch.ones_like(weight)
-    first.step()
-    loop.restore_optimizer(second, loop.optimizer_tensors(first))
-    kept, restored = loop.optimizer_tensors(first), loop.optimizer_tensors(second)
+    first.step(1.0)
+    kept = first.tensors()
+    second.restore(kept)
+    restored = second.tensors()
     assert kept.keys() == restored.keys() and all(torch.equal(kept[name], restored[name]) for name in kept)
+    assert {name.split("/")[0] for name in kept} == {name for name, _ in model.named_parameters()}
     with pytest.raises(BuildError, match="no optimizer state"):
-        loop.restore_optimizer(second, {})
+        second.restore({})
+
+
+def test_muon_moves_the_matrices_of_the_layers_and_adamw_the_rest(small_build: Path) -> None:
+    stage = replace(ALL, optimizer="muon")
+    model = VLM(World(small_build, stage).config)
+    apply_stage(model, stage)
+    for weight in model.parameters():
+        weight.grad = torch.randn_like(weight)
+    optimizer = Optimizer(model, stage)
+    optimizer.step(1.0)
+    state = optimizer.tensors()
+    moved = {name.split("/")[0] for name in state if name.endswith("/momentum_buffer")}
+    assert moved == {name for name, weight in model.named_parameters() if weight.dim() == 2 and "embed" not in name}
+    rest = {name for name, _ in model.named_parameters()} - moved
+    assert {name.split("/")[0] for name in state if name.endswith("/exp_avg")} == rest
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_an_orthogonal_update_leaves_no_direction_behind(small_build: Path) -> None:
+    stage = replace(ALL, optimizer="muon", weight_decay=0.0)
+    model = VLM(World(small_build, stage).config)
+    apply_stage(model, stage)
+    name = "decoder.layers.0.self_attn.q_proj.weight"
+    weight = model.get_parameter(name)
+    before = weight.detach().clone()
+    flat = torch.outer(torch.ones(len(weight)), torch.ones(weight.shape[1])) + 1e-2 * torch.randn_like(weight)
+    for other in model.parameters():
+        other.grad = torch.zeros_like(other)
+    weight.grad = flat  # one direction is hundreds of times the others
+    Optimizer(model, stage).step(1.0)
+    sizes = torch.linalg.svdvals((before - weight.detach()).float())
+    assert sizes[0] / sizes[len(sizes) // 2] < 3 < torch.linalg.svdvals(flat)[0] / torch.linalg.svdvals(flat)[1]
 
 
 def test_a_stage_that_learns_nothing_is_refused(small_build: Path) -> None:
@@ -108,7 +146,7 @@ def test_a_stage_that_learns_nothing_is_refused(small_build: Path) -> None:
     model = VLM(World(small_build, ALL).config)
     apply_stage(model, frozen)
     with pytest.raises(BuildError, match="stage nothing: every part has a learning rate of 0"):
-        loop.optimizer_of(model, frozen)
+        Optimizer(model, frozen)
 
 
 def test_a_step_of_text_alone_trains(small_build: Path) -> None:

@@ -54,13 +54,44 @@ def test_what_is_left_out_by_name_is_in_no_pack() -> None:
     assert sorted(index for step in found for p in step for index in p) == [0, 2]
 
 
-def test_packs_are_nearly_full() -> None:
+@pytest.mark.parametrize(
+    ("median", "sigma", "text_only", "visual", "limits"),
+    [
+        (60, 1.4, 0.125, 16, pack.Limits(1024, 64)),  # conversations, at every preset's visual tokens and packs
+        (60, 1.4, 0.125, 49, pack.Limits(16_384, 128)),
+        (60, 1.4, 0.125, 196, pack.Limits(16_384, 96)),
+        (60, 1.4, 0.125, 576, pack.Limits(16_384, 32)),
+        (27, 0.35, 0.0, 196, pack.Limits(16_384, 96)),  # captions, all nearly as long as each other
+        (27, 0.35, 0.0, 576, pack.Limits(16_384, 32)),
+    ],
+)
+def test_packs_are_97_percent_full(
+    median: float, sigma: float, text_only: float, visual: int, limits: pack.Limits
+) -> None:
     rng = np.random.default_rng(0)
-    tokens = np.minimum(2048, np.exp(rng.normal(4.1, 1.0, 20_000)).astype(np.int64) + 65)
-    limits = pack.Limits(2048, 64)
-    found = pack.epoch_steps(tokens, np.ones_like(tokens), limits, 4, seed=0, epoch=0, fingerprint="")
-    packs = sum(map(len, found))
-    assert tokens.sum() / (packs * limits.tokens) > 0.97
+    images = (rng.random(20_000) >= text_only).astype(np.int64)
+    words = np.clip(rng.lognormal(np.log(median), sigma, 20_000), 2, 900 if limits.tokens < 2000 else 1400)
+    tokens = words.astype(np.int64) + 8 + images * visual
+    found = pack.epoch_steps(tokens, images, limits, 4, seed=0, epoch=0, fingerprint="")
+    assert tokens.sum() / (sum(map(len, found)) * limits.tokens) >= 0.97
+
+
+@given(samples)
+@settings(max_examples=50, deadline=None)
+def test_a_sample_goes_into_the_fullest_pack_that_takes_it(drawn: list[tuple[int, int]]) -> None:
+    packs: list[list[int]] = []
+    for index, (tokens, images) in enumerate(drawn):
+        fits = [
+            (100 - sum(drawn[i][0] for i in p), place)
+            for place, p in enumerate(packs)
+            if sum(drawn[i][0] for i in p) + tokens <= 100 and sum(drawn[i][1] for i in p) + images <= 4
+        ]
+        if fits:
+            packs[min(fits)[1]].append(index)
+        else:
+            packs.append([index])
+    tokens, images = (np.array(column) for column in zip(*drawn, strict=True))
+    assert pack._best_fit(np.arange(len(drawn)), tokens, images, LIMITS) == [tuple(p) for p in packs]
 
 
 def test_a_pack_mixes_lengths_so_that_no_step_is_of_one_task() -> None:

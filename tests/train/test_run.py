@@ -86,6 +86,16 @@ STAGES = (
 )
 
 
+def test_a_run_of_muon_goes_on_to_the_same_bits(small_build: Path, tmp_path: Path) -> None:
+    muon = "stages.0.optimizer=muon"
+    trained(small_build, tmp_path / "whole", muon, steps=6)
+    with pytest.raises(Interrupted):
+        trained(small_build, tmp_path / "parts", muon, steps=6, checkpoint_steps=2, progress=dies_after(4))
+    trained(small_build, tmp_path / "parts", muon, steps=6, checkpoint_steps=2)
+    whole, parts = (tmp_path / name / "model.safetensors" for name in ("whole", "parts"))
+    assert whole.read_bytes() == parts.read_bytes()
+
+
 def test_a_run_of_two_stages_with_lora_goes_on_in_the_second(small_build: Path, tmp_path: Path) -> None:
     trained(small_build, tmp_path / "whole", *STAGES)
 

@@ -42,6 +42,9 @@ CLEAR = 0.12
 MIN_SIDE_PX = 96
 """Below this the printed words cannot be read."""
 
+MIN_THINGS, MAX_THINGS = 2, 6
+"""Of a scene: two are the least that the promises to `language` need."""
+
 _FONT_SIDES = (0.08, 0.095)
 _GAP = 0.03
 _WHOLE = float(1 << 64)
@@ -76,7 +79,7 @@ class Scene(NamedTuple):
         number: Which scene of its world.
         width: Pixels.
         height: Pixels; equal to ``width``.
-        things: Three to six, in reading order.
+        things: Two to six, in reading order.
         words: None to two, distinct, in reading order.
         background: One of `BACKGROUNDS`.
     """
@@ -89,21 +92,24 @@ class Scene(NamedTuple):
     background: str = "white"
 
 
-def scene(number: int, *, seed: int, side_px: int = 224) -> Scene:
+def scene(number: int, *, seed: int, side_px: int = 224, max_things: int = MAX_THINGS) -> Scene:
     """The scene of a number; the same for ever, and the same things in the same places at every ``side_px``.
 
     Args:
         number: Which one.
         seed: Which world: no two have anything in common.
         side_px: Width and height of the picture, at least `MIN_SIDE_PX`. Places move by up to a pixel between sides.
+        max_things: 2 to `MAX_THINGS`; fewer make an easier world, of other scenes.
 
     Raises:
-        ValueError: ``side_px`` is too small.
+        ValueError: ``side_px`` is too small, or ``max_things`` out of range.
     """
+    if not MIN_THINGS <= max_things <= MAX_THINGS:
+        raise ValueError(f"max_things={max_things} is not between {MIN_THINGS} and {MAX_THINGS}")
     if side_px < MIN_SIDE_PX:
         raise ValueError(f"side_px={side_px} is too small to read the words; at least {MIN_SIDE_PX}")
     draws = numbers(f"scene {seed} {number}")
-    kinds = _kinds(draws)
+    kinds = _kinds(draws, max_things)
     background = BACKGROUNDS[next(draws) % len(BACKGROUNDS)]
     printed = _printed(draws, side_px)
 
@@ -165,9 +171,10 @@ class _Piece(NamedTuple):
     font_px: int = 0
 
 
-def _kinds(draws: Iterator[int]) -> list[tuple[str, str, str]]:
+def _kinds(draws: Iterator[int], max_things: int) -> list[tuple[str, str, str]]:
     """(shape, colour, size) of each thing: the first has a shape of its own, the second a colour of its own."""
-    total = 3 + next(draws) % 4
+    least = min(3, max_things)
+    total = least + next(draws) % (max_things - least + 1)
     own_shape, own_color = next(draws) % len(SHAPES), next(draws) % len(COLORS)
 
     def another_shape() -> str:

@@ -21,7 +21,7 @@ from vldata.errors import StoreError
 from vldata.schema.turns import BOX, COMMON
 from vldata.shapes import language
 from vldata.shapes.draw import save
-from vldata.shapes.scene import MIN_SIDE_PX, Px, Scene, scene
+from vldata.shapes.scene import MAX_THINGS, MIN_SIDE_PX, MIN_THINGS, Px, Scene, scene
 from vldata.sources.base import Source
 
 _FOLDER_SCENES = 1000
@@ -39,6 +39,7 @@ class Shapes(Source):
         scenes: How many.
         world_seed: Which world they come from; no two have a scene in common.
         side_px: Width and height of the pictures. What a scene holds is the same at every side.
+        max_things: Shapes of a scene at most. Two make a world that a small model sees through in a minute or two.
     """
 
     format: ClassVar[str] = "shapes"
@@ -61,6 +62,7 @@ class Shapes(Source):
     scenes: Annotated[int, Field(ge=1, le=10_000_000)] = 500
     world_seed: int = 0
     side_px: Annotated[int, Field(ge=MIN_SIDE_PX, le=_MAX_SIDE_PX)] = 224
+    max_things: Annotated[int, Field(ge=MIN_THINGS, le=MAX_THINGS)] = MAX_THINGS
 
     def files(self) -> list[Path]:
         """None: the options alone decide the turns."""
@@ -77,7 +79,7 @@ class Shapes(Source):
         images: list[str] = []
         values: list[Values] = []
         for number in numbers:
-            said = say(scene(number, seed=self.world_seed, side_px=self.side_px))
+            said = say(self._scene(number))
             rows += [f"{number}/{kind}{place}" for place in range(len(said))]
             images += [picture_name(number)] * len(said)
             values += said
@@ -85,6 +87,9 @@ class Shapes(Source):
         told = pl.DataFrame([rows, images], schema={"row": pl.String, "image": pl.String})
         pictured = told.select("row", images=pl.concat_list("image"), image_sizes=pl.concat_list(size))
         return pictured.hstack(_table(values, columns))
+
+    def _scene(self, number: int) -> Scene:
+        return scene(number, seed=self.world_seed, side_px=self.side_px, max_things=self.max_things)
 
     def _problems(self, numbers: range) -> pl.DataFrame:
         values = [
@@ -109,7 +114,7 @@ class Shapes(Source):
                 for number in range(first, min(first + _FOLDER_SCENES, self.scenes)):
                     path = folder / picture_name(number)
                     if path.name not in drawn:
-                        save(scene(number, seed=self.world_seed, side_px=self.side_px), path)
+                        save(self._scene(number), path)
         except OSError as error:
             raise StoreError(
                 str(error.filename or folder),
@@ -119,7 +124,8 @@ class Shapes(Source):
 
     def picture_key(self) -> str:
         """What decides the pictures: sources that differ in the number of their scenes alone can share a folder."""
-        return f"{self.format} {self.version} {self.world_seed} {self.side_px}px"
+        fewer = "" if self.max_things == MAX_THINGS else f" {self.max_things} things"
+        return f"{self.format} {self.version} {self.world_seed} {self.side_px}px{fewer}"
 
     @classmethod
     def standin(

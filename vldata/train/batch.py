@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from vldata.train.anyres import Layout
+
 IGNORED = -100
 """Label of a token that is not learnt; the value that torch's cross entropy ignores by default."""
 
@@ -28,7 +30,10 @@ class Batch:
             document; `IGNORED` where nothing is learnt.
         weights: (T,) float32, loss weight of each label.
         images: (I, 3, S, S) uint8 RGB, or None in a batch of text alone.
+            Images in tiles have several: the whole, then tile by tile.
         image_places: (I * K,) int64, where in `ids` the visual tokens go: image by image, row by row.
+        layouts: What becomes of each image's tiles, None where there are none; empty when no image has any. Only
+            then do the places number I * K.
         sample_ids: N sample ids, in the order of the documents; empty documents at the end have none.
     """
 
@@ -41,6 +46,7 @@ class Batch:
     images: torch.Tensor | None
     image_places: torch.Tensor
     sample_ids: list[str]
+    layouts: tuple[Layout | None, ...] = ()
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """The same batch on another device; asynchronous from pinned memory if ``non_blocking``."""
@@ -55,3 +61,18 @@ class Batch:
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         return {name: value for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
+
+
+def nothing(device: torch.device | str) -> Batch:
+    """A batch of one document of two tokens that teaches nothing: a pass that other ranks wait for."""
+    return Batch(
+        ids=torch.zeros(2, dtype=torch.int64),
+        positions=torch.arange(2),
+        cu_seqlens=torch.tensor([0, 2], dtype=torch.int32),
+        max_len=2,
+        labels=torch.full((2,), IGNORED),
+        weights=torch.zeros(2),
+        images=None,
+        image_places=torch.zeros(0, dtype=torch.int64),
+        sample_ids=["nothing"],
+    ).to(device)

@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ Tensors = dict[str, torch.Tensor]
 KEPT = 2
 """Checkpoints that stay: the last, and one more in case its disk fails it."""
 
-_WRITING = ".writing-"
+WRITING = ".writing-"
+"""How the names of files begin that are being written, or were when a run was killed."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,9 @@ def save(folder: Path, number: int, checkpoint: Checkpoint, kept: int = KEPT) ->
     final = folder / f"step-{number:08d}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(f"{_WRITING}*"):
+        for left in folder.glob(f"{WRITING}*"):
             shutil.rmtree(left)
-        writing = folder / f"{_WRITING}{secrets.token_hex(4)}"
+        writing = folder / f"{WRITING}{secrets.token_hex(4)}"
         writing.mkdir()
         _write_tensors(writing / "model.safetensors", checkpoint.model)
         _write_tensors(writing / "optimizer.safetensors", checkpoint.optimizer)
@@ -78,10 +80,9 @@ def save(folder: Path, number: int, checkpoint: Checkpoint, kept: int = KEPT) ->
         _flush_folder(folder)
         for old in _all(folder)[:-kept]:
             shutil.rmtree(old)
-    except OSError as error:
-        raise BuildError(
-            str(error.filename or folder), f"the checkpoint cannot be written ({error.strerror})", "free some space"
-        ) from None
+    except (OSError, SafetensorError) as error:
+        where, why = getattr(error, "filename", None) or folder, getattr(error, "strerror", None) or error
+        raise BuildError(str(where), f"the checkpoint cannot be written ({why})", "free some space") from None
     return final
 
 
@@ -109,21 +110,40 @@ def load(path: Path) -> Checkpoint:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write tensors under their name at once: the file is there whole or not at all."""
-    writing = path.with_name(f"{_WRITING}{path.name}")
-    _write_tensors(writing, tensors)
-    writing.rename(path)
-    _flush_folder(path.parent)
+    """Write tensors under their name at once: the file is there whole or not at all.
+
+    Raises:
+        BuildError: It cannot be written.
+    """
+    writing = path.with_name(f"{WRITING}{path.name}")
+    with _written(path):
+        _write_tensors(writing, tensors)
+        writing.rename(path)
+        _flush_folder(path.parent)
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file and flush it to the disk; under its name only when it is whole."""
-    writing = path.with_name(f"{_WRITING}{path.name}")
-    with writing.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    writing.rename(path)
+    """Write a file and flush it to the disk; under its name only when it is whole.
+
+    Raises:
+        BuildError: It cannot be written.
+    """
+    writing = path.with_name(f"{WRITING}{path.name}")
+    with _written(path):
+        with writing.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        writing.rename(path)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        problem = f"it cannot be written ({getattr(error, 'strerror', None) or error})"
+        raise BuildError(str(path), problem, "free some space, or choose another --out") from None
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
@@ -12,8 +13,8 @@ import torch
 
 from vldata.errors import BuildError
 from vldata.images.problem import ImageProblem
+from vldata.train.anyres import Layout, cut
 from vldata.train.batch import IGNORED, Batch
-from vldata.train.config import Weighting
 from vldata.train.data import Encoded, Split
 from vldata.train.pack import Pack
 from vldata.train.tokenizer import Ids, Weights
@@ -21,8 +22,26 @@ from vldata.train.tokenizer import Ids, Weights
 Pixels = npt.NDArray[np.uint8]
 """(3, S, S) RGB."""
 
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One image as the encoder reads it.
+
+    Args:
+        views: (V, 3, S, S) RGB: the whole, then its tiles if it has a layout.
+        layout: What becomes of the tiles.
+    """
+
+    views: Pixels
+    layout: Layout | None = None
+
+    def tokens(self, per_view: int) -> int:
+        """Visual tokens, when a view has ``per_view``."""
+        return per_view if self.layout is None else self.layout.tokens(per_view)
+
+
 CACHE_BYTES = 1 << 30
-"""Decoded pictures that are kept: a small build is decoded once, a large one as if there were no cache."""
+"""Of decoded pictures that are kept: a small build is decoded once, a large one as if there were no cache."""
 
 _AHEAD = 3  # packs a worker decodes ahead; more only holds memory
 
@@ -33,65 +52,87 @@ class Pictures:
     Args:
         split: Where the bytes are.
         side_px: Side of the square that they are resized to, as CLIP and SigLIP take them.
+        layout: Of the only image of a sample, for tiles.
         blind: Replace each by its mean colour: the control that cannot see.
+        cache_bytes: Kept at most.
     """
 
-    def __init__(self, split: Split, side_px: int, *, blind: bool = False) -> None:
-        self.split, self.side_px, self.blind = split, side_px, blind
-        self._kept: dict[tuple[int, int], Pixels] = {}
-        self._room = CACHE_BYTES // (3 * side_px * side_px)
+    def __init__(
+        self,
+        split: Split,
+        side_px: int,
+        layout: Callable[[int], Layout | None] = lambda index: None,
+        *,
+        blind: bool = False,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.split, self.side_px, self.layout, self.blind = split, side_px, layout, blind
+        self._kept: dict[tuple[int, int], Picture] = {}
+        self._room = cache_bytes
         self._lock = Lock()
 
-    def get(self, index: int, place: int) -> Pixels:
-        """The pixels of an image of a row.
+    def get(self, index: int, place: int) -> Picture:
+        """An image of a row.
 
         Raises:
-            BuildError: It cannot be read or decoded; names the row.
+            BuildError: It cannot be read or decoded, or its size is not the one the build says; names the row.
         """
         key = (index, place)
         with self._lock:
             kept = self._kept.get(key)
         if kept is not None:
             return kept
+        layout, row = self.layout(index), f"{self.split.name} {self.split.id(index)}"
         try:
-            pixels = decoded(self.split.image(index, place), self.side_px)
+            picture = decoded(self.split.image(index, place), self.side_px, layout)
         except ImageProblem as problem:
-            row = f"{self.split.name} {self.split.id(index)}"
             fix = "build with `images: {decode: true}`, which finds such pictures"
             raise BuildError(row, f"image {place} cannot be decoded ({problem})", fix) from None
+        except ValueError as problem:
+            fix = "`vldata verify` says whether the build is damaged"
+            raise BuildError(row, f"image {place} {problem}", fix) from None
         if self.blind:
-            mean = pixels.reshape(3, -1).mean(axis=1).round().astype(np.uint8)
-            pixels = np.ascontiguousarray(np.broadcast_to(mean[:, None, None], pixels.shape))
+            views = picture.views
+            mean = views[0].reshape(3, -1).mean(axis=1).round().astype(np.uint8)
+            blank = np.ascontiguousarray(np.broadcast_to(mean[:, None, None], views.shape))
+            picture = Picture(blank, layout)
         with self._lock:
-            if len(self._kept) < self._room:
-                self._kept[key] = pixels
-        return pixels
+            if picture.views.nbytes <= self._room:
+                self._room -= picture.views.nbytes
+                self._kept[key] = picture
+        return picture
 
 
-def decoded(data: bytes, side_px: int) -> Pixels:
-    """An encoded image as (3, S, S) RGB, upright, its aspect given up for the square.
+def decoded(data: bytes, side_px: int, layout: Layout | None = None) -> Picture:
+    """An encoded image, upright: its aspect given up for the square, and its tiles if it has a layout.
 
     Raises:
         ImageProblem: It is no image, or a damaged one.
+        ValueError: It is not of the layout's size.
     """
     from PIL import Image
 
     from vldata.images.pixels import decoded as opened
 
-    image = opened(data)
-    square = image.convert("RGB").resize((side_px, side_px), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+    image = opened(data).convert("RGB")
+    square = image.resize((side_px, side_px), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    views = np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))[None]
+    if layout is None:
+        return Picture(views)
+    if image.size != (layout.width_px, layout.height_px):
+        raise ValueError(f"is of {image.size} pixels, and the build says {(layout.width_px, layout.height_px)}")
+    tiles = cut(np.asarray(image), layout.columns, layout.rows, side_px)
+    return Picture(np.concatenate([views, tiles]), layout)
 
 
 class Collator:
     """Makes batches of packs; holds no state that a batch depends on.
 
     Args:
-        encoded: The split as tokens.
+        encoded: The split as tokens, weighed.
         pictures: The split's pictures.
         sample_ids: (samples,) for messages.
-        tokens_per_image: Visual tokens that stand for one image.
-        weighting: What a supervised token counts.
+        tokens_per_view: Visual tokens of an image, or of each of its tiles.
         pin: Make batches in page-locked memory.
     """
 
@@ -100,13 +141,12 @@ class Collator:
         encoded: Encoded,
         pictures: Pictures,
         sample_ids: Callable[[int], str],
-        tokens_per_image: int,
-        weighting: Weighting = "token",
+        tokens_per_view: int,
         *,
         pin: bool = False,
     ) -> None:
         self.encoded, self.pictures, self.sample_ids = encoded, pictures, sample_ids
-        self.tokens_per_image, self.weighting, self.pin = tokens_per_image, weighting, pin
+        self.tokens_per_view, self.pin = tokens_per_view, pin
 
     def __call__(self, pack: Pack) -> Batch:
         """The batch of a pack, in host memory.
@@ -118,29 +158,21 @@ class Collator:
         images = [
             self.pictures.get(index, place) for index in pack for place in range(int(self.encoded.num_images[index]))
         ]
-        scales = [self._scale(index) for index in pack]
         names = [self.sample_ids(index) for index in pack]
-        weighed = [(ids, weights * scale) for (ids, weights), scale in zip(documents, scales, strict=True)]
-        batch = joined(weighed, images, names, self.encoded.image_id, self.tokens_per_image)
+        batch = joined(documents, images, names, self.encoded.image_id, self.tokens_per_view)
         return batch.pin_memory() if self.pin else batch
 
     def weight(self, pack: Pack) -> float:
         """Sum of the loss weights of a pack: what the loss of a step is divided by, known before any forward pass."""
-        return float(sum(self.encoded.supervised[index] * self._scale(index) for index in pack))
-
-    def _scale(self, index: int) -> float:
-        n = int(self.encoded.num_supervised[index])
-        if self.weighting == "token" or n == 0:
-            return 1.0
-        return 1.0 / n if self.weighting == "sample" else float(n**-0.5)
+        return float(self.encoded.supervised[list(pack)].sum())
 
 
 def joined(
     documents: Sequence[tuple[Ids, Weights]],
-    images: Sequence[Pixels],
+    images: Sequence[Picture],
     names: Sequence[str],
     image_id: int,
-    tokens_per_image: int,
+    tokens_per_view: int,
 ) -> Batch:
     """Documents laid end to end as a batch.
 
@@ -149,11 +181,22 @@ def joined(
         images: In the order of their places.
         names: One a document.
         image_id: The token that stands for an image.
-        tokens_per_image: What it becomes.
+        tokens_per_view: What a view becomes.
     """
+    counts = np.array([picture.tokens(tokens_per_view) for picture in images], np.int64)
+    places_of = [np.flatnonzero(short == image_id) for short, _ in documents]
+    if sum(map(len, places_of)) != len(images):
+        raise BuildError(
+            ", ".join(names[:5]),
+            f"{sum(map(len, places_of))} places for {len(images)} images",
+            "`vldata verify` says whether the build is damaged",
+        )
     ids, positions, labels, weights, lengths = [], [], [], [], []
-    for short, learnt in documents:
-        repeats = np.where(short == image_id, tokens_per_image, 1)
+    shown = 0
+    for (short, learnt), places in zip(documents, places_of, strict=True):
+        repeats = np.ones(len(short), np.int64)
+        repeats[places] = counts[shown : shown + len(places)]
+        shown += len(places)
         full = np.repeat(short, repeats)
         target = np.repeat(learnt, repeats)
         label = np.full(len(full), IGNORED, np.int64)  # of the place before each learnt token
@@ -167,13 +210,7 @@ def joined(
         weights.append(weight)
         lengths.append(len(full))
     flat = np.concatenate(ids).astype(np.int64)
-    places = np.flatnonzero(flat == image_id)
-    if len(places) != len(images) * tokens_per_image:
-        raise BuildError(
-            ", ".join(names[:5]),
-            f"{len(places) // tokens_per_image} places for {len(images)} images",
-            "`vldata verify` says whether the build is damaged",
-        )
+    has_tiles = any(picture.layout is not None for picture in images)
     return Batch(
         ids=torch.from_numpy(flat),
         positions=torch.from_numpy(np.concatenate(positions).astype(np.int64)),
@@ -181,9 +218,10 @@ def joined(
         max_len=max(lengths),
         labels=torch.from_numpy(np.concatenate(labels)),
         weights=torch.from_numpy(np.concatenate(weights)),
-        images=torch.from_numpy(np.stack(images)) if images else None,
-        image_places=torch.from_numpy(places),
+        images=torch.from_numpy(np.concatenate([picture.views for picture in images])) if images else None,
+        image_places=torch.from_numpy(np.flatnonzero(flat == image_id)),
         sample_ids=list(names),
+        layouts=tuple(picture.layout for picture in images) if has_tiles else (),
     )
 
 

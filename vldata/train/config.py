@@ -19,6 +19,7 @@ from vldata.errors import VldataError
 PARTS = ("vision", "projector", "decoder")
 
 Weighting = Literal["token", "sample", "sqrt"]
+Optimizers = Literal["adamw", "muon"]
 ProjectorKind = Literal[
     "linear", "mlp", "pool_mlp", "pixel_shuffle", "perceiver", "resampler", "qformer", "c_abs", "d_abs"
 ]
@@ -165,6 +166,40 @@ class LoraCfg:
 
 
 @dataclass(frozen=True)
+class AnyResCfg:
+    """Tiles of an image at its own resolution; see `vldata.train.anyres`. Without grids there are none.
+
+    Args:
+        grids: ``columns x rows`` on offer: ``2x1``. LLaVA-NeXT has 1x2, 2x1, 2x2, 3x1 and 1x3.
+        max_side: All grids up to so many tiles a side are on offer too; LLaVA-OneVision has 6.
+        max_views: A larger map than that of so many views is shrunk to it; OneVision has 9, 0 is no limit.
+    """
+
+    grids: tuple[str, ...] = ()
+    max_side: int = 0
+    max_views: int = 0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a grid at all."""
+        return bool(self.grids or self.max_side)
+
+    def choices(self) -> list[tuple[int, int]]:
+        """Columns and rows of every grid, each once.
+
+        Raises:
+            TrainError: A grid is written in another way.
+        """
+        found = [(c, r) for c in range(1, self.max_side + 1) for r in range(1, self.max_side + 1)]
+        for grid in self.grids:
+            columns, _, rows = grid.partition("x")
+            if not (columns.isdigit() and rows.isdigit() and int(columns) and int(rows)):
+                raise TrainError("anyres.grids", f"{grid!r} is no grid", "write columns x rows, such as 2x1")
+            found.append((int(columns), int(rows)))
+        return list(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
 class StageCfg:
     """One stage: what learns, how fast, for how long. A recipe's stage of the same name gives its data.
 
@@ -177,6 +212,7 @@ class StageCfg:
         packs_per_step: Packs of one optimizer step over all ranks.
         warmup: Steps of linear warm-up: a share of all steps if below 1.
         lr_floor: Share of the peak rate that the cosine ends at.
+        optimizer: ``adamw``, or ``muon``: Muon for the layers' matrices, AdamW for the rest, at the same rates.
         weight_decay: On matrices; vectors (norms, biases) never decay.
         beta1, beta2, eps: AdamW's.
         clip: Largest norm of the gradient; 0 is no clipping.
@@ -193,6 +229,7 @@ class StageCfg:
     packs_per_step: int = 1
     warmup: float = 0.03
     lr_floor: float = 0.0
+    optimizer: Optimizers = "adamw"
     weight_decay: float = 0.0
     beta1: float = 0.9
     beta2: float = 0.95
@@ -215,10 +252,12 @@ class TrainCfg:
         vision_dir, decoder_dir: Local Hugging Face folders to start from; empty means from scratch.
         tokenizer: A ``tokenizer.json``; empty means ``decoder_dir``'s, else one made from the build's text.
         pack_tokens: Tokens of a pack.
-        pack_images: Most images of a pack.
+        pack_images: Most images of a pack, tiles counted.
         weighting: A supervised token counts 1, 1 / n or 1 / sqrt(n), n being its sample's supervised tokens.
         checkpoint_blocks: Recompute the decoder's blocks in the backward pass: less memory, a third more work.
         compile: Compile each block (CUDA).
+        anyres: Tiles of large images.
+        shard: Spread weights, gradients and optimizer state over the ranks (FSDP2), for models that do not fit one.
         seed: Of initialisation, order and dropout.
     """
 
@@ -234,10 +273,22 @@ class TrainCfg:
     weighting: Weighting = "token"
     checkpoint_blocks: bool = False
     compile: bool = False
+    anyres: AnyResCfg = AnyResCfg()
+    shard: bool = False
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot go together.
+
+        Raises:
+            TrainError: Muon over spread weights.
+        """
+        if self.shard and any(stage.optimizer == "muon" for stage in self.stages):
+            problem = "Muon steps with whole matrices, and shard spreads them over the ranks"
+            raise TrainError("shard", problem, "set shard=false, or optimizer=adamw in every stage")
+
     def tokens_per_image(self, stage: StageCfg | None = None) -> int:
-        """Visual tokens that stand for one image; ``stage`` may bring its own resolution."""
+        """Visual tokens that stand for one image, or one tile; ``stage`` may bring its own resolution."""
         return self.projector.num_tokens(self.vision.num_patches(stage.side_px if stage else 0))
 
     def content_hash(self) -> str:

@@ -8,7 +8,7 @@ first step: a role that nobody speaks, images that do not match their places, we
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from blake3 import blake3
 
 from vldata.errors import BuildError
+from vldata.train.config import Weighting
 from vldata.train.tokenizer import Ids, Tokenizer, Weights
 
 Lengths = npt.NDArray[np.int64]
@@ -29,6 +30,7 @@ Lengths = npt.NDArray[np.int64]
 HELD_OUT = ("val", "validation", "test")
 """Splits to evaluate on, the first that a build has."""
 
+_EMBED = "build with `output: {images: embed}`, or train where the images are"
 _READ = ("id", "messages", "source", "task", "turns")
 _ROLES = ("system", "user", "assistant")
 _ROWS_AT_ONCE = 2048  # tokenised in one call of the library: enough to keep all cores busy, little to hold
@@ -105,7 +107,7 @@ class Split:
         """
         for table in self.tables:
             columns = [name for name in _READ if name in table.column_names]
-            counts = _num_images(table)
+            counts = num_images(table)
             row = 0
             for batch in table.select(columns).to_batches(max_chunksize=_ROWS_AT_ONCE):
                 for values in batch.to_pylist():
@@ -124,13 +126,27 @@ class Split:
             data: bytes = image["bytes"]
             return data
         try:
-            return Path(image["path"]).read_bytes()
+            return Path(image["path"] or "").read_bytes()
         except OSError as error:
-            raise BuildError(
-                f"{self.name} {self.id(index)}",
-                f"its image {image['path']!r} cannot be read ({error.strerror})",
-                "build with `output: {images: embed}`, or train where the images are",
-            ) from None
+            problem = f"its image {image['path']!r} cannot be read ({error.strerror})"
+            raise BuildError(f"{self.name} {self.id(index)}", problem, _EMBED) from None
+
+    def check_pictures(self) -> None:
+        """Look whether every picture that stands outside of the build is there, before hours are spent.
+
+        Raises:
+            BuildError: Some are not; says how many and names the first.
+        """
+        outside: set[str] = set()
+        for table in self.tables:
+            if "images" in table.column_names:
+                images = pc.list_flatten(table.column("images"))
+                is_outside = pc.is_null(pc.struct_field(images, "bytes"))
+                outside.update(map(str, pc.struct_field(images.filter(is_outside), "path").to_pylist()))
+        gone = sorted(path for path in outside if not Path(path).is_file())
+        if gone:
+            problem = f"{len(gone)} of {len(outside)} pictures are not where the build says: {', '.join(gone[:3])}"
+            raise BuildError(str(self.folder), problem, _EMBED)
 
     def id(self, index: int) -> str:
         """The id of a row."""
@@ -166,9 +182,9 @@ class Encoded:
         """Samples."""
         return len(self.num_images)
 
-    def tokens(self, tokens_per_image: int) -> Lengths:
-        """(samples,) tokens of each with its images in full."""
-        return np.diff(self.starts) + self.num_images * (tokens_per_image - 1)
+    def tokens(self, tokens_per_image: int | Lengths) -> Lengths:
+        """(samples,) tokens of each with its images in full; ``tokens_per_image`` may differ from sample to sample."""
+        return np.asarray(np.diff(self.starts) + self.num_images * (tokens_per_image - 1))
 
     @cached_property
     def supervised(self) -> npt.NDArray[np.float64]:
@@ -181,6 +197,14 @@ class Encoded:
         """(samples,) tokens of each that are learnt."""
         counts = np.concatenate([[0], np.cumsum(self.weights > 0)])
         return np.asarray(counts[self.starts[1:]] - counts[self.starts[:-1]])
+
+    def weighed(self, weighting: Weighting) -> Encoded:
+        """The same with each token's weight as the run counts it, by its sample's learnt tokens n; see `TrainCfg`."""
+        if weighting == "token":
+            return self
+        n = np.maximum(1, self.num_supervised).astype(np.float64)
+        scales = np.repeat(1 / n if weighting == "sample" else n**-0.5, np.diff(self.starts))
+        return replace(self, weights=(self.weights * scales).astype(np.float32))
 
     def sample(self, index: int) -> tuple[Ids, Weights]:
         """Tokens and weights of one sample."""
@@ -290,7 +314,7 @@ def _sample(row: dict[str, Any], num_images: int) -> Sample:
     return Sample(name, messages, turns, str(row.get("source") or ""), str(row.get("task") or ""), num_images)
 
 
-def _num_images(table: pa.Table) -> Lengths:
+def num_images(table: pa.Table) -> Lengths:
     """(rows,) images of each, from the list offsets alone: no picture is touched."""
     if "images" not in table.column_names:
         return np.zeros(table.num_rows, np.int64)

@@ -6,6 +6,8 @@ Shapes: N documents, L longest prompt plus new tokens, H query heads, G key/valu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,7 +18,7 @@ from vldata.train.model import VLM
 
 
 @torch.no_grad()
-def generate(model: VLM, batch: Batch, max_new: int, stop_id: int) -> list[list[int]]:
+def generate(model: VLM, batch: Batch, max_new: int, stop_id: int, never: Sequence[int] = ()) -> list[list[int]]:
     """The likeliest continuation of each document, token by token, without ``stop_id``.
 
     Args:
@@ -24,7 +26,9 @@ def generate(model: VLM, batch: Batch, max_new: int, stop_id: int) -> list[list[
         batch: Prompts, none empty; labels and weights are not read.
         max_new: Most tokens of an answer.
         stop_id: Ends an answer.
+        never: Tokens that no answer holds, however likely: an image's place above all, for which there is no image.
     """
+    forbidden = torch.tensor(list(never), dtype=torch.int64, device=batch.ids.device)
     cache = KVCache(batch, max_new)
     hidden = model(batch, cache)
     last = batch.cu_seqlens[1:].long() - 1
@@ -32,7 +36,8 @@ def generate(model: VLM, batch: Batch, max_new: int, stop_id: int) -> list[list[
     is_done = torch.zeros(len(last), dtype=torch.bool, device=hidden.device)
     answers = []
     for step in range(max_new):
-        ids = F.linear(hidden.to(model.head_weight.dtype), model.head_weight).argmax(-1)
+        logits = F.linear(hidden.to(model.head_weight.dtype), model.head_weight)
+        ids = logits.index_fill(1, forbidden, float("-inf")).argmax(-1)
         is_done |= ids == stop_id
         answers.append(ids.masked_fill(is_done, stop_id))
         if step + 1 == max_new or bool(is_done.all()):

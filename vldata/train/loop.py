@@ -16,16 +16,16 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from vldata.errors import BuildError
 from vldata.schema.keyed import keyed_one
-from vldata.train.batch import Batch
-from vldata.train.checkpoint import Tensors
+from vldata.train.anyres import Visual
+from vldata.train.batch import Batch, nothing
 from vldata.train.collate import Collator, batches
 from vldata.train.config import StageCfg
 from vldata.train.data import Encoded
-from vldata.train.model import param_groups
+from vldata.train.optimizer import Optimizer
 from vldata.train.pack import Limits, Pack, deal, epoch_steps
 from vldata.train.ranks import Ranks
+from vldata.train.shard import as_float
 
 Loss = Callable[[Batch], torch.Tensor]
 """Weighted sum of the losses of a batch's supervised tokens, not yet divided."""
@@ -38,7 +38,7 @@ class StagePlan:
         encoded: The samples.
         limits: Of a pack.
         stage: Says how many steps or epochs, and packs a step.
-        tokens_per_image: Visual tokens of an image in this stage.
+        visual: What the images become in this stage.
         seed: Of the run.
         without: Samples that fit in no pack.
     """
@@ -48,12 +48,12 @@ class StagePlan:
         encoded: Encoded,
         limits: Limits,
         stage: StageCfg,
-        tokens_per_image: int,
+        visual: Visual,
         seed: int,
         without: Sequence[int] = (),
     ) -> None:
         self.encoded, self.limits, self.stage, self.seed, self.without = encoded, limits, stage, seed, without
-        self.tokens = encoded.tokens(tokens_per_image)
+        self.tokens, self.views = visual.tokens(encoded), visual.views(encoded)
         self._epochs: dict[int, list[tuple[Pack, ...]]] = {}
         self._starts = [0]
 
@@ -84,7 +84,7 @@ class StagePlan:
             self._epochs = {kept: steps for kept, steps in self._epochs.items() if kept >= epoch - 1}
             self._epochs[epoch] = epoch_steps(
                 self.tokens,
-                self.encoded.num_images,
+                self.views,
                 self.limits,
                 self.stage.packs_per_step,
                 seed=self.seed,
@@ -105,6 +105,7 @@ class Step:
         grad_norm: Before clipping.
         rate: Share of the peak learning rates.
         samples, tokens, supervised, images, packs: Counts.
+        views: Encoder inputs: images and tiles.
         seconds: Of wall time.
         data_wait: Of these, waiting for batches, on this rank.
     """
@@ -117,6 +118,7 @@ class Step:
     tokens: int
     supervised: int
     images: int
+    views: int
     packs: int
     seconds: float
     data_wait: float
@@ -131,62 +133,16 @@ def rate(step: int, total: int, stage: StageCfg) -> float:
     return stage.lr_floor + (1 - stage.lr_floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def optimizer_of(model: nn.Module, stage: StageCfg) -> torch.optim.AdamW:
-    """AdamW over what a stage learns, after `vldata.train.model.apply_stage`; frozen weights have no state."""
-    names = {weight: name for name, weight in model.named_parameters()}
-    groups = [
-        {**group, "peak_lr": group["lr"], "names": [names[weight] for weight in group["params"]]}
-        for group in param_groups(model, stage)
-    ]
-    if not groups:
-        problem = "every part has a learning rate of 0, so nothing would learn"
-        raise BuildError(f"stage {stage.name}", problem, "give lr_vision, lr_projector or lr_decoder a value")
-    on_gpu = all(weight.is_cuda for group in groups for weight in group["params"])
-    return torch.optim.AdamW(groups, betas=(stage.beta1, stage.beta2), eps=stage.eps, fused=on_gpu)
-
-
-def optimizer_tensors(optimizer: torch.optim.AdamW) -> Tensors:
-    """The optimizer's state, named ``<weight>/<entry>``."""
-    return {
-        f"{name}/{entry}": value
-        for group in optimizer.param_groups
-        for name, weight in zip(group["names"], group["params"], strict=True)
-        for entry, value in optimizer.state.get(weight, {}).items()
-    }
-
-
-def restore_optimizer(optimizer: torch.optim.AdamW, tensors: Tensors) -> None:
-    """Put back what `optimizer_tensors` gave.
-
-    Raises:
-        BuildError: Of some weight there is nothing.
-    """
-    for group in optimizer.param_groups:
-        for name, weight in zip(group["names"], group["params"], strict=True):
-            own = {
-                entry: tensors[f"{name}/{entry}"]
-                for entry in ("step", "exp_avg", "exp_avg_sq")
-                if f"{name}/{entry}" in tensors
-            }
-            if len(own) != 3:
-                raise BuildError("checkpoint", f"it has no optimizer state of {name}", "start the run anew")
-            on_cpu = own.pop("step")
-            fused = bool(group.get("fused"))
-            optimizer.state[weight] = {
-                "step": on_cpu.to(weight.device) if fused else on_cpu,
-                **{entry: value.to(weight.device, weight.dtype) for entry, value in own.items()},
-            }
-
-
 def steps(
     loss: Loss,
     plan: StagePlan,
     collator: Collator,
-    optimizer: torch.optim.AdamW,
+    optimizer: Optimizer,
     ranks: Ranks,
     *,
     start: int = 0,
     workers: int = 0,
+    is_sharded: bool = False,
 ) -> Iterator[Step]:
     """Train, step by step; the caller logs, saves and stops between two of them.
 
@@ -194,18 +150,24 @@ def steps(
         loss: Of the model.
         plan: What each step holds.
         collator: Makes its batches.
-        optimizer: From `optimizer_of`.
+        optimizer: Of the stage.
         ranks: The processes.
         start: First step to do.
         workers: Threads that make batches ahead.
+        is_sharded: The model came from `vldata.train.shard`, which sums gradients itself. All ranks then make as many
+            passes as the one with the most packs, the last ones over nothing.
     """
     stage = plan.stage
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    weights = optimizer.weights
     costs = _costs(plan)
+
+    def dealt(number: int) -> list[list[int]]:
+        packs = plan.step(number)
+        return deal(packs, [costs(pack) for pack in packs], ranks.size)
 
     def mine(number: int) -> list[Pack]:
         packs = plan.step(number)
-        return [packs[place] for place in deal(packs, [costs(pack) for pack in packs], ranks.size)[ranks.rank]]
+        return [packs[place] for place in dealt(number)[ranks.rank]]
 
     ahead = batches((pack for number in range(start, plan.total) for pack in mine(number)), collator, workers)
     for number in range(start, plan.total):
@@ -214,33 +176,36 @@ def steps(
         whole = sum(collator.weight(pack) for pack in packs) or 1.0
         torch.manual_seed(keyed_one(f"{number}/{ranks.rank}", plan.seed, f"dropout {stage.name}") >> 1)
         total = torch.zeros((), device=ranks.device)
-        for _ in mine(number):
+        own = dealt(number)
+        for _ in own[ranks.rank]:
             asked = time.perf_counter()
             batch = next(ahead).to(ranks.device, non_blocking=True)
             waited += time.perf_counter() - asked
             part = loss(batch) / whole
-            part.backward()  # type: ignore[no-untyped-call]
+            (part * ranks.size if is_sharded else part).backward()  # type: ignore[no-untyped-call]
             total += part.detach()
+        if is_sharded:
+            for _ in range(max(map(len, own)) - len(own[ranks.rank])):
+                loss(nothing(ranks.device)).backward()  # type: ignore[no-untyped-call]
+        gradients = []
         for weight in weights:
-            if weight.grad is None:
-                weight.grad = torch.zeros_like(weight)
-        ranks.sum([total, *(weight.grad for weight in weights)])
+            weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            gradients.append(weight.grad)
+        ranks.sum([total] if is_sharded else [total, *gradients])
         norm = nn.utils.clip_grad_norm_(weights, stage.clip or math.inf)
         share = rate(number, plan.total, stage)
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * share
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.step(share)
         indices = [index for pack in packs for index in pack]
         yield Step(
             number=number,
             loss=float(total),
-            grad_norm=float(norm),
+            grad_norm=as_float(norm),
             rate=share,
             samples=len(indices),
             tokens=int(plan.tokens[indices].sum()),
             supervised=int(plan.encoded.num_supervised[indices].sum()),
             images=int(plan.encoded.num_images[indices].sum()),
+            views=int(plan.views[indices].sum()),
             packs=len(packs),
             seconds=time.perf_counter() - began,
             data_wait=waited,

@@ -8,11 +8,15 @@ Shapes: T tokens, I images, K visual tokens of an image, W the decoder's width, 
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vldata.train.anyres import Layout
 from vldata.train.batch import Batch
 from vldata.train.config import PARTS, StageCfg, TrainCfg, TrainError
 from vldata.train.decoder import Cache, Decoder
@@ -40,6 +44,8 @@ class VLM(nn.Module):
         self.cfg = cfg
         self.vision = Vision(cfg.vision)
         self.projector = make_projector(cfg.projector, cfg.vision.num_patches(), cfg.vision.width, cfg.decoder.width)
+        if cfg.anyres.is_on:  # a weight of the projector's, at its rate
+            self.projector.newline = nn.Parameter(torch.randn(cfg.decoder.width) * cfg.decoder.width**-0.5)
         self.decoder = Decoder(cfg.decoder)
         self.decoder.checkpointing = cfg.checkpoint_blocks
 
@@ -55,10 +61,15 @@ class VLM(nn.Module):
             TrainError: Images and places do not match; names the samples.
         """
         x = self.decoder.embed_tokens(batch.ids)
-        if batch.images is not None and len(batch.images):
+        if batch.layouts and batch.images is not None:
+            rows = arranged(self.encode(batch.images), batch.layouts, cast(Tensor, self.projector.newline))
+            check_tiles(batch, len(rows))
+            x = x.index_copy(0, batch.image_places, rows.to(x.dtype))
+        elif batch.images is not None and len(batch.images):
             visual = self.encode(batch.images)
             check_places(batch, visual.shape[1])
             x = x.index_copy(0, batch.image_places, visual.flatten(0, 1).to(x.dtype))
+            x = x + self._no_newline(x)
         else:
             check_places(batch, self.cfg.tokens_per_image())
             x = x + self._nothing_seen(x)
@@ -82,7 +93,57 @@ class VLM(nn.Module):
             return 0.0
         side = self.cfg.vision.side_px
         blank = torch.zeros(1, 3, side, side, dtype=torch.uint8, device=x.device)
-        return 0.0 * self.encode(blank).sum().to(x.dtype)
+        return 0.0 * self.encode(blank).sum().to(x.dtype) + self._no_newline(x)
+
+    def _no_newline(self, x: Tensor) -> Tensor | float:
+        """Zero, with a path to the newline that a batch without tiles does not use."""
+        newline = getattr(self.projector, "newline", None)
+        return 0.0 if newline is None else 0.0 * newline.sum().to(x.dtype)
+
+
+def arranged(visual: Tensor, layouts: Sequence[Layout | None], newline: Tensor) -> Tensor:
+    """Visual tokens of all images, each in the order in which the decoder reads them.
+
+    Args:
+        visual: (V, K, W), of every view: the whole of an image, then its tiles row by row.
+        layouts: One an image; None is the whole alone.
+        newline: (W,), ends each row of a map.
+
+    Returns:
+        (tokens of all images, W).
+    """
+    rows, view, side = [], 0, math.isqrt(visual.shape[1])
+    for one in layouts:
+        rows.append(visual[view])
+        view += 1
+        if one is None:
+            continue
+        tiles = visual[view : view + one.columns * one.rows].unflatten(1, (side, side))
+        view += len(tiles)
+        grid = tiles.unflatten(0, (one.rows, one.columns)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
+        grid = grid[one.top : len(grid) - one.top, one.left : grid.shape[1] - one.left]
+        if one.is_shrunk:
+            picture = grid.permute(2, 0, 1)[None].float()
+            shrunk = F.interpolate(picture, (one.height, one.width), mode="bilinear", align_corners=False)
+            grid = shrunk[0].permute(1, 2, 0).to(grid.dtype)
+        ends = newline.to(grid.dtype).expand(one.height, 1, -1)
+        rows.append(torch.cat([grid, ends], dim=1).flatten(0, 1))
+    return torch.cat(rows)
+
+
+def check_tiles(batch: Batch, num_tokens: int) -> None:
+    """As `check_places`, for images with tiles.
+
+    Raises:
+        TrainError: The places number otherwise; names the samples.
+    """
+    if num_tokens != batch.image_places.numel():
+        num_places = batch.image_places.numel()
+        raise TrainError(
+            f"sample {', '.join(batch.sample_ids[:5])}",
+            f"images and their tiles make {num_tokens} visual tokens, and the text has {num_places} places",
+            "collate with the config that the model was made from",
+        )
 
 
 def check_places(batch: Batch, tokens_per_image: int) -> None:

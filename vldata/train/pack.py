@@ -17,8 +17,9 @@ import numpy as np
 from vldata.schema.keyed import keyed
 from vldata.train.data import Lengths
 
-WINDOW = 4096
-"""Samples that are packed together: with so many to choose from, best fit wastes well under 1 % of a pack."""
+WINDOW = 16_384
+"""Samples that are packed together. Packs of conversations are then over 99 % full; of captions that are all nearly as
+long as each other, 97.8 %. A window ends with a few half-empty packs, so a quarter of this loses up to 1 % more."""
 
 Pack = tuple[int, ...]
 """Global indices of the samples of one micro-batch."""
@@ -102,7 +103,9 @@ def _best_fit(order: Lengths, tokens: Lengths, images: Lengths, limits: Limits) 
     Not longest first, which fills packs a little better and each with samples of one length, so of one task: a step of
     few packs would then pull the weights towards one task and the next towards another.
     """
-    room: list[tuple[int, int]] = []  # (tokens left, pack), ascending
+    # (tokens left, pack), ascending; packs without room for an image are apart, so that no image is tried on them
+    room: list[tuple[int, int]] = []
+    room_for_text: list[tuple[int, int]] = []
     images_left: list[int] = []
     packs: list[list[int]] = []
     for index in order.tolist():
@@ -110,14 +113,19 @@ def _best_fit(order: Lengths, tokens: Lengths, images: Lengths, limits: Limits) 
         place = bisect.bisect_left(room, (size, -1))
         while place < len(room) and images_left[room[place][1]] < pictures:
             place += 1
-        if place == len(room):
+        found = room[place : place + 1]
+        if pictures == 0:
+            beside = bisect.bisect_left(room_for_text, (size, -1))
+            if beside < len(room_for_text) and (not found or room_for_text[beside] < found[0]):
+                found, place = [room_for_text.pop(beside)], -1
+        if not found:
             pack, left = len(packs), limits.tokens
             packs.append([])
             images_left.append(limits.images)
         else:
-            left, pack = room.pop(place)
+            left, pack = found[0] if place < 0 else room.pop(place)
         packs[pack].append(index)
         images_left[pack] -= pictures
         if left > size:
-            bisect.insort(room, (left - size, pack))
+            bisect.insort(room if images_left[pack] else room_for_text, (left - size, pack))
     return [tuple(pack) for pack in packs]

@@ -32,7 +32,7 @@ def from_file(path: Path) -> TrainCfg:
     """
     if not path.is_file():
         raise TrainError(str(path), "no such file", "give the path of a YAML file, or the name of a preset")
-    return from_dict(yaml.safe_load(path.read_text()), str(path))
+    return from_dict(_parsed(path.read_text(), str(path)), str(path))
 
 
 def override(config: TrainCfg, changes: Sequence[str]) -> TrainCfg:
@@ -44,15 +44,22 @@ def override(config: TrainCfg, changes: Sequence[str]) -> TrainCfg:
     data = to_dict(config)
     for change in changes:
         key, is_set, value = change.partition("=")
+        if not is_set:
+            raise TrainError(f"--set {change}", "no value given", f"write {key}=VALUE")
         *path, last = key.split(".")
         node: Any = data
         for name in path:
             node = _at(node, name, key)
         _at(node, last, key)
-        node[int(last) if isinstance(node, list | tuple) else last] = yaml.safe_load(value)
-        if not is_set:
-            raise TrainError(f"--set {change}", "no value given", f"write {key}=VALUE")
+        node[int(last) if isinstance(node, list | tuple) else last] = _parsed(value, f"--set {change}")
     return from_dict(data, "--set")
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise TrainError(where, f"this is no YAML ({' '.join(str(error).split())})", "quote it") from None
 
 
 def _at(node: Any, name: str, key: str) -> Any:

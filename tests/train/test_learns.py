@@ -1,0 +1,26 @@
+"""The whole way: a world of pictures, a build, the tiny preset as it is, and scores that no guess explains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from vldata.build.build import build
+from vldata.recipe.load import load
+from vldata.train import run
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "small-world.yaml"
+
+
+@pytest.mark.timeout(1200)  # two to three minutes of one core
+def test_the_tiny_preset_sees(tmp_path: Path) -> None:
+    build(load(RECIPE), tmp_path / "build", store=tmp_path / "store", workers=1)
+    run.train(tmp_path / "build", tmp_path / "run", steps=900, device="cpu")
+    tasks = run.evaluate(tmp_path / "run", tmp_path / "build", device="cpu")["tasks"]
+    gains = {task: scores["gain"] for task, scores in tasks.items()}  # paired over the same answers, seeing less blind
+    assert gains.keys() == {"caption", "reg", "vqa_open"}
+    assert all(gain["ci_low"] > 0 for gain in gains.values()), gains
+    assert gains["caption"]["value"] > 0.3 and gains["reg"]["value"] > 0.05, gains

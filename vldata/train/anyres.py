@@ -1,0 +1,207 @@
+"""AnyRes: an image as one view of the whole and a grid of tiles at its own resolution; no torch here.
+
+LLaVA-NeXT and LLaVA-OneVision: of the grids on offer the one that keeps most of the image's pixels; the image is fitted
+onto it, centred on black, and cut into tiles of the encoder's side. Their tokens are laid out as one map, the rows and
+columns that are only padding are cut off, and every row ends with one learnt newline token. The view of the whole comes
+first. How many tokens that makes follows from the image's size alone, so packs are planned without opening a picture.
+Samples of several images keep the view of the whole of each, as LLaVA-NeXT's do.
+Cells are visual tokens of the map; all arithmetic is in whole numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from vldata.errors import BuildError
+from vldata.images.problem import ImageProblem
+from vldata.train.config import AnyResCfg, StageCfg, TrainCfg, TrainError
+from vldata.train.data import Encoded, Lengths, Split, num_images
+
+_SLACK = 1.1
+"""OneVision shrinks a map only when its sides are this much too long, so the largest is 1.21 times the nominal one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What becomes of one image's tiles.
+
+    Args:
+        width_px, height_px: Of the image.
+        columns, rows: Tiles.
+        top, left: Cells cut off above and below, and at the left and the right.
+        height, width: Cells of the map in the end.
+        is_shrunk: The cut map is resized to these, because it was too large.
+    """
+
+    width_px: int
+    height_px: int
+    columns: int
+    rows: int
+    top: int
+    left: int
+    height: int
+    width: int
+    is_shrunk: bool
+
+    @property
+    def views(self) -> int:
+        """Encoder inputs: the tiles and the whole."""
+        return 1 + self.columns * self.rows
+
+    def tokens(self, per_view: int) -> int:
+        """Visual tokens, newlines included."""
+        return per_view + self.height * (self.width + 1)
+
+
+@dataclass(frozen=True)
+class Visual:
+    """What the images of a split become.
+
+    Args:
+        per_view: Tokens of one encoder input.
+        layouts: One a sample, None where there are no tiles; empty when no sample has any.
+    """
+
+    per_view: int
+    layouts: Sequence[Layout | None] = field(default=())
+
+    def layout(self, sample: int) -> Layout | None:
+        """Of the only image of a sample."""
+        return self.layouts[sample] if self.layouts else None
+
+    def tokens(self, encoded: Encoded) -> Lengths:
+        """(samples,) tokens of each with its images in full."""
+        each = [self.per_view if one is None else one.tokens(self.per_view) for one in self.layouts] or [self.per_view]
+        return encoded.tokens(np.array(each, np.int64))
+
+    def views(self, encoded: Encoded) -> Lengths:
+        """(samples,) encoder inputs of each."""
+        each = [1 if one is None else one.views for one in self.layouts] or [1]
+        return np.asarray(encoded.num_images * np.array(each, np.int64))
+
+
+def visual_of(config: TrainCfg, stage: StageCfg, split: Split) -> Visual:
+    """How a stage sees the images of a split.
+
+    Raises:
+        TrainError: The projector's tokens stand in no grid, so tiles cannot be laid side by side.
+        BuildError: A picture's size is neither in the build nor in the picture.
+    """
+    return Visual(config.tokens_per_image(stage), layouts_of(config, stage, split))
+
+
+def layouts_of(config: TrainCfg, stage: StageCfg, split: Split) -> Sequence[Layout | None]:
+    """The layout of each sample's only image; empty when there are no tiles.
+
+    Raises:
+        TrainError: As `visual_of`.
+        BuildError: As `visual_of`.
+    """
+    if not config.anyres.is_on:
+        return ()
+    side, side_px = cells_a_side(config, stage), stage.side_px or config.vision.side_px
+    sizes = _sizes_of_single(split)
+    return [None if size is None else layout(*size, config.anyres, side_px, side) for size in sizes]
+
+
+def _sizes_of_single(split: Split) -> list[tuple[int, int] | None]:
+    """Width and height in pixels of the image of each row that has exactly one, else None.
+
+    They stand in the build; where they do not, the picture says them.
+    """
+    found: list[tuple[int, int] | None] = []
+    for table in split.tables:
+        sizes = table.column("image_sizes") if "image_sizes" in table.column_names else None
+        for row, count in enumerate(num_images(table).tolist()):
+            known = sizes[row].as_py() if sizes is not None and count == 1 else None
+            if count != 1:
+                found.append(None)
+            elif known and known[0] and known[0]["width"] and known[0]["height"]:
+                found.append((int(known[0]["width"]), int(known[0]["height"])))
+            else:
+                found.append(_size(split, len(found)))
+    return found
+
+
+def _size(split: Split, index: int) -> tuple[int, int]:
+    from vldata.images.pixels import decoded
+
+    try:
+        width_px, height_px = decoded(split.image(index, 0)).size
+    except ImageProblem as problem:
+        fix = "build with `images: {decode: true}`, which finds such pictures"
+        raise BuildError(f"{split.name} {split.id(index)}", f"its image cannot be decoded ({problem})", fix) from None
+    return width_px, height_px
+
+
+def cells_a_side(config: TrainCfg, stage: StageCfg) -> int:
+    """Tokens of a tile a side.
+
+    Raises:
+        TrainError: The projector keeps no grid.
+    """
+    tokens = config.tokens_per_image(stage)
+    side = math.isqrt(tokens)
+    if config.projector.kind in ("perceiver", "resampler", "qformer") or side * side != tokens:
+        problem = f"the tokens of a {config.projector.kind} projector stand in no grid, so tiles cannot be laid out"
+        raise TrainError("anyres", problem, "use linear, mlp, pool_mlp, pixel_shuffle, c_abs or d_abs")
+    return side
+
+
+def layout(width_px: int, height_px: int, cfg: AnyResCfg, side_px: int, side: int) -> Layout:
+    """The grid for an image, and the map that is left of it.
+
+    Args:
+        width_px: Of the image, at least 1.
+        height_px: Likewise.
+        cfg: Which grids there are.
+        side_px: Of a tile.
+        side: Cells of a tile a side.
+    """
+    columns, rows = max(cfg.choices(), key=lambda grid: _kept(width_px, height_px, grid, side_px))
+    height, width = rows * side, columns * side
+    top = left = 0
+    if width_px * height > width * height_px:  # wider than its grid: black above and below
+        top = (height - max(1, height_px * width // width_px)) // 2
+    else:
+        left = (width - max(1, width_px * height // height_px)) // 2
+    height, width = height - 2 * top, width - 2 * left
+    times = math.sqrt(height * width / (cfg.max_views * side * side)) if cfg.max_views else 0.0
+    if times <= _SLACK:
+        return Layout(width_px, height_px, columns, rows, top, left, height, width, is_shrunk=False)
+    small = max(1, int(height // times)), max(1, int(width // times))
+    return Layout(width_px, height_px, columns, rows, top, left, *small, is_shrunk=True)
+
+
+def cut(image: npt.NDArray[np.uint8], columns: int, rows: int, side_px: int) -> npt.NDArray[np.uint8]:
+    """An upright RGB image (H, W, 3) as its tiles (rows * columns, 3, S, S), row by row, centred on black."""
+    from PIL import Image
+
+    height_px, width_px = image.shape[:2]
+    canvas_w, canvas_h = columns * side_px, rows * side_px
+    if canvas_w * height_px < canvas_h * width_px:
+        size = canvas_w, min(canvas_h, -(-height_px * canvas_w // width_px))
+    else:
+        size = min(canvas_w, -(-width_px * canvas_h // height_px)), canvas_h
+    fitted = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    canvas = np.zeros((canvas_h, canvas_w, 3), np.uint8)
+    top, left = (canvas_h - size[1]) // 2, (canvas_w - size[0]) // 2
+    canvas[top : top + size[1], left : left + size[0]] = fitted
+    tiles = canvas.reshape(rows, side_px, columns, side_px, 3).transpose(0, 2, 4, 1, 3)
+    return np.ascontiguousarray(tiles.reshape(rows * columns, 3, side_px, side_px))
+
+
+def _kept(width_px: int, height_px: int, grid: tuple[int, int], side_px: int) -> tuple[int, int]:
+    """How good a grid is for an image: pixels of it that are kept, then how little of the grid is wasted."""
+    canvas_w, canvas_h = grid[0] * side_px, grid[1] * side_px
+    if canvas_w * height_px < canvas_h * width_px:
+        down = canvas_w * (height_px * canvas_w // width_px)
+    else:
+        down = (width_px * canvas_h // height_px) * canvas_h
+    kept = min(down, width_px * height_px)
+    return kept, kept - canvas_w * canvas_h

@@ -1,0 +1,107 @@
+"""A finished run scored on a held-out split, seeing and blind, and the file that says so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from vldata.errors import BuildError
+from vldata.train.anyres import visual_of
+from vldata.train.checkpoint import write_whole
+from vldata.train.collate import Pictures
+from vldata.train.data import Sample
+from vldata.train.evaluate import Scored, Scorer, table
+from vldata.train.folder import RunFolder
+from vldata.train.inputs import held_out
+from vldata.train.model import VLM
+from vldata.train.pack import Limits
+from vldata.train.questions import questions
+from vldata.train.ranks import joined
+
+
+def evaluate(
+    run: Path,
+    build: Path,
+    out: Path | None = None,
+    *,
+    split: str | None = None,
+    device: str | None = None,
+    progress: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Score a finished run on a held-out split, seeing and blind.
+
+    Args:
+        run: Its folder.
+        build: Whose split is asked; usually the one that it was trained on.
+        out: Where the scores go as JSON; beside it, ``<name>.items.jsonl`` has each answer's, for paired comparisons.
+        split: Its name; None takes the first there is of `vldata.train.data.HELD_OUT`.
+        device: As in `vldata.train.run.train`.
+        progress: Is told what happens.
+
+    Returns:
+        ``tasks.<task>.{metric, value, ci_low, ci_high, n, blind, gain, also}``, the same by source and task, and what
+        was evaluated.
+
+    Raises:
+        BuildError: The run is not finished, or the build has no such split.
+    """
+    tell = progress or (lambda event: None)
+    folder = RunFolder(run)
+    config, tokenizer = folder.finished()
+    rows = held_out(build, split)
+    rows.check_pictures()
+    samples = list(rows.samples())
+    asked = questions(samples, tokenizer)
+    if not asked:
+        raise BuildError(str(build), f"the split {rows.name!r} holds no answers", "evaluate another split")
+    stage = config.stages[-1]
+    visual = visual_of(config, stage, rows)
+    with joined(device) as ranks:
+        model = VLM(config)
+        model.load_state_dict({name: weight.float() for name, weight in folder.weights(config, -1).items()})
+        model.to(ranks.device).eval()
+        limits = Limits(config.pack_tokens, config.pack_images)
+        scorer = Scorer(model, tokenizer, limits, visual.per_view, ranks.device)
+        scored = {}
+        for name in ("sees", "blind"):
+            began = time.perf_counter()
+            pictures = Pictures(rows, stage.side_px or config.vision.side_px, visual.layout, blind=name == "blind")
+            scored[name] = scorer.score(asked, pictures.get)
+            tell({"note": f"{len(asked)} answers, {name}: {time.perf_counter() - began:.1f} s"})
+    found = {
+        "run": str(run),
+        "build": str(build),
+        "split": rows.name,
+        "fingerprint": rows.fingerprint,
+        "config": config.content_hash(),
+        **table(scored["sees"], scored["blind"], samples),
+    }
+    if out is not None and ranks.is_first:
+        _write(out, found, scored["sees"], scored["blind"], samples)
+    return found
+
+
+def _write(
+    out: Path, found: dict[str, Any], sees: Sequence[Scored], blind: Sequence[Scored], samples: Sequence[Sample]
+) -> None:
+    items = [
+        {
+            "id": samples[one.question.sample].id,
+            "turn": one.question.turn,
+            "row": samples[one.question.sample].turns[one.question.turn].row,
+            "task": one.question.task,
+            "source": one.question.source,
+            "answer": one.question.answer,
+            "said": one.said,
+            "scores": one.scores,
+            "blind": hidden.scores,
+        }
+        for one, hidden in zip(sees, blind, strict=True)
+    ]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out.with_suffix(".items.jsonl"), b"".join(orjson.dumps(item) + b"\n" for item in items))
+    write_whole(out, orjson.dumps(found, option=orjson.OPT_INDENT_2))
