@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from vldata.app_synth_panel import Panel
 from vldata.options import JsonOption, RecipeArg, SetOption, StandinOption, StoreOption, at_home, print_json
 
 synth_app = typer.Typer(no_args_is_help=True, help="Make conversations with a model: plan, run, look, retry.")
@@ -38,7 +38,8 @@ def synth_plan(
     as_json: JsonOption = False,
 ) -> None:
     """Say what a run would ask, why, and what that would cost. Sends nothing."""
-    from vldata.build.synth_run import Options, plan
+    from vldata.build.synth_plan import plan
+    from vldata.build.synth_run import Options
     from vldata.recipe.load import load
     from vldata.terminal import say, table
 
@@ -76,38 +77,50 @@ def synth_plan(
     say(f"next: vldata synth run {recipe}" if any(row["to_send"] for row in rows) else "nothing to ask")
 
 
-@synth_app.command("run")
-def synth_run(
-    recipe: RecipeArg,
-    store: StoreOption = None,
-    answers: AnswersOption = None,
-    source: SourceOption = None,
-    set_: SetOption = None,
-    standin: StandinOption = None,
-    endpoint: EndpointOption = None,
-    max_usd: MaxUsdOption = None,
-    concurrency: ConcurrencyOption = 64,
-    as_json: JsonOption = False,
-) -> None:
-    """Ask for every answer that is wanting. What comes is kept at once; run it again to go on."""
-    _run(recipe, store, answers, source, set_, standin, endpoint, max_usd, concurrency, as_json, retry=False)
+def _asking(about: str, *, retry: bool) -> Callable[..., None]:
+    """A command that asks: `run` and `retry` differ in one word."""
+
+    def command(
+        recipe: RecipeArg,
+        store: StoreOption = None,
+        answers: AnswersOption = None,
+        source: SourceOption = None,
+        set_: SetOption = None,
+        standin: StandinOption = None,
+        endpoint: EndpointOption = None,
+        max_usd: MaxUsdOption = None,
+        concurrency: ConcurrencyOption = 64,
+        as_json: JsonOption = False,
+    ) -> None:
+        from vldata.build.synth_run import Options, run
+        from vldata.recipe.load import load
+        from vldata.terminal import live
+
+        names = source or ()
+        options = Options(endpoint=endpoint, max_usd=max_usd, concurrency=concurrency, names=names, standin=standin)
+        panel = Panel()
+        with live(panel.lines, quiet=as_json):
+            rows = run(
+                load(recipe, set_ or []),
+                store=store,
+                answers=answers,
+                options=options,
+                retry=retry,
+                watch=panel.watch,
+                begin=panel.begin,
+            )
+        _tell(recipe, rows, as_json=as_json)
+
+    command.__doc__ = about
+    return command
 
 
-@synth_app.command("retry")
-def synth_retry(
-    recipe: RecipeArg,
-    store: StoreOption = None,
-    answers: AnswersOption = None,
-    source: SourceOption = None,
-    set_: SetOption = None,
-    standin: StandinOption = None,
-    endpoint: EndpointOption = None,
-    max_usd: MaxUsdOption = None,
-    concurrency: ConcurrencyOption = 64,
-    as_json: JsonOption = False,
-) -> None:
-    """Ask again also for what the endpoint refused for good, such as by its content policy."""
-    _run(recipe, store, answers, source, set_, standin, endpoint, max_usd, concurrency, as_json, retry=True)
+synth_app.command("run")(
+    _asking("Ask for every answer that is wanting. What comes is kept at once; run it again to go on.", retry=False)
+)
+synth_app.command("retry")(
+    _asking("Ask again also for what the endpoint refused for good, such as by its content policy.", retry=True)
+)
 
 
 @synth_app.command("status")
@@ -123,6 +136,7 @@ def synth_status(
     """Say what is there: draws kept, wanting and dropped, why, and what it cost."""
     from vldata.build.synth_run import Options, status
     from vldata.recipe.load import load
+    from vldata.terminal import say
 
     options = Options(names=source or (), standin=standin)
     rows = status(load(recipe, set_ or []), store=store, answers=answers, options=options)
@@ -130,6 +144,11 @@ def synth_status(
         print_json(rows)
         return
     _state_table(rows)
+    for place in rows[0]["damaged"]:
+        what = f"the answer to request {place['key']}" if place["key"] else "a stretch of unknown content"
+        say(f"damaged: {place['file']}, byte {place['offset']:,}: {what}")
+    if rows[0]["damaged"]:
+        say(f"fix: restore these files from a backup; or vldata synth run {recipe} asks, and pays, for them again")
 
 
 @synth_app.command("show")
@@ -146,10 +165,11 @@ def synth_show(
     standin: StandinOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show prompts, replies, the turns read from them, and the verdicts."""
-    from vldata.build.synth_run import Options, show
+    """Show prompts, replies, and the turns and findings of these, side by side."""
+    from vldata.build.synth_run import Options
+    from vldata.build.synth_show import show
     from vldata.recipe.load import load
-    from vldata.terminal import heading, say, visible
+    from vldata.terminal import heading, say, table
 
     options = Options(names=source or (), standin=standin)
     rows = show(load(recipe, set_ or []), store=store, answers=answers, options=options, only=only, limit=limit)
@@ -158,52 +178,26 @@ def synth_show(
         return
     for row in rows:
         heading(f"{row['source']}  {row['row']}  {row['verdict']}" + (f": {row['detail']}" if row["detail"] else ""))
-        if row["messages"]:
-            say("asked:")
-            say(visible(_content(row["messages"][-1]["content"])))
-        say("replied:")
-        say(visible(row["reply"] or "(nothing yet)"))
+        asked = _content(row["messages"][-1]["content"]) if row["messages"] else "(nothing)"
+        verdicts = []
         for number, turn in enumerate(row["turns"], start=1):
-            say(f"turn {number} {'kept' if turn['kept'] else 'lost'}: {visible(turn['question'])}")
-            say(f"  {visible(turn['answer'])}")
+            verdicts.append(f"turn {number} {'kept' if turn['kept'] else 'lost'}: {turn['question']}")
+            verdicts.append(f"  {turn['answer']}")
         for finding in row["findings"]:
             place = "reply" if finding["exchange"] is None else f"turn {finding['exchange'] + 1}"
-            say(f"finding: {place}: {finding['reason']} ({finding['policy']}) {visible(finding['detail'])}")
+            verdicts.append(f"finding: {place}: {finding['reason']} ({finding['policy']}) {finding['detail']}")
+        cells = [f"user:\n{asked}", f"assistant:\n{row['reply'] or '(nothing yet)'}", "\n".join(verdicts)]
+        table(("asked", "replied", "turns and findings"), [cells])
         say()
     if not rows:
         say("nothing to show")
 
 
-def _run(
-    recipe: Path,
-    store: Path | None,
-    answers: Path | None,
-    source: list[str] | None,
-    set_: list[str] | None,
-    standin: int | None,
-    endpoint: str | None,
-    max_usd: float | None,
-    concurrency: int,
-    as_json: bool,
-    *,
-    retry: bool,
-) -> None:
-    from vldata.build.synth_run import Options, run, spent_of
-    from vldata.recipe.load import load
-    from vldata.terminal import fail, live, say
+def _tell(recipe: Path, rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    """What a run did, and why it stopped if it did."""
+    from vldata.build.synth_run import spent_of
+    from vldata.terminal import fail, say
 
-    options = Options(endpoint=endpoint, max_usd=max_usd, concurrency=concurrency, names=source or (), standin=standin)
-    panel = _Panel()
-    with live(panel.lines, quiet=as_json):
-        rows = run(
-            load(recipe, set_ or []),
-            store=store,
-            answers=answers,
-            options=options,
-            retry=retry,
-            watch=panel.watch,
-            begin=panel.begin,
-        )
     stopped = next((row["stopped"] for row in rows if row["stopped"]), None)
     if as_json:
         print_json(rows)
@@ -220,51 +214,6 @@ def _run(
         raise typer.Exit(130 if stopped["reason"] == "interrupted" else 2)
     if not as_json:
         say(f"next: vldata synth status {recipe}   or   vldata build {recipe} --out OUT")
-
-
-class _Counts:
-    """What the panel tells of one source."""
-
-    def __init__(self, name: str, total: int) -> None:
-        self.name, self.total, self.started = name, total, time.monotonic()
-        self.seen: Counter[str] = Counter()
-        self.faults: Counter[str] = Counter()
-        self.tokens, self.usd = 0, 0.0
-
-    def add(self, event: Any) -> None:
-        self.seen[event.kind] += 1
-        if event.kind == "failed" and event.fault:
-            self.faults[event.fault] += 1
-        if event.usage is not None:
-            self.tokens += event.usage.tokens
-        self.usd += event.cost_usd or 0.0
-
-    def line(self) -> str:
-        asked = self.seen["answered"] + self.seen["failed"]
-        done = asked + self.seen["hit"]
-        rate = asked / max(1e-9, time.monotonic() - self.started)
-        left = f", {max(0, self.total - done) / rate:,.0f} s left" if asked else ""
-        failed = "".join(f", {count:,} {fault}" for fault, count in self.faults.items())
-        return (
-            f"{self.name}: {done:,} of {self.total:,} done ({self.seen['hit']:,} known), {self.seen['retry']:,} retries"
-            f"{failed}; {rate:,.1f}/s{left}; {self.tokens:,} tokens, {self.usd:.4f} USD"
-        )
-
-
-class _Panel:
-    """Lines that live while requests are under way, one a source."""
-
-    def __init__(self) -> None:
-        self.counts: dict[str, _Counts] = {}
-
-    def begin(self, name: str, total: int) -> None:
-        self.counts[name] = _Counts(name, total)
-
-    def watch(self, name: str, event: Any) -> None:
-        self.counts[name].add(event)
-
-    def lines(self) -> str:
-        return "\n".join(counts.line() for counts in self.counts.values())
 
 
 def _state_table(rows: list[dict[str, Any]]) -> None:

@@ -46,7 +46,7 @@ def export_batch(
     as_json: JsonOption = False,
 ) -> None:
     """Write what is wanting as files for a Batch API. Sends nothing, and needs no key."""
-    from vldata.build.synth_batch import export_batch as run
+    from vldata.build.synth_batch_files import export_batch as run
     from vldata.build.synth_run import Options
     from vldata.recipe.load import load
     from vldata.terminal import say
@@ -82,7 +82,7 @@ def import_batch(
     as_json: JsonOption = False,
 ) -> None:
     """Take the output and error files of batches back. Doing it twice changes nothing."""
-    from vldata.build.synth_batch import import_batch as run
+    from vldata.build.synth_batch_files import import_batch as run
     from vldata.build.synth_run import Options
     from vldata.recipe.load import load
     from vldata.terminal import say, visible
@@ -123,6 +123,9 @@ def batch(
     forget_lost: Annotated[
         bool, typer.Option("--forget-lost", help="Give up batches that the endpoint does not know any more.")
     ] = False,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="End the recipe's open batches early, and settle them; sends nothing.")
+    ] = False,
     retry: RetryOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -143,6 +146,19 @@ def batch(
             say(f"waiting: {_counted(len(states), 'batch', 'batches')}, {done:,} of {requests:,} requests done")
 
     try:
+        if cancel:
+            from vldata.build.synth_batch_cancel import cancel_batch
+
+            ended = cancel_batch(loaded, answers=answers, options=options, wait=wait, poll_s=poll_s, waiting=waiting)
+            if as_json:
+                print_json(ended)
+            else:
+                say(
+                    f"{_counted(ended['cancelled'], 'batch', 'batches')} asked to end, {ended['batches_ended']:,} ended"
+                )
+                _say_total(ended)
+            _end([ended["stopped"]])
+            return
         if not wait:
             came = synth_batch.collect_batch(loaded, answers=answers, options=options, forget=forget_lost)
             sent = synth_batch.submit_batch(loaded, store=store, answers=answers, options=options, **more)
@@ -171,18 +187,22 @@ def batch(
     if as_json:
         print_json(total)
     else:
-        failed = ", ".join(f"{name} {count:,}" for name, count in total["failed"].items())
-        say(
-            f"{total['answered']:,} answered for {total['spent_usd']:.4f} USD"
-            + (f"; failed: {failed}" if failed else "")
-        )
-        for problem in total["problems"][:20]:
-            say(problem)
-        for state in total["open"]:
-            say(f"open: {state['num_requests']:,} requests, {state['status']}")
+        _say_total(total)
         if total["wanting"]:
             say(f"{total['wanting']:,} still wanting: vldata synth run {recipe}   or the same command again")
     _end([total["stopped"]])
+
+
+def _say_total(total: dict[str, Any]) -> None:
+    """What came, what it cost, and what is still open."""
+    from vldata.terminal import say
+
+    failed = ", ".join(f"{name} {count:,}" for name, count in total["failed"].items())
+    say(f"{total['answered']:,} answered for {total['spent_usd']:.4f} USD" + (f"; failed: {failed}" if failed else ""))
+    for problem in total["problems"][:20]:
+        say(problem)
+    for state in total["open"]:
+        say(f"open: {state['num_requests']:,} requests, {state['status']}")
 
 
 def _end(stops: Sequence[dict[str, str] | None]) -> None:

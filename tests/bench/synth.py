@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,13 +34,15 @@ from measure import Row, show
 
 from vldata.synth.answers import open_answers
 from vldata.synth.budget import Limits
+from vldata.synth.draws import Outcome
 from vldata.synth.endpoint import Endpoint
-from vldata.synth.generate import generate, load_kinds
+from vldata.synth.events import Sent
+from vldata.synth.generate import load_kinds, replay
 from vldata.synth.inputs import Inputs
 from vldata.synth.models import Synth
 from vldata.synth.prices import Price
 from vldata.synth.request import Request
-from vldata.synth.send import Sent, send
+from vldata.synth.send import send
 
 PRICE = Price(input_usd_per_mtok=0.15, output_usd_per_mtok=0.6)
 
@@ -53,7 +56,6 @@ SPEC = Synth.model_validate(
         "endpoint": "bench",
         "parameters": {"max_tokens": 256, "temperature": 0.7},
         "max_reasks": 0,
-        "same_answers": None,  # the server says the same of every picture
     }
 )
 KIND, _ = load_kinds(SPEC, "bench")
@@ -67,8 +69,9 @@ def samples(number: int) -> Iterator[Inputs]:
 
 def requests(number: int) -> Iterator[Request]:
     """As a recipe asks them: a system message, two few-shots and an input."""
+    prompt = KIND.prompt(model=SPEC.model, endpoint=SPEC.endpoint, parameters=SPEC.parameters)
     for inputs in samples(number):
-        yield KIND.write(inputs, model=SPEC.model, endpoint=SPEC.endpoint, parameters=SPEC.parameters)
+        yield KIND.write(inputs, prompt)
 
 
 @contextmanager
@@ -133,13 +136,18 @@ def read_back(folder: Path, number: int) -> float:
     return number / (time.perf_counter() - started)
 
 
+def counted(outcomes: Iterator[Outcome]) -> Counter[str | None]:
+    """Why draws give no turns; None: they do."""
+    return Counter(draw.problem for outcome in outcomes for draw in outcome.draws)
+
+
 def checked(folder: Path, number: int) -> float:
     """Samples a second: requests written, answers read, parsed and checked."""
     started = time.perf_counter()
     with open_answers(folder / "answers", read_only=True) as answers:
-        draws = generate(samples(number), KIND, SPEC, answers).draws
-    if any(draw.answer is None for draw in draws):
-        raise SystemExit("answers are missing")
+        problems = replay(list(samples(number)), KIND, SPEC, answers, fold=counted)
+    if problems != {None: number}:
+        raise SystemExit(f"not every answer is kept: {problems}")
     return number / (time.perf_counter() - started)
 
 
@@ -162,7 +170,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="vldata-synth-"))
     try:
         rates: list[tuple[float, float]] = []
-        with server() as url:
+        with server("--talks") as url:
             for pair in range(options.pairs):
                 shutil.rmtree(folder)
                 runs = [lambda: plain(url, number, concurrency), lambda: ours(url, folder, number, concurrency)[0]]
@@ -176,7 +184,7 @@ def main() -> None:
         through = checked(folder, number)
         memory = psutil.Process().memory_info().rss / 2**20
         shutil.rmtree(folder)
-        with server("--faults", str(options.faults)) as url:
+        with server("--talks", "--faults", str(options.faults)) as url:
             faulty_rate, faulty = ours(url, folder, number, concurrency)
             bill = orjson.loads(urllib.request.urlopen(url.removesuffix("/v1") + "/bill").read())
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,14 @@ from typing import Any
 import datasets
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from tests.synth.server import Asked, BillingServer, answer, failure
+from vldata.app import app
 from vldata.build.build import Built, build
-from vldata.build.synth_run import Options, plan, run, show, status
+from vldata.build.synth_plan import plan
+from vldata.build.synth_run import Options, run, status
+from vldata.build.synth_show import show
 from vldata.errors import BuildError, RecipeErrors
 from vldata.recipe.load import from_tree
 from vldata.recipe.models import Recipe
@@ -224,6 +229,44 @@ def test_status_counts_what_is_there(place: Place) -> None:
     (after,) = status(recipe(), **place.where)
     assert (after["wanting"], after["kept"], after["unpriced_attempts"]) == (0, 12, 0)
     assert after["cost_usd"] > 0
+
+
+def test_status_tells_what_is_damaged_and_a_run_asks_for_it_again(place: Place, tmp_path: Path) -> None:
+    place.run(recipe())
+    (sound,) = status(recipe(), **place.where)
+    assert sound["damaged"] == []
+    segment = tmp_path / "answers" / "000001.answers"
+    data = bytearray(segment.read_bytes())
+    data[len(data) // 2] ^= 0x40
+    segment.write_bytes(data)
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe().raw))
+    where = ["--store", str(tmp_path / "store"), "--answers", str(tmp_path / "answers")]
+    said = CliRunner().invoke(app, ["synth", "status", str(tmp_path / "recipe.yaml"), *where], env={"COLUMNS": "200"})
+    assert said.exit_code == 0, said.output
+    assert "damaged: 000001.answers, byte" in said.output and "fix: restore" in said.output
+    (after,) = status(recipe(), **place.where)
+    (damage,) = after["damaged"]
+    assert damage["file"] == "000001.answers" and 0 < damage["offset"] < len(data)
+    assert after["wanting"] == 1
+    assert place.run(recipe())["answered"] == 1
+    assert place.server.bill.requests == 13
+
+
+def test_show_sets_prompt_reply_and_findings_side_by_side_and_all_stays_text(place: Place, tmp_path: Path) -> None:
+    hostile = "<script>alert(1)</script> [bold]x[/bold] {{ 7 * 7 }} ../../etc \x1b[31m"
+    place.server.script = lambda asked: answer(REPLY.format(n=f"{asked.digest[:8]} {hostile}"))
+    place.run(recipe())
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe().raw))
+    where = ["--store", str(tmp_path / "store"), "--answers", str(tmp_path / "answers")]
+    words = ["synth", "show", str(tmp_path / "recipe.yaml"), "--limit", "1", *where]
+    said = CliRunner().invoke(app, words, env={"COLUMNS": "400"})
+    assert said.exit_code == 0, said.output
+    heads = [line for line in said.output.splitlines() if line.startswith("asked")]
+    assert len(heads) == 1 and heads[0].split("  ")[0] == "asked"
+    assert "replied" in heads[0] and "turns and findings" in heads[0]
+    flat = "".join(said.output.split())
+    assert "<script>alert(1)</script>" in flat and "[bold]x[/bold]" in flat and "{{7*7}}" in flat
+    assert "\x1b" not in said.output and "turn1kept:" in flat
 
 
 LINKED = "Question:\nWhat is there?\n===\nAnswer:\nThere is [a thing](1), which is number {n} of them, beside others."

@@ -10,7 +10,7 @@ In a test, in a thread of its own:
 
 For what is killed, or measured, in a process of its own, which prints its URL and then serves until its input closes:
 
-    python -m tests.synth.server [--faults 0.05] [--delay 0.01] [--seed 7]
+    python -m tests.synth.server [--faults 0.05] [--delay 0.01] [--seed 7] [--talks]
     GET /bill    the bill as JSON
 
 It bills what it generated: an answer, and also one that never arrives whole (`reset`, `truncated`, `hang`, a 500 after
@@ -354,14 +354,88 @@ def faulty(share: float, seed: int, faults: tuple[Act, ...] = FAULTS) -> Callabl
     return script
 
 
+_THINGS = tuple(
+    [
+        "table",
+        "lamp",
+        "bicycle",
+        "blanket",
+        "window",
+        "garden",
+        "bridge",
+        "basket",
+        "river",
+        "market",
+        "kettle",
+        "ladder",
+        "mirror",
+    ]
+)
+_LOOKS = tuple(
+    [
+        "red",
+        "wooden",
+        "small",
+        "round",
+        "bright",
+        "heavy",
+        "narrow",
+        "painted",
+        "quiet",
+        "broken",
+        "striped",
+        "modern",
+        "empty",
+    ]
+)
+_PLACES = tuple(
+    [
+        "behind",
+        "beside",
+        "under",
+        "above",
+        "near",
+        "against",
+        "across",
+        "inside",
+        "around",
+        "opposite",
+        "beyond",
+        "below",
+        "along",
+    ]
+)
+
+
+def talk(digest: str) -> str:
+    """A conversation of three exchanges and some 120 words, another one for every digest."""
+    numbers = iter(hashlib.blake2b(digest.encode()).digest())
+
+    def said(words: tuple[str, ...]) -> str:
+        return words[next(numbers) % len(words)]
+
+    blocks = []
+    for opening in ("What", "And what", "Finally, what"):
+        blocks.append(f"Question:\n{opening} is {said(_PLACES)} the {said(_LOOKS)} {said(_THINGS)} in this picture?")
+        clauses = [f"a {said(_LOOKS)} {said(_THINGS)} {said(_PLACES)} the {said(_THINGS)}" for _ in range(3)]
+        blocks.append(f"Answer:\nThere is {clauses[0]}, and one can make out {clauses[1]}, while {clauses[2]} is seen.")
+    return "\n===\n".join(blocks)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--faults", type=float, default=0.0)
     parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--talks", action="store_true", help="answer every request with another conversation")
     options = parser.parse_args()
     script = faulty(options.faults, options.seed) if options.faults else lambda asked: Act()
-    with BillingServer(lambda asked: replace(script(asked), delay_s=options.delay)) as server:
+
+    def answered(asked: Asked) -> Act:
+        act = replace(script(asked), delay_s=options.delay)
+        return replace(act, text=talk(asked.digest)) if options.talks and act.text is TEXT else act
+
+    with BillingServer(answered) as server:
         server.keeps_asked = False
         print(server.url, flush=True)
         with contextlib.suppress(KeyboardInterrupt):

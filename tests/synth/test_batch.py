@@ -17,12 +17,13 @@ from pydantic import SecretStr
 
 from tests.synth.batch_server import BatchServer, Fate, Refusal
 from vldata.errors import StoreError, VldataError
-from vldata.synth import batch as batching
-from vldata.synth import batch_book, batch_budget
+from vldata.synth import batch_book, batch_budget, batch_collect, batch_submit
 from vldata.synth.answers import Answers, open_answers
-from vldata.synth.batch import Collected, Submitted, collect, export, import_, poll, submit
 from vldata.synth.batch_book import open_book
 from vldata.synth.batch_client import BatchClient
+from vldata.synth.batch_collect import Collected, collect, poll
+from vldata.synth.batch_files import export, import_, most_of
+from vldata.synth.batch_submit import Submitted, submit
 from vldata.synth.budget import Limits, Spent, read_ledger
 from vldata.synth.endpoint import Endpoint, EndpointError
 from vldata.synth.prices import Price, to_pico, usage_of
@@ -215,7 +216,7 @@ def test_a_second_answer_is_kept_as_a_spare_and_paid_for(server: BatchServer, an
 
 
 def test_the_budget_is_charged_before_and_settled_after(server: BatchServer, answers: Answers) -> None:
-    most = sum((batching.most_of(request, PRICE) for request in asks(4)), Spent())
+    most = sum((most_of(request, PRICE) for request in asks(4)), Spent())
     limits = Limits(max_usd=most.usd)
     sent = go(asks(6), server, answers, limits=limits)
     assert (sent.requests, sent.unsent) == (4, 2)
@@ -234,7 +235,7 @@ def test_an_answer_without_usage_stays_charged_in_full(server: BatchServer, answ
     go(asks(2), server, answers)
     come(server, answers)
     spent = read_ledger(ledger(answers))
-    assert spent.pico == spent.in_doubt_pico == 2 * batching.most_of(ask(0), PRICE).pico
+    assert spent.pico == spent.in_doubt_pico == 2 * most_of(ask(0), PRICE).pico
 
 
 def test_a_limit_in_dollars_needs_the_factor_of_batches(server: BatchServer, answers: Answers) -> None:
@@ -324,7 +325,7 @@ def test_a_results_file_that_is_gone_stays_charged_in_full(server: BatchServer, 
     server.files.clear()
     got = come(server, answers)
     assert (got.answered, got.wanting) == (0, 3) and "gone" in got.problems[0]
-    assert read_ledger(ledger(answers)) == sum((batching.most_of(r, PRICE) for r in asks(3)), Spent())
+    assert read_ledger(ledger(answers)) == sum((most_of(r, PRICE) for r in asks(3)), Spent())
 
 
 def test_a_results_file_that_is_cut_off_is_told_with_its_place(server: BatchServer, answers: Answers) -> None:
@@ -333,7 +334,7 @@ def test_a_results_file_that_is_cut_off_is_told_with_its_place(server: BatchServ
     got = come(server, answers)
     assert (got.answered, got.wanting) == (2, 1)
     assert got.bad_lines[0].endswith("output:3: torn")
-    lost = batching.most_of(ask(0), PRICE).pico
+    lost = most_of(ask(0), PRICE).pico
     assert read_ledger(ledger(answers)).pico == cost_of(answers, asks(3)) + lost
 
 
@@ -364,8 +365,8 @@ STEPS: tuple[tuple[Any, str], ...] = (
     (BatchClient, "upload"),
     (BatchClient, "create"),
     (BatchClient, "download"),
-    (batching, "keep_requests"),
-    (batching, "import_"),
+    (batch_submit, "keep_requests"),
+    (batch_collect, "import_"),
     (Answers, "put"),
     (Answers, "fail"),
 )

@@ -18,7 +18,9 @@ from typer.testing import CliRunner
 from tests.synth.batch_server import BatchServer, Fate, Refusal
 from tests.synth.server import answer
 from vldata.app_synth_batch import add_batch_commands
-from vldata.build.synth_batch import collect_batch, export_batch, import_batch, run_batch, submit_batch
+from vldata.build.synth_batch import collect_batch, run_batch, submit_batch
+from vldata.build.synth_batch_cancel import cancel_batch
+from vldata.build.synth_batch_files import export_batch, import_batch
 from vldata.build.synth_run import Options, run, status
 from vldata.recipe.load import from_tree, load
 from vldata.recipe.models import Recipe
@@ -194,6 +196,9 @@ def test_the_commands_say_what_they_did_and_end_with_its_code(
     def call(*words: str) -> Any:
         return CliRunner().invoke(commands(), [*words, *places])
 
+    done = call("batch", str(file), "--endpoint", server.url, "--cancel", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["cancelled"] == 0
     done = call("export-batch", str(file), str(tmp_path / "out"))
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out" / "0001.jsonl").exists()
@@ -208,6 +213,58 @@ def test_the_commands_say_what_they_did_and_end_with_its_code(
     (tmp_path / "empty").write_text("")
     done = call("import-batch", str(file), str(tmp_path / "empty"), "--json")
     assert json.loads(done.stdout)["answered"] == 0
+
+
+def test_a_cancelled_batch_keeps_what_was_done_and_gives_the_rest_of_its_charge_back(
+    server: BatchServer, where: dict[str, Path]
+) -> None:
+    server.batch_script = lambda number: Fate(polls=1_000, text=TEXT, cancelling=3, done_when_cancelled=2)
+    submit_batch(recipe(max_usd=1), options=there(server), **where)
+    ledger = where["answers"] / "budgets" / "chat.chat.jsonl"
+    charged = read_ledger(ledger)
+    assert charged.requests == 6
+    other = from_tree(tree() | {"name": "other"})
+    none = cancel_batch(other, answers=where["answers"], options=there(server), wait=False)
+    assert none["cancelled"] == 0 and not server.batches["batch_1"].is_cancelled  # it is another recipe's
+    first = cancel_batch(recipe(), answers=where["answers"], options=there(server), wait=False)
+    assert (first["cancelled"], first["batches_ended"], len(first["open"])) == (1, 0, 1)
+    assert read_ledger(ledger) == charged
+    waits: list[float] = []
+    ended = cancel_batch(recipe(), answers=where["answers"], options=there(server), poll_s=9, sleep=waits.append)
+    assert (ended["batches_ended"], ended["answered"], ended["open"], ended["stopped"]) == (1, 2, [], None)
+    assert set(waits) == {9}
+    settled = read_ledger(ledger)
+    assert settled.requests == 2 and 0 < settled.usd < charged.usd
+    with open_answers(where["answers"], read_only=True) as answers:
+        assert settled.usd == pytest.approx(answers.spent()[0])
+    assert states(where) == (2, 4)
+    (row,) = run(recipe(), options=there(server), **where)  # what was not done is wanting, and nothing else is
+    assert (row["answered"], row["wanting"]) == (4, 0)
+    assert sum(server.batch_bill.values()) == 2
+    again = cancel_batch(recipe(), answers=where["answers"], options=there(server), sleep=lambda s: pytest.fail("?"))
+    assert (again["cancelled"], again["answered"]) == (0, 0)
+
+
+@pytest.mark.parametrize("refusal", [Refusal(0), Refusal(503), Refusal(429, after=True), Refusal(0, after=True)])
+def test_cancelling_is_tried_again_and_does_no_harm(
+    server: BatchServer, where: dict[str, Path], refusal: Refusal
+) -> None:
+    server.batch_script = lambda number: Fate(polls=1_000, text=TEXT)
+    submit_batch(recipe(), options=there(server), **where)
+    server.refuse["cancel"].append(refusal)
+    ended = cancel_batch(recipe(), answers=where["answers"], options=there(server), sleep=lambda s: None)
+    assert (ended["batches_ended"], ended["answered"], ended["open"]) == (1, 0, [])
+    assert read_ledger(where["answers"] / "budgets" / "chat.chat.jsonl").requests == 0
+
+
+def test_a_batch_that_has_ended_is_collected_and_not_cancelled(server: BatchServer, where: dict[str, Path]) -> None:
+    server.batch_script = lambda number: Fate(text=TEXT)
+    submit_batch(recipe(), options=there(server), **where)
+    collected = server.batches["batch_1"]
+    collected.polled = 1
+    server._finish(collected)
+    ended = cancel_batch(recipe(), answers=where["answers"], options=there(server), sleep=lambda s: pytest.fail("?"))
+    assert (ended["cancelled"], ended["batches_ended"], ended["answered"]) == (0, 1, 6)
 
 
 PROGRAM = """
@@ -227,7 +284,7 @@ print("done", flush=True)
 def test_a_command_that_is_killed_again_and_again_pays_for_everything_once(
     server: BatchServer, where: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vldata.synth.batch.ORPHAN_S", 0.3)  # the listing does not lag behind here
+    monkeypatch.setattr("vldata.synth.batch_route.ORPHAN_S", 0.3)  # the listing does not lag behind here
     server.batch_script = lambda number: Fate(polls=1, text=TEXT)
     rng = random.Random(5)
     words = [sys.executable, "-c", PROGRAM, str(tmp_path), server.url, json.dumps(tree(max_usd=1))]

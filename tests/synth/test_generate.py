@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from vldata.synth.generate import NOT_BEST, NOT_GENERATED, first_requests, generate, load_kinds
+from vldata.synth.draws import NOT_BEST, NOT_GENERATED, Draw, Outcome
+from vldata.synth.generate import first_requests, load_kinds, replay
 from vldata.synth.inputs import Inputs, Region
-from vldata.synth.kinds import Kind
+from vldata.synth.kind import Kind
 from vldata.synth.models import Synth
 from vldata.synth.records import Answer, Attempt, Failure
 from vldata.synth.request import Request, image_part
@@ -18,6 +19,29 @@ GOOD = (
     "Question:\nWhat lies on the red blanket {n}?\n===\nAnswer:\nA grey cat lies on it, stretched out in the sun {n}."
     "\n===\nQuestion:\nIs the cat asleep?\n===\nAnswer:\nYes, its eyes are closed and its paws hang down."
 )
+
+
+@dataclass
+class Generated:
+    """All outcomes, held."""
+
+    outcomes: list[Outcome]
+
+    @property
+    def draws(self) -> tuple[Draw, ...]:
+        return tuple(draw for outcome in self.outcomes for draw in outcome.draws)
+
+    @property
+    def judging(self) -> tuple[Request, ...]:
+        return tuple(request for outcome in self.outcomes for request in outcome.judging)
+
+    @property
+    def wanting(self) -> list[Request]:
+        return [request for outcome in self.outcomes for request in outcome.wanting]
+
+
+def generate(samples: list[Inputs], kind: Kind, spec: Synth, known: Known, judge: Kind | None = None) -> Generated:
+    return Generated(replay(samples, kind, spec, known, judge, fold=list))
 
 
 class Known:

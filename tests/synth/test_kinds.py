@@ -16,8 +16,9 @@ from vldata.errors import RecipeErrors
 from vldata.synth.best import agreement, best, coverage, judged, leads, pairs_to_judge
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs, Reading, Region
-from vldata.synth.kinds import Kind, kind_names, load_kind
-from vldata.synth.request import image_part
+from vldata.synth.kind import Kind
+from vldata.synth.kinds import kind_names, load_kind
+from vldata.synth.request import Request, image_part
 from vldata.synth.validate import Finding
 from vldata.synth.validate.base import words_of
 from vldata.synth.validate.leaks import longest_shared_run
@@ -48,7 +49,13 @@ FULL = Inputs(
     (image_part("0" * 32),),
     {"question": "What?", "answer": "a dog", "text": "Sum up.", "answer_a": "One.", "answer_b": "Two."},
 )
-ASK: dict[str, Any] = {"model": "m", "endpoint": "e"}
+
+
+def written(kind: Kind, inputs: Inputs, *, sample_index: int = 0, **parameters: Any) -> Request:
+    """Its request."""
+    return kind.write(inputs, kind.prompt(model="m", endpoint="e", **parameters), sample_index=sample_index)
+
+
 SCORES = {"correctness": 5, "relevance": 5, "detail": 5, "clarity": 5}
 
 
@@ -88,12 +95,12 @@ def test_a_request_tells_what_the_layout_says_and_nothing_of_a_missing_part(name
     kind = load_kind(name)
     assert kind.missing(FULL) == []
     assert set(kind.missing(Inputs("row"))) == set(kind.settings.needs)
-    request = kind.write(FULL, **ASK)
+    request = written(kind, FULL)
     assert request.messages[0] == {"role": "system", "content": kind.system_message}
     assert [m["role"] for m in request.messages[1:]] == ["user", "assistant"] * len(kind.few_shots) + ["user"]
     assert bool(list(request.image_parts)) == ("image" in kind.settings.needs)
     assert request.parameters["max_tokens"] > 0
-    assert kind.write(FULL, **ASK).key == request.key
+    assert written(kind, FULL).key == request.key
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -127,7 +134,7 @@ def test_llavas_own_folders_load_unchanged(name: str, folder: str, num_shots: in
     kind = load_kind(name, path)
     assert len(kind.few_shots) == num_shots
     assert kind.self_check() == []
-    messages = kind.write(FULL, **ASK).messages
+    messages = written(kind, FULL).messages
     assert messages[0]["content"] == (path / "system_message.txt").read_text().strip()
     assert messages[1]["content"] == (path / "000_caps.txt").read_text().strip()
     assert messages[2]["content"] == (path / "000_conv.txt").read_text().strip()
@@ -142,10 +149,10 @@ def test_a_changed_few_shot_is_another_request_and_a_changed_check_is_not(tmp_pa
     (own / "questions.txt").write_text("What is there?")
     checks = load_kind(f"{own}/")
     assert len(checks.validators) == len(before.validators) - 1
-    assert checks.write(FULL, **ASK).key == before.write(FULL, **ASK).key
+    assert written(checks, FULL).key == written(before, FULL).key
     (own / "001_conv.txt").write_text("Something else.")
     after = load_kind(f"{own}/")
-    assert after.write(FULL, **ASK).key != before.write(FULL, **ASK).key
+    assert written(after, FULL).key != written(before, FULL).key
     changed = {file for file in after.digests if after.digests[file] != before.digests[file]}
     assert changed == {"kind.yaml", "questions.txt", "001_conv.txt"}
     assert after.digest != checks.digest != before.digest
@@ -168,20 +175,20 @@ def test_the_drawn_question_depends_on_the_row_alone() -> None:
 
 def test_draws_of_a_sample_are_asked_in_different_words() -> None:
     kind = load_kind("caption.filter")
-    requests = [kind.write(FULL, **ASK, sample_index=n) for n in range(kind.settings.draws)]
+    requests = [written(kind, FULL, sample_index=n) for n in range(kind.settings.draws)]
     assert len({request.key for request in requests}) == 4
     assert {request.messages[-1]["content"][-1]["text"] for request in requests} == set(kind.asks)
 
 
 def test_the_recipes_parameters_win() -> None:
     kind = load_kind("llava.detail")
-    request = kind.write(FULL, **ASK, parameters={"temperature": 0, "max_tokens": None, "seed": 3})
+    request = written(kind, FULL, parameters={"temperature": 0, "max_tokens": None, "seed": 3})
     assert request.parameters == {"temperature": 0, "seed": 3}
 
 
 def test_a_schema_is_asked_for_and_held_to() -> None:
     kind = load_kind("screen.qa")
-    form = kind.write(FULL, **ASK).response_format
+    form = written(kind, FULL).response_format
     assert form is not None
     assert form["json_schema"]["strict"] is True
     assert form["json_schema"]["schema"] == kind.settings.reply_schema
@@ -232,7 +239,7 @@ def test_where_exchanges_stand_alone_only_the_faulty_one_is_lost() -> None:
 
 def test_asking_again_shows_the_reply_and_what_is_wrong_with_it() -> None:
     kind = load_kind("llava.conversation")
-    first = kind.write(FULL, **ASK)
+    first = written(kind, FULL)
     again = kind.reask(first, reply("The caption {problems} says."), ["source_leaked", "source_leaked"], sample_index=1)
     assert again.messages[:-2] == first.messages
     assert again.messages[-2] == {"role": "assistant", "content": "The caption {problems} says."}
@@ -248,7 +255,7 @@ def test_a_reply_with_markup_stays_text() -> None:
 
 def test_inputs_with_markup_stay_text() -> None:
     kind = load_kind("llava.conversation")
-    request = kind.write(Inputs("1", ("{{ x }} <image> ===",)), **ASK)
+    request = written(kind, Inputs("1", ("{{ x }} <image> ===",)))
     assert request.messages[-1]["content"] == "{{ x }} <image> ==="
 
 
@@ -257,7 +264,7 @@ def test_a_kind_travels_between_processes() -> None:
     again: Kind = pickle.loads(pickle.dumps(kind))
     assert again.digest == kind.digest
     assert pickle.loads(pickle.dumps(FULL)) == FULL
-    assert again.write(FULL, **ASK).key == kind.write(FULL, **ASK).key
+    assert written(again, FULL).key == written(kind, FULL).key
 
 
 @pytest.mark.parametrize("name", ["llava.convers", "../llavar", "", "LLaVA", "llava.conversation.."])
@@ -318,7 +325,7 @@ def draws(*replies: str | None) -> list[Sequence[Exchange] | None]:
 
 def test_the_judge_sees_both_orders_and_its_scores_are_put_back_in_order() -> None:
     kind = load_kind("judge")
-    straight, swapped = (kind.write(FULL, **ASK, sample_index=n).messages[-1]["content"] for n in (0, 1))
+    straight, swapped = (written(kind, FULL, sample_index=n).messages[-1]["content"] for n in (0, 1))
     assert "The first answer:\nOne.\n\nThe second answer:\nTwo." in straight
     assert "The first answer:\nTwo.\n\nThe second answer:\nOne." in swapped
     read = kind.read(judge_reply(9, 3), FULL, sample_index=1)

@@ -20,11 +20,12 @@ from tests.synth.peer import CONTEXT_TOKENS, write_model
 from vldata.synth.answers import Answers, open_answers
 from vldata.synth.budget import Limits
 from vldata.synth.endpoint import Endpoint
+from vldata.synth.events import Sent
 from vldata.synth.inputs import Inputs, Region
 from vldata.synth.kinds import load_kind
 from vldata.synth.prices import Price, size_of, usage_of
 from vldata.synth.request import Request
-from vldata.synth.send import Sent, send
+from vldata.synth.send import send
 from vldata.synth.validate import text_of
 
 PRICE = Price(input_usd_per_mtok=1.0, output_usd_per_mtok=2.0)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vldata.errors import RecipeError
-from vldata.synth.request import Request, differences, image_part, images_of
+from vldata.synth.differences import differences
+from vldata.synth.request import Prompt, Request, image_part, images_of
 
 HASH = "0123456789abcdef0123456789abcdef"
 OTHER_HASH = "f" * 32
@@ -79,6 +80,34 @@ def test_a_request_is_the_same_after_a_journey_as_json_in_either_way_of_writing_
         assert back == one
         assert back.to_json() == one.to_json()
         assert Request(**saved).key == one.key
+
+
+@given(
+    st.lists(st.fixed_dictionaries({"role": st.just("user"), "content": texts}), max_size=3),
+    st.dictionaries(texts.map("x_".__add__), plain, max_size=3),
+    st.none() | st.dictionaries(texts, plain, max_size=3),
+    st.lists(st.tuples(texts, st.booleans(), st.integers(0, 3)), min_size=1, max_size=3),
+)
+def test_requests_of_a_prompt_are_those_made_one_by_one(messages, parameters, response_format, inputs):
+    shared = {"endpoint": "openai", "model": "m", "parameters": parameters, "response_format": response_format}
+    prompt = Prompt(messages=messages, **shared)
+    for text, with_image, sample_index in inputs:
+        last = user(text, HASH) if with_image else user(text)
+        made = prompt.request(last["content"], sample_index=sample_index)
+        alone = Request(messages=(*messages, last), sample_index=sample_index, **shared)
+        again = Request.from_json(json.loads(json.dumps(made.to_json())))
+        assert made.key == alone.key == again.key
+        assert made.subject == alone.subject
+        assert made.to_json() == alone.to_json()
+
+
+def test_a_prompt_refuses_what_a_request_refuses():
+    with pytest.raises(RecipeError, match="is not the name of an endpoint"):
+        Prompt(endpoint="https://x", model="m")
+    with pytest.raises(ValueError, match="a part of a message"):
+        Prompt(endpoint="x", model="m").request([{"type": "video"}])
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        Prompt(endpoint="x", model="m").request("\ud800")
 
 
 @given(plain, plain)

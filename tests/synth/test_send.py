@@ -22,7 +22,6 @@ import pytest
 from PIL import Image
 from pydantic import SecretStr
 
-import vldata.synth.send as sending
 from tests.synth.server import (
     Act,
     Asked,
@@ -40,12 +39,14 @@ from tests.synth.server import (
     without_usage,
 )
 from vldata.errors import RecipeError, VldataError
+from vldata.synth import attempts as sending
 from vldata.synth.answers import Answers, open_answers
 from vldata.synth.budget import Limits, read_ledger
 from vldata.synth.endpoint import Endpoint, EndpointError, find_endpoint
+from vldata.synth.events import Event, Sent
 from vldata.synth.prices import Price, size_of
 from vldata.synth.request import Request, image_part
-from vldata.synth.send import Event, Sent, send, send_all
+from vldata.synth.send import send, send_all
 
 SENTINEL = "sk-sentinel/0123456789abcdef"
 PRICE = Price(input_usd_per_mtok=1.0, output_usd_per_mtok=2.0)

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vldata.schema.reasons import GENERATED
 from vldata.synth.exchange import Exchange, Link
 from vldata.synth.inputs import Inputs, Region
 from vldata.synth.kinds import load_kind
-from vldata.synth.validate import REASONS, VALIDATORS, Answered, Exchanges, Finding, SameAnswers, text_of
+from vldata.synth.parse import REASONS
+from vldata.synth.validate import VALIDATORS, Answered, Exchanges, Finding, SameAnswers, across, text_of
 from vldata.synth.validate.base import Lexicon, words_of
 from vldata.synth.validate.grounding import plurals
 from vldata.synth.validate.leaks import longest_shared_run
@@ -258,8 +260,9 @@ def test_a_lexicon_finds_what_a_plain_search_finds(phrases: list[str], text: str
 
 def test_every_reason_is_told_in_words_and_has_one_owner() -> None:
     told = [reason for check in VALIDATORS.values() for reason in check.reasons]
+    told += [*SameAnswers.reasons, *REASONS, "not_best", "no_exchange"]
     assert len(told) == len(set(told))
-    assert all(REASONS.values())
+    assert set(told) == GENERATED.keys()
 
 
 def samples(*answers: str) -> list[Answered]:
@@ -324,3 +327,11 @@ def test_llavas_published_answers_pass(shared_data: Path) -> None:
         assert {finding.reason for finding in found} <= {"too_few_turns"}, (row["id"], found)
         runs.append(longest_shared_run(exchanges.words.all, [shot.answer for shot in kind.few_shots]))
     assert max(runs) == 8
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 1_000])
+def test_how_many_answers_are_read_at_once_changes_nothing(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(across, "_AT_ONCE", at_once)
+    near = LONG.replace("the", "a", 1)
+    found = SameAnswers(similarity=0.5).check_all(samples(LONG, near, "A cat.", LONG.upper(), "Other. " * 15))
+    assert sorted(found) == ["r0", "r1", "r3"]

@@ -1,159 +1,33 @@
-"""`vldata synth export-batch`, `import-batch` and `batch`: what a run would ask, in files or by the Batch API."""
+"""`vldata synth batch`: what a run would ask, by the Batch API."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from vldata.build.progress import Progress
 from vldata.build.synth import Asking, default_answers, opened
-from vldata.build.synth_run import Options, askings, is_final, ledger_of, smaller, told
-from vldata.errors import StoreError
+from vldata.build.synth_run import ALL, Options, askings, is_final, ledger_of, smaller, told
 from vldata.recipe.models import Recipe
 from vldata.synth.answers import Answers, open_answers
-from vldata.synth.batch import LIMITS, Collected, State, Submitted, collect, poll, submit
-from vldata.synth.batch_book import keep_requests, open_book, read_keys, read_requests
-from vldata.synth.batch_budget import open_account
-from vldata.synth.batch_files import Imported, export, import_
+from vldata.synth.batch_book import open_book
+from vldata.synth.batch_collect import Collected, collect, poll
 from vldata.synth.batch_lines import MAX_BYTES, MAX_LINES
+from vldata.synth.batch_route import State
+from vldata.synth.batch_submit import LIMITS, Submitted, submit
 from vldata.synth.budget import Limits, read_ledger
-from vldata.synth.endpoint import NO_KEY, Endpoint, find_endpoint
-from vldata.synth.generate import first_requests
-from vldata.synth.prices import Price
+from vldata.synth.endpoint import Endpoint, find_endpoint
+from vldata.synth.events import Event, Stop
 from vldata.synth.request import Request
-from vldata.synth.send import Event, Stop
 
 POLL_S = 60.0
 """Between two looks at batches that may take a day."""
 
-EXPORTED = "exported"
-"""Suffix of the requests of an exported file, in the answer store: its answers count when the recipe has changed."""
-
-ALL = Options()
-"""Everything as the recipe says."""
-
 Watch = Callable[[str, Event], None]
-
-
-def export_batch(
-    recipe: Recipe,
-    folder: Path,
-    *,
-    store: Path | None = None,
-    answers: Path | None = None,
-    options: Options = ALL,
-    max_lines: int = MAX_LINES,
-    max_bytes: int = MAX_BYTES,
-    retry: bool = False,
-    progress: Progress | None = None,
-) -> list[dict[str, Any]]:
-    """Write what is wanting as files for a Batch API, and send nothing.
-
-    Args:
-        recipe: With synthetic sources.
-        folder: New; with a folder for each source where there are several.
-        store: Of blocks.
-        answers: The answer store's folder.
-        options: The command's.
-        max_lines: Most requests in a file.
-        max_bytes: Most bytes in a file.
-        retry: Also what the endpoint refused for good.
-        progress: Who watches what comes before.
-
-    Raises:
-        VldataError: A source cannot be read, or the folder cannot be written.
-    """
-    place = answers or default_answers()
-    rows = []
-    with askings(recipe, store, options, progress) as all_of_them:
-        with open_answers(place):
-            pass  # made, if there is none: what is exported is kept there too
-        for name, ask in all_of_them.items():
-            with opened(place) as known, open_book(place, read_only=True) as book:
-                under_way = book.keys_under_way()
-                wanted = [r for r in _wanting(ask, known, retry=retry) if r.key not in under_way]
-            target = folder / name if len(all_of_them) > 1 else folder
-            done = export(wanted, target, ask.picture, max_lines=max_lines, max_bytes=max_bytes)
-            for requests in done.requests:
-                kept = place / "batches" / f"{requests[0].key}-{len(requests)}.{EXPORTED}"
-                kept.parent.mkdir(exist_ok=True)
-                keep_requests(kept, requests)
-            rows.append(
-                {
-                    "source": name,
-                    "model": ask.spec.model,
-                    "endpoint": ask.spec.endpoint,
-                    "requests": done.num_requests,
-                    "under_way": len(under_way),
-                    "files": [str(path) for path in done.files],
-                    "left_out": dict(sorted(Counter(done.left_out.values()).items())),
-                }
-            )
-    return rows
-
-
-def import_batch(
-    recipe: Recipe,
-    files: Sequence[Path],
-    *,
-    store: Path | None = None,
-    answers: Path | None = None,
-    options: Options = ALL,
-    watch: Watch = lambda name, event: None,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    """Take output files and error files of a Batch API back; lines of all sources may be mixed.
-
-    Args:
-        recipe: That of the export; what was exported from another one is known too.
-        files: As the provider gave them.
-        store: Of blocks.
-        answers: The answer store's folder.
-        options: The command's.
-        watch: Is told what is answered and what failed.
-        progress: Who watches what comes before.
-
-    Raises:
-        VldataError: A source or a file cannot be read.
-    """
-    for path in files:
-        if not path.is_file():
-            raise StoreError(str(path), "is not a file", "give the output and the error files of your batches")
-    place = answers or default_answers()
-    total = _counts(Imported())
-    with askings(recipe, store, options, progress) as all_of_them, open_answers(place) as known:
-        requests: dict[str, Request] = {}
-        owners: dict[str, str] = {}
-        for name, ask in all_of_them.items():
-            for request in _all_requests(ask, known):
-                requests.setdefault(request.key, request)
-                owners.setdefault(request.key, name)
-        for kept in sorted((place / "batches").glob(f"*.{EXPORTED}")):
-            requests = read_requests(kept) | requests
-        rest = requests.keys() - owners.keys()
-        groups = {name: [key for key, owner in owners.items() if owner == name] for name in all_of_them}
-        for owner, keys in [*groups.items(), (None, list(rest))]:
-            of_group = {key: requests[key] for key in keys}
-            found = None if owner is None else _endpoint_of(all_of_them[owner], options)
-            scrub, prices = _without_key(found, known)
-
-            def tell(event: Event, owner: str | None = owner) -> None:
-                watch(owner or "other recipes", event)
-
-            came = import_(files, known, of_group, prices=prices, scrub=scrub, watch=tell)
-            if owner is not None:
-                path = ledger_of(place, recipe.head.name, owner)
-                with open_account(Limits(), path) as account:
-                    account.change(came.spent)
-            total = _added(total, _counts(came))
-            bad = [{"file": str(path), "line": line.number, "problem": line.problem} for path, line in came.bad]
-            unknown = [key for key in came.unknown if key not in requests]
-        _forget_answered(place, known)
-    return {**total, "unknown": len(unknown), "unknown_ids": unknown[:20], "bad_lines": bad}
 
 
 def submit_batch(
@@ -189,7 +63,7 @@ def submit_batch(
     with askings(recipe, store, options, progress) as all_of_them, open_answers(place) as known:
         left_usd = options.max_usd
         for name, ask in all_of_them.items():
-            wanted = _wanting(ask, known, retry=retry)
+            wanted = still_wanting(ask, known, retry=retry)
             sent = _submit(recipe, name, ask, wanted, known, options, max_lines, max_bytes, max_open, left_usd)
             left_usd = _left(left_usd, sent)
             rows.append({"source": name, **_sent(sent)})
@@ -222,7 +96,7 @@ def collect_batch(
     """
     rows = []
     with open_answers(answers or default_answers()) as known:
-        for endpoint in _endpoints(recipe, options):
+        for endpoint in endpoints_of(recipe, options):
 
             def tell(event: Event, name: str = endpoint.name) -> None:
                 watch(name, event)
@@ -281,7 +155,7 @@ def run_batch(
     tried: set[str] = set()
     left_usd = options.max_usd
     with askings(recipe, store, options, progress) as all_of_them:
-        endpoints = list(_endpoints(recipe, options))
+        endpoints = list(endpoints_of(recipe, options))
         while True:
             stopped = None
             with open_answers(place) as known:
@@ -299,7 +173,7 @@ def run_batch(
                 for name, ask in all_of_them.items():
                     if stopped is not None:
                         break
-                    wanted = [r for r in _wanting(ask, known, retry=retry) if r.key not in tried]
+                    wanted = [r for r in still_wanting(ask, known, retry=retry) if r.key not in tried]
                     sent = _submit(recipe, name, ask, wanted, known, options, max_lines, max_bytes, max_open, left_usd)
                     left_usd = _left(left_usd, sent)
                     with open_book(place, read_only=True) as book:
@@ -333,6 +207,11 @@ def run_batch(
     }
 
 
+def label_of(recipe: Recipe, name: str) -> str:
+    """Whose a batch is."""
+    return f"{recipe.head.name}.{name}"
+
+
 def _states(endpoints: Iterable[Endpoint], place: Path) -> tuple[State, ...]:
     return tuple(state for endpoint in endpoints for state in poll(endpoint=endpoint, answers=place))
 
@@ -360,33 +239,25 @@ def _submit(
     )
     return submit(
         wanted,
-        endpoint=_endpoint_of(ask, options),
+        endpoint=endpoint_of(ask, options),
         answers=known,
         pictures=ask.picture,
         limits=limits,
         ledger=ledger,
-        label=f"{recipe.head.name}.{name}",
+        label=label_of(recipe, name),
         max_lines=max_lines,
         max_bytes=max_bytes,
         max_open=max_open,
     )
 
 
-def _wanting(ask: Asking, known: Any, *, retry: bool) -> list[Request]:
+def still_wanting(ask: Asking, known: Any, *, retry: bool) -> list[Request]:
     """What to ask, each once; not what was refused for good, unless that is to be tried again."""
     found = {request.key: request for request in ask.wanted(known)}
     return [request for key, request in found.items() if retry or not is_final(known, key)]
 
 
-def _all_requests(ask: Asking, known: Answers) -> Iterator[Request]:
-    """All that a source asks by what is known: the first ones, those asked again, and the judge's."""
-    yield from first_requests((sample.inputs for sample in ask.samples), ask.kind, ask.spec)
-    generated = ask.generated(known)
-    yield from (request for draw in generated.draws for request in draw.requests)
-    yield from generated.wanting
-
-
-def _endpoints(recipe: Recipe, options: Options) -> Iterator[Endpoint]:
+def endpoints_of(recipe: Recipe, options: Options) -> Iterator[Endpoint]:
     """Every endpoint that the meant sources name, once."""
     entries = [entry for name, entry in recipe.entries.items() if not options.names or name in options.names]
     names = dict.fromkeys(entry.synth.endpoint for entry in entries if entry.synth is not None)
@@ -394,41 +265,9 @@ def _endpoints(recipe: Recipe, options: Options) -> Iterator[Endpoint]:
         yield find_endpoint(name, url=options.endpoint)
 
 
-def _endpoint_of(ask: Asking, options: Options) -> Endpoint:
+def endpoint_of(ask: Asking, options: Options) -> Endpoint:
+    """Where a source's requests go."""
     return find_endpoint(ask.spec.endpoint, url=options.endpoint)
-
-
-def _without_key(endpoint: Endpoint | None, known: Answers) -> tuple[Callable[[bytes], bytes], Mapping[str, Price]]:
-    """What takes an endpoint's key out of a line, and its prices; no key is needed to import."""
-    if endpoint is None:
-        return (lambda line: line), {}
-    if endpoint.key is not None and endpoint.reveal_key() != NO_KEY:
-        known.guard(endpoint.reveal_key())
-    return endpoint.scrub_bytes, endpoint.prices
-
-
-def _forget_answered(place: Path, known: Answers) -> None:
-    """Remove the requests of exported files that are all answered."""
-    for kept in (place / "batches").glob(f"*.{EXPORTED}"):
-        if all(key in known for key in read_keys(kept)):
-            kept.unlink()
-
-
-def _counts(came: Imported) -> dict[str, Any]:
-    return {
-        "answered": came.answered,
-        "already": came.already,
-        "failed": dict(sorted(came.failed.items())),
-        "unfinished": came.unfinished,
-        "duplicates": came.duplicates,
-        "spent_usd": came.spent.usd,
-        "unpriced_requests": came.spent.unpriced,
-    }
-
-
-def _added(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    failed = Counter(one["failed"]) + Counter(other["failed"])
-    return {name: one[name] + other[name] for name in one if name != "failed"} | {"failed": dict(failed)}
 
 
 def _sent(sent: Submitted) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from vldata.build.build import default_store, with_corpora
@@ -20,16 +19,13 @@ from vldata.store.store import open_store
 from vldata.synth.answers import Answers, open_answers
 from vldata.synth.batch_book import under_way
 from vldata.synth.budget import Limits, Spent, read_ledger
-from vldata.synth.endpoint import EndpointSpec, find_endpoint, load_endpoints
+from vldata.synth.draws import Outcome
+from vldata.synth.endpoint import find_endpoint
+from vldata.synth.events import Event, Stop
 from vldata.synth.faults import FAULTS, Scope
-from vldata.synth.generate import Draw, Known, first_requests
-from vldata.synth.prices import BYTES_PER_TOKEN, Price, Usage, size_of, usage_of
-from vldata.synth.request import Request, differences
-from vldata.synth.send import Event, Stop, send
-from vldata.synth.validate import text_of
-
-_FEW = 20
-"""Answers from which on their measured lengths are better than a guess."""
+from vldata.synth.generate import Known
+from vldata.synth.request import Request
+from vldata.synth.send import send
 
 
 @dataclass(frozen=True)
@@ -49,6 +45,10 @@ class Options:
     concurrency: int = 64
     names: Sequence[str] = ()
     standin: int | None = None
+
+
+ALL = Options()
+"""Every source, as the recipe says."""
 
 
 @contextmanager
@@ -74,46 +74,12 @@ def askings(
         yield {name: asking(ready, name, opened_store, progress) for name in options.names or known}
 
 
-def plan(
-    recipe: Recipe, *, store: Path | None = None, answers: Path | None = None, options: Options = Options()
-) -> list[dict[str, Any]]:
-    """What a run would ask, per synthetic source: requests, hits, why the others are new, tokens and cost.
-
-    ``cost_usd`` holds ``low`` (prompts alone), ``expected`` (answers as long as the ones that are there, else half of
-    what is allowed) and ``max`` (every answer as long as it may be, every byte of a prompt a token); None: unknown.
-    """
-    rows = []
-    with askings(recipe, store, options) as all_of_them, opened(answers or default_answers()) as known:
-        endpoints = load_endpoints()
-        for name, ask in all_of_them.items():
-            generated = ask.generated(known)
-            wanting = list({request.key: request for request in generated.wanting}.values())
-            first = list(first_requests((s.inputs for s in ask.samples), ask.kind, ask.spec))
-            price = _price(ask, endpoints)
-            rows.append(
-                {
-                    "source": name,
-                    "kind": ask.kind.lineage,
-                    "model": ask.spec.model,
-                    "endpoint": ask.spec.endpoint,
-                    "samples": len(ask.samples),
-                    "requests": len({request.key for request in first}),
-                    "hits": sum(draw.answer is not None for draw in generated.draws),
-                    "to_send": len(wanting),
-                    "why_new": dict(_why_new(wanting, known)),
-                    **_costs(wanting, price, _usages(generated.draws)),
-                    "example": wanting[0].to_json() if wanting else None,
-                }
-            )
-    return rows
-
-
 def run(
     recipe: Recipe,
     *,
     store: Path | None = None,
     answers: Path | None = None,
-    options: Options = Options(),
+    options: Options = ALL,
     retry: bool = False,
     watch: Callable[[str, Event], None] = lambda name, event: None,
     begin: Callable[[str, int], None] = lambda name, total: None,
@@ -209,78 +175,44 @@ def _run_one(
 
 
 def status(
-    recipe: Recipe, *, store: Path | None = None, answers: Path | None = None, options: Options = Options()
+    recipe: Recipe, *, store: Path | None = None, answers: Path | None = None, options: Options = ALL
 ) -> list[dict[str, Any]]:
-    """What is there of every synthetic source: draws kept, wanting and dropped by reason, and what all cost."""
-    with askings(recipe, store, options) as all_of_them, opened(answers or default_answers()) as known:
-        return [{"source": name, **_state(ask, known)} for name, ask in all_of_them.items()]
+    """What is there of every synthetic source: draws kept, wanting and dropped by reason, and what all cost.
 
-
-def show(
-    recipe: Recipe,
-    *,
-    store: Path | None = None,
-    answers: Path | None = None,
-    options: Options = Options(),
-    only: str | None = None,
-    limit: int = 5,
-) -> list[dict[str, Any]]:
-    """Draws side by side with what was asked, what came, how it was parsed and what was found.
-
-    Args:
-        recipe: With synthetic sources.
-        store: Of blocks.
-        answers: The answer store's folder.
-        options: The command's.
-        only: ``kept``, a reason, or a sample's row; None: whatever comes first.
-        limit: At most so many of each source.
+    ``damaged`` lists every place of the answer store that was found damaged on the way, whoever's answer it holds:
+    ``file``, ``offset`` in bytes and ``key`` of the request, which is None when that cannot be read either.
     """
-    rows = []
     with askings(recipe, store, options) as all_of_them, opened(answers or default_answers()) as known:
-        for name, ask in all_of_them.items():
-            draws = [draw for draw in ask.generated(known).draws if _is_meant(draw, only)]
-            rows += [{"source": name, **_shown(draw)} for draw in draws[:limit]]
-    return rows
-
-
-def _is_meant(draw: Draw, only: str | None) -> bool:
-    if only is None:
-        return draw.answer is not None
-    reasons = {draw.problem, *(finding.reason for finding in draw.findings)}
-    return only in (draw.row, draw.inputs.row) or only in reasons or (only == "kept" and bool(draw.kept))
-
-
-def _shown(draw: Draw) -> dict[str, Any]:
-    request = draw.requests[-1] if draw.requests else None
-    return {
-        "row": draw.row,
-        "request": request.key if request else None,
-        "messages": list(request.messages) if request else [],
-        "reply": text_of(draw.answer.reply) if draw.answer else None,
-        "turns": [
-            {"question": e.question, "answer": e.answer, "kept": place in draw.kept}
-            for place, e in enumerate(draw.exchanges)
-        ],
-        "findings": [{**f._asdict()} for f in draw.findings],
-        "verdict": "kept" if draw.kept else draw.problem,
-        "detail": draw.detail,
-        "asked_times": len(draw.requests),
-        "cost_usd": draw.answer.cost_usd if draw.answer else None,
-    }
+        rows = [{"source": name, **_state(ask, known)} for name, ask in all_of_them.items()]
+        found = known.damaged if isinstance(known, Answers) else ()
+        damaged = [{"file": place.path.name, "offset": place.offset, "key": place.key} for place in found]
+        return [{**row, "damaged": damaged} for row in rows]
 
 
 def _state(ask: Asking, answers: Any) -> dict[str, Any]:
-    draws = ask.generated(answers).draws
-    requests = [request.key for draw in draws for request in draw.requests]
-    usd, unpriced = answers.spent(requests) if isinstance(answers, Answers) else (0.0, 0)
-    marks = Counter(f.reason for draw in draws if draw.kept for f in draw.findings if f.policy == "mark")
+    return {"samples": len(ask.samples), **ask.replay(answers, lambda outcomes: _counted(outcomes, answers))}
+
+
+def _counted(outcomes: Iterator[Outcome], answers: Any) -> dict[str, Any]:
+    numbers: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    marks: Counter[str] = Counter()
+    keys: set[bytes] = set()
+    for draw in (draw for outcome in outcomes for draw in outcome.draws):
+        keys.update(bytes.fromhex(request.key) for request in draw.requests)
+        numbers["draws"] += 1
+        numbers["turns"] += len(draw.kept)
+        if draw.kept:
+            numbers["kept"] += 1
+            marks.update(finding.reason for finding in draw.findings if finding.policy == "mark")
+        elif draw.wanting is not None:
+            numbers["wanting"] += 1
+        elif draw.problem is not None:
+            dropped[draw.problem] += 1
+    usd, unpriced = answers.spent(key.hex() for key in keys) if isinstance(answers, Answers) else (0.0, 0)
     return {
-        "samples": len(ask.samples),
-        "draws": len(draws),
-        "kept": sum(bool(draw.kept) for draw in draws),
-        "turns": sum(len(draw.kept) for draw in draws),
-        "wanting": sum(draw.wanting is not None for draw in draws),
-        "dropped": dict(sorted(Counter(d.problem for d in draws if d.problem and d.wanting is None).items())),
+        **{name: numbers[name] for name in ("draws", "kept", "turns", "wanting")},
+        "dropped": dict(sorted(dropped.items())),
         "marked": dict(sorted(marks.items())),
         "cost_usd": usd,
         "unpriced_attempts": unpriced,
@@ -294,55 +226,6 @@ def is_final(answers: Known, key: str) -> bool:
         return False
     last = failure.attempts[-1].error
     return last is not None and last in FAULTS and last != "interrupted" and FAULTS[last].scope is Scope.ROW
-
-
-def _why_new(wanting: Sequence[Request], answers: Any) -> Counter[str]:
-    """Why there is no answer yet, to how many requests."""
-    why: Counter[str] = Counter()
-    for request in wanting:
-        like = answers.last_like(request) if isinstance(answers, Answers) else None
-        changed = [] if like is None else differences(like, request)
-        why[", ".join(changed) + " changed" if changed else "never asked"] += 1
-    return why
-
-
-def _usages(draws: Sequence[Draw]) -> list[Usage]:
-    found = (usage_of(draw.answer.reply) for draw in draws if draw.answer is not None)
-    return [usage for usage in found if usage is not None]
-
-
-def _costs(wanting: Sequence[Request], price: Price | None, known: Sequence[Usage]) -> dict[str, Any]:
-    sizes = [size_of(request, price) for request in wanting]
-    prompt = sum(size.input_expected for size in sizes)
-    measured = fmean(usage.output_tokens for usage in known) if len(known) >= _FEW else None
-    answers = sum(
-        min(measured, size.output_ceiling or measured) if measured is not None else (size.output_ceiling or 0) / 2
-        for size in sizes
-    )
-    largest = [size.ceiling for size in sizes]
-    basis = f"answers measured on {len(known):,}" if measured is not None else "answers guessed at half their limit"
-    tokens = {
-        "prompt": prompt,
-        "answers": round(answers),
-        "max": None if None in largest else sum(size for size in largest if size is not None),
-        "basis": basis,
-        "bytes_per_token": BYTES_PER_TOKEN,
-    }
-    cost: dict[str, float | None] = {"low": None, "expected": None, "max": None}
-    if price is not None:
-        ceilings = [price.ceiling_usd(size) for size in sizes]
-        cost = {
-            "low": price.cost_usd(Usage(prompt, 0)),
-            "expected": price.cost_usd(Usage(prompt, round(answers))),
-            "max": None if None in ceilings else sum(c for c in ceilings if c is not None),
-        }
-    return {"tokens": tokens, "cost_usd": cost}
-
-
-def _price(ask: Asking, endpoints: Mapping[str, EndpointSpec]) -> Price | None:
-    spec = ask.spec
-    endpoint = endpoints.get(spec.endpoint)
-    return endpoint.prices.get(spec.model) if endpoint is not None else None
 
 
 def smaller(one: float | None, other: float | None) -> float | None:

@@ -99,7 +99,7 @@ GENERATED = {
     "same_answer_over_images": "the same answer, or nearly the same, is given for many different images",
     "no_exchange": "nothing of the reply is left when what is wrong with it is taken out",
 }
-"""Why a reply is not used: filtered, as the checks of its kind ask for it."""
+"""Why a reply is not used: filtered, as the checks of its kind ask for it. What is asked for again is told so, too."""
 
 FILTERED |= GENERATED
 

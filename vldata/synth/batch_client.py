@@ -98,6 +98,15 @@ class BatchClient:
 
         return self._patiently(once)
 
+    def cancel(self, batch_id: str) -> Mapping[str, Any] | Fault:
+        """Ask that a batch end; asking twice does no harm."""
+
+        def once() -> Mapping[str, Any]:
+            response = self._client.batches.with_raw_response.cancel(batch_id)
+            return _batch(self._json(response.http_response.content))
+
+        return self._patiently(once)
+
     def find(self, parts: set[str], since: float) -> dict[str, Mapping[str, Any]] | Fault:
         """The batches that carry these parts, by part.
 

@@ -19,10 +19,10 @@ from vldata.store.trouble import told_as_store_errors
 from vldata.synth.answers import Answer, Answers, Attempt
 from vldata.synth.batch_lines import LARGER_THAN_FILE, MAX_BYTES, MAX_LINES, BadLine, Result, line_of, results_of
 from vldata.synth.budget import Spent
+from vldata.synth.events import Event
 from vldata.synth.faults import Billed
 from vldata.synth.prices import Price, size_of, to_pico, usage_of
 from vldata.synth.request import Request
-from vldata.synth.send import Event
 
 if TYPE_CHECKING:
     from vldata.synth.client import Pictures

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from vldata.codecs.base import Codec
@@ -31,8 +30,7 @@ class Link(NamedTuple):
     numbers: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Exchange:
+class Exchange(NamedTuple):
     """A question and its answer, free of any markup of ours.
 
     Args:
@@ -47,7 +45,7 @@ class Exchange:
     answer: str
     question_links: tuple[Link, ...] = ()
     answer_links: tuple[Link, ...] = ()
-    scores: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, float] = {}
 
 
 def read_links(marked: str) -> tuple[str, tuple[Link, ...]]:

@@ -6,24 +6,24 @@ changed check or parser is only run again. Sending is a loop around this: ask fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
 
-from vldata.memory import no_collector
 from vldata.synth.best import agreement, best, coverage, judged, leads, pairs_to_judge
+from vldata.synth.draws import MISSING_INPUT, NOT_BEST, NOT_GENERATED, Draw, Outcome
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
-from vldata.synth.kinds import Kind, load_kind
+from vldata.synth.kind import Kind
+from vldata.synth.kinds import load_kind
 from vldata.synth.models import Synth
 from vldata.synth.parse import ParseError
 from vldata.synth.records import Answer, Failure
-from vldata.synth.request import Request
-from vldata.synth.validate import Answered, Finding, SameAnswers, text_of
+from vldata.synth.request import Prompt, Request
+from vldata.synth.validate import Answered, Comparison, Finding, SameAnswers, text_of
 
-NOT_GENERATED = "not_generated"
-NOT_BEST = "not_best"
-MISSING_INPUT = "missing_input"
+Folded = TypeVar("Folded")
 
 
 class Known(Protocol):
@@ -36,67 +36,6 @@ class Known(Protocol):
     def failure(self, key: str) -> Failure | None:
         """What became of a request that was given up."""
         ...
-
-
-@dataclass(frozen=True)
-class Draw:
-    """One draw of one sample: everything that was asked for it, and what became of the last reply.
-
-    Args:
-        inputs: The sample.
-        number: Which draw, from 0.
-        requests: The first one and those that asked again; the last one is the one that counts.
-        answer: To the last one; None: it is wanting.
-        exchanges: What the last reply holds.
-        findings: All that is wrong with it.
-        kept: Places of the exchanges that become turns.
-        problem: Why nothing does; None when something does.
-        detail: What exactly.
-    """
-
-    inputs: Inputs
-    number: int
-    requests: tuple[Request, ...]
-    answer: Answer | None = None
-    exchanges: tuple[Exchange, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    kept: tuple[int, ...] = ()
-    problem: str | None = None
-    detail: str | None = None
-
-    @property
-    def row(self) -> str:
-        """Its name: the sample's, and the draw's number after the first."""
-        return f"{self.inputs.row}#{self.number + 1}" if self.number else self.inputs.row
-
-    @property
-    def wanting(self) -> Request | None:
-        """The request whose answer is not there yet."""
-        return self.requests[-1] if self.requests and self.answer is None else None
-
-    @property
-    def text(self) -> str:
-        """All that it answers."""
-        return "\n".join(self.exchanges[place].answer for place in self.kept)
-
-
-@dataclass(frozen=True)
-class Generated:
-    """What became of all samples.
-
-    Args:
-        draws: One for each draw of each sample, in the samples' order.
-        judging: Requests to a judge whose answers are not there yet.
-    """
-
-    draws: tuple[Draw, ...]
-    judging: tuple[Request, ...] = ()
-
-    @property
-    def wanting(self) -> Iterator[Request]:
-        """What to ask next; answers may make more requests necessary."""
-        yield from (request for draw in self.draws if (request := draw.wanting) is not None)
-        yield from self.judging
 
 
 def load_kinds(spec: Synth, where: str) -> tuple[Kind, Kind | None]:
@@ -115,83 +54,120 @@ def load_kinds(spec: Synth, where: str) -> tuple[Kind, Kind | None]:
     return kind, judge
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What all samples of a source share.
+
+    Args:
+        kind: What is made of them.
+        prompt: Its words.
+        judge: The kind that chooses, and its words; None where none does.
+    """
+
+    kind: Kind
+    spec: Synth
+    answers: Known
+    prompt: Prompt
+    judge: tuple[Kind, Prompt] | None = None
+
+
+def _source(kind: Kind, spec: Synth, answers: Known, judge: Kind | None) -> _Source:
+    prompt = kind.prompt(model=spec.model, endpoint=spec.endpoint, parameters=spec.parameters)
+    if judge is None:
+        return _Source(kind, spec, answers, prompt)
+    return _Source(
+        kind, spec, answers, prompt, (judge, judge.prompt(model=spec.judge_model or spec.model, endpoint=spec.endpoint))
+    )
+
+
 def first_requests(samples: Iterable[Inputs], kind: Kind, spec: Synth) -> Iterator[Request]:
     """What is asked about every sample before any reply is known."""
+    prompt = kind.prompt(model=spec.model, endpoint=spec.endpoint, parameters=spec.parameters)
     for inputs in samples:
         if not kind.missing(inputs):
             for number in range(kind.settings.draws):
-                yield _request(inputs, kind, spec, number)
+                yield kind.write(inputs, prompt, sample_index=number)
 
 
-def wanted(
+def outcomes(
     samples: Iterable[Inputs], kind: Kind, spec: Synth, answers: Known, judge: Kind | None = None
-) -> Iterator[Request]:
-    """The requests whose answers are wanting, sample by sample: nothing is held, however many there are.
+) -> Iterator[Outcome]:
+    """What becomes of every sample by itself, one after the other; nothing is held, however many there are.
 
-    Args: as `generate`, which says what becomes of the answers.
+    Args: as `replay`, which also compares the answers with each other.
     """
-    for inputs in samples:
-        draws, judging = _of_sample(inputs, kind, spec, answers, judge)
-        yield from (request for draw in draws if (request := draw.wanting) is not None)
-        yield from judging
+    return _outcomes(samples, _source(kind, spec, answers, judge))
 
 
-def generate(
-    samples: Iterable[Inputs], kind: Kind, spec: Synth, answers: Known, judge: Kind | None = None
-) -> Generated:
-    """Read every answer that is there.
+def replay(
+    samples: Iterable[Inputs],
+    kind: Kind,
+    spec: Synth,
+    answers: Known,
+    judge: Kind | None = None,
+    *,
+    fold: Callable[[Iterator[Outcome]], Folded],
+) -> Folded:
+    """Read every answer that is there, sample by sample, and make something of it all; nothing is held meanwhile.
 
     Args:
-        samples: What is known of each; ``row`` differs.
+        samples: What is known of each; ``row`` differs. They are gone through twice when an answer turns out to be
+            given for many pictures, which only the last sample can tell.
         kind: What is made of them.
         spec: The recipe's.
         answers: Open for reading.
         judge: The kind that chooses, where ``kind`` says that one does.
+        fold: Goes through all outcomes. When it is called twice, the first result is forgotten.
     """
-    with no_collector():
-        return _generate(samples, kind, spec, answers, judge)
+    again = partial(_outcomes, samples, _source(kind, spec, answers, judge))
+    if spec.same_answers is None:
+        return fold(again())
+    compared = Comparison(SameAnswers(policy=spec.same_answers))
+    result = fold(_compared(again(), compared))
+    found = compared.findings()
+    return result if not found else fold(_without_same(again(), kind, found))
 
 
-def _generate(samples: Iterable[Inputs], kind: Kind, spec: Synth, answers: Known, judge: Kind | None) -> Generated:
-    draws: list[Draw] = []
-    judging: list[Request] = []
+def _outcomes(samples: Iterable[Inputs], source: _Source) -> Iterator[Outcome]:
     for inputs in samples:
-        of_sample, more = _of_sample(inputs, kind, spec, answers, judge)
-        draws += of_sample
-        judging += more
-    if spec.same_answers is not None:
-        draws = _without_same(draws, kind, SameAnswers(policy=spec.same_answers))
-    return Generated(tuple(draws), tuple(judging))
+        yield Outcome(*_of_sample(inputs, source))
 
 
-def _of_sample(
-    inputs: Inputs, kind: Kind, spec: Synth, answers: Known, judge: Kind | None
-) -> tuple[list[Draw], list[Request]]:
-    if lacks := kind.missing(inputs):
+def _compared(alone: Iterator[Outcome], comparison: Comparison) -> Iterator[Outcome]:
+    for outcome in alone:
+        for draw in outcome.draws:
+            if draw.kept:
+                said = [draw.exchanges[place] for place in draw.kept]
+                comparison.add(Answered(draw.row, _picture(draw.inputs), said))
+        yield outcome
+
+
+def _of_sample(inputs: Inputs, source: _Source) -> tuple[list[Draw], list[Request]]:
+    if lacks := source.kind.missing(inputs):
         return [Draw(inputs, 0, (), problem=MISSING_INPUT, detail=", ".join(lacks))], []
-    draws = [_draw(inputs, number, kind, spec, answers) for number in range(kind.settings.draws)]
-    return (draws, []) if kind.settings.choose is None else _chosen(inputs, draws, kind, spec, answers, judge)
+    settings = source.kind.settings
+    draws = [_draw(inputs, number, source) for number in range(settings.draws)]
+    return (draws, []) if settings.choose is None else _chosen(inputs, draws, source)
 
 
-def _request(inputs: Inputs, kind: Kind, spec: Synth, number: int) -> Request:
-    return kind.write(inputs, model=spec.model, endpoint=spec.endpoint, parameters=spec.parameters, sample_index=number)
-
-
-def _draw(inputs: Inputs, number: int, kind: Kind, spec: Synth, answers: Known) -> Draw:
-    requests = [_request(inputs, kind, spec, number)]
-    for again in range(spec.max_reasks + 1):
-        answer = answers.get(requests[-1])
+def _draw(inputs: Inputs, number: int, source: _Source) -> Draw:
+    kind, most = source.kind, source.spec.max_reasks
+    request = kind.write(inputs, source.prompt, sample_index=number)
+    asked: tuple[Request, ...] = (request,)
+    for again in range(most + 1):
+        answer = source.answers.get(request)
         if answer is None:
-            failure = answers.failure(requests[-1].key)
+            failure = source.answers.failure(request.key)
             why = failure.attempts[-1].error if failure is not None and failure.attempts else None
-            return Draw(inputs, number, tuple(requests), problem=NOT_GENERATED, detail=why)
+            return Draw(inputs, number, asked, problem=NOT_GENERATED, detail=why)
         exchanges, findings = kind.examine(answer.reply, inputs, sample_index=number)
-        decision = kind.decide(exchanges, findings, may_reask=again < spec.max_reasks)
+        decision = kind.decide(exchanges, findings, may_reask=again < most)
         if decision.action == "reask":
             index = kind.settings.draws * (again + 1) + number
-            requests.append(kind.reask(requests[-1], answer.reply, decision.reasons, sample_index=index))
+            request = kind.reask(request, answer.reply, decision.reasons, sample_index=index)
+            asked = (*asked, request)
             continue
-        draw = Draw(inputs, number, tuple(requests), answer, tuple(exchanges), tuple(findings), decision.kept)
+        draw = Draw(inputs, number, asked, answer, tuple(exchanges), tuple(findings), decision.kept)
         return draw if decision.kept else _dropped(draw, decision.reasons)
     raise AssertionError("the last reply is kept or dropped")
 
@@ -199,14 +175,12 @@ def _draw(inputs: Inputs, number: int, kind: Kind, spec: Synth, answers: Known) 
 def _dropped(draw: Draw, reasons: Sequence[str]) -> Draw:
     first = next((f for f in draw.findings if f.reason in reasons), None)
     problem = first.reason if first is not None else "no_exchange"
-    return replace(draw, kept=(), problem=problem, detail=first.detail if first is not None else None)
+    return draw._replace(kept=(), problem=problem, detail=first.detail if first is not None else None)
 
 
-def _chosen(
-    inputs: Inputs, draws: list[Draw], kind: Kind, spec: Synth, answers: Known, judge: Kind | None
-) -> tuple[list[Draw], list[Request]]:
+def _chosen(inputs: Inputs, draws: list[Draw], source: _Source) -> tuple[list[Draw], list[Request]]:
     """The draws, of which one is kept at most, and the requests to a judge that are wanting."""
-    choose = kind.settings.choose
+    choose = source.kind.settings.choose
     usable = [draw for draw in draws if draw.kept]
     if choose is None or not usable or any(draw.wanting is not None for draw in draws):
         return draws, []
@@ -217,12 +191,11 @@ def _chosen(
     elif choose.by == "agreement":
         scores = agreement(texts) if len(texts) > 1 else [1.0]
     else:
-        assert judge is not None, "a kind that chooses by a judge is loaded with it"
         question = usable[0].exchanges[0].question
-        found, wanting = _leads(pairs_to_judge(inputs, question, texts), judge, spec, answers)
+        found, wanting = _leads(pairs_to_judge(inputs, question, texts), source)
         if wanting:
             waits = "the judge has not answered"
-            return [replace(d, kept=(), problem=NOT_GENERATED, detail=waits) if d.kept else d for d in draws], wanting
+            return [d._replace(kept=(), problem=NOT_GENERATED, detail=waits) if d.kept else d for d in draws], wanting
         scores = found
     place = best(scores, least=choose.least)
     kept = []
@@ -230,23 +203,22 @@ def _chosen(
         if draw in usable and usable.index(draw) != place:
             score = scores[usable.index(draw)]
             said = "no score" if score is None else f"score {score:.3g}"
-            draw = replace(draw, kept=(), problem=NOT_BEST, detail=said)
+            draw = draw._replace(kept=(), problem=NOT_BEST, detail=said)
         kept.append(draw)
     return kept, []
 
 
-def _leads(
-    pairs: Sequence[Inputs], judge: Kind, spec: Synth, answers: Known
-) -> tuple[list[float | None], list[Request]]:
+def _leads(pairs: Sequence[Inputs], source: _Source) -> tuple[list[float | None], list[Request]]:
+    assert source.judge is not None, "a kind that chooses by a judge is loaded with it"
+    judge, prompt = source.judge
     wanting: list[Request] = []
     judgements = []
-    model = spec.judge_model or spec.model
     for pair in pairs:
         read: list[Sequence[Exchange] | None] = []
         for number in range(judge.settings.draws):
-            request = judge.write(pair, model=model, endpoint=spec.endpoint, sample_index=number)
-            answer = answers.get(request)
-            if answer is None and answers.failure(request.key) is None:
+            request = judge.write(pair, prompt, sample_index=number)
+            answer = source.answers.get(request)
+            if answer is None and source.answers.failure(request.key) is None:
                 wanting.append(request)
             read.append(None if answer is None else _judged(judge, answer, pair, number))
         judgements.append(judged(read))
@@ -260,27 +232,21 @@ def _judged(judge: Kind, answer: Answer, pair: Inputs, number: int) -> Sequence[
         return None
 
 
-def _without_same(draws: list[Draw], kind: Kind, check: SameAnswers) -> list[Draw]:
+def _without_same(alone: Iterator[Outcome], kind: Kind, found: Mapping[str, list[Finding]]) -> Iterator[Outcome]:
     """Findings about answers that are given for many pictures, added to the draws that they are about."""
-    samples = (
-        Answered(draw.row, _picture(draw.inputs), [draw.exchanges[place] for place in draw.kept])
-        for draw in draws
-        if draw.kept
-    )
-    found: Mapping[str, list[Finding]] = check.check_all(samples)
-    if not found:
-        return draws
-    checked = []
-    for draw in draws:
-        more = [f._replace(exchange=draw.kept[f.exchange or 0]) for f in found.get(draw.row, [])] if draw.kept else []
-        if more:
-            draw = replace(draw, findings=(*draw.findings, *more))
-            lost = {f.exchange for f in more if f.policy == "drop"}
-            left = tuple(place for place in draw.kept if place not in lost)
-            is_lost = bool(lost) and (kind.settings.scope == "reply" or not left)
-            draw = _dropped(draw, [f.reason for f in more]) if is_lost else replace(draw, kept=left)
-        checked.append(draw)
-    return checked
+    for outcome in alone:
+        yield outcome._replace(draws=[_with(draw, kind, found.get(draw.row, [])) for draw in outcome.draws])
+
+
+def _with(draw: Draw, kind: Kind, found: Sequence[Finding]) -> Draw:
+    if not draw.kept or not found:
+        return draw
+    more = [finding._replace(exchange=draw.kept[finding.exchange or 0]) for finding in found]
+    draw = draw._replace(findings=(*draw.findings, *more))
+    lost = {finding.exchange for finding in more if finding.policy == "drop"}
+    left = tuple(place for place in draw.kept if place not in lost)
+    is_lost = bool(lost) and (kind.settings.scope == "reply" or not left)
+    return _dropped(draw, [finding.reason for finding in more]) if is_lost else draw._replace(kept=left)
 
 
 def _picture(inputs: Inputs) -> str:

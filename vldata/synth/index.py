@@ -9,6 +9,7 @@ damaged or of another segment is made again from the segment.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -58,7 +59,12 @@ class Row(NamedTuple):
     @property
     def key(self) -> str:
         """32 hex characters."""
-        return _KEY.pack(self.key_a, self.key_b).hex()
+        return self.key_bytes.hex()
+
+    @property
+    def key_bytes(self) -> bytes:
+        """The key as it stands in a frame."""
+        return _KEY.pack(self.key_a, self.key_b)
 
 
 class Index:
@@ -69,8 +75,9 @@ class Index:
         self.num_unknown = 0
         self.num_answers = 0
         self._table: Table = np.empty(0, ROW)
-        self._order: npt.NDArray[np.int64] = np.empty(0, np.int64)
-        self._sorted: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
+        # as memoryviews, which give one number in a tenth of the time that an array takes
+        self._order: memoryview[int] = np.empty(0, np.int64).data
+        self._keys: memoryview[int] = np.empty(0, np.uint64).data
         self._by_subject: npt.NDArray[np.int64] | None = None
         self._recent: list[Row] = []
         self._recent_by_key: dict[tuple[int, int], list[int]] = {}
@@ -99,18 +106,22 @@ class Index:
         """The rows of a key, in order of writing."""
         pair = _KEY.unpack(bytes.fromhex(key))
         rows = []
-        at = int(self._sorted.searchsorted(np.uint64(pair[0])))
-        while at < len(self._sorted) and self._sorted[at] == pair[0]:
-            row = self._row(int(self._order[at]))
+        at = bisect_left(self._keys, pair[0])
+        while at < len(self._keys) and self._keys[at] == pair[0]:
+            row = self._row(self._order[at])
             if row.key_b == pair[1] and row.kind != DAMAGE:
                 rows.append(row)
             at += 1
-        rows += [row for at in self._recent_by_key.get(pair, ()) if (row := self._recent[at]).kind != DAMAGE]
+        if pair in self._recent_by_key:
+            rows += [row for at in self._recent_by_key[pair] if (row := self._recent[at]).kind != DAMAGE]
         return rows
 
     def answer(self, key: str) -> Row | None:
         """The row of a key's answer, the first if there should be several."""
-        return next((row for row in self.find(key) if row.kind == ANSWER), None)
+        for row in self.find(key):
+            if row.kind == ANSWER:
+                return row
+        return None
 
     def last_about(self, subject: int) -> Row | None:
         """The newest row of a subject."""
@@ -154,8 +165,8 @@ class Index:
 
     def _fold(self, tables: Sequence[Table]) -> None:
         self._table = np.concatenate([self._table, np.array(self._recent, ROW), *tables])
-        self._order = np.argsort(self._table["key_a"], kind="stable")
-        self._sorted = self._table["key_a"][self._order]
+        order = np.argsort(self._table["key_a"], kind="stable")
+        self._order, self._keys = order.data, self._table["key_a"][order].data
         self._by_subject = None
         self._recent, self._recent_by_key = [], {}
 

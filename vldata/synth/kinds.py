@@ -16,26 +16,23 @@ a changed parser, check or list of questions is not.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from blake3 import blake3
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import ValidationError
 
 from vldata import bundled
 from vldata.errors import RecipeErrors, TemplateError, nearest
 from vldata.spec import Spec
-from vldata.store.keys import key_of
-from vldata.synth.exchange import Exchange
-from vldata.synth.inputs import PARTS, Inputs, Section, inputs_text, read_inputs
+from vldata.synth.inputs import PARTS, read_inputs
+from vldata.synth.kind import FewShot, Kind
+from vldata.synth.kind_settings import Settings
 from vldata.synth.parse import PARSERS, Options, ParseError
-from vldata.synth.request import Request
 from vldata.synth.schema_check import unknown_words
-from vldata.synth.validate import REASONS, VALIDATORS, Exchanges, Finding, Policy, Reply, Validator, text_of
+from vldata.synth.validate import VALIDATORS, Validator
 
 MAX_FILE_BYTES = 1 << 20
 """Of one file of a kind: a quarter of a million tokens, more than a prompt may have."""
@@ -56,329 +53,6 @@ _CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndTo
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 _SHOT = re.compile(r"(\d{3,})_(caps|conv)\.txt")
-
-
-def _named_options(value: Any) -> Any:
-    """``turns`` or ``{turns: {least: 3}}``, as (name, options)."""
-    if isinstance(value, str):
-        return value, {}
-    if isinstance(value, Mapping) and len(value) == 1:
-        name, options = next(iter(value.items()))
-        return name, options if options is not None else {}
-    return value
-
-
-def _section(value: Any) -> Any:
-    """``captions`` or ``{ocr: "Text in the image:"}``."""
-    if isinstance(value, str):
-        return Section(value)
-    return Section(*next(iter(value.items()))) if isinstance(value, Mapping) and len(value) == 1 else value
-
-
-class Choose(Spec):
-    """How the best of several draws is found; see `vldata.synth.best`.
-
-    Args:
-        by: ``coverage`` of what is known about the image; ``agreement`` with the other draws; or a ``judge``.
-        judge: The kind that judges, with ``by: judge``.
-        least: A best one with a lower score is not kept either; null keeps it whatever its score.
-    """
-
-    by: Literal["coverage", "agreement", "judge"] = "coverage"
-    judge: str = "judge"
-    least: float | None = None
-
-
-class Settings(Spec):
-    """What ``kind.yaml`` says.
-
-    Args:
-        about: One line for `vldata formats`.
-        idea: Where the recipe of the data comes from.
-        needs: What a sample must have: ``captions``, ``boxes``, ``ocr``, ``image``, or the name of a text.
-        layout: The sections of the user's message.
-        question: ``generated`` by the model, ``drawn`` from ``questions.txt``, ``none``, or the name of a text of the
-            sample.
-        task: What the exchanges become; null when they are no turns.
-        parser: A name in `vldata.synth.parse.PARSERS` and its options.
-        reply_schema: The JSON schema that is asked for and held to; null for free text.
-        parameters: Of the request, where the recipe does not say otherwise.
-        draws: How many requests each sample gets.
-        swap: Two texts that change places in every second draw, so that a judge's liking for the first one cancels
-            out. The reply is about the first and the second one shown; what is read of it is about these two.
-        choose: How the best draw is found; null keeps every draw.
-        scope: What is lost by a finding about one exchange, with policy ``drop``: the whole ``reply`` or the
-            ``exchange``.
-        validators: Names in `vldata.synth.validate.VALIDATORS`, each with its options; they are run in this order.
-    """
-
-    about: str
-    idea: str = ""
-    needs: tuple[str, ...] = ()
-    layout: tuple[Annotated[Section, BeforeValidator(_section)], ...] = ()
-    question: str = "generated"
-    task: str | None = "instruction"
-    parser: Annotated[tuple[str, dict[str, Any]], BeforeValidator(_named_options)]
-    reply_schema: dict[str, Any] | None = None
-    parameters: dict[str, Any] = {}
-    draws: Annotated[int, Field(ge=1, le=64)] = 1
-    swap: tuple[str, str] | None = None
-    choose: Choose | None = None
-    scope: Literal["reply", "exchange"] = "reply"
-    validators: tuple[Annotated[tuple[str, dict[str, Any]], BeforeValidator(_named_options)], ...] = ()
-
-
-class FewShot(NamedTuple):
-    """An example in the prompt.
-
-    Args:
-        name: Its number: ``000``.
-        caps: What the user's message says.
-        answer: What the model replies.
-    """
-
-    name: str
-    caps: str
-    answer: str
-
-
-class Decision(NamedTuple):
-    """What becomes of a reply.
-
-    Args:
-        action: ``keep``; ``reask``; ``drop``, also when a reply has been asked for again often enough.
-        kept: The exchanges that become turns, as places in the reply; empty unless ``keep``.
-        reasons: Why it is dropped or asked for again, or which marks the kept turns bear; sorted, each once.
-    """
-
-    action: Literal["keep", "reask", "drop"]
-    kept: tuple[int, ...]
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind, read and accepted.
-
-    Args:
-        name: What recipes call it.
-        settings: From ``kind.yaml``.
-        system_message: "" when there is none.
-        few_shots: In the order of their numbers.
-        questions: To draw from.
-        asks: To draw from.
-        digests: File name -> 32 hex characters of what it says, for every file that takes part.
-        parser_options: Checked.
-        validators: Made from the settings, in their order.
-    """
-
-    name: str
-    settings: Settings
-    system_message: str = field(repr=False)
-    few_shots: tuple[FewShot, ...] = field(repr=False)
-    questions: tuple[str, ...] = field(repr=False)
-    asks: tuple[str, ...] = field(repr=False)
-    digests: Mapping[str, str] = field(repr=False)
-    parser_options: Options = field(repr=False)
-    validators: tuple[Validator, ...] = field(repr=False)
-
-    @cached_property
-    def digest(self) -> str:
-        """32 hex characters that change with any character of its files."""
-        return key_of("kind", self.digests)
-
-    @property
-    def lineage(self) -> str:
-        """What finished turns say they were made with: ``llava.conversation@1f2e3d4c``."""
-        return f"{self.name}@{self.digest[:8]}"
-
-    @property
-    def needs_image(self) -> bool:
-        """Whether the image itself is sent."""
-        return "image" in self.settings.needs
-
-    @cached_property
-    def response_format(self) -> Mapping[str, Any] | None:
-        """As the chat API takes it."""
-        if self.settings.reply_schema is None:
-            return None
-        name = re.sub(r"\W", "_", self.name)
-        schema = {"name": name, "strict": True, "schema": self.settings.reply_schema}
-        return {"type": "json_schema", "json_schema": schema}
-
-    def missing(self, inputs: Inputs) -> list[str]:
-        """What the sample does not have and the kind needs: such a sample is rejected, and nothing is asked."""
-        return [need for need in self.settings.needs if not inputs.has(need)]
-
-    def write(
-        self,
-        inputs: Inputs,
-        *,
-        model: str,
-        endpoint: str,
-        parameters: Mapping[str, Any] | None = None,
-        sample_index: int = 0,
-    ) -> Request:
-        """The request for one draw of one sample.
-
-        Args:
-            inputs: What is known; `missing` is empty.
-            model: As the endpoint calls it.
-            endpoint: Its name.
-            parameters: The recipe's, which win over the kind's; null takes one of the kind's away.
-            sample_index: Which draw, from 0.
-        """
-        shown = self._shown(inputs, sample_index)
-        text = inputs_text(shown, self.settings.layout)
-        if self.asks:
-            ask = _drawn(self.asks, "ask", inputs.row, sample_index)
-            text = f"{text}\n\n{ask}" if text else ask
-        content: Any = text
-        if self.needs_image:
-            content = [dict(part) for part in inputs.images] + [{"type": "text", "text": text}] * bool(text)
-        return Request(
-            endpoint=endpoint,
-            model=model,
-            messages=(*self._prompt, {"role": "user", "content": content}),
-            parameters={**self.settings.parameters, **(parameters or {})},
-            response_format=self.response_format,
-            sample_index=sample_index,
-        )
-
-    def reask(self, request: Request, reply: Reply, reasons: Sequence[str], *, sample_index: int) -> Request:
-        """The same request once more, with the reply that will not do and what is wrong with it.
-
-        Args:
-            request: The one that was answered.
-            reply: As received.
-            reasons: Names in `vldata.synth.validate.REASONS`. Details are left out, so that the request is the same
-                whenever the same is wrong.
-            sample_index: Beyond every draw's, so that the request is a new one even when nothing else is.
-        """
-        problems = "\n".join(f"- {REASONS[reason]}" for reason in sorted(set(reasons)))
-        ask = self._correction.replace("{problems}", problems)
-        again = ({"role": "assistant", "content": text_of(reply) or "…"}, {"role": "user", "content": ask})
-        return replace(request, messages=(*request.messages, *again), sample_index=sample_index)
-
-    def read(self, text: str, inputs: Inputs, *, sample_index: int = 0) -> Exchanges:
-        """The exchanges of a reply, with the question where the model does not write it.
-
-        Args:
-            text: What the model wrote (`vldata.synth.validate.text_of`).
-            inputs: What it was told.
-            sample_index: Of the request.
-
-        Raises:
-            ParseError: It does not have the form that the kind asks for.
-        """
-        exchanges = PARSERS[self.settings.parser[0]](text, self.parser_options)
-        if self.settings.swap:
-            # in an odd draw, what was shown first is the sample's second
-            shown = self.settings.swap[:: -1 if sample_index % 2 else 1]
-            named = dict(zip(shown, exchanges, strict=True))
-            exchanges = [replace(named[name], answer=name) for name in self.settings.swap]
-        question = self._question(inputs, sample_index)
-        if question is not None:
-            exchanges = [replace(exchange, question=question) for exchange in exchanges]
-        return Exchanges(exchanges)
-
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply) -> list[Finding]:
-        """What the kind's own checks find, in their order.
-
-        Args:
-            exchanges: As `read` gave them; empty when the reply could not be parsed, and then only the checks that look
-                at the reply alone are made.
-            inputs: What the model was told.
-            reply: As received.
-        """
-        found = []
-        # of their own, so that the words go when the checks are done
-        said = Exchanges(exchanges)
-        for validator in self.validators:
-            if said or validator.before_parsing:
-                for finding in validator.check(said, inputs, reply, self):
-                    found.append(finding._replace(policy=validator.policy))
-        return found
-
-    def examine(
-        self, reply: Reply, inputs: Inputs, *, sample_index: int = 0, unparsed: Policy = "reask"
-    ) -> tuple[Exchanges, list[Finding]]:
-        """Parse a reply and check it: the two steps above, with a reply that cannot be parsed as a finding.
-
-        Args:
-            reply: As received.
-            inputs: What the model was told.
-            sample_index: Of the request.
-            unparsed: What is to be done with a reply that cannot be parsed; nothing of it is kept in any case.
-        """
-        try:
-            exchanges = self.read(text_of(reply), inputs, sample_index=sample_index)
-        except ParseError as error:
-            # why it ended or what it refused says more than how it does not parse
-            explained = self.check(Exchanges(), inputs, reply)
-            return Exchanges(), explained or [Finding(error.reason, None, error.detail, unparsed)]
-        return exchanges, self.check(exchanges, inputs, reply)
-
-    def decide(self, exchanges: Sequence[Exchange], findings: Sequence[Finding], *, may_reask: bool) -> Decision:
-        """What becomes of the reply: ``reask`` goes before ``drop``, and marks alone keep it.
-
-        Args:
-            exchanges: Of the reply.
-            findings: All of them, also those of `vldata.synth.validate.SameAnswers`.
-            may_reask: Whether it may still be asked for again; if not, ``reask`` counts as ``drop``.
-        """
-        marks = tuple(sorted({f.reason for f in findings if f.policy == "mark"}))
-        again = tuple(sorted({f.reason for f in findings if f.policy == "reask"}))
-        fatal = [finding for finding in findings if finding.policy != "mark"]
-        if again and may_reask:
-            return Decision("reask", (), again)
-        whole = self.settings.scope == "reply" or any(finding.exchange is None for finding in fatal)
-        lost = {finding.exchange for finding in fatal}
-        kept = tuple(place for place in range(len(exchanges)) if place not in lost)
-        if (fatal and whole) or not kept:
-            return Decision("drop", (), tuple(sorted({finding.reason for finding in fatal})))
-        return Decision("keep", kept, marks)
-
-    def self_check(self) -> list[tuple[str, Finding]]:
-        """What the kind's own checks find in its own few-shots: (few-shot, finding). A good kind has none.
-
-        The checks for echoes are left out, as every few-shot is an echo of itself.
-        """
-        found = []
-        for shot in self.few_shots:
-            inputs = read_inputs(shot.caps, self.settings.layout, row=shot.name)
-            reply = {"choices": [{"message": {"content": shot.answer}, "finish_reason": "stop"}]}
-            _, findings = self.examine(reply, inputs)
-            found += [(shot.name, finding) for finding in findings if finding.reason != "few_shot_echo"]
-        return found
-
-    @cached_property
-    def _prompt(self) -> tuple[Mapping[str, Any], ...]:
-        messages: list[Mapping[str, Any]] = []
-        if self.system_message:
-            messages.append({"role": "system", "content": self.system_message})
-        for shot in self.few_shots:
-            messages.append({"role": "user", "content": shot.caps})
-            messages.append({"role": "assistant", "content": shot.answer})
-        return tuple(messages)
-
-    @cached_property
-    def _correction(self) -> str:
-        return _text(bundled("templates") / "synth" / "correction.txt")
-
-    def _shown(self, inputs: Inputs, sample_index: int) -> Inputs:
-        if not self.settings.swap or sample_index % 2 == 0:
-            return inputs
-        one, other = self.settings.swap
-        fields = {**inputs.fields, one: inputs.fields.get(other, ""), other: inputs.fields.get(one, "")}
-        return replace(inputs, fields=fields)
-
-    def _question(self, inputs: Inputs, sample_index: int) -> str | None:
-        if self.settings.question in ("generated", "none"):
-            return None
-        if self.settings.question == "drawn":
-            return _drawn(self.questions, "question", inputs.row, sample_index)
-        return inputs.fields.get(self.settings.question, "").strip()
 
 
 def kind_names() -> list[str]:
@@ -439,6 +113,7 @@ def _loaded(name: str, base: Path, own: Path | None) -> Kind:
         digests={file: blake3(text.encode()).hexdigest(length=16) for file, text in texts.items()},
         parser_options=_parser_options(settings, found["kind.yaml"]),
         validators=_validators(settings, found["kind.yaml"]),
+        correction=_text(bundled("templates") / "synth" / "correction.txt"),
     )
     _consistent(kind, folder)
     return kind
@@ -558,9 +233,3 @@ def _text(path: Path) -> str:
 
 def _lines(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.split("\n") if line.strip())
-
-
-def _drawn(wordings: Sequence[str], purpose: str, row: str, sample_index: int) -> str:
-    """One of the wordings, by the row alone; further draws of the row take the next ones, so they differ."""
-    first = int(key_of("synth", purpose, row), 16)
-    return wordings[(first + sample_index) % len(wordings)]

@@ -117,8 +117,11 @@ class Log:
         Raises:
             StoreError: The segment cannot be read.
         """
-        with self.mutex, told_as_store_errors(self._path(row.segment)):
-            payload = segments.payload_of(self._open_segment(row.segment), row.key, row.offset, row.length)
+        with self.mutex:
+            try:
+                payload = segments.payload_of(self._open_segment(row.segment), row.key_bytes, row.offset, row.length)
+            except OSError as error:
+                raise store_error(error, self._path(row.segment)) from error
             if payload is None:
                 self.index.strike(row)
                 with suppress(OSError):  # the sidecar says that it is whole; a reader may not be able to remove it

@@ -15,9 +15,8 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import zip_longest
 from typing import Any
 
 import orjson
@@ -103,8 +102,12 @@ class Request:
     @cached_property
     def key(self) -> str:
         """32 hex characters, the same on every machine; tests pin it with a literal."""
-        rest = self.to_json() | {"messages": None}
-        return key_of("request", REQUEST_VERSION, _REST.encode(rest), canonical_json(self.messages))
+        return key_of("request", REQUEST_VERSION, self.rest, canonical_json(self.messages))
+
+    @property
+    def rest(self) -> str:
+        """All but the messages, as it takes part in the key."""
+        return _REST.encode(self.to_json() | {"messages": None})
 
     @cached_property
     def subject(self) -> str:
@@ -142,6 +145,61 @@ class Request:
         return hash(self.key)
 
 
+class Prompt:
+    """All of a request but its last message: what the requests about many samples share.
+
+    It is made plain and encoded once, so that a request costs what its own message costs. The requests are the same,
+    and have the same keys, as if each had been made by itself.
+
+    Args:
+        endpoint: As for `Request`, and so are the others.
+        model: See there.
+        messages: Those before the last one.
+        parameters: See there.
+        response_format: See there.
+
+    Raises:
+        RecipeError: As for `Request`.
+        ValueError: As for `Request`.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        model: str,
+        messages: Sequence[Mapping[str, Json]] = (),
+        parameters: Mapping[str, Json] | None = None,
+        response_format: Mapping[str, Json] | None = None,
+    ) -> None:
+        self._shared = Request(endpoint, model, tuple(messages), parameters or {}, response_format)
+        self._before = canonical_json(self._shared.messages)[:-1] + (b"," if messages else b"")
+        self._rests: dict[int, str] = {}
+
+    def request(self, content: Json, *, sample_index: int = 0) -> Request:
+        """The request whose last message is the user's, with this content.
+
+        Args:
+            content: A text, or a list of parts, as in `Request.messages`.
+            sample_index: Which of several draws, from 0.
+
+        Raises:
+            ValueError: The content is not made as it should be.
+        """
+        rest = self._rests.get(sample_index)
+        if rest is None:
+            rest = self._rests[sample_index] = replace(self._shared, sample_index=sample_index).rest
+        last = {"role": "user", "content": _content(content)}
+        written = canonical_json(last)
+        request = Request.__new__(Request)
+        values = request.__dict__
+        values.update(self._shared.__dict__)
+        values["messages"] = (*self._shared.messages, last)
+        values["sample_index"] = sample_index
+        values["key"] = key_of("request", REQUEST_VERSION, rest, b"%b%b]" % (self._before, written))
+        return request
+
+
 def image_part(image_hash: str, *, detail: str = "auto", max_side_px: int | None = None) -> dict[str, Json]:
     """An image in a message.
 
@@ -174,80 +232,6 @@ def canonical_json(value: Json) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
-def differences(old: Request, new: Request) -> list[str]:
-    """What makes ``new`` another request than ``old``, in the user's words; empty when they are equal.
-
-    The names are ``endpoint``, ``model``, ``system message``, ``few-shot 2`` (with "added" or "removed" where only one
-    of the two has it), ``input`` (the last message's text), ``image``, ``image detail``, ``image max_side_px``,
-    ``parameters.temperature`` and the like, ``response_format`` and ``sample_index``.
-    """
-    found = [name for name in ("endpoint", "model") if getattr(old, name) != getattr(new, name)]
-    found += _message_differences(_roles(old.messages), _roles(new.messages))
-    names = sorted({*old.parameters, *new.parameters})
-    found += [f"parameters.{name}" for name in names if _differ(old.parameters.get(name), new.parameters.get(name))]
-    found += [name for name in ("response_format", "sample_index") if _differ(getattr(old, name), getattr(new, name))]
-    return found
-
-
-@dataclass(frozen=True)
-class _Roles:
-    """Messages told apart as `vldata.synth.kinds` writes them: system, pairs of few-shots, input."""
-
-    system: list[Mapping[str, Json]]
-    few_shots: list[list[Mapping[str, Json]]]
-    input: Mapping[str, Json] | None
-
-
-def _roles(messages: Sequence[Mapping[str, Json]]) -> _Roles:
-    system = [message for message in messages if message["role"] in ("system", "developer")]
-    rest = [message for message in messages if message["role"] not in ("system", "developer")]
-    few_shots: list[list[Mapping[str, Json]]] = []
-    for message in rest[:-1]:
-        if message["role"] == "user" or not few_shots:
-            few_shots.append([])
-        few_shots[-1].append(message)
-    return _Roles(system, few_shots, rest[-1] if rest else None)
-
-
-def _message_differences(old: _Roles, new: _Roles) -> Iterator[str]:
-    if _differ(old.system, new.system):
-        yield "system message"
-    for number, (before, after) in enumerate(zip_longest(old.few_shots, new.few_shots), start=1):
-        if before is None:
-            yield f"few-shot {number} added"
-        elif after is None:
-            yield f"few-shot {number} removed"
-        elif _differ(before, after):
-            yield f"few-shot {number}"
-    yield from _input_differences(old.input or _EMPTY, new.input or _EMPTY)
-
-
-_EMPTY: Mapping[str, Json] = {"role": "user", "content": ""}
-
-
-def _input_differences(old: Mapping[str, Json], new: Mapping[str, Json]) -> Iterator[str]:
-    if _differ(_without_images(old), _without_images(new)):
-        yield "input"
-    before, after = list(images_of(old)), list(images_of(new))
-    if [image["hash"] for image in before] != [image["hash"] for image in after]:
-        yield "image"
-        return
-    for name in ("detail", "max_side_px"):
-        if [image[name] for image in before] != [image[name] for image in after]:
-            yield f"image {name}"
-
-
-def _without_images(message: Mapping[str, Json]) -> dict[str, Json]:
-    content = message["content"]
-    if isinstance(content, list):  # the place of an image among the texts stays
-        content = ["image" if part["type"] == "image" else part for part in content]
-    return {**message, "content": content}
-
-
-def _differ(one: Json, other: Json) -> bool:
-    return key_of(one) != key_of(other)  # which tells True from 1
-
-
 def _set(request: Request, **values: Json) -> None:
     request.__dict__.update(values)  # past the frozen class's own setter, as it is being made
 
@@ -256,10 +240,11 @@ def _message(message: Mapping[str, Json]) -> dict[str, Json]:
     if not {"role", "content"} <= message.keys() <= {"role", "content", "name"}:
         raise ValueError(f"a message has a role, a content and perhaps a name: {str(message)[:200]}")
     plain = {name: _text(value) for name, value in message.items() if name != "content"}
-    content = message["content"]
-    return plain | {
-        "content": [_part(part) for part in content] if isinstance(content, list | tuple) else _text(content)
-    }
+    return plain | {"content": _content(message["content"])}
+
+
+def _content(content: Json) -> Json:
+    return [_part(part) for part in content] if isinstance(content, list | tuple) else _text(content)
 
 
 def _part(part: Json) -> dict[str, Json]:

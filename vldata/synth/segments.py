@@ -115,11 +115,11 @@ def damage(offset: int, size_bytes: int) -> Frame:
     return Frame(DAMAGE, bytes(16), 0, 0, 0, offset, size_bytes)
 
 
-def payload_of(handle: int, key: str, offset: int, length: int) -> bytes | None:
+def payload_of(handle: int, key: bytes, offset: int, length: int) -> bytes | None:
     """Read a frame's payload; None when it is damaged, or another's frame."""
     data = os.pread(handle, HEADER_BYTES + length, offset)
     header = _header(data, 0)
-    if header is None or header[1].hex() != key or header[5] != length:
+    if header is None or header[1] != key or header[5] != length:
         return None
     payload = data[HEADER_BYTES:]
     return payload if crc32(payload) == header[6] else None

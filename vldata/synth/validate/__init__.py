@@ -11,8 +11,7 @@ across.py      the same answer over different images: sees all samples of a sour
 
 from __future__ import annotations
 
-from vldata.synth.parse import REASONS as _PARSE_REASONS
-from vldata.synth.validate.across import Answered, SameAnswers
+from vldata.synth.validate.across import Answered, Comparison, SameAnswers
 from vldata.synth.validate.base import Exchanges, Finding, Policy, Reply, Validator, message_of, text_of
 from vldata.synth.validate.grounding import BoxReferences, Objects, SaidInInputs
 from vldata.synth.validate.leaks import FewShotEcho, Leak, PromptEcho, RawCoordinates, SpecialTokens
@@ -21,9 +20,9 @@ from vldata.synth.validate.reply import FinishReason, Length, Refusal, Turns
 from vldata.synth.validate.texts import Evolved, KeepsAnswer
 
 __all__ = [
-    "REASONS",
     "VALIDATORS",
     "Answered",
+    "Comparison",
     "Exchanges",
     "Finding",
     "Policy",
@@ -55,10 +54,3 @@ VALIDATORS: dict[str, type[Validator]] = {
     )
 }
 """Every check of one reply that a ``kind.yaml`` may name."""
-
-REASONS: dict[str, str] = {
-    **_PARSE_REASONS,
-    **{reason: about for check in VALIDATORS.values() for reason, about in check.reasons.items()},
-    **SameAnswers.reasons,
-}
-"""Every reason for which a reply may not become data, and what it means."""

@@ -8,22 +8,22 @@ its runs is missed with probability 2 in a million. The likeness itself is the s
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 from pydantic import Field
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from vldata.spec import Spec
 from vldata.synth.exchange import Exchange
-from vldata.synth.validate.base import Finding, Policy
+from vldata.synth.validate.base import Finding, Policy, split_words
 
-Hashes = npt.NDArray[np.uint64]
+Words = npt.NDArray[np.uint64]
+Hashes = npt.NDArray[np.uint32]
 
 _NUM_HASHES = 16
 _BAND = 2
@@ -62,79 +62,110 @@ class SameAnswers(Spec):
     """
 
     name: ClassVar[str] = "same_answers"
-    reasons: ClassVar[Mapping[str, str]] = {
-        "same_answer_over_images": "the same answer, or nearly the same, is given for many different images"
-    }
+    reasons: ClassVar[tuple[str, ...]] = ("same_answer_over_images",)
     images: Annotated[int, Field(ge=2)] = 3
     words: Annotated[int, Field(ge=_RUN)] = 12
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.9
     policy: Policy = "drop"
 
     def check_all(self, samples: Iterable[Answered]) -> dict[str, list[Finding]]:
-        """Row -> findings, of the rows that have any, in the order of the rows.
+        """Row -> findings, of the rows that have any, in the order of the rows."""
+        comparison = Comparison(self)
+        for sample in samples:
+            comparison.add(sample)
+        return comparison.findings()
 
-        No text is held: some 80 bytes for each different answer, and the name and image of every row.
-        """
-        places: dict[bytes, list[tuple[str, int, str]]] = defaultdict(list)
-        sketches: dict[bytes, Hashes] = {}
-        answers = (
-            (row, number, image, exchange.answer)
-            for row, image, exchanges in samples
-            for number, exchange in enumerate(exchanges)
-        )
-        while some := list(islice(answers, _AT_ONCE)):
-            for place, digest, sketch in self._read(some):
-                row, number, image, _ = some[place]
-                places[digest].append((row, number, image))
-                sketches.setdefault(digest, sketch)
+
+class Comparison:
+    """What is known of all answers so far.
+
+    No text is held: some 100 bytes for each answer that is long enough, and its sample's name and image.
+    """
+
+    def __init__(self, check: SameAnswers) -> None:
+        self._check = check
+        self._waiting: list[tuple[str, str, int, str]] = []
+        self._rows: list[str] = []
+        self._images: list[str] = []
+        self._numbers = array("l")
+        self._digests = bytearray()
+        self._sketches: list[Hashes] = []
+
+    def add(self, sample: Answered) -> None:
+        """Take note of a sample's answers."""
+        row, image, exchanges = sample
+        self._waiting += [(row, image, number, exchange.answer) for number, exchange in enumerate(exchanges)]
+        if len(self._waiting) >= _AT_ONCE:
+            self._read()
+
+    def findings(self) -> dict[str, list[Finding]]:
+        """Row -> findings, of the rows that have any, in the order of the rows."""
+        self._read()
         findings: dict[str, list[Finding]] = defaultdict(list)
-        for group in self._groups(sketches):
-            same = sorted(place for digest in group for place in places[digest])
-            num_images = len({image for _, _, image in same})
-            if num_images >= self.images:
+        for group in self._groups():
+            num_images = len({self._images[place] for place in group})
+            if num_images >= self._check.images:
                 detail = f"it is given for {num_images} different images"
-                for row, number, _ in same:
-                    findings[row].append(Finding("same_answer_over_images", number, detail, self.policy))
+                for row, number in sorted((self._rows[place], self._numbers[place]) for place in group):
+                    found = Finding("same_answer_over_images", number, detail, self._check.policy)
+                    findings[row].append(found)
         return {row: sorted(findings[row]) for row in sorted(findings)}
 
-    def _read(self, answers: Sequence[tuple[str, int, str, str]]) -> Iterator[tuple[int, bytes, Hashes]]:
-        """Of every answer that is long enough: its place, the digest of its words, and its hashes."""
-        table = pl.DataFrame({"words": pl.Series([answer for *_, answer in answers], dtype=pl.String)})
-        table = table.with_row_index("place").with_columns(
-            pl.col("words").str.to_lowercase().str.extract_all(r"\w+"),
-        )
-        table = table.filter(pl.col("words").list.len() >= self.words)
-        if not table.height:
+    def _read(self) -> None:
+        """Turn the texts that wait into digests and hashes of their words."""
+        hashes, sizes = list[int](), list[int]()
+        known = _WordHashes()
+        for row, image, number, answer in self._waiting:
+            words = split_words(answer)
+            if len(words) >= self._check.words:
+                self._rows.append(row)
+                self._images.append(image)
+                self._numbers.append(number)
+                self._digests += xxh3_128_digest(" ".join(words).encode())
+                sizes.append(len(words))
+                hashes += map(known.__getitem__, words)
+        if sizes and self._check.similarity < 1:
+            self._sketches.append(_sketches(np.array(hashes, dtype=np.uint64), np.array(sizes)))
+        self._waiting.clear()
+
+    def _groups(self) -> Iterator[list[int]]:
+        """Places of answers that are alike, also by way of others; only groups that may be over enough images."""
+        if not self._rows:
             return
-        digests = [xxh3_128_digest(text.encode()) for text in table["words"].list.join(" ").to_list()]
-        if self.similarity == 1:
-            sketches = np.zeros((table.height, _NUM_HASHES), dtype=np.uint64)
-        else:
-            sketches = _sketches(table["words"])
-        yield from zip(table["place"].to_list(), digests, sketches, strict=True)
-
-    def _groups(self, sketches: Mapping[bytes, Hashes]) -> list[list[bytes]]:
-        """Digests of answers that are alike, also by way of others."""
-        digests = sorted(sketches)
-        if self.similarity == 1 or not digests:
-            return [[digest] for digest in digests]
-        table = np.stack([sketches[digest] for digest in digests])
-        leaders = list(range(len(digests)))
-        for one, other in _alike(table, self.similarity):
-            leaders[_leader(leaders, other)] = _leader(leaders, one)
-        groups = defaultdict(list)
-        for place, digest in enumerate(digests):
-            groups[_leader(leaders, place)].append(digest)
-        return list(groups.values())
+        halves = np.frombuffer(bytes(self._digests), dtype="<u8").reshape(-1, 2)
+        order = np.lexsort((halves[:, 1], halves[:, 0]))
+        begins = np.ones(len(order), dtype=np.bool_)
+        begins[1:] = (halves[order[1:]] != halves[order[:-1]]).any(axis=1)
+        which = np.empty(len(order), dtype=np.int64)
+        which[order] = np.cumsum(begins) - 1  # of every answer, which of the different ones it is
+        leaders = list(range(int(begins.sum())))
+        if self._sketches:
+            for one, other in _alike(np.concatenate(self._sketches)[order[begins]], self._check.similarity):
+                leaders[_leader(leaders, other)] = _leader(leaders, one)
+            leaders = [_leader(leaders, place) for place in range(len(leaders))]
+        groups = np.array(leaders)[which]
+        order = np.argsort(groups, kind="stable")
+        starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+        for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
+            if end - start >= self._check.images:
+                yield order[start:end].tolist()
 
 
-def _sketches(words: pl.Series) -> Hashes:
-    """The smallest hash of each answer's runs of words, in each of 16 orders; shape (answers, 16)."""
-    sizes = words.list.len().to_numpy().astype(np.int64)
-    flat = words.explode()
-    distinct = flat.unique()
-    hashes = pl.Series([xxh3_64_intdigest(word.encode()) for word in distinct.to_list()], dtype=pl.UInt64)
-    word = flat.replace_strict(distinct, hashes, return_dtype=pl.UInt64).to_numpy()
+class _WordHashes(dict[str, int]):
+    """Word -> 64 bits, made when it is first asked for: an answer's words have come before."""
+
+    def __missing__(self, word: str) -> int:
+        self[word] = made = xxh3_64_intdigest(word.encode())
+        return made
+
+
+def _sketches(word: Words, sizes: npt.NDArray[np.int64]) -> Hashes:
+    """The smallest hash of each answer's runs of words, in each of 16 orders; shape (answers, 16).
+
+    Args:
+        word: Hashes of the words of all answers, one answer after the other.
+        sizes: Words of each answer.
+    """
     # a run that begins so near the end of an answer that it reaches into the next one is not a run of it
     runs = word[: len(word) - _RUN + 1].copy()
     for step in range(1, _RUN):
@@ -147,7 +178,8 @@ def _sketches(words: pl.Series) -> Hashes:
     starts = np.cumsum(sizes - _RUN + 1) - (sizes - _RUN + 1)
     mixed = runs ^ (runs >> np.uint64(29))
     found = [np.minimum.reduceat(mixed * factor, starts) for factor in _FACTORS]
-    return np.stack(found, axis=1).astype(np.uint64)
+    # the smallest of many is small, so its lower half is the one that differs
+    return np.stack(found, axis=1).astype(np.uint32)
 
 
 def _alike(table: Hashes, similarity: float) -> Iterator[tuple[int, int]]:
@@ -157,10 +189,10 @@ def _alike(table: Hashes, similarity: float) -> Iterator[tuple[int, int]]:
     """
     pairs: set[tuple[int, int]] = set()
     for start in range(0, _NUM_HASHES, _BAND):
-        order = np.lexsort(tuple(table[:, start + n] for n in range(_BAND)))
-        band = table[order, start : start + _BAND]
+        band = table[:, start].astype(np.uint64) << np.uint64(32) | table[:, start + 1]
+        order = np.argsort(band, kind="stable")
         begins = np.ones(len(order), dtype=np.bool_)
-        begins[1:] = (band[1:] != band[:-1]).any(axis=1)
+        begins[1:] = band[order[1:]] != band[order[:-1]]
         first = np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))
         later = np.flatnonzero(~begins)
         for other in (first[later], later - 1):

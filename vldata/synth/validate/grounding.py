@@ -15,7 +15,7 @@ from vldata.synth.inputs import Inputs
 from vldata.synth.validate.base import Finding, Policy, Reply, Validator, together, words_of
 
 if TYPE_CHECKING:
-    from vldata.synth.kinds import Kind
+    from vldata.synth.kind import Kind
 
 _NAMES = """
 person bicycle car motorcycle airplane bus truck boat bench bird cat dog horse sheep cow elephant bear zebra giraffe
@@ -51,10 +51,7 @@ class Objects(Validator):
     """
 
     name: ClassVar[str] = "objects"
-    reasons: ClassVar[Mapping[str, str]] = {
-        "object_not_annotated": "an answer names an object that is not in the image, going by its annotation",
-        "count_above_annotation": "an answer counts more of an object than the image's annotation has",
-    }
+    reasons: ClassVar[tuple[str, ...]] = ("object_not_annotated", "count_above_annotation")
     policy: Policy = "mark"
     vocabulary: tuple[str, ...] = OBJECTS
     excess: Annotated[int, Field(ge=0)] = 0
@@ -98,11 +95,7 @@ class BoxReferences(Validator):
     """
 
     name: ClassVar[str] = "box_references"
-    reasons: ClassVar[Mapping[str, str]] = {
-        "box_reference_unknown": "a phrase is linked to the number of a box that is not there",
-        "box_reference_outside": "a phrase is linked to a box that lies outside the image or has no area",
-        "box_references_missing": "the reply links fewer phrases to boxes than were asked for",
-    }
+    reasons: ClassVar[tuple[str, ...]] = ("box_reference_unknown", "box_reference_outside", "box_references_missing")
     policy: Policy = "reask"
     question: Annotated[int, Field(ge=0)] = 0
     answer: Annotated[int, Field(ge=0)] = 0
@@ -140,9 +133,7 @@ class SaidInInputs(Validator):
     """
 
     name: ClassVar[str] = "said_in_inputs"
-    reasons: ClassVar[Mapping[str, str]] = {
-        "answer_not_in_inputs": "an answer that should be read off holds words that stand nowhere in the image"
-    }
+    reasons: ClassVar[tuple[str, ...]] = ("answer_not_in_inputs",)
     policy: Policy = "mark"
     share: Annotated[float, Field(gt=0, le=1)] = 0.5
     words: Annotated[int, Field(ge=1)] = 12

@@ -7,7 +7,7 @@ list of phrases was the only published filter; ALLaVA has thousands of rows that
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -18,7 +18,7 @@ from vldata.synth.inputs import Inputs
 from vldata.synth.validate.base import Finding, Lexicon, Policy, Reply, Validator, Words, together, words_of
 
 if TYPE_CHECKING:
-    from vldata.synth.kinds import Kind
+    from vldata.synth.kind import Kind
 
 LEAKS = (
     "caption",
@@ -63,9 +63,7 @@ class Leak(Validator):
     """
 
     name: ClassVar[str] = "leak"
-    reasons: ClassVar[Mapping[str, str]] = {
-        "source_leaked": "the reply speaks of captions, boxes or other sources instead of the image itself"
-    }
+    reasons: ClassVar[tuple[str, ...]] = ("source_leaked",)
     policy: Policy = "reask"
     words: tuple[str, ...] = LEAKS
     more: tuple[str, ...] = ()
@@ -95,7 +93,7 @@ class RawCoordinates(Validator):
     """The reply has no coordinates: no list of fractions, and none of the numbers of the sample's own boxes."""
 
     name: ClassVar[str] = "raw_coordinates"
-    reasons: ClassVar[Mapping[str, str]] = {"raw_coordinates": "the reply gives coordinates instead of saying where"}
+    reasons: ClassVar[tuple[str, ...]] = ("raw_coordinates",)
     policy: Policy = "reask"
 
     def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: Kind) -> list[Finding]:
@@ -143,7 +141,7 @@ class SpecialTokens(Validator):
     """
 
     name: ClassVar[str] = "special_tokens"
-    reasons: ClassVar[Mapping[str, str]] = {"special_token_in_text": "the reply holds a mark of a chat template"}
+    reasons: ClassVar[tuple[str, ...]] = ("special_token_in_text",)
     marks: tuple[str, ...] = SPECIAL
 
     def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: Kind) -> list[Finding]:
@@ -170,7 +168,7 @@ class FewShotEcho(Validator):
     """
 
     name: ClassVar[str] = "few_shot_echo"
-    reasons: ClassVar[Mapping[str, str]] = {"few_shot_echo": "the reply repeats an example of the prompt"}
+    reasons: ClassVar[tuple[str, ...]] = ("few_shot_echo",)
     run: Annotated[int, Field(ge=4)] = 12
 
     def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: Kind) -> list[Finding]:
@@ -189,7 +187,7 @@ class PromptEcho(Validator):
     """
 
     name: ClassVar[str] = "prompt_echo"
-    reasons: ClassVar[Mapping[str, str]] = {"prompt_echo": "the reply repeats the instructions of the prompt"}
+    reasons: ClassVar[tuple[str, ...]] = ("prompt_echo",)
     run: Annotated[int, Field(ge=4)] = 8
 
     def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: Kind) -> list[Finding]:
@@ -238,6 +236,8 @@ def _may_echo(words: list[str], texts: tuple[str, ...], run: int) -> bool:
     piece = max(3, run // 3)
     step = run - piece + 1
     pieces = _runs(texts, piece)
+    if pieces.isdisjoint(zip(*(words[start::step] for start in range(piece)), strict=False)):
+        return False
     for place in range(0, len(words) - piece + 1, step):
         if tuple(words[place : place + piece]) in pieces:
             around = range(max(0, place - step + 1), place + 1)

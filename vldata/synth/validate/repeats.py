@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -12,7 +12,7 @@ from vldata.synth.inputs import Inputs
 from vldata.synth.validate.base import Finding, Reply, Validator
 
 if TYPE_CHECKING:
-    from vldata.synth.kinds import Kind
+    from vldata.synth.kind import Kind
 
 _LONG = 60
 
@@ -27,11 +27,7 @@ class Repetition(Validator):
     """
 
     name: ClassVar[str] = "repetition"
-    reasons: ClassVar[Mapping[str, str]] = {
-        "question_repeated": "the reply asks the same question twice",
-        "answer_repeated": "the reply gives the same answer twice",
-        "answer_runs_in_circles": "an answer says the same words again and again",
-    }
+    reasons: ClassVar[tuple[str, ...]] = ("question_repeated", "answer_repeated", "answer_runs_in_circles")
     distinct: Annotated[float, Field(ge=0, le=1)] = 0.2
     words: Annotated[int, Field(ge=1)] = 5
 
@@ -42,11 +38,12 @@ class Repetition(Validator):
         answers: dict[str, int] = {}
         for number, exchange in enumerate(exchanges):
             question, answer = exchange.question.lower(), exchange.answer.lower()
-            words = answer.split()
             if question and questions.setdefault(question, number) != number:
                 found.append(Finding("question_repeated", number, f"as in exchange {questions[question] + 1}"))
-            if answers.setdefault(answer, number) != number and len(words) >= self.words:
+            if answers.setdefault(answer, number) != number and len(answer.split()) >= self.words:
                 found.append(Finding("answer_repeated", number, f"as in exchange {answers[answer] + 1}"))
+            # so many words have more characters
+            words = answer.split() if len(answer) > 2 * _LONG else []
             if len(words) > _LONG and len(set(words)) < self.distinct * len(words):
                 detail = f"{len(set(words))} different words of {len(words)}"
                 found.append(Finding("answer_runs_in_circles", number, detail))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -13,7 +13,7 @@ from vldata.synth.inputs import Inputs
 from vldata.synth.validate.base import Finding, Lexicon, Reply, Validator, message_of, text_of, together, words_of
 
 if TYPE_CHECKING:
-    from vldata.synth.kinds import Kind
+    from vldata.synth.kind import Kind
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -26,11 +26,7 @@ class FinishReason(Validator):
     """
 
     name: ClassVar[str] = "finish_reason"
-    reasons: ClassVar[Mapping[str, str]] = {
-        "reply_truncated": "the reply was cut off at the largest number of tokens",
-        "reply_filtered": "the endpoint's content filter cut the reply",
-        "reply_unfinished": "the reply did not end as a reply should",
-    }
+    reasons: ClassVar[tuple[str, ...]] = ("reply_truncated", "reply_filtered", "reply_unfinished")
     before_parsing: ClassVar[bool] = True
     allowed: tuple[str, ...] = ("stop",)
 
@@ -99,7 +95,7 @@ class Refusal(Validator):
     """
 
     name: ClassVar[str] = "refusal"
-    reasons: ClassVar[Mapping[str, str]] = {"refusal": "the model refused, or said that it cannot see the image"}
+    reasons: ClassVar[tuple[str, ...]] = ("refusal",)
     before_parsing: ClassVar[bool] = True
     phrases: tuple[str, ...] = REFUSALS
     openings: tuple[str, ...] = APOLOGIES
@@ -134,10 +130,7 @@ class Turns(Validator):
     """
 
     name: ClassVar[str] = "turns"
-    reasons: ClassVar[Mapping[str, str]] = {
-        "too_few_turns": "the reply has fewer questions than were asked for",
-        "too_many_turns": "the reply has more questions than were asked for",
-    }
+    reasons: ClassVar[tuple[str, ...]] = ("too_few_turns", "too_many_turns")
     least: Annotated[int, Field(ge=1)] = 1
     most: Annotated[int, Field(ge=1)] = 20
 
@@ -158,12 +151,12 @@ class Length(Validator):
     """
 
     name: ClassVar[str] = "length"
-    reasons: ClassVar[Mapping[str, str]] = {
-        "question_too_short": "a question is too short",
-        "question_too_long": "a question is too long",
-        "answer_too_short": "an answer is too short",
-        "answer_too_long": "an answer is too long",
-    }
+    reasons: ClassVar[tuple[str, ...]] = (
+        "question_too_short",
+        "question_too_long",
+        "answer_too_short",
+        "answer_too_long",
+    )
     question: tuple[Count, Count] = (1, 1_000)
     answer: tuple[Count, Count] = (1, 8_000)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -12,7 +12,7 @@ from vldata.synth.inputs import Inputs
 from vldata.synth.validate.base import Finding, Policy, Reply, Validator, starts_of, words_of
 
 if TYPE_CHECKING:
-    from vldata.synth.kinds import Kind
+    from vldata.synth.kind import Kind
 
 
 class KeepsAnswer(Validator):
@@ -23,7 +23,7 @@ class KeepsAnswer(Validator):
     """
 
     name: ClassVar[str] = "keeps_answer"
-    reasons: ClassVar[Mapping[str, str]] = {"short_answer_lost": "the reply no longer says what the short answer says"}
+    reasons: ClassVar[tuple[str, ...]] = ("short_answer_lost",)
     policy: Policy = "reask"
     field: str = "answer"
 
@@ -51,11 +51,7 @@ class Evolved(Validator):
     """
 
     name: ClassVar[str] = "evolved"
-    reasons: ClassVar[Mapping[str, str]] = {
-        "not_evolved": "the new instruction is nearly the old one",
-        "evolved_too_long": "the new instruction is many times as long as the old one",
-        "evolution_leaked": "the new instruction speaks of the task of rewriting",
-    }
+    reasons: ClassVar[tuple[str, ...]] = ("not_evolved", "evolved_too_long", "evolution_leaked")
     policy: Policy = "reask"
     field: str = "text"
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.95

@@ -1,0 +1,88 @@
+"""`vldata synth batch --cancel`: batches that are to end early, and what was charged for them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from vldata.build.synth import default_answers
+from vldata.build.synth_batch import POLL_S, Watch, endpoints_of, label_of
+from vldata.build.synth_run import ALL, Options, told
+from vldata.recipe.models import Recipe
+from vldata.synth.answers import open_answers
+from vldata.synth.batch_collect import cancel, collect
+from vldata.synth.batch_route import State
+from vldata.synth.events import Event
+
+
+def cancel_batch(
+    recipe: Recipe,
+    *,
+    answers: Path | None = None,
+    options: Options = ALL,
+    wait: bool = True,
+    poll_s: float = POLL_S,
+    sleep: Callable[[float], None] = time.sleep,
+    watch: Watch = lambda name, event: None,
+    waiting: Callable[[Sequence[State]], None] = lambda states: None,
+) -> dict[str, Any]:
+    """End the recipe's open batches early, and settle what was charged for them.
+
+    What the endpoint has answered by then is billed, and kept; the rest of the charge is given back when a batch has
+    ended, which may take it some minutes. Reads no source.
+
+    Args:
+        recipe: With synthetic sources.
+        answers: The answer store's folder.
+        options: The command's.
+        wait: Until all have ended; else a later call, or `collect_batch`, settles them.
+        poll_s: Seconds between two looks.
+        sleep: Waits.
+        watch: Is told what is answered and what failed.
+        waiting: Is told what is open before each wait.
+
+    Raises:
+        VldataError: An endpoint or the answer store cannot be used.
+    """
+    place = answers or default_answers()
+    endpoints = list(endpoints_of(recipe, options))
+    names = options.names or [name for name, entry in recipe.entries.items() if entry.synth is not None]
+    labels = {label_of(recipe, name) for name in names}
+    total: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    spent_usd, problems = 0.0, list[str]()
+    asked: set[str] = set()
+    while True:
+        states, stopped = list[State](), None
+        with open_answers(place) as known:
+            for endpoint in endpoints:
+
+                def tell(event: Event, name: str = endpoint.name) -> None:
+                    watch(name, event)
+
+                asked |= {state.part for state in cancel(endpoint=endpoint, answers=known, labels=labels)}
+                came = collect(endpoint=endpoint, answers=known, watch=tell)
+                total += Counter(answered=came.answered, batches_ended=sum(came.ended.values()))
+                failed += Counter(came.failed)
+                spent_usd += came.spent.usd
+                problems += [*came.problems, *came.bad_lines]
+                stopped = stopped or came.stopped
+                states += [state for state in came.open if state.label in labels]
+        lost = ("not_found", "elsewhere")
+        if not wait or stopped is not None or all(state.status in lost for state in states):
+            break
+        waiting(states)
+        sleep(poll_s)
+    return {
+        "cancelled": len(asked),
+        **{name: total[name] for name in ("batches_ended", "answered")},
+        "failed": dict(sorted(failed.items())),
+        "open": [asdict(state) for state in states],
+        "spent_usd": spent_usd,
+        "problems": problems,
+        "stopped": told(stopped),
+    }

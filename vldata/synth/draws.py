@@ -1,0 +1,75 @@
+"""What became of a sample: each draw of it, and all together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from vldata.synth.exchange import Exchange
+from vldata.synth.inputs import Inputs
+from vldata.synth.records import Answer
+from vldata.synth.request import Request
+from vldata.synth.validate import Finding
+
+NOT_GENERATED = "not_generated"
+NOT_BEST = "not_best"
+MISSING_INPUT = "missing_input"
+
+
+class Draw(NamedTuple):
+    """One draw of one sample: everything that was asked for it, and what became of the last reply.
+
+    Args:
+        inputs: The sample.
+        number: Which draw, from 0.
+        requests: The first one and those that asked again; the last one is the one that counts.
+        answer: To the last one; None: it is wanting.
+        exchanges: What the last reply holds.
+        findings: All that is wrong with it.
+        kept: Places of the exchanges that become turns.
+        problem: Why nothing does; None when something does.
+        detail: What exactly.
+    """
+
+    inputs: Inputs
+    number: int
+    requests: tuple[Request, ...]
+    answer: Answer | None = None
+    exchanges: tuple[Exchange, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    kept: tuple[int, ...] = ()
+    problem: str | None = None
+    detail: str | None = None
+
+    @property
+    def row(self) -> str:
+        """Its name: the sample's, and the draw's number after the first."""
+        return f"{self.inputs.row}#{self.number + 1}" if self.number else self.inputs.row
+
+    @property
+    def wanting(self) -> Request | None:
+        """The request whose answer is not there yet."""
+        return self.requests[-1] if self.requests and self.answer is None else None
+
+    @property
+    def text(self) -> str:
+        """All that it answers."""
+        return "\n".join(self.exchanges[place].answer for place in self.kept)
+
+
+class Outcome(NamedTuple):
+    """What became of one sample.
+
+    Args:
+        draws: One for each draw.
+        judging: Requests to a judge whose answers are not there yet.
+    """
+
+    draws: list[Draw]
+    judging: list[Request]
+
+    @property
+    def wanting(self) -> Iterator[Request]:
+        """What to ask next; answers may make more requests necessary."""
+        yield from (request for draw in self.draws if (request := draw.wanting) is not None)
+        yield from self.judging

@@ -1,0 +1,271 @@
+"""A kind, read: what is known about a sample -> a request, and its reply -> exchanges, and what becomes of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+from vldata.schema.reasons import GENERATED
+from vldata.store.keys import key_of
+from vldata.synth.exchange import Exchange
+from vldata.synth.inputs import Inputs, inputs_text, read_inputs
+from vldata.synth.kind_settings import Settings
+from vldata.synth.parse import PARSERS, Options, ParseError
+from vldata.synth.request import Prompt, Request
+from vldata.synth.validate import Exchanges, Finding, Policy, Reply, Validator, text_of
+
+
+class FewShot(NamedTuple):
+    """An example in the prompt.
+
+    Args:
+        name: Its number: ``000``.
+        caps: What the user's message says.
+        answer: What the model replies.
+    """
+
+    name: str
+    caps: str
+    answer: str
+
+
+class Decision(NamedTuple):
+    """What becomes of a reply.
+
+    Args:
+        action: ``keep``; ``reask``; ``drop``, also when a reply has been asked for again often enough.
+        kept: The exchanges that become turns, as places in the reply; empty unless ``keep``.
+        reasons: Why it is dropped or asked for again, or which marks the kept turns bear; sorted, each once.
+    """
+
+    action: Literal["keep", "reask", "drop"]
+    kept: tuple[int, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind, read and accepted.
+
+    Args:
+        name: What recipes call it.
+        settings: From ``kind.yaml``.
+        system_message: "" when there is none.
+        few_shots: In the order of their numbers.
+        questions: To draw from.
+        asks: To draw from.
+        digests: File name -> 32 hex characters of what it says, for every file that takes part.
+        parser_options: Checked.
+        validators: Made from the settings, in their order.
+        correction: What asks again for a reply that will not do, with ``{problems}`` where these are to stand.
+    """
+
+    name: str
+    settings: Settings
+    system_message: str = field(repr=False)
+    few_shots: tuple[FewShot, ...] = field(repr=False)
+    questions: tuple[str, ...] = field(repr=False)
+    asks: tuple[str, ...] = field(repr=False)
+    digests: Mapping[str, str] = field(repr=False)
+    parser_options: Options = field(repr=False)
+    validators: tuple[Validator, ...] = field(repr=False)
+    correction: str = field(repr=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """32 hex characters that change with any character of its files."""
+        return key_of("kind", self.digests)
+
+    @property
+    def lineage(self) -> str:
+        """What finished turns say they were made with: ``llava.conversation@1f2e3d4c``."""
+        return f"{self.name}@{self.digest[:8]}"
+
+    @property
+    def needs_image(self) -> bool:
+        """Whether the image itself is sent."""
+        return "image" in self.settings.needs
+
+    @cached_property
+    def response_format(self) -> Mapping[str, Any] | None:
+        """As the chat API takes it."""
+        if self.settings.reply_schema is None:
+            return None
+        name = re.sub(r"\W", "_", self.name)
+        schema = {"name": name, "strict": True, "schema": self.settings.reply_schema}
+        return {"type": "json_schema", "json_schema": schema}
+
+    def missing(self, inputs: Inputs) -> list[str]:
+        """What the sample does not have and the kind needs: such a sample is rejected, and nothing is asked."""
+        return [need for need in self.settings.needs if not inputs.has(need)]
+
+    def prompt(self, *, model: str, endpoint: str, parameters: Mapping[str, Any] | None = None) -> Prompt:
+        """What all requests of a source share.
+
+        Args:
+            model: As the endpoint calls it.
+            endpoint: Its name.
+            parameters: The recipe's, which win over the kind's; null takes one of the kind's away.
+        """
+        messages: list[Mapping[str, Any]] = []
+        if self.system_message:
+            messages.append({"role": "system", "content": self.system_message})
+        for shot in self.few_shots:
+            messages.append({"role": "user", "content": shot.caps})
+            messages.append({"role": "assistant", "content": shot.answer})
+        return Prompt(
+            endpoint=endpoint,
+            model=model,
+            messages=messages,
+            parameters={**self.settings.parameters, **(parameters or {})},
+            response_format=self.response_format,
+        )
+
+    def write(self, inputs: Inputs, prompt: Prompt, *, sample_index: int = 0) -> Request:
+        """The request for one draw of one sample.
+
+        Args:
+            inputs: What is known; `missing` is empty.
+            prompt: Of `prompt`.
+            sample_index: Which draw, from 0.
+        """
+        text = inputs_text(self._shown(inputs, sample_index), self.settings.layout)
+        if self.asks:
+            ask = _drawn(self.asks, "ask", inputs.row, sample_index)
+            text = f"{text}\n\n{ask}" if text else ask
+        if not self.needs_image:
+            return prompt.request(text, sample_index=sample_index)
+        parts = [*inputs.images, {"type": "text", "text": text}] if text else inputs.images
+        return prompt.request(parts, sample_index=sample_index)
+
+    def reask(self, request: Request, reply: Reply, reasons: Sequence[str], *, sample_index: int) -> Request:
+        """The same request once more, with the reply that will not do and what is wrong with it.
+
+        Args:
+            request: The one that was answered.
+            reply: As received.
+            reasons: Names in `vldata.schema.reasons.GENERATED`. Details are left out, so that the request is the same
+                whenever the same is wrong.
+            sample_index: Beyond every draw's, so that the request is a new one even when nothing else is.
+        """
+        problems = "\n".join(f"- {GENERATED[reason]}" for reason in sorted(set(reasons)))
+        ask = self.correction.replace("{problems}", problems)
+        again = ({"role": "assistant", "content": text_of(reply) or "…"}, {"role": "user", "content": ask})
+        return replace(request, messages=(*request.messages, *again), sample_index=sample_index)
+
+    def read(self, text: str, inputs: Inputs, *, sample_index: int = 0) -> Exchanges:
+        """The exchanges of a reply, with the question where the model does not write it.
+
+        Args:
+            text: What the model wrote (`vldata.synth.validate.text_of`).
+            inputs: What it was told.
+            sample_index: Of the request.
+
+        Raises:
+            ParseError: It does not have the form that the kind asks for.
+        """
+        exchanges = PARSERS[self.settings.parser[0]](text, self.parser_options)
+        if self.settings.swap:
+            # in an odd draw, what was shown first is the sample's second
+            shown = self.settings.swap[:: -1 if sample_index % 2 else 1]
+            named = dict(zip(shown, exchanges, strict=True))
+            exchanges = [named[name]._replace(answer=name) for name in self.settings.swap]
+        question = self._question(inputs, sample_index)
+        if question is not None:
+            exchanges = [exchange._replace(question=question) for exchange in exchanges]
+        return Exchanges(exchanges)
+
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply) -> list[Finding]:
+        """What the kind's own checks find, in their order.
+
+        Args:
+            exchanges: As `read` gave them; empty when the reply could not be parsed, and then only the checks that look
+                at the reply alone are made.
+            inputs: What the model was told.
+            reply: As received.
+        """
+        found = []
+        # of their own, so that the words go when the checks are done
+        said = Exchanges(exchanges)
+        for validator in self.validators:
+            if said or validator.before_parsing:
+                for finding in validator.check(said, inputs, reply, self):
+                    found.append(finding._replace(policy=validator.policy))
+        return found
+
+    def examine(
+        self, reply: Reply, inputs: Inputs, *, sample_index: int = 0, unparsed: Policy = "reask"
+    ) -> tuple[Exchanges, list[Finding]]:
+        """Parse a reply and check it: the two steps above, with a reply that cannot be parsed as a finding.
+
+        Args:
+            reply: As received.
+            inputs: What the model was told.
+            sample_index: Of the request.
+            unparsed: What is to be done with a reply that cannot be parsed; nothing of it is kept in any case.
+        """
+        try:
+            exchanges = self.read(text_of(reply), inputs, sample_index=sample_index)
+        except ParseError as error:
+            # why it ended or what it refused says more than how it does not parse
+            explained = self.check(Exchanges(), inputs, reply)
+            return Exchanges(), explained or [Finding(error.reason, None, error.detail, unparsed)]
+        return exchanges, self.check(exchanges, inputs, reply)
+
+    def decide(self, exchanges: Sequence[Exchange], findings: Sequence[Finding], *, may_reask: bool) -> Decision:
+        """What becomes of the reply: ``reask`` goes before ``drop``, and marks alone keep it.
+
+        Args:
+            exchanges: Of the reply.
+            findings: All of them, also those of `vldata.synth.validate.SameAnswers`.
+            may_reask: Whether it may still be asked for again; if not, ``reask`` counts as ``drop``.
+        """
+        if exchanges and not findings:
+            return Decision("keep", tuple(range(len(exchanges))), ())
+        marks = tuple(sorted({f.reason for f in findings if f.policy == "mark"}))
+        again = tuple(sorted({f.reason for f in findings if f.policy == "reask"}))
+        fatal = [finding for finding in findings if finding.policy != "mark"]
+        if again and may_reask:
+            return Decision("reask", (), again)
+        whole = self.settings.scope == "reply" or any(finding.exchange is None for finding in fatal)
+        lost = {finding.exchange for finding in fatal}
+        kept = tuple(place for place in range(len(exchanges)) if place not in lost)
+        if (fatal and whole) or not kept:
+            return Decision("drop", (), tuple(sorted({finding.reason for finding in fatal})))
+        return Decision("keep", kept, marks)
+
+    def self_check(self) -> list[tuple[str, Finding]]:
+        """What the kind's own checks find in its own few-shots: (few-shot, finding). A good kind has none.
+
+        The checks for echoes are left out, as every few-shot is an echo of itself.
+        """
+        found = []
+        for shot in self.few_shots:
+            inputs = read_inputs(shot.caps, self.settings.layout, row=shot.name)
+            reply = {"choices": [{"message": {"content": shot.answer}, "finish_reason": "stop"}]}
+            _, findings = self.examine(reply, inputs)
+            found += [(shot.name, finding) for finding in findings if finding.reason != "few_shot_echo"]
+        return found
+
+    def _shown(self, inputs: Inputs, sample_index: int) -> Inputs:
+        if not self.settings.swap or sample_index % 2 == 0:
+            return inputs
+        one, other = self.settings.swap
+        fields = {**inputs.fields, one: inputs.fields.get(other, ""), other: inputs.fields.get(one, "")}
+        return replace(inputs, fields=fields)
+
+    def _question(self, inputs: Inputs, sample_index: int) -> str | None:
+        if self.settings.question in ("generated", "none"):
+            return None
+        if self.settings.question == "drawn":
+            return _drawn(self.questions, "question", inputs.row, sample_index)
+        return inputs.fields.get(self.settings.question, "").strip()
+
+
+def _drawn(wordings: Sequence[str], purpose: str, row: str, sample_index: int) -> str:
+    """One of the wordings, by the row alone; further draws of the row take the next ones, so they differ."""
+    first = int(key_of("synth", purpose, row), 16)
+    return wordings[(first + sample_index) % len(wordings)]
