@@ -25,6 +25,8 @@ ALLOWED: dict[str, set[str]] = {
     "export": BASE | {"schema", "images", "store", "build"},
     "recipe": BASE | {"schema"} | LOWER | MIDDLE,
     "build": BASE | {"schema"} | LOWER | MIDDLE | {"recipe"},
+    "ablation": BASE | {"schema"} | LOWER | MIDDLE | {"recipe", "build"},
+    "report": BASE | {"schema"} | LOWER | MIDDLE | {"recipe", "build"},
     "train": BASE | {"schema", "codecs", "images"},
 }
 

@@ -14,9 +14,12 @@ import typer
 from typer.core import TyperGroup
 
 from vldata import __version__
+from vldata.app_ablate import ablate_app
+from vldata.app_report import add_report_command
 from vldata.app_synth import synth_app
 from vldata.app_synth_batch import add_batch_commands
 from vldata.app_train import add_train_commands
+from vldata.app_tune import add_tune_command
 from vldata.errors import StoreError, VldataError
 from vldata.options import (
     BuildArg,
@@ -54,6 +57,7 @@ app = typer.Typer(
 store_app = typer.Typer(no_args_is_help=True, help="Look after the store of blocks.")
 app.add_typer(store_app, name="store")
 app.add_typer(synth_app, name="synth")
+app.add_typer(ablate_app, name="ablate")
 
 
 def main() -> None:
@@ -95,6 +99,7 @@ def build(
     standin: StandinOption = None,
     limit: LimitOption = None,
     locked: Annotated[bool, typer.Option("--locked", help="Build what the recipe's lock says, or nothing.")] = False,
+    page: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html, a page to look at.")] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Build a recipe into a folder that `datasets.load_from_disk` opens."""
@@ -113,7 +118,10 @@ def build(
             limit=limit,
             locked=lock if locked else None,
             progress=progress,
+            finish=_with_page if page else None,
         )
+    if page and not (built.out / "report.html").is_file():  # an unchanged build that was made without one
+        _with_page(built.out)
     manifest = built.manifest
     if as_json:
         summary = {
@@ -136,7 +144,15 @@ def build(
     )
     splits = ", ".join(f"{split} {rows:,}" for split, rows in manifest["splits"].items())
     say(f"{len(blocks)} blocks ({state}), {size(total)}, {_LINKS[manifest['links']]}; {splits}")
+    if page:
+        say(f"page: {out / 'report.html'}")
     say(f'next: vldata preview {out}   or   python -c "import datasets; print(datasets.load_from_disk({str(out)!r}))"')
+
+
+def _with_page(folder: Path) -> None:
+    from vldata.report.page import write_build_page  # half a second of plotting, which an unchanged build does without
+
+    write_build_page(folder)
 
 
 @app.command()
@@ -388,5 +404,7 @@ if __name__ == "__main__":
     main()
 
 
+add_report_command(app)
 add_train_commands(app)
+add_tune_command(app)
 add_batch_commands(synth_app)

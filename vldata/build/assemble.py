@@ -6,6 +6,7 @@ manifest.json               what was built, from what, with which counts
 recipe.lock.yaml            the recipe, with the digests of everything it read
 ledger.parquet              every turn that is not in the dataset, and why
 README.md                   the dataset card
+report.html                 a page to look at, when whoever builds asks for one
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -112,8 +113,21 @@ def assemble(
     *,
     undecodable: int,
     limit: int | None,
+    synth: Mapping[str, Any],
+    finish: Callable[[Path], object] | None,
 ) -> dict[str, Any]:
     """Write the build folder beside ``out`` and put it in its place.
+
+    Args:
+        out: Where it will be.
+        recipe: What was built.
+        planned: Its plan.
+        notes: Of every block.
+        store: Where the blocks are.
+        undecodable: Pictures that were replaced.
+        limit: As `vldata.build.build.build`.
+        synth: Of `vldata.build.synth_cost`; empty when no source is synthetic.
+        finish: Adds to the folder before it is put in its place.
 
     Returns:
         The manifest.
@@ -127,11 +141,14 @@ def assemble(
             require(out.parent, sum(notes[block.key].size_bytes for block in planned.blocks))
         files = _link_all(fresh, recipe, planned.blocks, store, way)
         manifest = _manifest(recipe, planned, notes, files, way, undecodable=undecodable, limit=limit)
+        manifest |= {"synth": dict(synth)} if synth else {}
         _write_for_datasets(fresh, recipe, planned, manifest["blocks"])
         (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
         (fresh / "recipe.lock.yaml").write_text(_lock_text(recipe, manifest))
         shutil.copyfile(planned.ledger, fresh / "ledger.parquet")
         (fresh / "README.md").write_text(card(recipe, manifest))
+        if finish is not None:
+            finish(fresh)
         swap(fresh, out)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from vldata.build.make import Bad, Job, Note, forget_readers, make, note_of
 from vldata.build.plan import plan
 from vldata.build.planned import Block, Plan
 from vldata.build.progress import Progress, Silent
+from vldata.build.session import Session
 from vldata.build.shards import gather
 from vldata.build.standins import with_pictures, with_standins
 from vldata.errors import BuildError
@@ -60,17 +62,29 @@ def default_store() -> Path:
 
 
 def with_corpora(
-    recipe: Recipe, store: Store, *, standin: int | None = None, progress: Progress | None = None
+    recipe: Recipe,
+    store: Store,
+    *,
+    standin: int | None = None,
+    progress: Progress | None = None,
+    session: Session | None = None,
 ) -> Recipe:
     """The recipe with stand-ins, where asked for, and with pictures that sources draw themselves."""
     if standin is not None:
         recipe = with_standins(recipe, store, rows=standin, progress=progress)
-    return with_pictures(recipe, store, progress=progress)
+    return with_pictures(recipe, store, progress=progress, drawn_before=session.drawn if session else None)
 
 
-def prepared(recipe: Recipe, store: Store, *, standin: int | None = None, progress: Progress | None = None) -> Recipe:
+def prepared(
+    recipe: Recipe,
+    store: Store,
+    *,
+    standin: int | None = None,
+    progress: Progress | None = None,
+    session: Session | None = None,
+) -> Recipe:
     """`with_corpora`, and with what models wrote."""
-    with_files = with_corpora(recipe, store, standin=standin, progress=progress)
+    with_files = with_corpora(recipe, store, standin=standin, progress=progress, session=session)
     if all(entry.synth is None for entry in recipe.entries.values()):
         return with_files
     from vldata.build.synth import with_synth  # a fifth of a second, for recipes that have such a source
@@ -88,6 +102,8 @@ def build(
     limit: int | None = None,
     locked: dict[str, Any] | None = None,
     progress: Progress | None = None,
+    finish: Callable[[Path], object] | None = None,
+    session: Session | None = None,
 ) -> Built:
     """Build a recipe into a folder that `datasets.load_from_disk` opens.
 
@@ -100,6 +116,8 @@ def build(
         limit: At most so many units of the mixture.
         locked: The ``lock`` of an earlier build: anything else is refused.
         progress: Who watches.
+        finish: Adds to the folder before it is put in its place; not called when the build is unchanged.
+        session: What builds of this process share, its workers among it; see `vldata.build.session`.
 
     Raises:
         VldataError: The user's or the world's fault; ``out`` is as it was.
@@ -113,12 +131,33 @@ def build(
     with (
         exclusive(out.parent / f".{out.name}.lock", wait=False),
         in_use(opened),
-        Engine(workers or cores()) as engine,
+        nullcontext(session.engine) if session is not None else Engine(workers or cores()) as engine,
     ):
         if not out.exists():  # most likely all is to do; the workers load their libraries meanwhile
             engine.start()
-        recipe = prepared(recipe, opened, standin=standin, progress=progress)
-        return _build(recipe, out, opened, engine, limit=limit, locked=locked, progress=progress)
+        ready = prepared(recipe, opened, standin=standin, progress=progress, session=session)
+        ask = partial(_synth_of, recipe, ready, opened, standin)
+        return _build(
+            ready,
+            out,
+            opened,
+            engine,
+            ask,
+            limit=limit,
+            locked=locked,
+            progress=progress,
+            finish=finish,
+            session=session,
+        )
+
+
+def _synth_of(recipe: Recipe, ready: Recipe, store: Store, standin: int | None) -> dict[str, dict[str, Any]]:
+    """What models wrote for the build, and for how much."""
+    if all(entry.synth is None for entry in recipe.entries.values()):
+        return {}
+    from vldata.build.synth_cost import synth_costs  # as for `prepared`
+
+    return synth_costs(recipe, ready, store, standin=standin)
 
 
 def _build(
@@ -126,16 +165,19 @@ def _build(
     out: Path,
     store: Store,
     engine: Engine,
+    synth: Callable[[], Mapping[str, Any]],
     *,
     limit: int | None,
     locked: Any,
     progress: Progress,
+    finish: Callable[[Path], object] | None,
+    session: Session | None,
 ) -> Built:
     made = 0
     undecodable: set[Bad] = set()
     forget_readers()
     while True:
-        planned = plan(recipe, store, engine=engine, limit=limit, progress=progress)
+        planned = plan(recipe, store, engine=engine, limit=limit, progress=progress, session=session)
         if locked is not None:
             refuse_other(planned, locked)
         if not planned.blocks:
@@ -157,11 +199,15 @@ def _build(
                 f"{again.source}: {again.ref}", again.detail, "the picture changes all the time; wait until it is whole"
             )
         undecodable |= set(bad)
+        if session is not None:
+            session.forget()
         _mark(bad, recipe, store, engine, progress)
         store.remove("plans", planned.key, ".json")
         made = 0
     notes = {block.key: _note(store, block) for block in planned.blocks}
-    manifest = assemble(out, recipe, planned, notes, store, undecodable=len(undecodable), limit=limit)
+    manifest = assemble(
+        out, recipe, planned, notes, store, undecodable=len(undecodable), limit=limit, synth=synth(), finish=finish
+    )
     return Built(out, planned, manifest, made=made, unchanged=False, undecodable=len(undecodable))
 
 

@@ -7,9 +7,10 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +22,13 @@ from vldata.mixture.models import Mixture
 from vldata.mixture.quotas import Quota, quotas
 from vldata.mixture.select import take
 from vldata.recipe.models import Entry
+from vldata.store.keys import key_of
 
 _STEP = 4_096
+_MOST_KNOWN = 64  # sources of a large mixture, twice
+
+Name = TypeVar("Name", bound=Hashable)
+Value = TypeVar("Value")
 
 
 @dataclass
@@ -32,6 +38,8 @@ class Pool:
     Args:
         entry: The source.
         turns: Sorted turns of its samples (`vldata.curate.group.conversations`).
+        key: Hash of all that decides what is found; None where other sources decide too.
+        known: What was found before.
     """
 
     entry: Entry
@@ -41,6 +49,9 @@ class Pool:
     splits: dict[str, float]
     excluded_hashes: frozenset[str]
     unit: str
+    key: str | None = None
+    known: Known | None = None
+    ranges: list[int] = field(init=False, default_factory=list)
     starts: npt.NDArray[np.int64] = field(init=False)
     done: int = field(init=False, default=0)
     parts: list[Inspected] = field(init=False, default_factory=list)
@@ -67,16 +78,22 @@ class Pool:
         upto = min(upto, self.num_samples)
         if upto <= self.done:
             return
+        self.ranges.append(upto)
+        if self.key is None or self.known is None:
+            self.parts.append(self._inspected(upto))
+        else:
+            place = self.key, self.done, upto
+            self.parts.append(self.known.get(self.known.inspected, place, lambda: self._inspected(upto)))
+        self.done = upto
+
+    def _inspected(self, upto: int) -> Inspected:
         low, high = self.starts[self.done], self.starts[upto]
         sizes = np.diff(self.starts[self.done : upto + 1])
         at = np.repeat(np.arange(self.done, upto, dtype=np.int64), sizes)
         part = self.turns[int(low) : int(high)].with_columns(pl.Series("at", at, dtype=pl.Int64))
-        self.parts.append(
-            inspect(
-                part, self.entry, self.look, seed=self.seed, splits=self.splits, excluded_hashes=self.excluded_hashes
-            )
+        return inspect(
+            part, self.entry, self.look, seed=self.seed, splits=self.splits, excluded_hashes=self.excluded_hashes
         )
-        self.done = upto
 
     def good(self) -> pl.DataFrame:
         """The good samples among those looked at, in rank order."""
@@ -111,6 +128,7 @@ class Chosen:
         available: Units of good samples; exact only where the whole source was looked at, else an upper bound.
         found: ``row, at, reason, detail`` of the refused turns that the walk met.
         rest: ``row, reason`` of the turns that were not needed.
+        key: Hash of all that decides which samples these are; None where other sources decide too.
     """
 
     samples: pl.DataFrame
@@ -120,6 +138,27 @@ class Chosen:
     available: int
     found: pl.DataFrame
     rest: pl.DataFrame
+    key: str | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """What was found of candidates before, for builds that follow one another; what was not asked for longest goes.
+
+    Args:
+        inspected: By a pool's key and a range of its candidates.
+        chosen: By `Chosen.key`.
+    """
+
+    inspected: dict[tuple[str, int, int], Inspected] = field(default_factory=dict)
+    chosen: dict[str, Chosen] = field(default_factory=dict)
+
+    def get(self, kind: dict[Name, Value], name: Name, make: Callable[[], Value]) -> Value:
+        """What is known under a name, or what ``make`` says, which is known then."""
+        kind[name] = kind.pop(name) if name in kind else make()
+        if len(kind) > _MOST_KNOWN:
+            del kind[next(iter(kind))]
+        return kind[name]
 
 
 def choose(pools: Mapping[str, Pool], mixture: Mixture, limit: int | None = None) -> dict[str, Chosen]:
@@ -194,6 +233,15 @@ def _walk(pool: Pool, units: int) -> int | None:
 
 
 def _settle(pool: Pool, quota: Quota, available: int) -> Chosen:
+    """What the mixture takes, or the same as an earlier build took of the same candidates."""
+    if pool.key is None or pool.known is None:
+        return _settled(pool, quota, available)
+    key = key_of("chosen", pool.key, pool.unit, quota.units, pool.ranges)
+    found = pool.known.get(pool.known.chosen, key, lambda: replace(_settled(pool, quota, available), key=key))
+    return replace(found, quota=quota, available=available)
+
+
+def _settled(pool: Pool, quota: Quota, available: int) -> Chosen:
     none = pool.turns.select("row", reason=pl.lit("beyond_count"))
     if quota.units <= 0 or not pool.parts:
         empty = inspect(

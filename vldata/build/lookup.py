@@ -36,7 +36,13 @@ def place_of(entry: Entry) -> Place:
 
 @dataclass
 class Lookup:
-    """Opens pictures for a build, each once."""
+    """Opens pictures for a build, each once.
+
+    Args:
+        remembered: What the store knew of a place's pictures; may be shared by builds that follow one another.
+        seen: What is known by now; likewise.
+        fresh: Places of which more is known than the store knows.
+    """
 
     recipe: Recipe
     store: Store
@@ -44,6 +50,7 @@ class Lookup:
     engine: Engine
     remembered: dict[Place, pl.DataFrame | None] = field(default_factory=dict)
     seen: dict[Place, pl.DataFrame] = field(default_factory=dict)
+    fresh: set[Place] = field(default_factory=set)
 
     def look(self, entry: Entry) -> Look:
         """How to look at the pictures of a source."""
@@ -57,6 +64,7 @@ class Lookup:
                 told = self.progress.stage(f"look at pictures of {entry.name}", len(fresh))
                 found = self._facts(place, fresh, told)
                 known = self.seen[place] = pl.concat([known, found]) if known.height else found
+                self.fresh.add(place)
             return asked.join(known, on="ref", how="left", maintain_order="left")
 
         return look
@@ -93,14 +101,18 @@ class Lookup:
     def remember_seen(self) -> None:
         """Keep what was seen for every later build."""
         for place, found in self.seen.items():
-            save_facts(self.store, place.root, found)
+            if place in self.fresh:
+                save_facts(self.store, place.root, found)
+        self.fresh.clear()
 
     def save(self, plan_key: str) -> None:
         """`remember_seen`, and keep it as what this plan rests on."""
         self.remember_seen()
+        own = {place_of(entry) for entry in self.recipe.entries.values()}
         frames = [
             found.with_columns(root=pl.lit(place.root), max_pixels=pl.lit(place.max_pixels, pl.Int64))
             for place, found in self.seen.items()
+            if place in own
         ]
         empty = pl.DataFrame(schema={**FACTS, "root": pl.String, "max_pixels": pl.Int64})
         with self.store.write("plans", plan_key, ".images.parquet", replace=True) as path:

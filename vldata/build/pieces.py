@@ -48,8 +48,19 @@ def render_all(
     store: Store,
     engine: Engine,
     progress: Progress,
+    laid_out: dict[str, str],
 ) -> dict[str, list[Leaf] | pl.DataFrame]:
-    """Every source's leaves; or, for a source, the rows on which its template failed."""
+    """Every source's leaves; or, for a source, the rows on which its template failed.
+
+    Args:
+        recipe: What is built.
+        chosen: Its samples.
+        templates: Their words.
+        store: Where leaves are kept.
+        engine: Where they are rendered.
+        progress: Who watches.
+        laid_out: Names of leaves by `_asked`, which this one adds to; what is there needs not be laid out to be found.
+    """
     told = progress.stage("render", sum(one.turns.height for one in chosen.values()))
     rendered: dict[str, list[Leaf] | pl.DataFrame] = {}
     texts: dict[str, _Text] = {}
@@ -57,8 +68,14 @@ def render_all(
     def jobs(folder: Path) -> Iterator[RenderJob]:
         """Of one source after the other; while workers render one, the next is laid out for them."""
         for place, (name, entry) in enumerate(recipe.entries.items()):
-            text = _lay_out(folder / str(place), recipe, entry, chosen[name], _words(recipe, entry, templates[name]))
-            known = _known_leaves(text.key, store, text.as_block)
+            words = _words(recipe, entry, templates[name])
+            asked = _asked(recipe, entry, chosen[name], words)
+            known = _known_leaves(laid_out[asked], store, _as_block(recipe)) if asked in laid_out else None
+            if known is None:
+                text = _lay_out(folder / str(place), recipe, entry, chosen[name], words)
+                known = _known_leaves(text.key, store, text.as_block)
+                if asked is not None:
+                    laid_out[asked] = text.key
             if known is not None:
                 rendered[name] = known
                 told(chosen[name].turns.height)
@@ -121,10 +138,24 @@ def _lay_out(folder: Path, recipe: Recipe, entry: Entry, chosen: Chosen, words: 
             "pixels": pixels,
         }
     )
-    as_block = output.images == "path" and output.layout == "blocks"
+    as_block = _as_block(recipe)
     ranks = located["sample"]
     jobs = [RenderJob(samples, turns, low, high, int(ranks[low]), words, as_block, pixels) for low, high, _, _ in cuts]
     return _Text(key, jobs, {(low, high): (passes, last) for low, high, passes, last in cuts}, as_block)
+
+
+def _as_block(recipe: Recipe) -> bool:
+    """Whether rendered rows are blocks already: paths are stored, and sources stay apart."""
+    return recipe.head.output.images == "path" and recipe.head.output.layout == "blocks"
+
+
+def _asked(recipe: Recipe, entry: Entry, chosen: Chosen, words: Words) -> str | None:
+    """Everything that decides a source's leaves, as far as it is known without laying them out."""
+    if chosen.key is None:
+        return None
+    output = recipe.head.output.model_dump(mode="json")
+    images = entry.settings.images.model_dump(mode="json")
+    return key_of("asked", chosen.key, repr(words), words.template.digest, output, images)
 
 
 def _faults(failed: Mapping[str, str]) -> pl.DataFrame:

@@ -25,6 +25,7 @@ from vldata.build.pieces import Leaf, render_all
 from vldata.build.planned import UNITS, Block, Plan, SourceReport, recall, remember
 from vldata.build.progress import Progress, Silent
 from vldata.build.render import RENDER_VERSION
+from vldata.build.session import Session
 from vldata.build.shards import Instance, Shard, row_shards
 from vldata.curate.exclude import ExclusionList
 from vldata.errors import RecipeErrors, VldataError
@@ -45,6 +46,7 @@ def plan(
     engine: Engine,
     limit: int | None = None,
     progress: Progress | None = None,
+    session: Session | None = None,
 ) -> Plan:
     """Work out a build, or find it worked out already.
 
@@ -54,15 +56,18 @@ def plan(
         engine: Where leaves are rendered.
         limit: At most so many units of the mixture in all.
         progress: Who watches.
+        session: What builds of this process share.
 
     Raises:
         VldataError: All of a kind at once where that is possible.
     """
     progress = progress or Silent()
-    templates = load_templates(recipe)
+    templates = load_templates(recipe, session.templates if session is not None else None)
     exclude = ExclusionList.read(recipe.head.exclude) if recipe.head.exclude else None
     indexed = _index_all(recipe, store, engine, progress)
     lookup = Lookup(recipe, store, progress, engine)
+    if session is not None:
+        lookup.remembered, lookup.seen = session.remembered, session.seen
     key = key_of(
         {
             "what": "plan",
@@ -82,9 +87,10 @@ def plan(
     while True:
         screened = _screen_all(recipe, indexed, store, exclude, faults, engine, progress)
         kept = across_sources(recipe, screened, lookup)
-        chosen = choose(_pools(recipe, kept, lookup, exclude), recipe.mixture, limit)
+        chosen = choose(_pools(recipe, screened, kept, lookup, exclude, session), recipe.mixture, limit)
         ledgers = _ledgers(recipe, kept, chosen, indexed)
-        rendered = render_all(recipe, chosen, templates, store, engine, progress)
+        laid_out = session.laid_out if session is not None else {}
+        rendered = render_all(recipe, chosen, templates, store, engine, progress, laid_out)
         failed = {name: found for name, found in rendered.items() if isinstance(found, pl.DataFrame)}
         if not failed:
             break
@@ -97,8 +103,12 @@ def plan(
     return found
 
 
-def load_templates(recipe: Recipe) -> dict[str, Template]:
+def load_templates(recipe: Recipe, known: dict[str, Template] | None = None) -> dict[str, Template]:
     """The template of every source.
+
+    Args:
+        recipe: Whose sources.
+        known: Templates that were read before, which this one adds to.
 
     Raises:
         RecipeErrors: Everything wrong with any of them.
@@ -108,9 +118,14 @@ def load_templates(recipe: Recipe) -> dict[str, Template]:
     for name, entry in recipe.entries.items():
         try:
             datasets = [name, entry.source.format]
-            templates[name] = load(
-                entry.task.name, entry.task.template_names(), entry.settings.templates, datasets=datasets
-            )
+            options = entry.settings.templates
+            key = key_of(entry.task.name, entry.task.model_dump(mode="json"), options.model_dump(mode="json"), datasets)
+            if known is None or key not in known:
+                templates[name] = load(entry.task.name, entry.task.template_names(), options, datasets=datasets)
+                if known is not None:
+                    known[key] = templates[name]
+            else:
+                templates[name] = known[key]
         except RecipeErrors as errors:
             problems += errors.errors
     if problems:
@@ -189,7 +204,15 @@ def _screen_all(
     return screened
 
 
-def _pools(recipe: Recipe, kept: Mapping[str, Kept], lookup: Lookup, exclude: ExclusionList | None) -> dict[str, Pool]:
+def _pools(
+    recipe: Recipe,
+    screened: Mapping[str, Screened],
+    kept: Mapping[str, Kept],
+    lookup: Lookup,
+    exclude: ExclusionList | None,
+    session: Session | None,
+) -> dict[str, Pool]:
+    compared = {name for rule in recipe.head.dedup_across for name in rule.sources}
     return {
         name: Pool(
             entry=entry,
@@ -199,9 +222,25 @@ def _pools(recipe: Recipe, kept: Mapping[str, Kept], lookup: Lookup, exclude: Ex
             splits=recipe.split_shares,
             excluded_hashes=exclude.hashes if exclude else frozenset(),
             unit=recipe.mixture.unit,
+            key=None if name in compared else _candidates_key(recipe, entry, screened[name], exclude),
+            known=session.candidates if session is not None else None,
         )
         for name, entry in recipe.entries.items()
     }
+
+
+def _candidates_key(recipe: Recipe, entry: Entry, screened: Screened, exclude: ExclusionList | None) -> str:
+    """Everything that decides what `vldata.build.inspect` finds of a source's candidates, and no words."""
+    return key_of(
+        {
+            "turns": screened.key,
+            "source": [entry.name, entry.source.format, place_of(entry).root],
+            "settings": entry.settings.model_dump(mode="json", include={"images", "filters"}),
+            "seed": recipe.head.seed,
+            "splits": recipe.split_shares,
+            "exclude": exclude.digest if exclude else None,
+        }
+    )
 
 
 def _ledgers(

@@ -1,0 +1,125 @@
+"""Variants in one store: what they share, and that builds of one session are plain builds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vldata.ablation.builds import Builder, plan_all, sharing, with_amounts
+from vldata.ablation.load import Opened
+from vldata.ablation.overview import overview
+from vldata.ablation.variants import Variant
+from vldata.build.build import build
+from vldata.build.session import Session, session
+from vldata.errors import RecipeError
+from vldata.recipe.load import from_tree
+
+Make = Callable[..., Opened]
+
+
+@pytest.fixture
+def shared() -> Iterator[Session]:
+    with session(1) as made:
+        yield made
+
+
+def made_by(opened: Opened, builder: Builder) -> dict[str, tuple[Variant, Any]]:
+    """Every variant with its build, made in one session."""
+    base, reports = builder.build(opened.base, "builds/base")
+    variants = with_amounts(opened, opened.tree, opened.base, reports)
+    rest = {v.name: (v, builder.build(v.recipe, f"builds/{v.name}")[0]) for v in variants[1:]}
+    return {"base": (variants[0], base), **rest}
+
+
+def test_with_the_counts_held_a_variant_needs_no_block_of_its_own(
+    opened: Make, shared: Session, tmp_path: Path
+) -> None:
+    made = made_by(opened(held="counts", axes={"drop": "sources"}), Builder(tmp_path, tmp_path / "store", shared, None))
+    base = {block["key"]: block["source"] for block in made["base"][1].manifest["blocks"]}
+    for name, (_, found) in made.items():
+        own = {block["key"] for block in found.manifest["blocks"]}
+        assert own == {key for key, source in base.items() if f"drop-{source}" != name}
+
+
+def test_with_the_total_held_the_others_grow_to_it(opened: Make, shared: Session, tmp_path: Path) -> None:
+    made = made_by(opened(held="total", axes={"drop": ["boxes"]}), Builder(tmp_path, tmp_path / "store", shared, None))
+    manifest = made["drop-boxes"][1].manifest
+    assert manifest["totals"]["samples"] == 120
+    assert manifest["sources"]["captions"]["achieved"]["samples"] == 40
+
+
+def test_builds_of_one_session_are_those_of_plain_builds(opened: Make, shared: Session, tmp_path: Path) -> None:
+    axes = {
+        "drop": ["captions"],
+        "strategy": ["uniform"],
+        "total": [90],
+        "templates": {"per": ["task_name"]},
+        "conversation": {"max_turns": [3], "dedup": [{"by": "answer"}]},
+        "images": {"max_side_px": [64]},
+    }
+    turns = {"conversation": {"max_turns": 3}, "mixture.unit": "turns"}
+    made = made_by(
+        opened(held="total", axes=axes, variants={"turns": turns}), Builder(tmp_path, tmp_path / "store", shared, None)
+    )
+    assert len(made) == 9
+    for name, (variant, found) in made.items():
+        plain = build(variant.recipe, tmp_path / "plain" / name, store=tmp_path / "other", workers=1)
+        assert {k: v for k, v in plain.manifest.items() if k not in ("inputs", "links", "plan")} == {
+            k: v for k, v in found.manifest.items() if k not in ("inputs", "links", "plan")
+        }
+        for file in ("ledger.parquet", "README.md", "recipe.lock.yaml"):
+            assert (plain.out / file).read_bytes() == (found.folder / file).read_bytes(), f"{name}/{file}"
+
+
+def test_a_picture_that_changes_during_a_session_is_seen(tree: dict[str, Any], shared: Session, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"store": tmp_path / "store", "session": shared}
+    first = build(from_tree(tree), tmp_path / "first", **options)
+    for picture in (tmp_path / "store" / "pictures").rglob("*.jpg"):
+        picture.write_bytes(picture.read_bytes()[:-40])  # cut off
+    tree["output"] = {"block_rows": 7}  # other blocks, so that the pictures are read again
+    with pytest.raises(RecipeError, match="no source has any"):
+        build(from_tree(tree), tmp_path / "second", **options)
+    assert first.manifest["totals"]["samples"] == 120
+
+
+def test_new_and_shared_blocks_are_counted_in_order() -> None:
+    found = sharing({"a": [("k", 5), ("l", 7), ("k", 5)], "b": [("k", 5), ("m", 2)], "c": [("l", 7), ("m", 2)]})
+    assert found["a"] == (2, 0, 12, 0)
+    assert found["b"] == (1, 1, 2, 5)
+    assert found["c"] == (0, 2, 0, 9)
+
+
+def test_the_plan_says_what_the_builds_then_are(opened: Make, shared: Session, tmp_path: Path) -> None:
+    ablation = opened(
+        held="counts", axes={"drop": ["captions"], "total": [60, 120], "templates": {"per": ["task_name"]}}
+    )
+    told = overview(ablation, store=tmp_path / "store", workers=1, seeds=3)
+    made = made_by(ablation, Builder(tmp_path, tmp_path / "store", shared, None))
+    by_name = {one["name"]: one for one in told["variants"]}
+    assert by_name["total-120"]["same_as"] == "base"
+    for name, (_, found) in made.items():
+        if name != "total-120":
+            keys = {block["key"] for block in found.manifest["blocks"]}
+            assert by_name[name]["samples"] == found.manifest["totals"]["samples"]
+            assert by_name[name]["new_blocks"] + by_name[name]["shared_blocks"] == len(keys)
+    assert by_name["drop-captions"]["new_blocks"] == 0
+    assert by_name["drop-captions"]["in_common"]["base"] == by_name["drop-captions"]["shared_blocks"]
+    assert told["trainings"] == told["base_seeds"] + 3 * 3
+    assert told["bytes_to_write"] == sum(one.get("new_bytes", 0) for one in told["variants"])
+    json.dumps(told, allow_nan=False)
+
+
+def test_variants_that_hold_the_same_rows_are_known_as_the_same(opened: Make, tmp_path: Path) -> None:
+    # no file is only for one of these datasets, so the recipe differs and what is built does not
+    planned = plan_all(opened(axes={"templates": {"per": ["dataset"]}}), store=tmp_path / "store", workers=1)
+    assert planned[1].variant.same_as == "base"
+
+
+def test_a_variant_that_cannot_be_built_is_told_and_the_others_are_planned(opened: Make, tmp_path: Path) -> None:
+    planned = plan_all(opened(axes={"total": [100_000, 60]}), store=tmp_path / "store", workers=1)
+    assert "max_epochs" in planned[1].error and planned[1].plan is None
+    assert planned[2].plan is not None

@@ -1,0 +1,160 @@
+"""Files that a cell leaves, keys that decide whether it is run again, and arms that are put together from cells."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vldata.ablation.builds import Made
+from vldata.ablation.cells import Cell, Failure, Questions, Trainer, run_cell
+from vldata.ablation.results import Found, Training, results
+from vldata.ablation.scores import TaskScores, read_scores
+from vldata.ablation.spec import Train
+from vldata.ablation.variants import BASE, Variant
+from vldata.errors import BuildError
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a metrics file, and one of its items."""
+
+    def make(scores: Any, items: list[dict[str, Any]] | None = None) -> Path:
+        (tmp_path / "scores.json").write_text(scores if isinstance(scores, str) else json.dumps(scores))
+        if items is not None:
+            (tmp_path / "scores.items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+        return tmp_path / "scores.json"
+
+    return make
+
+
+def test_the_least_that_a_command_may_write(write: Write) -> None:
+    found = read_scores(write({"tasks": {"rec": {"metric": "accuracy", "value": 0.5}}}))["rec"]
+    assert (found.metric, found.value, found.n, found.items) == ("accuracy", 0.5, 0, {})
+    assert math.isnan(found.blind)
+
+
+def test_answers_are_known_by_source_and_row_or_else_by_sample_and_turn(write: Write) -> None:
+    one = {"id": "a/7", "turn": 2, "task": "rec", "source": "a", "scores": {"acc": 1.0, "nll": 3.0}}
+    items = [{**one, "row": "7/x"}, {**one, "row": "7/x", "scores": {"acc": 0.0, "nll": 1.0}}, one]
+    found = read_scores(write({"tasks": {"rec": {"metric": "acc", "value": 0.5}}}, items))["rec"]
+    assert found.items == {("a", "7/x", 0): 1.0, ("a", "7/x", 1): 0.0, ("a/7", "2", 0): 1.0}
+    assert found.n == 3 and found.also["nll"] == pytest.approx(7 / 3)
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ("{", "not JSON"),
+        ({}, "tasks: field required"),
+        ({"tasks": {}}, "tasks"),
+        ({"tasks": {"rec": {"value": 0.5}}}, r"tasks\.rec\.metric: field required"),
+        ('{"tasks": {"rec": {"metric": "m", "value": "high"}}}', r"tasks\.rec\.value"),
+    ],
+)
+def test_a_metrics_file_of_another_form_is_refused_with_the_place(write: Write, scores: Any, said: str) -> None:
+    with pytest.raises(BuildError, match=said):
+        read_scores(write(scores))
+
+
+def test_a_line_of_another_form_is_refused_with_its_number(write: Write) -> None:
+    good = {"id": "a", "task": "rec", "scores": {"acc": 1.0}}
+    path = write({"tasks": {"rec": {"metric": "acc", "value": 1}}}, [good, {**good, "scores": {}}])
+    with pytest.raises(BuildError, match=r"scores\.items\.jsonl:2"):
+        read_scores(path)
+
+
+def made(folder: Path, digest: str = "d") -> Made:
+    blocks = [{"key": "k", "digest": digest, "split": split, "size_bytes": 5} for split in ("train", "val")]
+    return Made(folder, {"blocks": blocks, "totals": {"samples": 3}}, 1.0)
+
+
+def cell(folder: Path, *, seed: int = 0, digest: str = "d", asked: str = "d", variant: str = "v") -> Cell:
+    return Cell(variant, seed, 7, made(folder, digest), Questions(made(folder, asked), "val"))
+
+
+def test_a_key_says_everything_that_decides_the_scores_and_nothing_else(tmp_path: Path) -> None:
+    trainer = Trainer(Train(steps=3), "config")
+    key = cell(tmp_path).key(trainer)
+    assert cell(tmp_path / "elsewhere", variant="another").key(trainer) == key
+    others = [
+        cell(tmp_path, seed=1).key(trainer),
+        cell(tmp_path, digest="e").key(trainer),
+        cell(tmp_path, asked="e").key(trainer),
+        cell(tmp_path).key(Trainer(Train(steps=4), "config")),
+        cell(tmp_path).key(Trainer(Train(steps=3), "another config")),
+    ]
+    assert len({key, *others}) == 6
+
+
+def test_the_bundled_trainer_gets_the_seed_and_the_split(tmp_path: Path) -> None:
+    train = Train(preset="tiny", steps=3, set=["pack_tokens=512"], device="cpu", leave_out=True)
+    (_, words), (_, asked) = Trainer(train, "c").steps(cell(tmp_path, seed=5), tmp_path / "out")
+    text = " ".join(words)
+    assert "--set pack_tokens=512 --set seed=5 --steps 3 --device cpu --leave-out" in text
+    assert asked[asked.index("--split") + 1] == "val"
+    with pytest.raises(ValueError, match="varies"):
+        Train(set=["seed=3"])
+
+
+def test_a_command_that_is_not_there_and_one_that_is_killed_are_failures(tmp_path: Path) -> None:
+    none = run_cell(cell(tmp_path), Trainer(Train(command="no-such-program"), None), tmp_path / "a")
+    assert none == Failure("train", "no-such-program: No such file or directory")
+    killed = run_cell(cell(tmp_path), Trainer(Train(command=["sh", "-c", "kill -9 $$"]), None), tmp_path / "b")
+    assert killed == Failure("train", "killed by signal 9")
+
+
+def test_a_cell_that_is_told_to_stop_ends_its_process_and_is_neither_done_nor_failed(tmp_path: Path) -> None:
+    stopping = threading.Event()
+    threading.Timer(0.3, stopping.set).start()
+    assert run_cell(cell(tmp_path), Trainer(Train(command="sleep 60"), None), tmp_path, stopping=stopping) is None
+    assert {path.name for path in tmp_path.glob("*/*")} == {"cell.json", "lock", "log.txt"}
+
+
+def table(arms: dict[str, list[dict[str, TaskScores] | None]]) -> dict[str, Any]:
+    """The table of some trainings."""
+    variants = [Variant(name, {}, None, name) for name in arms]  # type: ignore[arg-type]
+    trainings = {
+        name: [Training(n, 7, one, None if one else Failure("train", "x")) for n, one in enumerate(of)]
+        for name, of in arms.items()
+    }
+    found = Found(variants, {name: made(Path(name)) for name in arms}, trainings, {})
+    return results(found, name="t", held=None, seeds=[0], data_seeds=[7])
+
+
+def scored(num: int, value: float = 0.5, metric: str = "acc", start: int = 0) -> dict[str, TaskScores]:
+    items = {("a", str(row), 0): float(row % 2) for row in range(start, start + num)}
+    return {"rec": TaskScores(metric, value, num, math.nan, items)}
+
+
+def whys(found: dict[str, Any]) -> dict[str, str]:
+    return {one["variant"]: one["why"] for one in found["missing"]}
+
+
+def test_another_measure_or_other_answers_are_not_compared() -> None:
+    base = [scored(10)] * 4
+    found = table({BASE: base, "other": [scored(10, metric="f1")] * 2, "few": [scored(10, start=7)] * 2})
+    assert found["comparisons"] == []
+    assert whys(found) == {
+        "other": "it was scored by f1, the base by acc",
+        "few": "only 3 of the base's 10 answers are answered",
+    }
+
+
+def test_answers_that_all_gave_are_compared() -> None:
+    found = table({BASE: [scored(10)] * 4, "most": [scored(10, start=2)] * 2})
+    assert [one["items"] for one in found["comparisons"]] == [8]
+    assert [one["items"] for one in found["noise"]] == [8]
+
+
+def test_the_control_survives_the_failure_of_one_half() -> None:
+    found = table({BASE: [None, None, scored(10), scored(10)], "v": [scored(10)] * 2})
+    assert found["noise"] == [] and len(found["comparisons"]) == 1
+    assert whys(found) == {BASE: "2 of 4 trainings: seed 0, 1 failed"}

@@ -1,0 +1,98 @@
+"""`vldata ablate` and `vldata ablate plan`, as they are typed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from vldata.app import app
+from vldata.errors import VldataError
+
+Tree = dict[str, Any]
+Ask = Callable[..., str]
+
+
+@pytest.fixture
+def file(tree: Tree, command: Callable[..., Tree], tmp_path: Path) -> Path:
+    axes = {"drop": ["captions"], "total": [120]}
+    data = {"name": "typed", "base": tree, "held": "counts", "seeds": 3, "axes": axes, "train": command()}
+    (tmp_path / "typed.yaml").write_text(yaml.safe_dump(data))
+    return tmp_path / "typed.yaml"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("commands") / "store")
+
+
+def ask(*words: object, code: int = 0) -> str:
+    """What a command prints."""
+    result = CliRunner().invoke(app, ["ablate", *map(str, words)], catch_exceptions=True)
+    if isinstance(result.exception, VldataError):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def test_the_plan_lists_variants_and_what_they_share(file: Path, store: str) -> None:
+    told = ask("plan", file, "--store", store, "--workers", 1)
+    rows = {line.split()[0]: line.split()[1:] for line in told.splitlines() if line}
+    assert rows["drop-captions"][0] == "90" and rows["drop-captions"][1] == "0"
+    assert rows["total-120"][:3] == ["same", "as", "base"]
+    assert "trainings" in told and "the base alone" in told
+    found = json.loads(ask("plan", file, "--store", store, "--workers", 1, "--json"))
+    assert [one["name"] for one in found["variants"]] == ["base", "drop-captions", "total-120"]
+    assert found["seconds_per_training"] is None
+
+
+def test_it_runs_and_shows_a_table(file: Path, store: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    told = ask(file, "--out", out, "--store", store, "--workers", 1)
+    worse = next(line for line in told.splitlines() if line.startswith("drop-captions") and " caption " in line)
+    assert worse.rstrip().endswith("worse")
+    assert "total-120: the same data as base, run once" in told
+    assert "the base against itself" in told
+    again = json.loads(ask("--out", out, file, "--store", store, "--workers", 1, "--json"))
+    assert again == json.loads((out / "results.json").read_text())
+    planned = json.loads(ask("plan", file, "--out", out, "--store", store, "--workers", 1, "--json"))
+    assert planned["finished"] == 9 and planned["seconds_per_training"] > 0
+
+
+def test_failures_and_what_is_missing_are_shown(
+    tree: Tree, command: Callable[..., Tree], store: str, tmp_path: Path
+) -> None:
+    train = command("fail=drop-captions/0")
+    data = {"name": "f", "base": tree, "held": "counts", "axes": {"drop": ["captions"]}, "train": train}
+    (tmp_path / "f.yaml").write_text(yaml.safe_dump(data))
+    words = ("--store", store, "--seeds", 1, "--workers", 1)
+    told = ask(tmp_path / "f.yaml", "--out", tmp_path / "out", *words, code=2)
+    assert "failed: drop-captions, seed 0, train: reading the data\nout of memory\nexit code 1" in told
+    assert "missing: drop-captions, caption, rec, vqa_open: every training failed" in told
+
+
+def test_the_file_can_be_changed_from_the_command_line(file: Path, store: str) -> None:
+    words = ("plan", file, "--store", store, "--workers", 1, "--json", "--variant", "drop-boxes")
+    found = json.loads(ask(*words, "--set", "axes.drop=[boxes]", "--set", "seeds=4", "--set", "axes.total=null"))
+    assert [one["name"] for one in found["variants"]] == ["base", "drop-boxes"]
+    assert found["seeds"] == 4
+
+
+def test_an_error_names_the_place_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("name: x\nbase: quickstart\naxes: {totl: [3]}\n")
+    with pytest.raises(VldataError, match=r"axes\.totl: unknown key\n  fix: did you mean 'total'"):
+        ask("plan", tmp_path / "x.yaml")
+
+
+def test_the_schema_is_for_editors() -> None:
+    assert {"base", "axes", "held", "train"} <= set(json.loads(ask("schema"))["properties"])
+
+
+def test_its_help_names_both_spellings() -> None:
+    told = ask("--help")
+    assert "plan" in told and "run" in told

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bench.verdicts import WORLDS, Ablation, World, ablations, rates
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vldata.ablation import statistics
+from vldata.ablation.statistics import DEFAULT_SEEDS, MIN_SEEDS, Scores, base_seeds, compare_all, joined, noise
+
+BY_NAME = {world.name: world for world in WORLDS}
+
+
+def scores(values: object, clusters: object = None) -> Scores:
+    array = np.array(values, np.float64)
+    return Scores(array, np.arange(array.shape[1]) if clusters is None else np.array(clusters))
+
+
+def drawn(runs: int, items: int, seed: int = 0, shift: float = 0.0, sd: float = 0.01) -> Scores:
+    """Items of different difficulty, the same for every seed; runs that differ a little."""
+    rng = np.random.Generator(np.random.PCG64([seed, 1]))
+    hard = np.random.Generator(np.random.PCG64(0)).normal(size=items)
+    values = hard + sd * (rng.normal(size=(runs, 1)) + rng.normal(size=(runs, items))) + shift
+    return scores(values, np.arange(items) // 2)
+
+
+def test_student_quantiles_and_tails_are_scipys() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    df = np.array([1.0, 1.5, 2.0, 5.0, 30.3, 300.0, 1000.0])
+    for tail in (0.5, 0.05, 0.0016, 1e-6):
+        assert statistics._student_quantile(tail, df) == pytest.approx(stats.t.isf(tail / 2, df), rel=1e-6)
+    t = np.array([0.0, 0.1, 1.0, 3.0, 30.0, 8.0, 5.0])
+    assert statistics._student_tail(t, df) == pytest.approx(2 * stats.t.sf(t, df), rel=1e-6)
+
+
+def test_two_arms_with_spread_between_runs_alone_are_a_t_test() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    runs_a, runs_b = [0.1, 0.3, 0.2, 0.5], [0.4, 0.9, 0.6, 0.7]
+    a, b = (scores([[value + hard for hard in (0, 1, 0, 1)] for value in runs]) for runs in (runs_a, runs_b))
+    found = compare_all({"t": a}, {"v": {"t": b}})["v", "t"]
+    test = stats.ttest_ind(runs_b, runs_a)
+    interval = test.confidence_interval(0.95)
+    assert found.difference == pytest.approx(np.mean(runs_b) - np.mean(runs_a))
+    assert found.p_value == pytest.approx(test.pvalue, rel=1e-6)  # spreads that agree as far as chance would have it
+    assert (found.ci_low, found.ci_high) == pytest.approx((interval.low, interval.high), rel=1e-6)
+
+
+def test_spread_over_photographs_alone_is_a_paired_t_test_over_them() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    each = np.array([0.1, -0.2, 0.5, 0.4, 0.3, 0.2, 0.6, -0.1])
+    base = scores(np.zeros((3, 16)), np.arange(16) // 2)
+    variant = scores(np.tile(np.repeat(each, 2), (3, 1)), np.arange(16) // 2)
+    found = compare_all({"t": base}, {"v": {"t": variant}})["v", "t"]
+    interval = stats.ttest_1samp(each, 0).confidence_interval(0.95)
+    assert (found.ci_low, found.ci_high) == pytest.approx((interval.low, interval.high), rel=1e-6)
+    assert found.items == 16 and found.seeds == 3
+
+
+def test_what_differs_from_item_to_item_in_each_run_is_counted_once() -> None:
+    # every run draws its own errors for every item: over runs and over items this is the same spread, seen twice
+    rng = np.random.Generator(np.random.PCG64(5))
+    arms = [scores(rng.normal(size=(200, 400))) for _ in range(2)]
+    found = compare_all({"t": arms[0]}, {"v": {"t": arms[1]}})["v", "t"]
+    once = 1.96 * np.sqrt(2 / 200 / 400)
+    assert (found.ci_high - found.ci_low) / 2 == pytest.approx(once, rel=0.15)
+
+
+def test_intervals_widen_with_the_number_of_comparisons() -> None:
+    base = {f"task{t}": drawn(4, 40, seed=t) for t in range(4)}
+    variants = {f"v{v}": {f"task{t}": drawn(4, 40, seed=10 + 4 * v + t) for t in range(4)} for v in range(8)}
+    alone = compare_all(base, {"v0": {"task0": variants["v0"]["task0"]}})["v0", "task0"]
+    among = compare_all(base, variants)["v0", "task0"]
+    assert among.difference == alone.difference
+    assert among.ci_high - among.ci_low > 1.1 * (alone.ci_high - alone.ci_low)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 10_000),
+    st.integers(1, 4),
+    st.integers(1, 5),
+    st.integers(2, 30),
+    st.floats(-0.1, 0.1),
+    st.floats(0.5, 0.99),
+)
+def test_a_verdict_is_given_exactly_when_the_interval_leaves_zero_out(
+    seed: int, variants: int, runs: int, items: int, shift: float, level: float
+) -> None:
+    base = {"a": drawn(runs + 1, items, seed), "b": drawn(runs, items, seed + 1)}
+    of = {f"v{v}": {t: drawn(runs, items, seed + 7 * v + 2, shift * v) for t in ("a", "b")} for v in range(variants)}
+    for found in compare_all(base, of, level=level).values():
+        assert found.ci_low <= found.difference <= found.ci_high
+        assert (found.verdict == "better") == (found.ci_low > 0)
+        assert (found.verdict == "worse") == (found.ci_high < 0)
+        assert (found.verdict == "no difference shown") == (found.p_value > 1 - level)
+        assert 0 <= found.p_value <= 1
+
+
+def test_order_of_tasks_variants_runs_and_items_decides_nothing() -> None:
+    base = {t: drawn(4, 30, seed=i) for i, t in enumerate("ab")}
+    variants = {v: {t: drawn(3, 30, seed=9 + 2 * i + (t == "b")) for t in "ab"} for i, v in enumerate("xyz")}
+    order = np.random.Generator(np.random.PCG64(0)).permutation(30)
+
+    def shuffled(one: Scores) -> Scores:
+        return Scores(one.values[::-1][:, order], one.clusters[order])
+
+    again = compare_all(
+        {t: shuffled(base[t]) for t in "ba"}, {v: {t: shuffled(variants[v][t]) for t in "ba"} for v in "zyx"}
+    )
+    for key, found in compare_all(base, variants).items():
+        assert (again[key].verdict, again[key].seeds) == (found.verdict, found.seeds)
+        ends = [(one.difference, one.ci_low, one.ci_high, one.p_value) for one in (again[key], found)]
+        assert ends[0] == pytest.approx(ends[1], rel=1e-9, abs=1e-12)
+
+
+def test_base_against_itself_shows_nothing_and_its_band_holds_single_runs() -> None:
+    one, two = drawn(40, 50, seed=1, sd=0.3), drawn(40, 50, seed=2, sd=0.3)
+    found = noise({"t": one}, {"t": two})["t"]
+    assert found.verdict == "no difference shown"
+    assert found.sd == pytest.approx(0.3, rel=0.2)
+    apart = np.abs(one.values.mean(axis=1)[:, None] - two.values.mean(axis=1)[None])
+    assert (apart < found.band).mean() == pytest.approx(0.95, abs=0.05)
+
+
+def test_one_run_of_everything_says_nothing() -> None:
+    found = compare_all({"t": drawn(1, 50)}, {"v": {"t": drawn(1, 50, seed=3, shift=5.0)}})["v", "t"]
+    assert found.verdict == "no difference shown" and found.p_value == 1.0
+    assert (found.ci_low, found.ci_high) == (-np.inf, np.inf)
+    assert noise({"t": drawn(1, 50)}, {"t": drawn(1, 50, seed=3)})["t"].band == np.inf
+
+
+def test_one_run_of_a_variant_borrows_the_spread_of_the_others() -> None:
+    base = {"t": drawn(6, 50)}
+    variants = {"one": {"t": drawn(1, 50, seed=3, shift=5.0)}, "six": {"t": drawn(6, 50, seed=4)}}
+    found = compare_all(base, variants)
+    assert found["one", "t"].verdict == "better" and found["six", "t"].verdict == "no difference shown"
+    width = {name: found[name, "t"].ci_high - found[name, "t"].ci_low for name in variants}
+    assert width["one"] > 1.5 * width["six"]
+
+
+def test_items_of_one_photograph_say_nothing() -> None:
+    base, variant = drawn(3, 10), drawn(3, 10, seed=2, shift=5.0)
+    same = np.zeros(10, np.int64)
+    found = compare_all({"t": Scores(base.values, same)}, {"v": {"t": Scores(variant.values, same)}})["v", "t"]
+    assert found.verdict == "no difference shown" and found.ci_high == np.inf
+
+
+def test_values_that_never_differ() -> None:
+    right, wrong = scores(np.ones((3, 5))), scores(np.zeros((3, 5)))
+    same = compare_all({"t": right}, {"v": {"t": right}})["v", "t"]
+    assert (same.difference, same.p_value) == (0, 1)
+    assert (same.ci_low, same.ci_high) == pytest.approx((0, 0), abs=1e-8)
+    assert same.verdict == "no difference shown"
+    other = compare_all({"t": right}, {"v": {"t": wrong}})["v", "t"]
+    assert (other.difference, other.verdict, other.p_value) == (-1, "worse", 0)
+
+
+@pytest.mark.parametrize("value", [0.7, 1e-3, 123.456, 0.0])
+def test_the_same_numbers_over_more_runs_are_no_difference(value: float) -> None:
+    one = np.array([value, value / 3, 0.1, value * 7])
+    found = compare_all({"t": scores(np.tile(one, (24, 1)))}, {"v": {"t": scores(np.tile(one, (7, 1)))}})["v", "t"]
+    assert found.verdict == "no difference shown"
+    assert (
+        compare_all({"t": scores(np.tile(one, (24, 1)))}, {"v": {"t": scores(np.tile(one, (7, 1)) + 0.01)}})[
+            "v", "t"
+        ].verdict
+        == "better"
+    )
+
+
+def test_tasks_of_one_side_only_are_left_out() -> None:
+    base = {"a": drawn(3, 10), "b": drawn(3, 10)}
+    assert list(compare_all(base, {"v": {"a": drawn(3, 10, seed=1), "c": drawn(3, 10)}, "w": {}})) == [("v", "a")]
+    assert compare_all(base, {}) == {}
+
+
+def test_other_items_are_refused() -> None:
+    one, other = drawn(3, 10), drawn(3, 12)
+    with pytest.raises(ValueError, match="'v' was not scored on the items of the base"):
+        compare_all({"t": one}, {"v": {"t": other}})
+    with pytest.raises(ValueError, match="not scored on the items"):
+        joined(one, other)
+
+
+@pytest.mark.parametrize("values", [np.zeros(3), np.zeros((0, 3)), np.zeros((2, 4)), np.array([[0.0, 1.0, np.nan]])])
+def test_scores_that_are_none_are_refused(values: np.ndarray) -> None:
+    with pytest.raises(ValueError):
+        Scores(values, np.arange(3))
+
+
+def test_joined_is_all_runs() -> None:
+    one, other = drawn(3, 10), drawn(2, 10, seed=4)
+    assert joined(one, other).values.tolist() == [*one.values.tolist(), *other.values.tolist()]
+
+
+def test_base_has_more_runs_than_a_variant_and_two_halves() -> None:
+    assert base_seeds(6, 8) == 24 and base_seeds(3, 20) == 18 and base_seeds(3, 1) == 6
+    assert DEFAULT_SEEDS >= MIN_SEEDS == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "most_false", "least_found"),
+    [("default", 0.1, 0.75), ("right or wrong", 0.1, 0.75), ("1 variant, 1 task", 0.1, 0.9)],
+)
+def test_simulated_ablations_are_judged_truly(name: str, most_false: float, least_found: float) -> None:
+    """The rates themselves come from 10,000 ablations (tests/bench/verdicts.py); fewer catch a broken interval."""
+    world = replace(BY_NAME[name], items=60)
+    found = rates(world, 100, seed=3)
+    assert found.any_false <= most_false
+    assert found.found >= least_found and found.found_paired >= found.found
+    assert found.false_single > 0.1  # what single runs claim
+
+
+def test_photographs_that_differ_are_not_called_a_difference() -> None:
+    found = rates(replace(BY_NAME["variants differ by photograph"], items=60, tasks=2), 120, seed=4)
+    assert found.any_false <= 0.09
+
+
+def test_planted_differences_are_what_the_simulation_says() -> None:
+    for is_binary in (False, True):
+        world = World("many runs", seeds=400, base=2, variants=1, tasks=1, items=60, is_binary=is_binary)
+        simulated: Ablation = next(ablations(world, 1, seed=1))
+        still = simulated.variants["variant0"]["task0"].values.mean(axis=1)
+        sd = float(still.std(ddof=1))
+        moved = simulated.moved(2.0).values.mean()
+        assert moved - still.mean() == pytest.approx(2 * sd, rel=0.2)

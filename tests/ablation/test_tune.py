@@ -1,0 +1,317 @@
+"""Tuning, end to end with a command whose losses follow a known law of what the build holds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+pytest.importorskip("sklearn")
+
+from vldata.ablation.tune import tune
+from vldata.ablation.tune_fit import CANDIDATES, error_of, fitted, refitted
+from vldata.ablation.tune_mixtures import drawn, within
+from vldata.ablation.tune_spec import MIN_RUNS, load_tune
+from vldata.app import app
+from vldata.app_tune import _show
+from vldata.build.build import build
+from vldata.errors import BuildError, RecipeError, RecipeErrors
+from vldata.recipe.load import load
+
+# The loss of task a falls with a's rows and, a little, with b's; c is worth nothing to anybody.
+LAW = """
+import hashlib, json, sys
+build, out = sys.argv[1:3]
+sources = json.load(open(build + "/manifest.json"))["sources"]
+n = {name: source["achieved"]["samples"] for name, source in sources.items()}
+noise = int(hashlib.sha256(repr(sorted(n.items())).encode()).hexdigest()[:8], 16) / 2**32 - 0.5
+a = 1.0 + 6.0 * (n["a"] + 0.3 * n["b"] + 5) ** -0.5 + 0.004 * noise
+b = 0.5 + 3.0 * (n["b"] + 5) ** -0.5 - 0.004 * noise
+tasks = {"a": {"metric": "nll_per_token", "value": a}, "b": {"metric": "nll_per_token", "value": b}}
+json.dump({"tasks": tasks}, open(out + "/scores.json", "w"))
+"""
+
+LUCK = LAW.replace("a = 1.0", "a = 1.0 + 5 * noise #").replace("b = 0.5", "b = 0.5 - 2 * noise #")
+BROKEN = LAW.replace("noise = ", "1 / (n['c'] == 72); noise = ")  # but for the base's own mixture
+TOTAL = 120
+
+
+def loss_of(units: dict[str, float]) -> float:
+    a = 1.0 + 6.0 * (units["a"] + 0.3 * units["b"] + 5) ** -0.5
+    return (a + 0.5 + 3.0 * (units["b"] + 5) ** -0.5) / 2
+
+
+def tuning(folder: Path, script: str, **changes: Any) -> Path:
+    """A tuning file over three sources of text, with a base that nobody would choose."""
+    sources = {
+        name: {"format": "shapes", "task": "text_instruction", "scenes": 150, "world_seed": number}
+        for number, name in enumerate("abc")
+    }
+    mixture = {
+        "total": TOTAL,
+        "sources": {"c": 3, "useful": {"weight": 2, "strategy": "uniform", "sources": ["a", "b"]}},
+    }
+    base = {"name": "base", "seed": 7, "sources": sources, "mixture": mixture, "splits": {"val": 0.1}}
+    (folder / "base.yaml").write_text(yaml.safe_dump(base))
+    (folder / "law.py").write_text(script)
+    asked = {
+        "name": "weights",
+        "base": "base.yaml",
+        "runs": 20,
+        "max_epochs": 1,
+        "train": {"command": [sys.executable, "-S", str(folder / "law.py"), "{build}", "{out}"]},
+        **changes,
+    }
+    (folder / "tune.yaml").write_text(yaml.safe_dump(asked))
+    return folder / "tune.yaml"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One store for all, as all have the same sources."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLDATA_STORE", str(tmp_path_factory.mktemp("store")))
+        yield
+
+
+def tuned(folder: Path, file: Path, **options: Any) -> dict[str, Any]:
+    return tune(load_tune(file), folder / "out", workers=1, **options)
+
+
+@pytest.fixture(scope="module")
+def lawful(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A finished tuning under the law."""
+    folder = tmp_path_factory.mktemp("lawful")
+    return folder, tuned(folder, tuning(folder, LAW))
+
+
+def test_the_proposed_mixture_is_near_the_law_s_best(lawful: tuple[Path, dict[str, Any]]) -> None:
+    found = lawful[1]
+    grid = [(a, b) for a in range(0, TOTAL + 1, 2) for b in range(0, TOTAL + 1 - a, 2)]
+    best = min(loss_of({"a": a, "b": b}) for a, b in grid)
+    base, proposed = loss_of(found["runs"][0]["units"]), loss_of(found["proposed"]["units"])
+    assert proposed - best < 0.1 * (base - best)
+    assert found["proposed"]["shares"]["c"] < 0.1
+    assert found["proposed"]["measured"] == pytest.approx(found["proposed"]["predicted"], abs=0.05)
+    assert found["proposed"]["base_measured"] == pytest.approx(base, abs=0.003)
+
+
+def test_the_error_is_measured_on_mixtures_that_were_not_fitted(lawful: tuple[Path, dict[str, Any]]) -> None:
+    found = lawful[1]
+    held = [run for run in found["runs"] if run["held_out"]]
+    assert len(held) == found["held_out"]["mixtures"] == 5 and not found["runs"][0]["held_out"]
+    off = [abs(run["predicted"] - run["measured"]) for run in held]
+    assert found["held_out"]["mean_abs_error"] == pytest.approx(np.mean(off))
+    fit = np.mean([run["measured"] for run in found["runs"] if not run["held_out"]])
+    off_of_mean = np.mean([abs(fit - run["measured"]) for run in held])
+    assert found["held_out"]["mean_abs_error_of_mean"] == pytest.approx(off_of_mean)
+    assert found["held_out"]["mean_abs_error"] < 0.3 * off_of_mean
+    assert found["held_out"]["rank_correlation"] > 0.8
+    assert set(found["tasks"]) == {"a", "b"} and found["tasks"]["a"]["weight"] == 0.5
+
+
+def test_mixtures_are_whole_units_within_the_bound(lawful: tuple[Path, dict[str, Any]]) -> None:
+    folder, found = lawful
+    for run in found["runs"]:
+        assert sum(run["units"].values()) == TOTAL
+        made = json.loads((folder / "out" / "builds" / run["name"] / "manifest.json").read_text())["sources"]
+        assert {name: source["achieved"]["samples"] for name, source in made.items()} == run["units"]
+    for run in found["runs"][1:]:
+        assert all(run["units"][name] <= one["available"] for name, one in found["sources"].items())
+
+
+def test_the_written_recipe_builds_to_what_was_proposed(lawful: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder, found = lawful
+    recipe = load(folder / "out" / found["recipe"])
+    assert recipe.head.name == "base-tuned" and recipe.head.seed == 7
+    built = build(recipe, tmp_path / "built", workers=1)
+    made = {name: source["achieved"]["samples"] for name, source in built.manifest["sources"].items()}
+    assert made == found["proposed"]["units"]
+
+
+def test_again_runs_nothing_and_finds_the_same(lawful: tuple[Path, dict[str, Any]]) -> None:
+    folder, found = lawful
+    done = {path: path.stat().st_mtime_ns for path in folder.glob("out/cells/*/done.json")}
+    assert len(done) == 21
+    command = ["tune", str(folder / "tune.yaml"), "--out", str(folder / "out"), "--workers", "1", "--json"]
+    said = CliRunner().invoke(app, command)
+    assert said.exit_code == 0 and json.loads(said.stdout) == found
+    assert json.loads((folder / "out" / "tune.json").read_text()) == found
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("out/cells/*/done.json")} == done
+
+
+def test_a_person_is_told_what_is_proposed_or_why_nothing_is(
+    lawful: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _show(lawful[1], Path("out"))
+    told = capsys.readouterr().out
+    assert "proposed, for 120 samples" in told and "next: vldata build out/recipe.yaml" in told
+    _show({**lawful[1], "proposed": None, "recipe": None, "refused": "predictions are off"}, Path("out"))
+    told = capsys.readouterr().out
+    assert "nothing is proposed: predictions are off" in told and "next:" not in told
+
+
+@pytest.fixture
+def copied(lawful: tuple[Path, dict[str, Any]], tmp_path: Path) -> tuple[Path, dict[str, Any]]:
+    """The finished tuning, to go on with."""
+    shutil.copytree(lawful[0], tmp_path / "again")
+    return tmp_path / "again", lawful[1]
+
+
+def test_fewer_runs_are_the_first_of_more(copied: tuple[Path, dict[str, Any]]) -> None:
+    folder, found = copied
+    before = set(folder.glob("out/cells/*/done.json"))
+    fewer = tuned(folder, folder / "tune.yaml", runs=16)
+    assert [run["units"] for run in fewer["runs"]] == [run["units"] for run in found["runs"][:16]]
+    assert len(set(folder.glob("out/cells/*/done.json")) - before) <= 1  # what is proposed may be another mixture
+
+
+def test_tasks_with_weights_are_what_is_minimised(copied: tuple[Path, dict[str, Any]]) -> None:
+    folder, found = copied
+    only_b = tune(load_tune(folder / "tune.yaml", ["tasks.b=1"]), folder / "out", workers=1)
+    assert only_b["tasks"].keys() == {"b"}
+    assert [run["measured"] for run in only_b["runs"]] == [run["losses"]["b"] for run in found["runs"]]
+    assert only_b["proposed"]["shares"]["b"] > found["proposed"]["shares"]["b"]
+
+
+def test_no_recipe_where_the_mixture_decides_nothing(tmp_path: Path) -> None:
+    file = tuning(tmp_path, LUCK, runs=16, evaluate={"recipe": "base.yaml", "split": "train"})
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "asked.json").write_text("{}")
+    (tmp_path / "out" / "recipe.yaml").write_text("of an earlier look")
+    found = tuned(tmp_path, file)
+    assert found["proposed"] is None and found["recipe"] is None
+    assert "held-out mixtures" in found["refused"]
+    assert not (tmp_path / "out" / "recipe.yaml").exists()
+
+
+def test_failed_runs_are_told_and_too_many_are_the_end(tmp_path: Path) -> None:
+    file = tuning(tmp_path, BROKEN, runs=16)
+    with pytest.raises(BuildError, match=r"(?s)1 of 16 runs gave losses.*ZeroDivisionError"):
+        tuned(tmp_path, file)
+
+
+def test_a_score_that_nobody_gave_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"did you mean 'nll_per_token'"):
+        tuned(tmp_path, tuning(tmp_path, LAW, loss="nll_per_tokens"))
+
+
+def test_a_task_that_is_not_asked_is_named(lawful: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = lawful
+    asked = load_tune(folder / "tune.yaml", ["tasks.bb=1"])
+    with pytest.raises(RecipeError, match=r"tasks.bb: the held-out split does not ask it"):
+        tune(asked, folder / "out", workers=1)
+
+
+@pytest.mark.parametrize(
+    ("key", "where"),
+    [("runs=3", "runs"), ("concentraton=3", "concentraton"), ("held_out=0.9", "held_out"), ("base=none.yaml", "base")],
+)
+def test_a_file_that_cannot_be_is_refused_with_the_place(tmp_path: Path, key: str, where: str) -> None:
+    file = tuning(tmp_path, LAW)
+    with pytest.raises((RecipeErrors, RecipeError)) as caught:
+        load_tune(file, [key])
+    assert caught.value.where == where
+
+
+def test_a_bound_that_leaves_too_little_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"max_epochs: 0.2 passes over every source are fewer than 120 samples"):
+        tuned(tmp_path, tuning(tmp_path, LAW, max_epochs=0.2))
+    with pytest.raises(BuildError, match=f"the least is {MIN_RUNS}"):
+        tuned(tmp_path, tmp_path / "tune.yaml", runs=3)
+
+
+def test_another_folder_is_not_touched(tmp_path: Path) -> None:
+    file = tuning(tmp_path, LAW)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("x")
+    with pytest.raises(BuildError, match="no tuning"):
+        tuned(tmp_path, file)
+
+
+def test_without_the_libraries_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vldata.app_tune.find_spec", lambda name: None)
+    found = CliRunner().invoke(app, ["tune", str(tuning(tmp_path, LAW)), "--out", str(tmp_path / "out")])
+    assert isinstance(found.exception, BuildError) and found.exception.fix == "pip install 'vldata[tune]'"
+
+
+def test_draws_depend_on_their_number_and_source_alone() -> None:
+    base = {"a": 0.5, "b": 0.3, "c": 0.2}
+    caps = dict.fromkeys(base, 1.0)
+    few = drawn(base, caps, 5, concentration=(8, 8), seed=1, purpose="mixture")
+    more = drawn(base, caps, 50, concentration=(8, 8), seed=1, purpose="mixture")
+    assert np.array_equal(few, more[:5])
+    other_order = drawn(dict(reversed(base.items())), caps, 5, concentration=(8, 8), seed=1, purpose="mixture")
+    assert np.allclose(few, other_order[:, ::-1])
+    assert not np.allclose(few, drawn(base, caps, 5, concentration=(8, 8), seed=2, purpose="mixture"))
+
+
+def test_draws_are_dirichlet_around_the_base() -> None:
+    base = {"a": 0.5, "b": 0.3, "c": 0.2}
+    found = drawn(base, dict.fromkeys(base, 1.0), 20_000, concentration=(8, 8), seed=0, purpose="x")
+    shares = np.array(list(base.values()))
+    assert found.mean(axis=0) == pytest.approx(shares, abs=0.01)
+    assert found.std(axis=0) == pytest.approx(np.sqrt(shares * (1 - shares) / 9), rel=0.03)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 1)), min_size=1, max_size=8).filter(
+        lambda x: sum(c for _, c in x) >= 1
+    )
+)
+def test_shares_within_caps_sum_to_one(pairs: list[tuple[float, float]]) -> None:
+    raw, caps = np.array([pairs]).transpose(2, 0, 1)
+    whole = raw.sum()
+    shares = raw / whole if whole > 1e-6 else np.full(raw.shape, 1 / raw.shape[1])
+    found = within(shares, caps[0])
+    assert found.sum() == pytest.approx(1)
+    assert (found <= caps[0] + 1e-12).all() and (found >= 0).all()
+    untouched = shares <= caps[0]
+    if untouched.all():
+        assert found == pytest.approx(shares)
+
+
+def test_caps_that_leave_something_to_nobody_are_a_mistake() -> None:
+    with pytest.raises(ValueError, match="caps sum to"):
+        within(np.array([[0.5, 0.5]]), np.array([0.4, 0.4]))
+
+
+@pytest.mark.parametrize("name", [name for name in CANDIDATES if name != "mean"])
+def test_every_candidate_learns_a_curve_it_can_draw(name: str) -> None:
+    rng = np.random.Generator(np.random.PCG64(0))
+    shares = rng.dirichlet([3, 3, 3], 60)
+    losses = 1 + np.exp(-2 * shares[:, 0] - shares[:, 1])
+    predict = refitted(name, shares[:40], losses[:40], 1000)
+    off = np.abs(predict(shares[40:]) - losses[40:]).mean()
+    assert off < 0.35 * np.abs(losses[:40].mean() - losses[40:]).mean()
+
+
+def test_the_mean_is_taken_where_nothing_else_predicts() -> None:
+    rng = np.random.Generator(np.random.PCG64(1))
+    shares = rng.dirichlet([3, 3, 3], 24)
+    model = fitted(shares, np.full(24, 2.0), 1000)
+    assert model.predict(shares) == pytest.approx(np.full(24, 2.0))
+    luck = fitted(shares, rng.normal(size=24), 1000)
+    assert luck.errors[luck.name] == min(luck.errors.values())
+    assert luck.errors["mean"] < 1.3 * luck.errors[luck.name]
+
+
+def test_the_error_says_how_likely_luck_is() -> None:
+    measured = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    good = error_of(measured + 0.1, measured, 3.5)
+    assert good.is_better_than_mean and good.rank_correlation == 1 and good.chance == pytest.approx(1 / 720)
+    same = error_of(np.full(6, 3.5), measured, 3.5)
+    assert not same.is_better_than_mean and np.isnan(same.rank_correlation) and same.chance == 1
+    assert not error_of(measured[::-1], measured, 3.5).is_better_than_mean
+    assert not error_of(measured[:3], measured[:3], 2.5).is_better_than_mean  # three right guesses may be luck

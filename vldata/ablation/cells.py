@@ -1,0 +1,348 @@
+"""Cells: one build trained with one seed and asked the held-out questions, as processes of their own, kept by key.
+
+    cells/<key>/cell.json     what decides it
+    cells/<key>/run/          the bundled trainer's run; a command's own files lie beside it
+    cells/<key>/scores.json   what it scored; scores.items.jsonl has the answers
+    cells/<key>/log.txt       what it printed
+    cells/<key>/done.json     written last; a cell that has it is finished
+    cells/<key>/failed.json   stage and error of the last attempt that failed
+
+A cell is a process so that a crash is a failed cell and not the end. It holds a lock on its folder that it inherits, so
+that after a `kill -9` of the ablation nobody else writes there until it has ended too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+from blake3 import blake3
+
+from vldata import __version__
+from vldata.ablation.builds import Made, write_text
+from vldata.ablation.scores import read_scores
+from vldata.ablation.spec import Train
+from vldata.errors import BuildError, VldataError
+from vldata.store.keys import key_of
+
+CELL_VERSION = 1
+
+Stage = Literal["build", "train", "evaluate"]
+
+_PLACES = ("build", "held_out", "split", "seed", "out")
+_TOLD_LINES, _TOLD_CHARS = 6, 1200  # of a failed process's last words
+_POLL_S = 0.1
+_SCRIPT_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Questions:
+    """A held-out split that models are asked about.
+
+    Args:
+        made: The build that holds it.
+        split: Its name.
+    """
+
+    made: Made
+    split: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of its rows."""
+        return self.made.fingerprint(self.split)
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Who trains: the bundled trainer or a command.
+
+    Args:
+        train: As the ablation file says.
+        identity: Hash of all that decides what the bundled trainer does (its config), or None for a command, whose
+            words and the files among them decide.
+        threads: Threads of each process; None is the machine's own choice.
+    """
+
+    train: Train
+    identity: str | None
+    threads: int | None = None
+
+    def key(self) -> str:
+        """Hash of all that decides what it does with a build and a seed, as far as can be known."""
+        words = self.words()
+        files = {word: _digest(Path(word)) for word in words if Path(word).is_file()}
+        return key_of("trainer", self.train.model_dump(mode="json"), self.identity, words, files)
+
+    def words(self) -> list[str]:
+        """The command's words; none for the bundled trainer.
+
+        Raises:
+            BuildError: It cannot be split into words, or names a place that there is not.
+        """
+        command = self.train.command
+        if command is None:
+            return []
+        try:
+            words = shlex.split(command) if isinstance(command, str) else list(command)
+            for word in words:
+                word.format(**dict.fromkeys(_PLACES, ""))
+        except (ValueError, KeyError, IndexError, AttributeError) as error:
+            known = ", ".join(f"{{{place}}}" for place in _PLACES)
+            fix = f"its places are {known}; write {{{{ and }}}} for braces"
+            raise BuildError("train.command", f"{command!r} cannot be read ({error})", fix) from None
+        if not words:
+            raise BuildError("train.command", "it is empty", "write a command, or leave it out")
+        return words
+
+    def steps(self, cell: Cell, folder: Path) -> list[tuple[Stage, list[str]]]:
+        """The processes of a cell, one after the other."""
+        build, held_out = str(cell.made.folder), str(cell.questions.made.folder)
+        if self.train.command is not None:
+            values = {"build": build, "held_out": held_out, "split": cell.questions.split}
+            places = {**values, "seed": str(cell.seed), "out": str(folder)}
+            return [("train", [word.format(**places) for word in self.words()])]
+        t = self.train
+        vldata = [sys.executable, "-P", "-c", "from vldata.app import main; main()"]
+        device = ["--device", t.device] if t.device else []
+        sets = [part for text in (*t.set, f"seed={cell.seed}") for part in ("--set", text)]
+        steps = ["--steps", str(t.steps)] if t.steps else []
+        more = ["--leave-out"] if t.leave_out else []
+        run, scores = str(folder / "run"), str(folder / SCORES)
+        return [
+            (
+                "train",
+                [*vldata, "train", build, "--out", run, "--preset", t.preset, *sets, *steps, *device, *more, "--json"],
+            ),
+            (
+                "evaluate",
+                [*vldata, "eval", run, held_out, "--out", scores, "--split", cell.questions.split, *device, "--json"],
+            ),
+        ]
+
+    def environment(self) -> dict[str, str]:
+        """The process's environment: it must find the vldata that runs here."""
+        here = str(Path(__file__).parents[2])
+        path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
+        found = {**os.environ, "PYTHONPATH": path}
+        if self.threads is not None:
+            found |= {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)}
+        return found
+
+
+SCORES = "scores.json"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of one variant.
+
+    Args:
+        variant: Its name.
+        seed: Of the training.
+        data_seed: Of the data.
+        made: The build that is learnt.
+        questions: What is asked.
+    """
+
+    variant: str
+    seed: int
+    data_seed: int
+    made: Made
+    questions: Questions
+
+    def key(self, trainer: Trainer) -> str:
+        """Hash of all that decides what it scores; variants with the same rows share a cell."""
+        return key_of(
+            {
+                "what": "cell",
+                "versions": [CELL_VERSION, __version__],
+                "trainer": trainer.key(),
+                "seed": self.seed,
+                "data": self.made.fingerprint("train"),
+                "questions": [self.questions.split, self.questions.fingerprint],
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a cell has no scores.
+
+    Args:
+        stage: Where it stopped.
+        error: The last words of what failed.
+    """
+
+    stage: Stage
+    error: str
+
+
+Told = Callable[[str], None]
+"""Hears what a cell is doing."""
+
+
+def run_cell(
+    cell: Cell, trainer: Trainer, cells: Path, *, stopping: threading.Event | None = None, told: Told | None = None
+) -> Failure | None:
+    """Train and evaluate, or find that done.
+
+    Args:
+        cell: What to train on.
+        trainer: How.
+        cells: The folder of all cells.
+        stopping: When set, the processes are told to end; what they have is kept, and None is returned.
+        told: Hears of the stage, and of waiting.
+
+    Returns:
+        Why it failed; None when its scores are there, or when it was stopped.
+    """
+    key = cell.key(trainer)
+    folder = cells / key
+    folder.mkdir(parents=True, exist_ok=True)
+    told = told or (lambda text: None)
+    stopping = stopping or threading.Event()
+    with _held(folder / "lock", told, stopping) as lock:
+        if lock is None:
+            return None
+        if (folder / "done.json").is_file():
+            return None
+        (folder / "failed.json").unlink(missing_ok=True)
+        root = cells.parent
+        asked = {
+            "variant": cell.variant,
+            "seed": cell.seed,
+            "data_seed": cell.data_seed,
+            "build": _below(cell.made.folder, root),
+            "questions": _below(cell.questions.made.folder, root),
+            "split": cell.questions.split,
+        }
+        write_text(folder / "cell.json", orjson.dumps(asked, option=orjson.OPT_INDENT_2).decode())
+        seconds: dict[str, float] = {}
+        for stage, words in trainer.steps(cell, folder):
+            told(stage)
+            began = time.perf_counter()
+            problem = _process(words, folder / "log.txt", trainer.environment(), lock, stopping)
+            if stopping.is_set():
+                return None
+            if problem is not None:
+                return _failed(folder, Failure(stage, problem))
+            seconds[stage] = round(time.perf_counter() - began, 3)
+        try:
+            read_scores(folder / SCORES)
+        except VldataError as error:
+            return _failed(folder, Failure("evaluate", str(error)))
+        shutil.rmtree(
+            folder / "run" / "checkpoints", ignore_errors=True
+        )  # to go on from, and there is nothing left to do
+        write_text(folder / "done.json", orjson.dumps({"seconds": seconds}, option=orjson.OPT_INDENT_2).decode())
+    return None
+
+
+def _below(folder: Path, root: Path) -> str:
+    return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else str(folder)
+
+
+def failure_of(folder: Path) -> Failure | None:
+    """Why the last attempt at a cell failed."""
+    try:
+        return Failure(**orjson.loads((folder / "failed.json").read_bytes()))
+    except FileNotFoundError:
+        return None
+
+
+def seconds_of(folder: Path) -> float | None:
+    """What a finished cell took."""
+    try:
+        found = orjson.loads((folder / "done.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    return float(sum(found["seconds"].values()))
+
+
+def _failed(folder: Path, failure: Failure) -> Failure:
+    told: Mapping[str, Any] = vars(failure)
+    write_text(folder / "failed.json", orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
+    return failure
+
+
+def _process(
+    words: Sequence[str], log: Path, environment: Mapping[str, str], lock: int, stopping: threading.Event
+) -> str | None:
+    """Run a process to its end; its last words when it failed."""
+    with log.open("ab") as file:
+        file.write(f"$ {shlex.join(words)}\n".encode())
+        file.flush()
+        start = file.tell()
+        try:
+            process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=dict(environment), pass_fds=(lock,)
+            )
+        except OSError as error:
+            return f"{words[0]}: {error.strerror or error}"
+        asked_to_end = False
+        while (code := _ended(process)) is None:
+            if stopping.is_set() and not asked_to_end:
+                process.terminate()
+                asked_to_end = True
+    return None if code == 0 else _last_words(log, start, code)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int | None:
+    try:
+        return process.wait(timeout=_POLL_S)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _last_words(log: Path, start: int, code: int) -> str:
+    with log.open("rb") as file:
+        file.seek(start)
+        lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+    return "\n".join([*lines[-_TOLD_LINES:], how])[-_TOLD_CHARS:]
+
+
+@contextmanager
+def _held(path: Path, told: Told, stopping: threading.Event) -> Iterator[int | None]:
+    """A lock that the processes started under it hold too, by inheriting its handle; None when told to stop first."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        yield handle if _locked(handle, told, stopping) else None
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int, told: Told, stopping: threading.Event) -> bool:
+    is_told = False
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not is_told:
+                told("waits for the process of an earlier run to end")
+                is_told = True
+            if stopping.wait(_POLL_S):
+                return False
+        else:
+            return True
+
+
+def _digest(path: Path) -> str:
+    """Of a script its content; of anything larger, such as weights, its size and time."""
+    status = path.stat()
+    if status.st_size > _SCRIPT_BYTES:
+        return f"{status.st_size} {status.st_mtime_ns}"
+    return blake3(path.read_bytes()).hexdigest(length=16)

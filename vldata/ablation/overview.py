@@ -1,0 +1,76 @@
+"""What can be said of an ablation before it runs: `vldata ablate plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from vldata.ablation.builds import plan_all, sharing
+from vldata.ablation.cells import seconds_of
+from vldata.ablation.load import Opened
+from vldata.ablation.run import few_seeds
+from vldata.ablation.statistics import DEFAULT_SEEDS, MIN_SEEDS, base_seeds
+from vldata.ablation.variants import notes_of
+from vldata.build.progress import Progress
+
+
+def overview(
+    opened: Opened,
+    *,
+    out: Path | None = None,
+    store: Path | None = None,
+    workers: int | None = None,
+    seeds: int | None = None,
+    chosen: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Variants, what each shares with those before it and with every other, bytes, and what to train.
+
+    Args:
+        opened: The ablation.
+        out: Its folder, if it ran: finished trainings tell what one takes.
+        store: Where blocks are kept.
+        workers: Processes.
+        seeds: In place of the file's.
+        chosen: Only these variants, and the base.
+        progress: Who watches.
+
+    Raises:
+        VldataError: The base cannot be planned, or the file makes no sense.
+    """
+    planned = plan_all(opened, store=store, workers=workers, chosen=chosen, progress=progress)
+    own = {one.variant.name: one.blocks for one in planned if one.plan is not None and one.variant.same_as is None}
+    shared = sharing(own)
+    keys = {name: {key for key, _ in blocks} for name, blocks in own.items()}
+    num_seeds = seeds or opened.ablation.seeds or DEFAULT_SEEDS
+    base_runs = base_seeds(num_seeds, max(1, len(own) - 1))
+    took = [s for cell in (out / "cells").glob("*") if (s := seconds_of(cell)) is not None] if out else []
+    notes = notes_of(opened.ablation, [one.variant for one in planned])
+    if num_seeds < MIN_SEEDS:
+        notes.append(few_seeds(num_seeds))
+    variants = []
+    for one in planned:
+        name = one.variant.name
+        told: dict[str, Any] = {"name": name, "changes": dict(one.variant.changes), "same_as": one.variant.same_as}
+        if name in shared and one.plan is not None:
+            told["samples"] = sum(report.achieved["samples"] for report in one.plan.sources.values())
+            told |= shared[name]._asdict()
+            told["in_common"] = {other: len(keys[name] & theirs) for other, theirs in keys.items() if other != name}
+        variants.append(told)
+    return {
+        "name": opened.ablation.name,
+        "held": opened.ablation.held,
+        "seeds": num_seeds,
+        "base_seeds": base_runs,
+        "data_seeds": opened.ablation.data_seeds,
+        "variants": variants,
+        "bytes_of_base": shared["base"].new_bytes,
+        "bytes_to_write": sum(one.new_bytes for one in shared.values()),
+        "trainings": base_runs + num_seeds * (len(own) - 1),
+        "steps": opened.ablation.train.steps,
+        "finished": len(took),
+        "seconds_per_training": round(sum(took) / len(took), 1) if took else None,
+        "failed": [{"variant": one.variant.name, "error": one.error} for one in planned if one.error],
+        "notes": notes,
+    }

@@ -1,0 +1,263 @@
+"""Cells -> the table: what every cell scored, what failed, what is missing, and every variant against the base."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from vldata.ablation.builds import Made, sharing
+from vldata.ablation.cells import Failure
+from vldata.ablation.scores import Key, TaskScores
+from vldata.ablation.statistics import Comparison, Scores, compare_all, joined, noise
+from vldata.ablation.variants import BASE, Variant
+
+FORMAT = 1
+LEVEL = 0.95
+CORRECTION = "Šidák: all intervals hold at once with the level"
+
+_LEAST_COMMON = 0.5
+"""Part of the base's answers that a variant must have too, to be held against it."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of one variant, as it ended.
+
+    Args:
+        seed: Of the training.
+        data_seed: Of the data.
+        scores: Task to what was scored; None when it failed.
+        failure: Why.
+    """
+
+    seed: int
+    data_seed: int
+    scores: Mapping[str, TaskScores] | None
+    failure: Failure | None = None
+
+
+@dataclass
+class Found:
+    """Everything an ablation found, before it is a table.
+
+    Args:
+        variants: The base first; those that are another's ``same_as`` have no trainings.
+        made: Variant to its build of the first data seed.
+        trainings: Variant to its trainings, in order of the seeds.
+        photographs: What each answer is about (`vldata.ablation.scores.photographs`).
+        broken: Builds that failed: variant, data seed, error.
+        notes: Remarks for the reader.
+    """
+
+    variants: Sequence[Variant]
+    made: Mapping[str, Made]
+    trainings: Mapping[str, Sequence[Training]]
+    photographs: Mapping[tuple[str, str], str]
+    broken: Sequence[tuple[str, int, str]] = ()
+    notes: Sequence[str] = field(default_factory=list)
+
+
+def results(
+    found: Found, *, name: str, held: str | None, seeds: Sequence[int], data_seeds: Sequence[int]
+) -> dict[str, Any]:
+    """The table as plain data; the same cells give the same table.
+
+    Args:
+        found: What there is.
+        name: The ablation's.
+        held: As its file says; None where no source is left out.
+        seeds: Training seeds of every variant.
+        data_seeds: Of the data.
+    """
+    missing: list[dict[str, str]] = []
+    arms = _arms(found, missing)
+    base, variants = arms.get(BASE, {}), {name: of for name, of in arms.items() if name != BASE}
+    whole = {task: two[0] if two[1] is None else joined(two[0], two[1]) for task, two in base.items()}
+    compared = compare_all(whole, {n: {t: two[0] for t, two in of.items()} for n, of in variants.items()}, level=LEVEL)
+    halves = {task: (first, again) for task, (first, again) in base.items() if again is not None}
+    control = noise({t: a for t, (a, _) in halves.items()}, {t: b for t, (_, b) in halves.items()}, level=LEVEL)
+    metrics = {
+        task: one.metric for training in found.trainings.get(BASE, ()) for task, one in (training.scores or {}).items()
+    }
+    return {
+        "name": name,
+        "base": BASE,
+        "format": FORMAT,
+        "held": held,
+        "level": LEVEL,
+        "correction": CORRECTION,
+        "seeds": list(seeds),
+        "base_seeds": [training.seed for training in found.trainings.get(BASE, ())],
+        "data_seeds": list(data_seeds),
+        "variants": _variants(found),
+        "cells": list(_cells(found)),
+        "failed": list(_failed(found)),
+        "missing": missing,
+        "noise": [
+            {"task": t, "metric": metrics[t], "band": _plain(c.band), "sd": _plain(c.sd), **_told(c)}
+            for t, c in sorted(control.items())
+        ],
+        "comparisons": [{"variant": v, "task": t, "metric": metrics[t], **_told(c)} for (v, t), c in compared.items()],
+        "notes": list(found.notes),
+    }
+
+
+def _told(c: Comparison) -> dict[str, Any]:
+    return {
+        "difference": _plain(c.difference),
+        "ci_low": _plain(c.ci_low),
+        "ci_high": _plain(c.ci_high),
+        "p_value": _plain(c.p_value),
+        "seeds": c.seeds,
+        "items": c.items,
+        "verdict": c.verdict,
+    }
+
+
+def _plain(value: float) -> float | None:
+    """JSON has no infinity: null is an end that is not known."""
+    return value if math.isfinite(value) else None
+
+
+def _variants(found: Found) -> Iterable[dict[str, Any]]:
+    shared = sharing({v.name: found.made[v.name].blocks for v in found.variants if v.name in found.made})
+    told = []
+    for variant in found.variants:
+        made = found.made.get(variant.name) or found.made.get(variant.same_as or "")
+        own = shared.get(variant.name)
+        if own is not None:
+            numbers: dict[str, Any] = own._asdict()
+        else:
+            sizes = dict(made.blocks) if made else {}
+            numbers = {
+                "new_blocks": 0,
+                "shared_blocks": len(sizes),
+                "new_bytes": 0,
+                "shared_bytes": sum(sizes.values()),
+            }
+        samples = made.manifest["totals"]["samples"] if made else 0
+        seconds = found.made[variant.name].seconds if variant.name in found.made else 0.0
+        told.append(
+            {
+                "name": variant.name,
+                "changes": dict(variant.changes),
+                "same_as": variant.same_as,
+                "build": {"samples": samples, **numbers, "seconds": seconds},
+            }
+        )
+    return told
+
+
+def _cells(found: Found) -> Iterable[dict[str, Any]]:
+    for variant, trainings in found.trainings.items():
+        for training in trainings:
+            for task, one in (training.scores or {}).items():
+                yield {
+                    "variant": variant,
+                    "seed": training.seed,
+                    "data_seed": training.data_seed,
+                    "task": task,
+                    "metric": one.metric,
+                    "value": one.value,
+                    "n": one.n,
+                    "blind": _plain(one.blind),
+                }
+
+
+def _failed(found: Found) -> Iterable[dict[str, Any]]:
+    for variant, data_seed, error in found.broken:
+        yield {"variant": variant, "seed": None, "data_seed": data_seed, "stage": "build", "error": error}
+    for variant, trainings in found.trainings.items():
+        for training in trainings:
+            if training.failure is not None:
+                seeds = {"variant": variant, "seed": training.seed, "data_seed": training.data_seed}
+                yield {**seeds, "stage": training.failure.stage, "error": training.failure.error}
+
+
+Arm = tuple[Scores, Scores | None]
+"""A variant's runs on a task; of the base the first half, and the control."""
+
+
+def _arms(found: Found, missing: list[dict[str, str]]) -> dict[str, dict[str, Arm]]:
+    """Variant to task to scores over the answers that all gave; what cannot stand there is told in ``missing``."""
+    base = found.trainings.get(BASE, ())
+    tasks = sorted({task for training in base for task in training.scores or {}})
+    arms: dict[str, dict[str, Arm]] = {variant: {} for variant in found.trainings}
+    for variant in sorted({name for name, _, _ in found.broken} - set(found.trainings)):
+        missing += [{"variant": variant, "task": task, "why": "its build failed"} for task in tasks or ["*"]]
+    if not tasks:
+        missing.append({"variant": BASE, "task": "*", "why": "no training of the base gave scores: nothing to compare"})
+        return {}
+    for variant, trainings in found.trainings.items():
+        others = sorted({task for training in trainings for task in training.scores or {}} - set(tasks))
+        missing += [{"variant": BASE, "task": t, "why": f"{variant} was asked it, and the base not"} for t in others]
+    for task in tasks:
+        runs = {v: _scored(v, task, trainings, base, missing) for v, trainings in found.trainings.items()}
+        runs = {variant: own for variant, own in runs.items() if own}
+        keys = _common(task, runs, missing)
+        if not keys:
+            missing.append({"variant": BASE, "task": task, "why": _NO_ITEMS})
+            clusters = np.zeros(1, np.int64)
+        else:
+            names = [found.photographs.get(key[:2], "/".join(map(str, key))) for key in keys]
+            clusters = np.unique(names, return_inverse=True)[1].astype(np.int64)
+        for variant, own in runs.items():
+            first = [one for one in own if variant != BASE or one[0] < len(base) // 2]
+            again = own[len(first) :]
+            halves = [_scores([scores for _, scores in half], keys, clusters) for half in (first, again)]
+            if halves[0] is not None:
+                arms[variant][task] = halves[0], halves[1]
+            elif halves[1] is not None:  # every training of the base's first half failed
+                arms[variant][task] = halves[1], None
+    return arms
+
+
+_NO_ITEMS = "no answers were left one by one (scores.items.jsonl), so no difference can be shown"
+
+
+def _scored(
+    variant: str, task: str, trainings: Sequence[Training], base: Sequence[Training], missing: list[dict[str, str]]
+) -> list[tuple[int, TaskScores]]:
+    """A variant's trainings that were scored on a task, with their places."""
+    scored = [(n, t.scores[task]) for n, t in enumerate(trainings) if t.scores is not None and task in t.scores]
+    metric = next(t.scores[task].metric for t in base if t.scores is not None and task in t.scores)
+    failed = [str(training.seed) for training in trainings if training.failure is not None]
+    why = ""
+    if not scored:
+        why = "every training failed" if len(failed) == len(trainings) else "it was not asked this"
+    elif other := next((one.metric for _, one in scored if one.metric != metric), None):
+        why, scored = f"it was scored by {other}, the base by {metric}", []
+    elif failed:
+        why = f"{len(scored)} of {len(trainings)} trainings: seed {', '.join(failed)} failed"
+    if why:
+        missing.append({"variant": variant, "task": task, "why": why})
+    return scored
+
+
+def _common(task: str, runs: dict[str, list[tuple[int, TaskScores]]], missing: list[dict[str, str]]) -> list[Key]:
+    """The answers that every run gave; variants that share too few with the base are taken out of ``runs``."""
+    if BASE not in runs:
+        return []
+    common = set.intersection(*(set(one.items) for _, one in runs[BASE]))
+    least = _LEAST_COMMON * len(common)
+    for variant in [name for name in runs if name != BASE]:
+        own = set.intersection(*(set(one.items) for _, one in runs[variant])) & common
+        if common and len(own) < least:
+            why = f"only {len(own):,} of the base's {len(common):,} answers are answered"
+            missing.append({"variant": variant, "task": task, "why": why})
+            del runs[variant]
+    for own_runs in runs.values():
+        for _, one in own_runs:
+            common &= set(one.items)
+    return sorted(common)
+
+
+def _scores(runs: Sequence[TaskScores], keys: Sequence[Key], clusters: Any) -> Scores | None:
+    if not runs:
+        return None
+    values = [[one.items[key] for key in keys] if keys else [one.value] for one in runs]
+    return Scores(np.array(values, np.float64), clusters)

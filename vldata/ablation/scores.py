@@ -1,0 +1,172 @@
+"""The files that a cell leaves: what it scored on each task, and each answer's score, in the form of `vldata eval`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from blake3 import blake3
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vldata.errors import BuildError
+
+Key = tuple[str, str, int]
+"""An answer that is asked for: its source, its native row (or its sample and turn), and which of them."""
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Task(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    metric: Annotated[str, Field(min_length=1)]
+    value: Finite
+    n: Annotated[int, Field(ge=0)] = 0
+    blind: Finite | None = None
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    tasks: Annotated[dict[str, _Task], Field(min_length=1)]
+
+
+class _Item(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    id: str
+    turn: int = 0
+    row: str | None = None
+    source: str = ""
+    task: str
+    scores: Annotated[dict[str, Finite], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """One task of one cell.
+
+    Args:
+        metric: The task's measure; higher is better.
+        value: What was scored.
+        n: Answers.
+        blind: The same without pictures; NaN where nobody said.
+        items: Each answer's score; empty where there is no file of them.
+        also: Other scores to their means over the answers, such as ``nll_per_token``.
+    """
+
+    metric: str
+    value: float
+    n: int
+    blind: float
+    items: Mapping[Key, float] = field(repr=False, default_factory=dict)
+    also: Mapping[str, float] = field(default_factory=dict)
+
+
+def read_scores(path: Path) -> dict[str, TaskScores]:
+    """Task to what a cell scored.
+
+    Args:
+        path: ``scores.json``; ``scores.items.jsonl`` beside it is read where it is there.
+
+    Raises:
+        BuildError: The file is not there, or is not of this form.
+    """
+    fix = 'write {"tasks": {"<task>": {"metric": "…", "value": 0.5}}}'
+    try:
+        found = _File.model_validate(orjson.loads(path.read_bytes()))
+    except FileNotFoundError:
+        raise BuildError(path.name, "the command left no such file", f"{fix} to {{out}}/{path.name}") from None
+    except orjson.JSONDecodeError as error:
+        raise BuildError(path.name, f"not JSON: {error}", fix) from None
+    except ValidationError as error:
+        raise BuildError(path.name, _first(error), fix) from None
+    items, also = _items(path.with_suffix(".items.jsonl"))
+    return {
+        task: TaskScores(
+            metric=one.metric,
+            value=one.value,
+            n=one.n or len(items.get(task, {})),
+            blind=math.nan if one.blind is None else one.blind,
+            items=items.get(task, {}),
+            also=also.get(task, {}),
+        )
+        for task, one in sorted(found.tasks.items())
+    }
+
+
+def _items(path: Path) -> tuple[dict[str, dict[Key, float]], dict[str, dict[str, float]]]:
+    items: dict[str, dict[Key, float]] = {}
+    others: dict[str, dict[str, list[float]]] = {}
+    if not path.is_file():
+        return {}, {}
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            item = _Item.model_validate(orjson.loads(line))
+        except (orjson.JSONDecodeError, ValidationError) as error:
+            what = _first(error) if isinstance(error, ValidationError) else f"not JSON: {error}"
+            fix = 'write {"id": "…", "turn": 0, "task": "…", "scores": {"…": 0.5}} in every line'
+            raise BuildError(f"{path.name}:{number}", what, fix) from None
+        of_task = items.setdefault(item.task, {})
+        source, row = (item.source, item.row) if item.row is not None else (item.id, str(item.turn))
+        place = 0
+        while (key := (source, row, place)) in of_task:
+            place += 1
+        of_task[key] = next(iter(item.scores.values()))
+        for name, value in item.scores.items():
+            others.setdefault(item.task, {}).setdefault(name, []).append(value)
+    return items, {task: {name: float(np.mean(v)) for name, v in of.items()} for task, of in others.items()}
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg'].lower()}"
+
+
+def photographs(folder: Path, split: str) -> dict[tuple[str, str], str]:
+    """What each held-out answer is about: the first picture's bytes, else its sample.
+
+    Args:
+        folder: A build.
+        split: Its name.
+
+    Returns:
+        (source, native row), and (sample's id, number of the turn) for files without rows, to a name; answers about one
+        photograph share it.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for row in _rows(folder, split, ["id", "images", "source", "turns"]):
+        image = row["images"][0] if row["images"] else None
+        about = row["id"] if image is None else _identity(image)
+        for number, turn in enumerate(row["turns"]):
+            found[row["source"], turn["row"]] = about
+            found[row["id"], str(number)] = about
+    return found
+
+
+def image_lines(folder: Path, split: str) -> Iterator[str]:
+    """Lines of an exclusion list for everything that a split shows or says."""
+    for row in _rows(folder, split, ["id", "images", "source", "turns"]):
+        for image in row["images"]:
+            yield _identity(image)
+        for turn in row["turns"]:
+            yield f"{row['source']}/{turn['row']}"
+
+
+def _identity(image: Mapping[str, Any]) -> str:
+    data = image["bytes"] if image["bytes"] is not None else Path(image["path"]).read_bytes()
+    return blake3(data).hexdigest(length=16)
+
+
+def _rows(folder: Path, split: str, columns: list[str]) -> Iterator[dict[str, Any]]:
+    place = folder / split if (folder / split).is_dir() else folder
+    for file in orjson.loads((place / "state.json").read_bytes())["_data_files"]:
+        with pa.memory_map(str(place / file["filename"])) as source:
+            for batch in pa.ipc.open_stream(source):
+                yield from batch.select(columns).to_pylist()

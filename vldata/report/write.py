@@ -1,0 +1,48 @@
+"""Which page a folder gets, and where it goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vldata.build.assemble import MANIFEST
+from vldata.errors import BuildError
+from vldata.report.page import PAGE, write, write_build_page
+
+RESULTS = "results.json"
+"""What an ablation leaves in its folder."""
+
+
+def write_report(folder: Path, other: Path | None = None, out: Path | None = None) -> Path:
+    """Write the page of a build, of an ablation, or of two builds side by side.
+
+    Args:
+        folder: A build folder, or the folder of an ablation.
+        other: A build folder to compare it with.
+        out: The file; None is ``report.html`` in ``folder``. A page of two builds needs one.
+
+    Returns:
+        The file.
+
+    Raises:
+        BuildError: ``folder`` or ``other`` is neither, cannot be read, or ``out`` is wanting.
+        StoreError: The page cannot be written.
+    """
+    if out is not None and out.is_dir():
+        raise BuildError(f"--out {out}", "it is a folder", f"name a file: --out {out / PAGE}")
+    if out is not None and not out.parent.is_dir():
+        raise BuildError(f"--out {out}", f"there is no folder {out.parent}", "make it, or name another place")
+    if other is not None:
+        from vldata.report.compare import compare_page
+
+        if out is None:
+            problem = "a page that compares two builds belongs to neither"
+            raise BuildError("--out", problem, "name a file: --out compare.html")
+        return write(compare_page(folder, other), out)
+    if (folder / RESULTS).is_file() and not (folder / MANIFEST).is_file():
+        from vldata.report.ablation import ablation_page
+
+        return write(ablation_page(folder / RESULTS), out or folder / PAGE)
+    if not (folder / MANIFEST).is_file():
+        problem = f"this is neither a build nor an ablation (it has no {MANIFEST} and no {RESULTS})"
+        raise BuildError(str(folder), problem, "name the --out of a `vldata build` or of a `vldata ablate`")
+    return write_build_page(folder, out)
