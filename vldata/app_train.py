@@ -31,7 +31,9 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The run's folder.", show_default=False, callback=at_home)],
-    preset: Annotated[str, typer.Option("--preset", help="tiny, s222, m1500, llava15_7b or honeybee_c7b.")] = "tiny",
+    preset: Annotated[
+        str, typer.Option("--preset", help="tiny, s222, m1500, llava_7b, llava15_7b or honeybee_c7b.")
+    ] = "tiny",
     set_: SetOption = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of each stage.")] = None,
     device: DeviceOption = None,
@@ -74,6 +76,9 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("--out", help="File for the scores, JSON.", callback=at_home)] = None,
     split: Annotated[str | None, typer.Option("--split", help="A held-out split; the first there is.")] = None,
     device: DeviceOption = None,
+    compare_with: Annotated[
+        Path | None, typer.Option("--against", help="Scores of another run, to compare with.", callback=at_home)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score a run on a held-out split: per task, with intervals, and blind (each picture its mean colour)."""
@@ -82,7 +87,7 @@ def evaluate(
     from vldata.train.run import evaluate as score
 
     with _panel(quiet=as_json) as progress:
-        found = score(run, build, out, split=split, device=device, progress=progress)
+        found = score(run, build, out, split=split, device=device, compare_with=compare_with, progress=progress)
     if as_json:
         print_json(found)
         return
@@ -98,8 +103,26 @@ def evaluate(
         for task, row in found["tasks"].items()
     ]
     table(["task", "metric", "value", "95 % interval", "blind", "items"], rows)
+    if "against" in found:
+        say(f"\nless {compare_with}, over the answers that both have; two runs, so not what other seeds would give")
+        table(["task", "metric", "difference", "95 % interval", "answers"], _differences(found["against"]["tasks"]))
     if out is not None:
         say(f"written to {out}")
+
+
+def _differences(tasks: dict[str, dict[str, Any]]) -> list[list[str]]:
+    return [
+        [task, row["metric"], "none in common", "", "0"]
+        if row["difference"] is None
+        else [
+            task,
+            row["metric"],
+            f"{row['difference']:+.3f}",
+            f"{row['ci_low']:+.3f} to {row['ci_high']:+.3f}",
+            f"{row['n']:,}",
+        ]
+        for task, row in tasks.items()
+    ]
 
 
 def _by_stage(builds: list[str]) -> Path | dict[str, Path]:

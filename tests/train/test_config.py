@@ -30,7 +30,8 @@ def test_presets_differ_by_hash() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "tokens"), [("tiny", 36), ("s222", 49), ("m1500", 196), ("llava15_7b", 576), ("honeybee_c7b", 144)]
+    ("name", "tokens"),
+    [("tiny", 36), ("s222", 49), ("m1500", 196), ("llava_7b", 256), ("llava15_7b", 576), ("honeybee_c7b", 144)],
 )
 def test_presets_have_the_published_number_of_visual_tokens(name: str, tokens: int) -> None:
     assert preset(name).tokens_per_image() == tokens
@@ -38,7 +39,7 @@ def test_presets_have_the_published_number_of_visual_tokens(name: str, tokens: i
 
 def test_a_misspelt_preset_gets_the_nearest() -> None:
     with pytest.raises(TrainError, match="did you mean 'llava15_7b'"):
-        preset("llava_7b")
+        preset("llava15-7b")
 
 
 def test_overrides_reach_into_stages_and_read_yaml_numbers() -> None:

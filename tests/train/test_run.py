@@ -212,6 +212,10 @@ def test_evaluation_gives_each_task_its_measure_and_the_blind_control(
     assert len(items) == sum(row["n"] for row in found["tasks"].values())
     text = [item for item in items if item["task"] == "text_instruction"]
     assert all(item["scores"] == item["blind"] for item in text)  # nothing to be blind to
+    again = run.evaluate(finished, small_build, device="cpu", compare_with=tmp_path / "scores.json")["against"]["tasks"]
+    assert {task: (row["difference"], row["n"]) for task, row in again.items()} == {
+        task: (0, row["n"]) for task, row in found["tasks"].items()
+    }
 
 
 def test_an_unfinished_run_is_not_evaluated(small_build: Path, tmp_path: Path) -> None:

@@ -37,10 +37,10 @@ Verdict = Literal["better", "worse", "no difference shown"]
 
 DEFAULT_SEEDS = 6
 """Runs of a variant. With `base_seeds` of the base it is the least that finds a difference of twice the spread of one
-run in 80 % of ablations of 8 variants on 4 tasks, all 32 comparisons at once (measured: tests/bench/statistics.py)."""
+run in 80 % of ablations of 8 variants on 4 tasks, all 32 comparisons at once (measured: tests/bench/verdicts.py)."""
 
 MIN_SEEDS = 3
-"""Fewest runs of a variant that an ablation takes: it then finds that difference in about one of three."""
+"""Fewest runs of a variant that an ablation takes: it then finds that difference in 30 % of them."""
 
 _MAX_DF = 1000.0
 """Degrees of freedom beyond which Student's quantiles are taken as at 1,000 (0.3 % too wide in the far tail)."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from blake3 import blake3
 
@@ -22,40 +22,37 @@ def key_of(*parts: Part) -> str:
     Raises:
         TypeError: A value of another type: convert it, so that its form is chosen and not accidental.
     """
-    hasher = blake3()
-    for piece in _encoded(list(parts)):
-        hasher.update(piece)
-    return hasher.hexdigest(length=16)
+    pieces: list[bytes] = []
+    _encode(parts, pieces)
+    return blake3(b"".join(pieces)).hexdigest(length=16)
 
 
-def _encoded(value: Part) -> Iterator[bytes]:
-    """A tag, and a length wherever one is needed to know the end: no two values share an encoding."""
-    if value is None:
-        yield b"n"
-    elif isinstance(value, bool):
-        yield b"t" if value else b"f"
-    elif isinstance(value, int):
-        yield b"i%d;" % value
-    elif isinstance(value, float):
-        yield f"r{float.__repr__(value)};".encode()
-    elif isinstance(value, str):
+def _encode(value: Part, out: list[bytes]) -> None:
+    """Append a tag, and a length wherever one is needed to know the end: no two values share an encoding."""
+    if isinstance(value, str):
         text = value.encode("utf-8", "surrogatepass")
-        yield b"s%d:" % len(text)
-        yield text
+        out += (b"s%d:" % len(text), text)
+    elif value is None:
+        out.append(b"n")
+    elif isinstance(value, bool):
+        out.append(b"t" if value else b"f")
+    elif isinstance(value, int):
+        out.append(b"i%d;" % value)
+    elif isinstance(value, float):
+        out.append(f"r{float.__repr__(value)};".encode())
     elif isinstance(value, bytes | bytearray | memoryview):
-        yield b"b%d:" % memoryview(value).nbytes
-        yield bytes(value)
+        out += (b"b%d:" % memoryview(value).nbytes, bytes(value))
     elif isinstance(value, list | tuple):
-        yield b"l%d:" % len(value)
+        out.append(b"l%d:" % len(value))
         for member in value:
-            yield from _encoded(member)
+            _encode(member, out)
     elif isinstance(value, Mapping):
-        yield b"d%d:" % len(value)
+        out.append(b"d%d:" % len(value))
         for name in value:
             if not isinstance(name, str):
                 raise TypeError(f"a key cannot be made of a mapping with the key {name!r}: use strings")
         for name in sorted(value):
-            yield from _encoded(name)
-            yield from _encoded(value[name])
+            _encode(name, out)
+            _encode(value[name], out)
     else:
         raise TypeError(f"a key cannot be made of {type(value).__name__} {value!r}: convert it to a plain value")

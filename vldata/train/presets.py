@@ -8,6 +8,7 @@ from vldata.errors import nearest
 from vldata.train.config import DecoderCfg, LoraCfg, ProjectorCfg, StageCfg, TrainCfg, TrainError, VisionCfg
 
 CLIP_L_336 = VisionCfg("clip", 336, 14, width=1024, depth=24, heads=16, mlp_width=4096, layer=-2, post_norm=False)
+CLIP_L_224 = replace(CLIP_L_336, side_px=224)
 SIGLIP_B_224 = VisionCfg("siglip", 224, 16, width=768, depth=12, heads=12, mlp_width=3072)
 SIGLIP_SO400M_384 = VisionCfg("siglip", 384, 14, width=1152, depth=27, heads=16, mlp_width=4304, post_norm=False)
 
@@ -18,6 +19,13 @@ QWEN25_1B5 = DecoderCfg(
     "qwen2", 151_936, width=1536, depth=28, heads=12, kv_heads=2, mlp_width=8960, rope_theta=1e6, norm_eps=1e-6
 )
 VICUNA_7B = DecoderCfg("llama", 32_000, width=4096, depth=32, heads=32, kv_heads=32, mlp_width=11_008, tied=False)
+
+LLAVA1_STAGES = (
+    # both of 128 samples; 256 visual tokens and a caption are some 300, a conversation of the 158K some 600
+    StageCfg("pretrain", lr_projector=2e-3, packs_per_step=2, beta2=0.999),
+    StageCfg("finetune", lr_projector=2e-5, lr_decoder=2e-5, epochs=3.0, packs_per_step=5, beta2=0.999),
+)
+"""LLaVA's two stages (scripts/pretrain.sh, finetune.sh; three epochs as in the paper), in packs of 16,384 tokens."""
 
 LLAVA15_STAGES = (
     # 256 samples of about 606 tokens are ten packs; 128 of about 776 are six. LLaVA's AdamW keeps torch's betas.
@@ -109,6 +117,9 @@ PRESETS: dict[str, TrainCfg] = {
         pack_tokens=16_384,
         pack_images=96,
         compile=True,
+    ),
+    "llava_7b": replace(
+        _LLAVA15_7B, vision=CLIP_L_224, projector=ProjectorCfg("linear"), stages=LLAVA1_STAGES, pack_images=64
     ),
     "llava15_7b": _LLAVA15_7B,
     "honeybee_c7b": replace(

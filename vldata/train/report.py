@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from vldata.errors import BuildError
+from vldata.train.against import against, read_items
 from vldata.train.anyres import visual_of
 from vldata.train.checkpoint import write_whole
 from vldata.train.collate import Pictures
@@ -30,6 +31,7 @@ def evaluate(
     *,
     split: str | None = None,
     device: str | None = None,
+    compare_with: Path | None = None,
     progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Score a finished run on a held-out split, seeing and blind.
@@ -40,16 +42,18 @@ def evaluate(
         out: Where the scores go as JSON; beside it, ``<name>.items.jsonl`` has each answer's, for paired comparisons.
         split: Its name; None takes the first there is of `vldata.train.data.HELD_OUT`.
         device: As in `vldata.train.run.train`.
+        compare_with: Scores of another run; its answers to the same questions are compared with this one's.
         progress: Is told what happens.
 
     Returns:
         ``tasks.<task>.{metric, value, ci_low, ci_high, n, blind, gain, also}``, the same by source and task, and what
-        was evaluated.
+        was evaluated; with ``against`` when there is something to compare (`vldata.train.against`).
 
     Raises:
-        BuildError: The run is not finished, or the build has no such split.
+        BuildError: The run is not finished, the build has no such split, or there is nothing to compare with.
     """
     tell = progress or (lambda event: None)
+    before = read_items(compare_with) if compare_with is not None else None
     folder = RunFolder(run)
     config, tokenizer = folder.finished()
     rows = held_out(build, split)
@@ -80,15 +84,18 @@ def evaluate(
         "config": config.content_hash(),
         **table(scored["sees"], scored["blind"], samples),
     }
+    items = _items(scored["sees"], scored["blind"], samples)
+    if before is not None:
+        found["against"] = {"scores": str(compare_with), "tasks": against(items, before)}
     if out is not None and ranks.is_first:
-        _write(out, found, scored["sees"], scored["blind"], samples)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(out.with_suffix(".items.jsonl"), b"".join(orjson.dumps(item) + b"\n" for item in items))
+        write_whole(out, orjson.dumps(found, option=orjson.OPT_INDENT_2))
     return found
 
 
-def _write(
-    out: Path, found: dict[str, Any], sees: Sequence[Scored], blind: Sequence[Scored], samples: Sequence[Sample]
-) -> None:
-    items = [
+def _items(sees: Sequence[Scored], blind: Sequence[Scored], samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    return [
         {
             "id": samples[one.question.sample].id,
             "turn": one.question.turn,
@@ -102,6 +109,3 @@ def _write(
         }
         for one, hidden in zip(sees, blind, strict=True)
     ]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out.with_suffix(".items.jsonl"), b"".join(orjson.dumps(item) + b"\n" for item in items))
-    write_whole(out, orjson.dumps(found, option=orjson.OPT_INDENT_2))
