@@ -72,6 +72,14 @@ def test_every_variant_is_asked_the_same_and_photographs_are_counted_once(
     assert found["seeds"] == [0, 1, 2] and found["data_seeds"] == [3]
 
 
+def test_a_command_that_ignores_its_seed_is_told(
+    opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path
+) -> None:
+    for number, (words, is_told) in enumerate(((("seedless",), True), ((), False))):
+        found = run(opened(axes={"total": [60]}, seeds=3, train=command(*words)), tmp_path / str(number), **options)
+        assert any("does the command use {seed}?" in note for note in found["notes"]) == is_told
+
+
 def test_a_second_run_trains_nothing_and_a_new_seed_only_itself(
     opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path
 ) -> None:

@@ -19,6 +19,11 @@ FORMAT = 1
 LEVEL = 0.95
 CORRECTION = "Šidák: all intervals hold at once with the level"
 
+SAME_SEEDS = (
+    "every seed of a variant scored the same, so the intervals know nothing of what other seeds would give; "
+    "does the command use {seed}?"
+)
+
 _LEAST_COMMON = 0.5
 """Part of the base's answers that a variant must have too, to be held against it."""
 
@@ -102,8 +107,15 @@ def results(
             for t, c in sorted(control.items())
         ],
         "comparisons": [{"variant": v, "task": t, "metric": metrics[t], **_told(c)} for (v, t), c in compared.items()],
-        "notes": list(found.notes),
+        "notes": [*found.notes, *([SAME_SEEDS] if _is_seedless(arms) else [])],
     }
+
+
+def _is_seedless(arms: Mapping[str, Mapping[str, tuple[Scores, Scores | None]]]) -> bool:
+    """Whether no seed of any variant scored any answer otherwise than the first."""
+    runs = [scores.values for of in arms.values() for two in of.values() for scores in two if scores is not None]
+    several = [values for values in runs if len(values) > 1]
+    return bool(several) and all(bool((values == values[0]).all()) for values in several)
 
 
 def _told(c: Comparison) -> dict[str, Any]:
