@@ -68,7 +68,7 @@ def run(
         found = ablate(
             opened,
             out,
-            identity=lambda: _config_hash(opened.ablation.train),
+            identity=lambda: config_hash(opened.ablation.train),
             store=store,
             workers=workers,
             seeds=seeds,
@@ -126,7 +126,7 @@ def schema() -> None:
     print_json(Ablation.model_json_schema())
 
 
-def _config_hash(train: Any) -> str:
+def config_hash(train: Any) -> str:
     """Hash of all that the bundled trainer's config says; told before anything is built when it is none."""
     from vldata.app_train import _require_torch
     from vldata.train.presets import preset

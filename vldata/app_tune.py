@@ -34,7 +34,7 @@ def tune(
     from vldata.ablation.schedule import Board
     from vldata.ablation.tune import tune as run
     from vldata.ablation.tune_spec import load_tune
-    from vldata.app_ablate import _config_hash
+    from vldata.app_ablate import config_hash
     from vldata.build.engines import cores
     from vldata.terminal import live
 
@@ -44,7 +44,7 @@ def tune(
         found = run(
             asked,
             out,
-            identity=lambda: _config_hash(asked.opened.ablation.train),
+            identity=lambda: config_hash(asked.opened.ablation.train),
             store=store,
             workers=workers,
             runs=runs,
