@@ -1,8 +1,8 @@
 """What moves the weights: AdamW, or Muon for the matrices of the layers with AdamW for the rest.
 
 Muon (Jordan et al. 2024) makes the update of a matrix orthogonal, so that no direction of it is left behind; scaled to
-the size of AdamW's updates (Liu et al. 2025, arXiv 2502.16982) it takes the same rates. What it
-gains in few steps from scratch stands beside the ``tiny`` preset.
+the size of AdamW's updates (Liu et al. 2025, arXiv 2502.16982) it takes the same rates. What it gains in few steps from
+scratch stands beside the ``tiny`` preset.
 """
 
 # mypy: disable-error-code="no-untyped-call"

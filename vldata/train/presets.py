@@ -81,9 +81,9 @@ _HONEYBEE_VISION = replace(CLIP_L_336, side_px=224, layer=-1)  # Honeybee reads 
 
 PRESETS: dict[str, TrainCfg] = {
     # 96 px in 36 patches, each a visual token: about a million weights. The pixels' mean and spread are the shapes
-    # world's. Steps are fixed, so that runs on builds of different sizes can be compared. After 400 steps on
-    # recipes/small-world.yaml captions cost 0.64 nats a token with Muon, 0.79 with AdamW at the same rates; regions
-    # 0.57 and 0.69 (one seed each, 2026-11, torch 2.13, CPU).
+    # world's. Steps are fixed, so that runs on builds of different sizes can be compared. After 400 steps in
+    # the world of recipes/small-world.yaml held-out captions cost 0.64 nats a token with Muon, 0.79 with AdamW at the
+    # same rates; regions 0.57 and 0.69 (one seed each, 2026-11, torch 2.13, CPU).
     "tiny": TrainCfg(
         VisionCfg("siglip", 96, 16, width=192, depth=1, heads=4, mlp_width=384, pixel_mean=0.86, pixel_std=0.18),
         DecoderCfg("qwen3", width=128, depth=2, heads=4, kv_heads=2, mlp_width=384),
