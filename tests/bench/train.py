@@ -190,8 +190,8 @@ def _show(told: dict[str, Any]) -> None:
         table.add_column(head, justify="right")
     for case in told["cases"]:
         peer, targets = case["peer"], case["targets"]
-        aims = [f"{targets['samples_per_s']:g}/s" * bool(targets["samples_per_s"])] if case["mfu"] else []
-        aims += [f"{targets['ratio']:g}x" * bool(targets["ratio"])]
+        aims = [f"{targets['samples_per_s']:g}/s"] if case["mfu"] and targets["samples_per_s"] else []
+        aims += [f"{targets['ratio']:g}x"] if targets["ratio"] else []
         table.add_row(
             case["case"],
             f"{case['samples_per_s']:,.1f}",
@@ -202,10 +202,14 @@ def _show(told: dict[str, Any]) -> None:
             f"{case['peak_gib']:.1f}",
             f"{peer['samples_per_s']:,.1f} ({peer['batch']} rows)" if peer else "",
             f"{peer['full']:.1%}" if peer else "",
-            f"{case['ratio']:.2f}x" + f" ({case['ratio_cpu']:.2f}x cpu)" * bool(case["ratio_cpu"]) if peer else "",
-            f"{' '.join(filter(None, aims))}{' MISSED' if case['met'] is False else ''}",
+            _ratio(case) if peer else "",
+            f"{' '.join(aims)}{' MISSED' if case['met'] is False else ''}",
         )
     Console(width=150).print(table)
+
+
+def _ratio(case: dict[str, Any]) -> str:
+    return f"{case['ratio']:.2f}x" + (f" ({case['ratio_cpu']:.2f}x cpu)" if case["ratio_cpu"] else "")
 
 
 if __name__ == "__main__":
