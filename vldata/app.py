@@ -400,11 +400,10 @@ def store_gc(
     say(("would free " if dry_run else "freed ") + size(sum(f["bytes"] for f in found)))
 
 
-if __name__ == "__main__":
-    main()
-
-
 add_report_command(app)
 add_train_commands(app)
 add_tune_command(app)
 add_batch_commands(synth_app)
+
+if __name__ == "__main__":
+    main()

@@ -114,6 +114,7 @@ def test_a_stage_without_a_build_and_a_build_without_a_stage(
         (["--set", "stages.0.packs_per_step=0"], "0 is too few"),
         (["--set", "stages.0.lora.targets=("], "is no regular expression"),
         (["--set", "projector={kind: pixel_shuffle, factor: 4}"], "a grid of 6x6 patches cannot be folded by 4"),
+        (["--set", "shard=true"], "Muon steps with whole matrices"),
         (["--set", "anyres.grids=[2by2]"], "'2by2' is no grid"),
         (["--device", "gpu"], "'gpu' is not here"),
         (["--set", "vision_dir=/nowhere"], "/nowhere"),

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from vldata.ablation.changes import Tree
 from vldata.ablation.spec import Ablation
-from vldata.errors import RecipeError, RecipeErrors
+from vldata.errors import RecipeError, RecipeErrors, VldataError
 from vldata.recipe.load import from_tree
 from vldata.recipe.merge import find_recipe, merged, read_recipe
 from vldata.recipe.models import Recipe
-from vldata.recipe.translate import flags_for_numbers, translated
+from vldata.recipe.translate import validated
 
 
 @dataclass(frozen=True)
@@ -56,14 +54,10 @@ def from_data(data: dict[str, Any], folder: Path) -> Opened:
     Raises:
         RecipeErrors: All that is wrong with it, or with its base.
     """
-    found = flags_for_numbers(Ablation, data, "")
-    try:
-        ablation = Ablation.model_validate(data)
-    except ValidationError as error:
-        told = {problem.where for problem in found}
-        found += [one for one in translated(error, Ablation, data, "") if one.where not in told]
-    if found:
-        raise RecipeErrors(found)
+    problems: list[VldataError] = []
+    ablation = validated(Ablation, data, "", problems)
+    if ablation is None:
+        raise RecipeErrors(problems)
     tree = ablation.base if isinstance(ablation.base, dict) else read_recipe(_beside(ablation.base, folder, "base"))
     if "extends" in tree:
         tree = dict(tree)

@@ -74,8 +74,10 @@ def run(
             cannot be built, and a training that fails, are in the table instead.
     """
     out = home(out).resolve()
-    _claim(out, opened)
+    _refuse_other(out)
     with exclusive(out / ".lock", wait=False):
+        asked = {**opened.ablation.model_dump(mode="json"), "base": opened.tree}
+        write_text(out / "ablation.json", json.dumps(asked, indent=1, ensure_ascii=False) + "\n")
         ablation = opened.ablation
         num_seeds = seeds or ablation.seeds or DEFAULT_SEEDS
         trainer = Trainer(ablation.train, None if ablation.train.command else identity() if identity else None, threads)
@@ -94,13 +96,12 @@ def run(
         return table
 
 
-def _claim(out: Path, opened: Opened) -> None:
+def _refuse_other(out: Path) -> None:
     if out.is_file():
         raise BuildError(f"--out {out}", "it is a file", "name a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / "ablation.json").is_file():
+    found = {path.name for path in out.iterdir()} - {".lock"} if out.is_dir() else set()
+    if found and "ablation.json" not in found:
         raise BuildError(f"--out {out}", "the folder holds something that is no ablation", "name a new or empty folder")
-    asked = {**opened.ablation.model_dump(mode="json"), "base": opened.tree}
-    write_text(out / "ablation.json", json.dumps(asked, indent=1, ensure_ascii=False) + "\n")
 
 
 def few_seeds(num_seeds: int) -> str:

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, StrictInt, ValidationError
+from pydantic import Field, StrictInt
 
 from vldata.ablation.load import Opened, from_data
 from vldata.ablation.spec import Evaluate, Train
-from vldata.errors import RecipeErrors
+from vldata.errors import RecipeErrors, VldataError
 from vldata.recipe.merge import find_recipe, read_recipe
-from vldata.recipe.translate import flags_for_numbers, translated
+from vldata.recipe.translate import validated
 from vldata.spec import Spec
 
 MIN_HELD_OUT = 5
@@ -97,13 +97,9 @@ def load_tune(path: Path | str, sets: Sequence[str] = ()) -> OpenedTune:
     """
     file = find_recipe(str(path))
     data = read_recipe(file, sets)
-    problems = flags_for_numbers(Tune, data, "")
-    try:
-        tune = Tune.model_validate(data)
-    except ValidationError as error:
-        told = {problem.where for problem in problems}
-        problems += [one for one in translated(error, Tune, data, "") if one.where not in told]
-    if problems:
+    problems: list[VldataError] = []
+    tune = validated(Tune, data, "", problems)
+    if tune is None:
         raise RecipeErrors(problems)
     opened = from_data({key: data[key] for key in ("name", "base", "train", "evaluate") if key in data}, file.parent)
     return OpenedTune(tune, opened, _named(tune.base, file.parent))

@@ -5,16 +5,14 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from vldata.codecs import codec
 from vldata.errors import RecipeError, RecipeErrors, VldataError, nearest
 from vldata.mixture.models import Mixture, check
 from vldata.recipe.merge import environment, has_variable, merged, read_recipe
 from vldata.recipe.models import Across, Entry, Head, Recipe, Settings
-from vldata.recipe.translate import flags_for_numbers, translated
+from vldata.recipe.translate import validated
 from vldata.schema.turns import COMMON
 from vldata.sources import source_class
 from vldata.sources.base import Source
@@ -22,8 +20,6 @@ from vldata.sources.generated import GeneratedTurns
 from vldata.synth.models import Synth
 from vldata.tasks import task_class, task_names
 from vldata.tasks.base import Task
-
-Model = TypeVar("Model", bound=BaseModel)
 
 _TOP = (*Head.model_fields, "defaults", "sources", "mixture", "extends")
 _SHORT_KEYS = {"max_turns": "conversation", "group_by": "conversation", "dedup": "conversation"}
@@ -53,9 +49,9 @@ def from_tree(tree: Mapping[str, Any]) -> Recipe:
     for key in tree:
         if key not in _TOP:
             problems.append(_unknown(key, key, _TOP))
-    head = _validated(Head, {k: tree[k] for k in Head.model_fields if k in tree}, "", problems)
+    head = validated(Head, {k: tree[k] for k in Head.model_fields if k in tree}, "", problems)
     defaults = _section(tree, "defaults", problems)
-    if _validated(Settings, defaults, "defaults", problems) is None:
+    if validated(Settings, defaults, "defaults", problems) is None:
         defaults = {}  # told once, above; the sources are still looked at
     entries: dict[str, Entry] = {}
     sources = _section(tree, "sources", problems)
@@ -109,8 +105,8 @@ def _entry(name: str, section: Any, defaults: Mapping[str, Any], problems: list[
     for key in [k for k in rest if k not in cls.model_fields]:
         del rest[key]
         problems.append(_misplaced(key, where, cls))
-    settings = _validated(Settings, merged(dict(defaults), own), where, problems)
-    source = _validated(cls, _expanded(rest, cls, where, problems), where, problems)
+    settings = validated(Settings, merged(dict(defaults), own), where, problems)
+    source = validated(cls, _expanded(rest, cls, where, problems), where, problems)
     task = _task(section.get("task"), cls, settings, where, problems)
     if settings is not None:
         _check_codec(settings, where, problems)
@@ -130,9 +126,9 @@ def _generated(
     for key in [key for key in section if key not in (*Settings.model_fields, "synth")]:
         fix = "leave it out: the turns are made from the sources in `synth.from`"
         problems.append(RecipeError(f"{where}.{key}", "is not for a synthetic source", fix))
-    spec = _validated(Synth, section["synth"], f"{where}.synth", problems)
+    spec = validated(Synth, section["synth"], f"{where}.synth", problems)
     own = {k: v for k, v in section.items() if k in Settings.model_fields}
-    settings = _validated(Settings, merged(dict(defaults), own), where, problems)
+    settings = validated(Settings, merged(dict(defaults), own), where, problems)
     task_name = None
     if spec is not None:
         try:
@@ -202,7 +198,7 @@ def _task(
         problems.append(RecipeError(f"{where}.task", f"the format {cls.format!r} has no {chosen!r} turns", fix))
         return None
     options = settings.task_options if settings else {}
-    return _validated(task, options, f"{where}.task_options", problems)
+    return validated(task, options, f"{where}.task_options", problems)
 
 
 def _check_codec(settings: Settings, where: str, problems: list[VldataError]) -> None:
@@ -230,7 +226,7 @@ def _columns() -> set[str]:
 
 
 def _mixture(tree: Mapping[str, Any], sources: Mapping[str, Any], problems: list[VldataError]) -> Mixture | None:
-    mixture = _validated(Mixture, tree.get("mixture", {}), "mixture", problems)
+    mixture = validated(Mixture, tree.get("mixture", {}), "mixture", problems)
     if mixture is not None:
         problems.extend(check(mixture, list(sources)))
     return mixture
@@ -311,14 +307,3 @@ def _misplaced(key: str, where: str, cls: type[Source]) -> RecipeError:
 
 def _unknown(key: str, where: str, known: Iterable[str]) -> RecipeError:
     return RecipeError(where, "unknown key", nearest(key, known))
-
-
-def _validated(model: type[Model], data: Any, where: str, problems: list[VldataError]) -> Model | None:
-    found = flags_for_numbers(model, data, where)
-    try:
-        valid = model.model_validate(data)
-    except ValidationError as error:
-        told = {problem.where for problem in found}
-        found += [problem for problem in translated(error, model, data, where) if problem.where not in told]
-    problems.extend(found)
-    return None if found else valid

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, ForwardRef, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
-from vldata.errors import RecipeError, nearest
+from vldata.errors import RecipeError, VldataError, nearest
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _WANTED = {
     "int_type": "a whole number",
@@ -40,7 +42,7 @@ _LISTS = ("list_type", "tuple_type", "set_type", "frozen_set_type", "iterable_ty
 _MAPS = ("dict_type", "mapping_type", "model_type", "model_attributes_type")
 
 
-def translated(error: ValidationError, model: type[BaseModel], data: Any, where: str) -> list[RecipeError]:
+def _translated(error: ValidationError, model: type[BaseModel], data: Any, where: str) -> list[RecipeError]:
     """One error for each place, however many branches of a union complain about it.
 
     Args:
@@ -57,7 +59,19 @@ def translated(error: ValidationError, model: type[BaseModel], data: Any, where:
     return [_problem(path, model, found) for path, found in places.items()]
 
 
-def flags_for_numbers(model: type[BaseModel], data: Any, where: str) -> list[RecipeError]:
+def validated(model: type[Model], data: Any, where: str, problems: list[VldataError]) -> Model | None:
+    """The data as a model; what is wrong with it is added to ``problems`` in the user's words, and None returned."""
+    found = _flags_for_numbers(model, data, where)
+    try:
+        valid = model.model_validate(data)
+    except ValidationError as error:
+        told = {problem.where for problem in found}
+        found += [problem for problem in _translated(error, model, data, where) if problem.where not in told]
+    problems.extend(found)
+    return None if found else valid
+
+
+def _flags_for_numbers(model: type[BaseModel], data: Any, where: str) -> list[RecipeError]:
     """Every true or false that stands where only a number may: Pydantic would take it for 1 or 0."""
     found = []
     for typed, kinds, value in _values((model,), data, ()):

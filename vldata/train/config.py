@@ -277,16 +277,6 @@ class TrainCfg:
     shard: bool = False
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot go together.
-
-        Raises:
-            TrainError: Muon over spread weights.
-        """
-        if self.shard and any(stage.optimizer == "muon" for stage in self.stages):
-            problem = "Muon steps with whole matrices, and shard spreads them over the ranks"
-            raise TrainError("shard", problem, "set shard=false, or optimizer=adamw in every stage")
-
     def tokens_per_image(self, stage: StageCfg | None = None) -> int:
         """Visual tokens that stand for one image, or one tile; ``stage`` may bring its own resolution."""
         return self.projector.num_tokens(self.vision.num_patches(stage.side_px if stage else 0))

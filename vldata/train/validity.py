@@ -39,6 +39,9 @@ def _problems(config: TrainCfg) -> Iterator[Problem]:
             yield name, f"{getattr(config, name)} is too few", "give at least 1"
     if not config.stages:
         yield "stages", "there is none, so nothing would learn", "give at least one"
+    if config.shard and any(stage.optimizer == "muon" for stage in config.stages):
+        problem = "Muon steps with whole matrices, and shard spreads them over the ranks"
+        yield "shard", problem, "set shard=false, or optimizer=adamw in every stage"
     names = [stage.name for stage in config.stages]
     for place, stage in enumerate(config.stages):
         if stage.name in names[:place]:
