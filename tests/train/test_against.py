@@ -38,6 +38,8 @@ def test_answers_that_are_not_there_are_one_error(tmp_path: Path) -> None:
     scores = tmp_path / "scores.json"
     with pytest.raises(BuildError, match=r"no scores\.items\.jsonl beside it"):
         read_items(scores)
-    (tmp_path / "scores.items.jsonl").write_text(json.dumps(item(1, 1.0)) + '\n{"id": 3}\n')
-    with pytest.raises(BuildError, match=r"items\.jsonl:2: the line is no answer"):
-        read_items(scores)
+    no_number = item(2, 1.0, scores={"cider_d": None})
+    for line in ("{", "3", '{"id": 3}', json.dumps(item(2, 1.0, scores=[])), json.dumps(no_number)):
+        (tmp_path / "scores.items.jsonl").write_text(f"{json.dumps(item(1, 1.0))}\n{line}\n")
+        with pytest.raises(BuildError, match=r"items\.jsonl:2: the line is no answer"):
+            read_items(scores)

@@ -29,8 +29,14 @@ import sys, torch
 from pathlib import Path
 torch.set_num_threads(1)
 from train.test_shard import apart
-from vldata.train import loop
+from vldata.train import loop, stage
 from vldata.train.run import train
+spread = stage.shard
+def told(root, blocks, ranks):
+    spread(root, blocks, ranks)
+    held = [(weight.to_local().numel(), weight.numel()) for weight in root.parameters()]
+    Path(f"{sys.argv[2]}.{ranks.rank}").write_text(f"{sum(own for own, _ in held)} {sum(all for _, all in held)}")
+stage.shard = told
 if sys.argv[5] == "apart":
     loop.StagePlan.step = apart
 options = dict(sets=sys.argv[3].split("|"), steps=int(sys.argv[4]), device="cpu", checkpoint_steps=int(sys.argv[6]))
@@ -75,10 +81,18 @@ def same(one: Path, other: Path) -> None:
         torch.testing.assert_close(weights[1][name], weight, atol=5e-5, rtol=0)
 
 
+def is_spread(out: Path) -> None:
+    """Each of two ranks held about half of the weights: without this, whole copies would pass for shards."""
+    for rank in range(2):
+        own, whole = map(int, Path(f"{out}.{rank}").read_text().split())
+        assert 0.4 * whole < own < 0.6 * whole
+
+
 def test_sharded_ranks_are_one_rank_through_two_stages_with_lora(small_build: Path, tmp_path: Path) -> None:
     # three packs for two ranks: one of them has a pass over nothing
     sets = (*TINY, *LORA)
     done(start(small_build, tmp_path / "two", (*sets, "shard=true"), 3))
+    is_spread(tmp_path / "two")
     run.train(small_build, tmp_path / "one", sets=sets, steps=3, device="cpu")
     same(tmp_path / "one", tmp_path / "two")
 

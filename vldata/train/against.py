@@ -33,8 +33,8 @@ def read_items(scores: Path) -> list[Item]:
     for number, line in enumerate(file.read_bytes().splitlines(), 1):
         try:
             item = orjson.loads(line)
-            _key(item), str(item["task"]), dict(item["scores"])
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            _key(item), [float(value) for value in item["scores"].values()]
+        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
             raise BuildError(f"{file}:{number}", "the line is no answer", "evaluate that run anew") from None
         items.append(item)
     return items

@@ -161,15 +161,12 @@ def steps(
     weights = optimizer.weights
     costs = _costs(plan)
 
-    def dealt(number: int) -> list[list[int]]:
+    def dealt(number: int) -> list[list[Pack]]:
         packs = plan.step(number)
-        return deal(packs, [costs(pack) for pack in packs], ranks.size)
+        return [[packs[place] for place in own] for own in deal(packs, [costs(pack) for pack in packs], ranks.size)]
 
-    def mine(number: int) -> list[Pack]:
-        packs = plan.step(number)
-        return [packs[place] for place in dealt(number)[ranks.rank]]
-
-    ahead = batches((pack for number in range(start, plan.total) for pack in mine(number)), collator, workers)
+    mine = (pack for number in range(start, plan.total) for pack in dealt(number)[ranks.rank])
+    ahead = batches(mine, collator, workers)
     for number in range(start, plan.total):
         began, waited = time.perf_counter(), 0.0
         packs = plan.step(number)
