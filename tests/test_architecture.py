@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "vldata"
 
-BASE = {"errors", "memory", "paths", "spec", "__init__"}
+BASE = {"errors", "memory", "paths", "spec", "units", "__init__"}
 LOWER = {"codecs", "images", "prompts", "mixture", "store", "shapes"}
 MIDDLE = {"sources", "tasks", "curate", "synth"}
 ALLOWED: dict[str, set[str]] = {
@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "memory": set(),
     "paths": set(),
     "spec": set(),
+    "units": set(),
     "schema": BASE,
     **{part: BASE | {"schema"} for part in LOWER},
     **{part: BASE | {"schema"} | LOWER for part in MIDDLE},

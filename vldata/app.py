@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from vldata import __version__
 from vldata.app_ablate import ablate_app
+from vldata.app_look import add_export_command, add_look_commands
 from vldata.app_report import add_report_command
 from vldata.app_synth import synth_app
 from vldata.app_synth_batch import add_batch_commands
@@ -22,7 +23,6 @@ from vldata.app_train import add_train_commands
 from vldata.app_tune import add_tune_command
 from vldata.errors import StoreError, VldataError
 from vldata.options import (
-    BuildArg,
     JsonOption,
     LimitOption,
     OutOption,
@@ -34,6 +34,7 @@ from vldata.options import (
     at_home,
     print_json,
 )
+from vldata.units import size
 
 
 class _Commands(TyperGroup):
@@ -105,7 +106,7 @@ def build(
     """Build a recipe into a folder that `datasets.load_from_disk` opens."""
     from vldata.build.build import build as run
     from vldata.recipe.lock import load_with_lock
-    from vldata.terminal import bars, heading, say, size, sources_table
+    from vldata.terminal import bars, heading, say, sources_table
 
     loaded, lock = load_with_lock(recipe, set_ or [], out if locked else None)
     with bars(quiet=as_json) as progress:
@@ -168,7 +169,7 @@ def plan(
     """Say exactly what a build would hold, and what it would have to make."""
     from vldata.build.overview import overview
     from vldata.recipe.load import load
-    from vldata.terminal import bars, heading, say, size, sources_table
+    from vldata.terminal import bars, heading, say, sources_table
 
     loaded = load(recipe, set_ or [])
     with bars(quiet=as_json) as progress:
@@ -202,105 +203,7 @@ def check(recipe: RecipeArg, set_: SetOption = None, as_json: JsonOption = False
     say("the recipe is fine")
 
 
-@app.command()
-def preview(
-    build_folder: BuildArg,
-    source: Annotated[str | None, typer.Option("--source", help="Only this source.")] = None,
-    rows: Annotated[int, typer.Option("--rows", min=1, help="Samples a source.")] = 2,
-) -> None:
-    """Show finished samples of each source."""
-    from vldata.build.look import samples
-    from vldata.terminal import heading, say, visible
-
-    for row in samples(build_folder, source=source, rows=rows):
-        heading(
-            f"{row['id']}   {row['task']}, {row['split']}, {row['turns'][0]['template']} {row['turns'][0]['variant']}"
-        )
-        sizes = iter(row["image_sizes"])
-        for message in row["messages"]:
-            parts = []
-            for part in message["content"]:
-                shown = next(sizes, None) if part["type"] == "image" else None
-                parts.append(f"[image {shown['width']}x{shown['height']}]" if shown else part["text"] or "[image]")
-            say(f"  {message['role']:>9}: " + visible("\n".join(parts)).replace("\n", "\n             "))
-        say()
-
-
-@app.command()
-def verify(build_folder: BuildArg, store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Hash every block of a build again; damaged ones are named and dropped from the store, to be made anew."""
-    from vldata.build.verify import verify as run
-    from vldata.terminal import say, table
-
-    damaged = run(build_folder, store)
-    if as_json:
-        print_json(damaged)
-    elif damaged:
-        table(["file", "block", "what"], [[d["file"], d["key"], d["what"]] for d in damaged])
-        say(f"{len(damaged)} damaged; build the recipe again to mend them")
-    else:
-        say("every block is what it was")
-    if damaged:
-        raise typer.Exit(2)
-
-
-@app.command()
-def diff(
-    a: BuildArg,
-    b: Annotated[Path, typer.Argument(help="Another one.", show_default=False, callback=at_home)],
-    as_json: JsonOption = False,
-) -> None:
-    """Compare two builds: blocks and samples that only one of them has, and what in the recipes differs."""
-    from vldata.build.look import differences
-    from vldata.terminal import heading, say, table
-
-    found = differences(a, b)
-    if as_json:
-        print_json(found)
-        return
-    if found["same"]:
-        say("the same blocks in the same order")
-        return
-    heading("blocks and samples")
-    columns = [
-        "source",
-        "shared_blocks",
-        "only_a_blocks",
-        "only_b_blocks",
-        "same_samples",
-        "changed_samples",
-        "only_a_samples",
-        "only_b_samples",
-    ]
-    table([c.replace("_", " ") for c in columns], [[row[c] for c in columns] for row in found["sources"]])
-    if found["recipe"]:
-        heading("recipe")
-        table(
-            ["key", "a", "b"],
-            [
-                [d["key"], json.dumps(d["a"], ensure_ascii=False), json.dumps(d["b"], ensure_ascii=False)]
-                for d in found["recipe"]
-            ],
-        )
-
-
-@app.command()
-def why(
-    build_folder: BuildArg,
-    row_id: Annotated[
-        str, typer.Argument(metavar="ID", help="source/row, as ledgers and samples name it.", show_default=False)
-    ],
-    as_json: JsonOption = False,
-) -> None:
-    """Where did this row go: its sample in the build, or its line in the ledger."""
-    from vldata.build.look import whereabouts
-    from vldata.terminal import table
-
-    found = whereabouts(build_folder, row_id)
-    if as_json:
-        print_json(found)
-    else:
-        table(["row", "outcome", "where", "what"], [[f["row"], f["outcome"], f["where"], f["what"]] for f in found])
+add_look_commands(app)  # here, as the help page lists commands in the order in which they are added
 
 
 @app.command()
@@ -356,23 +259,6 @@ def init(
     say(f"wrote {path}; next: vldata check {path}, vldata plan {path}, vldata build {path} --out out/mine")
 
 
-@app.command()
-def export(
-    build_folder: BuildArg,
-    to: Annotated[str, typer.Option("--to", help="parquet, llava, sharegpt or webdataset.", show_default=False)],
-    out: OutOption,
-) -> None:
-    """Write a build in another form: Parquet with a dataset card, LLaVA JSON, ShareGPT JSON, WebDataset."""
-    from vldata.export import export as run
-    from vldata.terminal import bars, say
-
-    with bars(quiet=False) as progress:
-        written = run(build_folder, out, to=to, progress=progress)
-    say(f"wrote {written['rows']:,} samples to {out} ({written['files']} files)")
-    if written["not_exported"]:
-        say(f"note: {written['not_exported']:,} samples cannot be said in this form: see {out / 'not_exported.jsonl'}")
-
-
 @store_app.command("gc")
 def store_gc(
     store: StoreOption = None,
@@ -383,7 +269,7 @@ def store_gc(
     """Remove what no build folder that still exists needs."""
     from vldata.build.build import default_store
     from vldata.build.verify import collect_garbage
-    from vldata.terminal import say, size, table
+    from vldata.terminal import say, table
 
     folder = store or default_store()
     is_store = (folder / "VERSION").is_file()
@@ -400,6 +286,7 @@ def store_gc(
     say(("would free " if dry_run else "freed ") + size(sum(f["bytes"] for f in found)))
 
 
+add_export_command(app)
 add_report_command(app)
 add_train_commands(app)
 add_tune_command(app)

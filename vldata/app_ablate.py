@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from vldata.options import JsonOption, OutOption, SetOption, StoreOption, WorkersOption, at_home, print_json
+from vldata.units import size
 
 AblationArg = Annotated[
     Path,
@@ -137,7 +138,7 @@ def config_hash(train: Any) -> str:
 
 
 def _show_plan(found: dict[str, Any]) -> None:
-    from vldata.terminal import heading, say, size, table
+    from vldata.terminal import heading, say, table
 
     heading(f"{found['name']}: {len(found['variants'])} variants, {found['trainings']} trainings")
     rows = []

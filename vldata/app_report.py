@@ -9,6 +9,7 @@ import typer
 
 from vldata.errors import BuildError
 from vldata.options import JsonOption, at_home, print_json
+from vldata.units import size
 
 
 def add_report_command(app: typer.Typer) -> None:
@@ -29,7 +30,7 @@ def report(
 ) -> None:
     """Write a page to look at: of a build, of two builds side by side, or of an ablation's results."""
     from vldata.report.write import write_report
-    from vldata.terminal import say, size
+    from vldata.terminal import say
 
     if other is not None and out is None:
         raise BuildError(

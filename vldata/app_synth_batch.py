@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vldata.app_synth import AnswersOption, EndpointOption, MaxUsdOption, SourceOption
 from vldata.options import JsonOption, RecipeArg, SetOption, StandinOption, StoreOption, at_home, print_json
+
+if TYPE_CHECKING:  # too much to load for a help page
+    from vldata.recipe.models import Recipe
+    from vldata.synth.batch_route import State
 
 FolderArg = Annotated[Path, typer.Argument(help="A new folder to write.", show_default=False, callback=at_home)]
 FilesArg = Annotated[
@@ -23,6 +27,9 @@ MAX_LINES = 50_000  # as in `vldata.synth.batch_lines`, which is too much to loa
 MAX_MEGABYTES = 200
 EXIT_STOPPED = 2
 EXIT_INTERRUPTED = 130
+
+Stopped = dict[str, str] | None
+"""Of `vldata.build.synth_run.told`."""
 
 
 def add_batch_commands(synth_app: typer.Typer) -> None:
@@ -130,67 +137,83 @@ def batch(
     as_json: JsonOption = False,
 ) -> None:
     """Send what is wanting through the Batch API, wait, and collect. End it when you like; run it again to go on."""
-    from vldata.build import synth_batch
     from vldata.build.synth_run import Options
     from vldata.recipe.load import load
     from vldata.terminal import say
 
     loaded = load(recipe, set_ or [])
     options = Options(endpoint=endpoint, max_usd=max_usd, names=source or (), standin=standin)
-    more: dict[str, Any] = {"max_lines": max_lines, "max_bytes": max_mb * 10**6, "max_open": max_open, "retry": retry}
-
-    def waiting(states: Sequence[Any]) -> None:
-        if not as_json:
-            done = sum(int(state.counts.get("completed") or 0) for state in states)
-            requests = sum(state.num_requests for state in states)
-            say(f"waiting: {_counted(len(states), 'batch', 'batches')}, {done:,} of {requests:,} requests done")
-
+    common = {"answers": answers, "options": options}
+    at_most = {"max_lines": max_lines, "max_bytes": max_mb * 10**6, "max_open": max_open}
+    sending = {**common, **at_most, "store": store, "retry": retry}
+    polling = {"poll_s": poll_s, "waiting": (lambda states: None) if as_json else _say_waiting}
     try:
         if cancel:
-            from vldata.build.synth_batch_cancel import cancel_batch
-
-            ended = cancel_batch(loaded, answers=answers, options=options, wait=wait, poll_s=poll_s, waiting=waiting)
-            if as_json:
-                print_json(ended)
-            else:
-                say(
-                    f"{_counted(ended['cancelled'], 'batch', 'batches')} asked to end, {ended['batches_ended']:,} ended"
-                )
-                _say_total(ended)
-            _end([ended["stopped"]])
-            return
-        if not wait:
-            came = synth_batch.collect_batch(loaded, answers=answers, options=options, forget=forget_lost)
-            sent = synth_batch.submit_batch(loaded, store=store, answers=answers, options=options, **more)
-            if as_json:
-                print_json({"collected": came, "submitted": sent})
-            else:
-                for row in came:
-                    say(f"{row['endpoint']}: {row['answered']:,} answered, {len(row['open']):,} batches open")
-                for row in sent:
-                    say(f"{row['source']}: {row['requests']:,} requests in {row['batches']:,} new batches")
-            _end([row["stopped"] for row in (*came, *sent)])
-            return
-        total = synth_batch.run_batch(
-            loaded,
-            store=store,
-            answers=answers,
-            options=options,
-            forget=forget_lost,
-            poll_s=poll_s,
-            waiting=waiting,
-            **more,
-        )
+            stops = _cancel(loaded, {**common, **polling, "wait": wait}, as_json=as_json)
+        elif wait:
+            stops = _send_and_wait(loaded, {**sending, **polling, "forget": forget_lost}, recipe, as_json=as_json)
+        else:
+            stops = _send_and_leave(loaded, {**common, "forget": forget_lost}, sending, as_json=as_json)
     except KeyboardInterrupt:
         say("ended: batches go on at the endpoint, and the same command collects them")
         raise typer.Exit(EXIT_INTERRUPTED) from None
+    _end(stops)
+
+
+def _cancel(loaded: Recipe, how: dict[str, Any], *, as_json: bool) -> list[Stopped]:
+    """End the open batches early. Like the next two it prints, and gives why it stopped."""
+    from vldata.build.synth_batch_cancel import cancel_batch
+    from vldata.terminal import say
+
+    ended = cancel_batch(loaded, **how)
+    if as_json:
+        print_json(ended)
+    else:
+        say(f"{_counted(ended['cancelled'], 'batch', 'batches')} asked to end, {ended['batches_ended']:,} ended")
+        _say_total(ended)
+    return [ended["stopped"]]
+
+
+def _send_and_leave(
+    loaded: Recipe, collecting: dict[str, Any], sending: dict[str, Any], *, as_json: bool
+) -> list[Stopped]:
+    """Take what is there before anything is sent: under a limit it makes room."""
+    from vldata.build.synth_batch import collect_batch, submit_batch
+    from vldata.terminal import say
+
+    came = collect_batch(loaded, **collecting)
+    sent = submit_batch(loaded, **sending)
+    if as_json:
+        print_json({"collected": came, "submitted": sent})
+    else:
+        for row in came:
+            say(f"{row['endpoint']}: {row['answered']:,} answered, {len(row['open']):,} batches open")
+        for row in sent:
+            say(f"{row['source']}: {row['requests']:,} requests in {row['batches']:,} new batches")
+    return [row["stopped"] for row in (*came, *sent)]
+
+
+def _send_and_wait(loaded: Recipe, how: dict[str, Any], recipe: Path, *, as_json: bool) -> list[Stopped]:
+    """Until nothing is wanting and no batch is open; ``recipe`` is what the user called it."""
+    from vldata.build.synth_batch import run_batch
+    from vldata.terminal import say
+
+    total = run_batch(loaded, **how)
     if as_json:
         print_json(total)
     else:
         _say_total(total)
         if total["wanting"]:
             say(f"{total['wanting']:,} still wanting: vldata synth run {recipe}   or the same command again")
-    _end([total["stopped"]])
+    return [total["stopped"]]
+
+
+def _say_waiting(states: Sequence[State]) -> None:
+    from vldata.terminal import say
+
+    done = sum(int(state.counts.get("completed") or 0) for state in states)
+    requests = sum(state.num_requests for state in states)
+    say(f"waiting: {_counted(len(states), 'batch', 'batches')}, {done:,} of {requests:,} requests done")
 
 
 def _say_total(total: dict[str, Any]) -> None:
@@ -205,7 +228,7 @@ def _say_total(total: dict[str, Any]) -> None:
         say(f"open: {state['num_requests']:,} requests, {state['status']}")
 
 
-def _end(stops: Sequence[dict[str, str] | None]) -> None:
+def _end(stops: Sequence[Stopped]) -> None:
     """Say why it stopped, if it did."""
     stopped = next((stop for stop in stops if stop), None)
     if stopped is not None:

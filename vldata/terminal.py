@@ -109,15 +109,6 @@ def fail(error: VldataError) -> None:
         _err.print(f"{len(errors)} problems")
 
 
-def size(num_bytes: float) -> str:
-    """Bytes for people: 1.4 GB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(num_bytes) < 1000:
-            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:.1f} TB"
-
-
 def sources_table(sources: Mapping[str, Mapping[str, Any]], totals: Mapping[str, int]) -> None:
     """Tables of a plan or a build: shares asked for and achieved in four units, where the turns went, and why."""
     rows: list[list[Any]] = []

@@ -144,6 +144,19 @@ def test_a_limit_of_dollars_holds_what_is_under_way_and_goes_on_with_what_comes_
     assert total["spent_usd"] <= 0.012
 
 
+def test_a_source_under_its_own_limit_does_not_hold_the_others_back(
+    server: BatchServer, where: dict[str, Path]
+) -> None:
+    more = TREE["sources"]["chat"]["synth"] | {"model": "other"}
+    sources = tree(max_requests=2)["sources"] | {"more": {"synth": more}}
+    both = from_tree(TREE | {"sources": sources, "mixture": {"sources": {"captions": 1, "chat": 1, "more": 1}}})
+    total = run_batch(both, options=there(server), sleep=lambda s: None, **where)
+    assert (total["answered"], total["wanting"]) == (8, 4)
+    assert total["stopped"] is not None
+    kept = {row["source"]: (row["kept"], row["wanting"]) for row in status(both, **where)}
+    assert kept == {"chat": (2, 4), "more": (6, 0)}
+
+
 def test_one_run_charges_no_more_than_it_may(server: BatchServer, where: dict[str, Path]) -> None:
     total = run_batch(recipe(), options=there(server, max_usd=0.006), sleep=lambda s: None, **where)
     assert total["stopped"]["reason"] == "max_usd" and 0 < total["answered"] < 6

@@ -97,6 +97,6 @@ def run_cells(cells: Sequence[Cell], trainer: Trainer, folder: Path, jobs: int, 
                 done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
                     future.result()
-        except BaseException:
+        except BaseException:  # also Ctrl-C: the children must be told to stop before it is raised again
             stopping.set()
             raise

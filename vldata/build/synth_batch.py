@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,48 @@ POLL_S = 60.0
 """Between two looks at batches that may take a day."""
 
 Watch = Callable[[str, Event], None]
+
+
+@dataclass
+class Tally:
+    """What has come back so far, over all looks and endpoints.
+
+    Args:
+        batches_ended: In whichever state.
+        answered: Requests that have an answer now and had none.
+        failed: Class of fault to number of requests.
+        spent_usd: What ended batches cost.
+        problems: What the endpoint says about whole batches, and lines that cannot be read.
+        stopped: Why the last look was cut short, by the first endpoint that says so or by what was sent after it; who
+            looks sets it to None before.
+    """
+
+    batches_ended: int = 0
+    answered: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    spent_usd: float = 0.0
+    problems: list[str] = field(default_factory=list)
+    stopped: Stop | None = None
+
+    def add(self, came: Collected) -> None:
+        """Count what an endpoint gave."""
+        self.batches_ended += sum(came.ended.values())
+        self.answered += came.answered
+        self.failed += Counter(came.failed)
+        self.spent_usd += came.spent.usd
+        self.problems += [*came.problems, *came.bad_lines]
+        self.stopped = self.stopped or came.stopped
+
+    def row(self) -> dict[str, Any]:
+        """The same as plain data, which the caller's own facts join."""
+        return {
+            "batches_ended": self.batches_ended,
+            "answered": self.answered,
+            "failed": dict(sorted(self.failed.items())),
+            "spent_usd": self.spent_usd,
+            "problems": self.problems,
+            "stopped": told(self.stopped),
+        }
 
 
 def submit_batch(
@@ -67,7 +109,7 @@ def submit_batch(
             sent = _submit(recipe, name, ask, wanted, known, options, max_lines, max_bytes, max_open, left_usd)
             left_usd = _left(left_usd, sent)
             rows.append({"source": name, **_sent(sent)})
-            if sent.stopped is not None:
+            if _is_end(sent.stopped):
                 break
     return rows
 
@@ -149,29 +191,22 @@ def run_batch(
     """
     place = answers or default_answers()
     total: Counter[str] = Counter()
-    failed: Counter[str] = Counter()
-    spent_usd, problems, states = 0.0, list[str](), tuple[State, ...]()
-    stopped: Stop | None = None
+    tally, states = Tally(), tuple[State, ...]()
     tried: set[str] = set()
     left_usd = options.max_usd
     with askings(recipe, store, options, progress) as all_of_them:
         endpoints = list(endpoints_of(recipe, options))
         while True:
-            stopped = None
+            tally.stopped = None
             with open_answers(place) as known:
                 for endpoint in endpoints:
 
                     def tell(event: Event, name: str = endpoint.name) -> None:
                         watch(name, event)
 
-                    came = collect(endpoint=endpoint, answers=known, forget=forget, watch=tell)
-                    total += Counter(answered=came.answered, batches_ended=sum(came.ended.values()))
-                    failed += Counter(came.failed)
-                    spent_usd += came.spent.usd
-                    problems += [*came.problems, *came.bad_lines]
-                    stopped = stopped or came.stopped
+                    tally.add(collect(endpoint=endpoint, answers=known, forget=forget, watch=tell))
                 for name, ask in all_of_them.items():
-                    if stopped is not None:
+                    if _is_end(tally.stopped):
                         break
                     wanted = [r for r in still_wanting(ask, known, retry=retry) if r.key not in tried]
                     sent = _submit(recipe, name, ask, wanted, known, options, max_lines, max_bytes, max_open, left_usd)
@@ -180,8 +215,8 @@ def run_batch(
                         under_way = book.keys_under_way()
                     tried |= {request.key for request in wanted if request.key in under_way} | sent.left_out.keys()
                     total += Counter(batches=sent.batches, requests=sent.requests, left_out=len(sent.left_out))
-                    stopped = sent.stopped
-            if stopped is not None and stopped.reason not in LIMITS:
+                    tally.stopped = sent.stopped if _is_end(sent.stopped) else tally.stopped or sent.stopped
+            if _is_end(tally.stopped):
                 break
             states = _states(endpoints, place)
             while states and not any(state.is_ready for state in states):
@@ -197,14 +232,16 @@ def run_batch(
         with opened(place) as known:
             wanting = {r.key for ask in all_of_them.values() for r in ask.wanted(known)}
     return {
-        **{name: total[name] for name in ("batches", "requests", "batches_ended", "answered", "left_out")},
-        "failed": dict(sorted(failed.items())),
+        **{name: total[name] for name in ("batches", "requests", "left_out")},
+        **tally.row(),
         "wanting": len(wanting),
         "open": [asdict(state) for state in states],
-        "spent_usd": spent_usd,
-        "problems": problems,
-        "stopped": told(stopped),
     }
+
+
+def _is_end(stopped: Stop | None) -> bool:
+    """Whether no other source can be sent either; under a limit of its own a source stops alone."""
+    return stopped is not None and stopped.reason not in LIMITS
 
 
 def label_of(recipe: Recipe, name: str) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from vldata.build.synth import default_answers
-from vldata.build.synth_batch import POLL_S, Watch, endpoints_of, label_of
-from vldata.build.synth_run import ALL, Options, told
+from vldata.build.synth_batch import POLL_S, Tally, Watch, endpoints_of, label_of
+from vldata.build.synth_run import ALL, Options
 from vldata.recipe.models import Recipe
 from vldata.synth.answers import open_answers
 from vldata.synth.batch_collect import cancel, collect
@@ -52,12 +51,10 @@ def cancel_batch(
     endpoints = list(endpoints_of(recipe, options))
     names = options.names or [name for name, entry in recipe.entries.items() if entry.synth is not None]
     labels = {label_of(recipe, name) for name in names}
-    total: Counter[str] = Counter()
-    failed: Counter[str] = Counter()
-    spent_usd, problems = 0.0, list[str]()
+    tally = Tally()
     asked: set[str] = set()
     while True:
-        states, stopped = list[State](), None
+        states, tally.stopped = list[State](), None
         with open_answers(place) as known:
             for endpoint in endpoints:
 
@@ -66,23 +63,15 @@ def cancel_batch(
 
                 asked |= {state.part for state in cancel(endpoint=endpoint, answers=known, labels=labels)}
                 came = collect(endpoint=endpoint, answers=known, watch=tell)
-                total += Counter(answered=came.answered, batches_ended=sum(came.ended.values()))
-                failed += Counter(came.failed)
-                spent_usd += came.spent.usd
-                problems += [*came.problems, *came.bad_lines]
-                stopped = stopped or came.stopped
+                tally.add(came)
                 states += [state for state in came.open if state.label in labels]
         lost = ("not_found", "elsewhere")
-        if not wait or stopped is not None or all(state.status in lost for state in states):
+        if not wait or tally.stopped is not None or all(state.status in lost for state in states):
             break
         waiting(states)
         sleep(poll_s)
     return {
         "cancelled": len(asked),
-        **{name: total[name] for name in ("batches_ended", "answered")},
-        "failed": dict(sorted(failed.items())),
+        **tally.row(),
         "open": [asdict(state) for state in states],
-        "spent_usd": spent_usd,
-        "problems": problems,
-        "stopped": told(stopped),
     }

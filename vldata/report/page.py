@@ -18,6 +18,7 @@ from vldata.report import text
 from vldata.report.facts import DUPLICATES, LEAKS, TOKEN_POLICIES, Facts, Spread, fingerprint, read_facts
 from vldata.report.gallery import Picture, gallery
 from vldata.store.trouble import told_as_store_errors
+from vldata.units import size
 
 PAGE = "report.html"
 """Its name in a build folder."""
@@ -143,7 +144,7 @@ def _environment() -> Environment:
         text.count,
         text.percent,
         text.short,
-        text.size,
+        size,
         text.cut,
         text.signed,
         text.p_value,

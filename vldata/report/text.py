@@ -73,15 +73,6 @@ def percent(share: float | None) -> str:
     return "< 0.1 %" if 0 < share < 0.001 else f"{share:.1%}".replace("%", " %")
 
 
-def size(num_bytes: float) -> str:
-    """1.4 GB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(num_bytes) < 1000:
-            return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:.1f} TB"
-
-
 def signed(number: float | None, digits: int = 3) -> str:
     """+0.012, with a real minus sign."""
     if number is None or math.isnan(number):

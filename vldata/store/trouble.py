@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vldata.errors import StoreError
+from vldata.units import size
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 READ_ONLY = frozenset({errno.EROFS})
@@ -55,9 +56,5 @@ def existing(path: Path) -> Path:
 
 
 def in_words(size_bytes: int) -> str:
-    """Bytes as a person reads them, in powers of 1000: "512 bytes", "1.5 MB"."""
-    if size_bytes < 1000:
-        return f"{size_bytes} bytes"
-    units = ("kB", "MB", "GB", "TB")
-    power = min(len(units), (len(str(size_bytes)) - 1) // 3)
-    return f"{size_bytes / 1000**power:.1f} {units[power - 1]}"
+    """Bytes as they stand in a sentence: "512 bytes", "1.5 MB"."""
+    return f"{size_bytes} bytes" if size_bytes < 1000 else size(size_bytes)

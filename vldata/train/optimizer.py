@@ -44,23 +44,20 @@ class Optimizer:
     def __init__(self, model: nn.Module, stage: StageCfg) -> None:
         names = {weight: name for name, weight in model.named_parameters()}
         by_muon = set(_matrices(model)) if stage.optimizer == "muon" else set()
-        groups: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
+        adamw, muon = list[dict[str, Any]](), list[dict[str, Any]]()
         for group in param_groups(model, stage):
-            for is_muon in (False, True):
-                params = [weight for weight in group["params"] if (weight in by_muon) is is_muon]
-                if params:
-                    own = {"params": params, "names": [names[weight] for weight in params], "peak_lr": group["lr"]}
-                    groups[is_muon].append({**group, **own})
-        if not (groups[False] or groups[True]):
+            adamw += _narrowed(group, [weight for weight in group["params"] if weight not in by_muon], names)
+            muon += _narrowed(group, [weight for weight in group["params"] if weight in by_muon], names)
+        if not (adamw or muon):
             problem = "every part has a learning rate of 0, so nothing would learn"
             raise BuildError(f"stage {stage.name}", problem, "give lr_vision, lr_projector or lr_decoder a value")
         self._parts: list[torch.optim.Optimizer] = []
-        if groups[False]:
-            on_gpu = all(weight.is_cuda for group in groups[False] for weight in group["params"])
+        if adamw:
+            on_gpu = all(weight.is_cuda for group in adamw for weight in group["params"])
             betas = (stage.beta1, stage.beta2)
-            self._parts.append(torch.optim.AdamW(groups[False], betas=betas, eps=stage.eps, fused=on_gpu))
-        if groups[True]:
-            self._parts.append(torch.optim.Muon(groups[True], adjust_lr_fn="match_rms_adamw"))
+            self._parts.append(torch.optim.AdamW(adamw, betas=betas, eps=stage.eps, fused=on_gpu))
+        if muon:
+            self._parts.append(torch.optim.Muon(muon, adjust_lr_fn="match_rms_adamw"))
         self.groups = [group for part in self._parts for group in part.param_groups]
 
     @property
@@ -105,6 +102,14 @@ class Optimizer:
             for group in part.param_groups:
                 for name, weight in zip(group["names"], group["params"], strict=True):
                     yield part, group, name, weight
+
+
+def _narrowed(
+    group: dict[str, Any], weights: list[nn.Parameter], names: dict[nn.Parameter, str]
+) -> list[dict[str, Any]]:
+    """The group with these of its weights only, as a list of one; none where it has none, so that none is empty."""
+    own = {"params": weights, "names": [names[weight] for weight in weights], "peak_lr": group["lr"]}
+    return [{**group, **own}] if weights else []
 
 
 def _matrices(model: nn.Module) -> Iterable[Tensor]:
