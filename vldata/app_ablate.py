@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,7 +50,9 @@ def run(
     set_: SetOption = None,
     seeds: SeedsOption = None,
     variant: VariantOption = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Trainings at a time.")] = 1,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, help="Trainings at a time; they take turns on several GPUs.")
+    ] = 1,
     builds_only: Annotated[bool, typer.Option("--builds-only", help="Build every variant, and train none.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -75,6 +78,7 @@ def run(
             seeds=seeds,
             jobs=jobs,
             threads=max(1, cores() // jobs) if jobs > 1 else None,
+            gpus=gpus_for(opened.ablation.train, jobs),
             chosen=variant or (),
             builds_only=builds_only,
             board=board,
@@ -109,9 +113,17 @@ def plan(
     from vldata.terminal import bars
 
     opened = load(file, set_ or [])
+    cost = _cost_of(opened.ablation.train)
     with bars(quiet=as_json) as progress:
         found = overview(
-            opened, out=out, store=store, workers=workers, seeds=seeds, chosen=variant or (), progress=progress
+            opened,
+            out=out,
+            store=store,
+            workers=workers,
+            seeds=seeds,
+            chosen=variant or (),
+            cost=cost,
+            progress=progress,
         )
     if as_json:
         print_json(found)
@@ -135,6 +147,31 @@ def config_hash(train: Any) -> str:
 
     _require_torch()
     return override(preset(train.preset), train.set).content_hash()
+
+
+def gpus_for(train: Any, jobs: int) -> list[str]:
+    """The GPUs that trainings at a time take turns on: those that are visible. A command finds its own."""
+    if jobs == 1 or train.command is not None or train.device == "cpu":
+        return []
+    import torch
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name]
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def _cost_of(train: Any) -> tuple[int, int] | None:
+    """Steps and tokens of one of the bundled trainer's runs; None where the data's size decides, or a command does."""
+    from vldata.train.presets import preset
+    from vldata.train.settings import override
+
+    if train.command is not None:
+        return None
+    config = override(preset(train.preset), train.set)
+    steps = [train.steps or stage.steps for stage in config.stages]
+    packs = sum(number * stage.packs_per_step for number, stage in zip(steps, config.stages, strict=True))
+    return (sum(steps), packs * config.pack_tokens) if all(steps) else None
 
 
 def _show_plan(found: dict[str, Any]) -> None:
@@ -161,8 +198,9 @@ def _show_plan(found: dict[str, Any]) -> None:
 
 
 def _cost(found: dict[str, Any]) -> str:
-    steps = f" of {found['steps']:,} steps" if found["steps"] else ""
-    told = f"{found['trainings']} trainings{steps}: the base {found['base_seeds']}, each variant {found['seeds']}"
+    steps, tokens = found["steps"], found["tokens_per_training"]
+    each = f" of {steps:,} steps, {tokens:,} tokens at most" if steps else ""
+    told = f"{found['trainings']} trainings{each}: the base {found['base_seeds']}, each variant {found['seeds']}"
     if found["seconds_per_training"] is not None:
         left = found["trainings"] - found["finished"]
         minutes = left * found["seconds_per_training"] / 60
@@ -211,7 +249,8 @@ def _show(found: dict[str, Any], out: Path) -> None:
         say(f"missing: {why[0]}, {', '.join(tasks)}: {why[1]}")
     for note in found["notes"]:
         say(f"note: {note}")
-    say(f"written to {out / 'results.json'}")
+    say(f"written to {out / 'results.json'}, the differences also as {out / 'results.md'}")
+    say(f"next: vldata report {out}")
 
 
 def _by_why(missing: list[dict[str, str]]) -> dict[tuple[str, str], list[str]]:

@@ -24,7 +24,9 @@ def tune(
     workers: WorkersOption = None,
     set_: SetOption = None,
     runs: Annotated[int | None, typer.Option("--runs", help="Proxy runs, in place of the file's number.")] = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Trainings at a time.")] = 1,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, help="Trainings at a time; they take turns on several GPUs.")
+    ] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Propose mixture weights from small runs, and say how well they predict; goes on where it was stopped."""
@@ -34,7 +36,7 @@ def tune(
     from vldata.ablation.schedule import Board
     from vldata.ablation.tune import tune as run
     from vldata.ablation.tune_spec import load_tune
-    from vldata.app_ablate import config_hash
+    from vldata.app_ablate import config_hash, gpus_for
     from vldata.build.engines import cores
     from vldata.terminal import live
 
@@ -50,6 +52,7 @@ def tune(
             runs=runs,
             jobs=jobs,
             threads=max(1, cores() // jobs) if jobs > 1 else None,
+            gpus=gpus_for(asked.opened.ablation.train, jobs),
             board=board,
         )
     if as_json:

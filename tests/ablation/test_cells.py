@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,11 @@ import pytest
 from vldata.ablation.builds import Made
 from vldata.ablation.cells import Cell, Failure, Questions, Trainer, run_cell
 from vldata.ablation.results import Found, Training, results
+from vldata.ablation.schedule import Board, run_cells
 from vldata.ablation.scores import TaskScores, read_scores
 from vldata.ablation.spec import Train
 from vldata.ablation.variants import BASE, Variant
+from vldata.app_ablate import gpus_for
 from vldata.errors import BuildError
 
 Write = Callable[..., Path]
@@ -158,3 +161,26 @@ def test_the_control_survives_the_failure_of_one_half() -> None:
     found = table({BASE: [None, None, scored(10), scored(10)], "v": [scored(10)] * 2})
     assert found["noise"] == [] and len(found["comparisons"]) == 1
     assert whys(found) == {BASE: "2 of 4 trainings: seed 0, 1 failed"}
+
+
+def test_trainings_at_a_time_take_turns_on_the_gpus(tmp_path: Path) -> None:
+    script = tmp_path / "trainer.py"
+    script.write_text(
+        "import json, os, pathlib, sys, time\n"
+        "out = pathlib.Path(sys.argv[1])\n"
+        "(out / 'gpu').write_text(os.environ['CUDA_VISIBLE_DEVICES'])\n"
+        "time.sleep(0.5)\n"
+        "(out / 'scores.json').write_text(json.dumps({'tasks': {'rec': {'metric': 'm', 'value': 1.0}}}))\n"
+    )
+    train = Train(command=[sys.executable, str(script), "{out}", "{seed}"])
+    cells = [cell(tmp_path, seed=seed) for seed in range(4)]
+    run_cells(cells, Trainer(train, None, gpus=("2", "5")), tmp_path / "cells", 2, Board())
+    used = [path.read_text() for path in (tmp_path / "cells").glob("*/gpu")]
+    assert sorted(used) == ["2", "2", "5", "5"]
+    assert Trainer(train, None, gpus=("2",)).key() == Trainer(train, None).key()  # where it ran changes no score
+
+
+def test_only_the_bundled_trainer_is_given_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,3")
+    assert gpus_for(Train(), 2) == ["1", "3"]
+    assert gpus_for(Train(), 1) == gpus_for(Train(device="cpu"), 2) == gpus_for(Train(command="train"), 2) == []

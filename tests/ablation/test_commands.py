@@ -48,7 +48,25 @@ def test_the_plan_lists_variants_and_what_they_share(file: Path, store: str) -> 
     assert "trainings" in told and "the base alone" in told
     found = json.loads(ask("plan", file, "--store", store, "--workers", 1, "--json"))
     assert [one["name"] for one in found["variants"]] == ["base", "drop-captions", "total-120"]
-    assert found["seconds_per_training"] is None
+    assert found["seconds_per_training"] is None and found["steps"] is None  # a command says nothing of its cost
+
+
+@pytest.mark.parametrize(
+    ("train", "cost"),
+    [
+        ({}, (600, 600 * 1024)),
+        ({"steps": 40, "set": ["pack_tokens=512", "stages.0.packs_per_step=2"]}, (40, 40 * 2 * 512)),
+        ({"preset": "s222"}, (None, None)),  # an epoch of data whose length is not known yet
+    ],
+)
+def test_the_plan_says_what_the_bundled_trainer_will_read(
+    tree: Tree, store: str, tmp_path: Path, train: Tree, cost: tuple[int | None, int | None]
+) -> None:
+    (tmp_path / "a.yaml").write_text(
+        yaml.safe_dump({"name": "a", "base": tree, "axes": {"total": [60]}, "train": train})
+    )
+    found = json.loads(ask("plan", tmp_path / "a.yaml", "--store", store, "--workers", 1, "--json"))
+    assert (found["steps"], found["tokens_per_training"]) == cost
 
 
 def test_it_runs_and_shows_a_table(file: Path, store: str, tmp_path: Path) -> None:

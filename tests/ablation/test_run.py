@@ -50,6 +50,16 @@ def test_a_task_that_is_left_out_is_worse_and_nothing_else_is(
     assert {one["verdict"] for one in found["noise"]} == {none}
     assert not found["failed"] and not found["missing"]
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == found
+    rows = [line.strip("| ").split(" | ") for line in (tmp_path / "out" / "results.md").read_text().splitlines()]
+    bold = {
+        row[0]: [cell.startswith("**−") for cell in row[1:]] for row in rows if row[0].startswith(("drop", "base a"))
+    }
+    assert rows[0][0].startswith("caption") and [cell.split()[0] for cell in rows[0]] == ["caption", "rec", "vqa_open"]
+    assert bold == {
+        "drop-captions": [True, False, False],
+        "drop-boxes": [False, True, False],
+        "base against itself": [False, False, False],
+    }
 
 
 def test_no_difference_is_claimed_whose_interval_contains_zero(
@@ -196,6 +206,23 @@ def test_questions_may_come_from_a_recipe_of_their_own(
     run(ablation, tmp_path / "out", **options)
     asked = [json.loads(path.read_text()) for path in (tmp_path / "out" / "cells").glob("*/cell.json")]
     assert {(one["questions"], one["split"]) for one in asked} == {("held_out/questions", "test")}
+
+
+def test_questions_about_pictures_that_are_trained_on_are_told(
+    opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path, tree: Tree
+) -> None:
+    sources = {name: {**tree["sources"][name], "world_seed": n} for n, name in ((0, "captions"), (9, "questions"))}
+    questions = {**tree, "name": "q", "sources": sources, "mixture": {"total": 40}}
+    (tmp_path / "q.yaml").write_text(yaml.safe_dump(questions))
+    asked = {"recipe": "q.yaml", "split": "train"}
+    axes = {"drop": ["captions", "boxes"]}
+    ablation = opened(held="counts", seeds=1, axes=axes, train=command(), evaluate=asked)
+    found = run(ablation, tmp_path / "out", **options)
+    (note,) = [note for note in found["notes"] if "that are asked about" in note]
+    names = {part.split()[0] for part in note.partition(": ")[2].split(", ")}
+    assert names == {"base", "drop-boxes"}  # the world of the captions is asked about
+    clean = run(opened(seeds=1, axes={"total": [60]}, train=command()), tmp_path / "clean", **options)
+    assert not [note for note in clean["notes"] if "that are asked about" in note]
 
 
 def test_data_seeds_draw_other_rows_and_never_those_that_are_asked(

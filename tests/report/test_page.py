@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vldata.build.build import build
-from vldata.build.look import block_table
+from vldata.build.leaks import find_leaks
+from vldata.build.look import block_table, items
 from vldata.build.verify import verify
 from vldata.errors import BuildError
 from vldata.recipe.load import from_tree
 from vldata.report import text
-from vldata.report.facts import QUANTILES, items, read_facts, spread
+from vldata.report.facts import QUANTILES, read_facts, spread
 from vldata.report.gallery import MAX_SAMPLES, gallery
-from vldata.report.leaks import find_leaks
 from vldata.report.page import build_page, write_build_page
 from vldata.report.write import write_report
 

@@ -74,11 +74,13 @@ class Trainer:
         identity: Hash of all that decides what the bundled trainer does (its config), or None for a command, whose
             words and the files among them decide.
         threads: Threads of each process; None is the machine's own choice.
+        gpus: As ``CUDA_VISIBLE_DEVICES`` names them: cells that run at a time take turns. Empty: no cell is told any.
     """
 
     train: Train
     identity: str | None
     threads: int | None = None
+    gpus: tuple[str, ...] = ()
 
     def key(self) -> str:
         """Hash of all that decides what it does with a build and a seed, as far as can be known."""
@@ -132,13 +134,19 @@ class Trainer:
             ),
         ]
 
-    def environment(self) -> dict[str, str]:
-        """The process's environment: it must find the vldata that runs here."""
+    def environment(self, slot: int = 0) -> dict[str, str]:
+        """The process's environment: it must find the vldata that runs here, and its GPU.
+
+        Args:
+            slot: Of the cells that run at a time, which this is.
+        """
         here = str(Path(__file__).parents[2])
         path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
         found = {**os.environ, "PYTHONPATH": path}
         if self.threads is not None:
             found |= {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)}
+        if self.gpus:
+            found["CUDA_VISIBLE_DEVICES"] = self.gpus[slot % len(self.gpus)]
         return found
 
 
@@ -195,7 +203,13 @@ Told = Callable[[str], None]
 
 
 def run_cell(
-    cell: Cell, trainer: Trainer, cells: Path, *, stopping: threading.Event | None = None, told: Told | None = None
+    cell: Cell,
+    trainer: Trainer,
+    cells: Path,
+    *,
+    slot: int = 0,
+    stopping: threading.Event | None = None,
+    told: Told | None = None,
 ) -> Failure | None:
     """Train and evaluate, or find that done.
 
@@ -203,6 +217,7 @@ def run_cell(
         cell: What to train on.
         trainer: How.
         cells: The folder of all cells.
+        slot: Of the cells that run at a time, which this is.
         stopping: When set, the processes are told to end; what they have is kept, and None is returned.
         told: Hears of the stage, and of waiting.
 
@@ -234,7 +249,7 @@ def run_cell(
         for stage, words in trainer.steps(cell, folder):
             told(stage)
             began = time.perf_counter()
-            problem = _process(words, folder / "log.txt", trainer.environment(), lock, stopping)
+            problem = _process(words, folder / "log.txt", trainer.environment(slot), lock, stopping)
             if stopping.is_set():
                 return None
             if problem is not None:

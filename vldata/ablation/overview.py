@@ -23,6 +23,7 @@ def overview(
     workers: int | None = None,
     seeds: int | None = None,
     chosen: Iterable[str] = (),
+    cost: tuple[int, int] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Variants, what each shares with those before it and with every other, bytes, and what to train.
@@ -34,6 +35,7 @@ def overview(
         workers: Processes.
         seeds: In place of the file's.
         chosen: Only these variants, and the base.
+        cost: Steps of one training, and the most tokens that it reads, where the file fixes them.
         progress: Who watches.
 
     Raises:
@@ -68,7 +70,8 @@ def overview(
         "bytes_of_base": shared["base"].new_bytes,
         "bytes_to_write": sum(one.new_bytes for one in shared.values()),
         "trainings": base_runs + num_seeds * (len(own) - 1),
-        "steps": opened.ablation.train.steps,
+        "steps": cost[0] if cost else None,
+        "tokens_per_training": cost[1] if cost else None,
         "finished": len(took),
         "seconds_per_training": round(sum(took) / len(took), 1) if took else None,
         "failed": [{"variant": one.variant.name, "error": one.error} for one in planned if one.error],

@@ -5,7 +5,7 @@
     <out>/builds/<variant>  a plain build of each; the base's holds the questions
     <out>/held_out/         the questions in other words, where they are asked in those
     <out>/cells/<key>/      see `vldata.ablation.cells`
-    <out>/results.json      the table
+    <out>/results.json      the table; results.md has its differences, to paste
 
 Whatever is there already is found and not made again, so that a killed ablation goes on where it was.
 """
@@ -20,7 +20,9 @@ from typing import Any
 
 from vldata.ablation.builds import Builder, Made, of_seed, picked, sharing, with_amounts, write_text
 from vldata.ablation.cells import SCORES, Cell, Failure, Questions, Trainer, failure_of
+from vldata.ablation.leaks import leaks
 from vldata.ablation.load import Opened
+from vldata.ablation.markdown import matrix
 from vldata.ablation.results import Found, Training, results
 from vldata.ablation.schedule import Board, run_cells
 from vldata.ablation.scores import image_lines, photographs, read_scores
@@ -47,6 +49,7 @@ def run(
     seeds: int | None = None,
     jobs: int = 1,
     threads: int | None = None,
+    gpus: Sequence[str] = (),
     chosen: Iterable[str] = (),
     builds_only: bool = False,
     board: Board | None = None,
@@ -62,6 +65,7 @@ def run(
         seeds: In place of the file's.
         jobs: Trainings at a time.
         threads: Threads of each training; None is the machine's own choice.
+        gpus: For trainings to take turns on; see `Trainer`.
         chosen: Only these variants, and the base.
         builds_only: Stop when everything is built.
         board: Who watches.
@@ -80,7 +84,8 @@ def run(
         write_text(out / "ablation.json", json.dumps(asked, indent=1, ensure_ascii=False) + "\n")
         ablation = opened.ablation
         num_seeds = seeds or ablation.seeds or DEFAULT_SEEDS
-        trainer = Trainer(ablation.train, None if ablation.train.command else identity() if identity else None, threads)
+        known = identity() if identity is not None and ablation.train.command is None else None
+        trainer = Trainer(ablation.train, known, threads, tuple(gpus))
         trainer.words()  # an unreadable command is told before anything is built
         with session(workers or cores()) as shared:
             work = _Work(opened, Builder(out, store, shared, board), num_seeds, list(chosen))
@@ -93,6 +98,7 @@ def run(
         run_cells(list(cells.values()), trainer, out / "cells", jobs, board or Board())
         table = work.table(cells, trainer, out / "cells")
         write_text(out / "results.json", json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_text(out / "results.md", matrix(table))
         return table
 
 
@@ -141,6 +147,16 @@ class _Work:
             exclude = self._exclusion(split)
         for number in range(1, self.num_base_seeds if self.opened.ablation.data_seeds > 1 else 0):
             self._build_seed(self.data_seed(number), exclude, base_only=number >= self.num_seeds)
+        self._tell_leaks()
+
+    def _tell_leaks(self) -> None:
+        """Say it when what is asked is also trained on; the reader decides whether that is meant."""
+        named = {self._folder(name, seed).removeprefix("builds/"): made for (name, seed), made in self.made.items()}
+        asked = self.questions[BASE]
+        found = leaks(named, asked)
+        if found:
+            pictures = ", ".join(f"{name} {number:,}" for name, number in found.items())
+            self.notes.append(f"trained on pictures that are asked about, so that scores say less: {pictures}")
 
     def _build_seed(self, seed: int, exclude: Path | None, *, base_only: bool = False) -> None:
         tree, base = (

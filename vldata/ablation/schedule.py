@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 
 from vldata.ablation.cells import Cell, Trainer, run_cell
 
@@ -81,13 +82,22 @@ def run_cells(cells: Sequence[Cell], trainer: Trainer, folder: Path, jobs: int, 
     board.total = len(once)
     board.done = len(once) - len(todo)
     stopping = threading.Event()
+    slots: SimpleQueue[int] = SimpleQueue()
+    for slot in range(jobs):
+        slots.put(slot)
 
     def one(cell: Cell) -> None:
         if stopping.is_set():
             return
         name = f"{cell.variant}, seed {cell.seed}"
         board.told(name, "starts")
-        failure = run_cell(cell, trainer, folder, stopping=stopping, told=lambda stage: board.told(name, stage))
+        slot = slots.get()
+        try:
+            failure = run_cell(
+                cell, trainer, folder, slot=slot, stopping=stopping, told=lambda stage: board.told(name, stage)
+            )
+        finally:
+            slots.put(slot)
         board.ended(name, failed=failure is not None)
 
     with ThreadPoolExecutor(jobs) as pool:

@@ -78,6 +78,7 @@ def tune(
     runs: int | None = None,
     jobs: int = 1,
     threads: int | None = None,
+    gpus: Sequence[str] = (),
     progress: Progress | None = None,
     board: Board | None = None,
 ) -> dict[str, Any]:
@@ -92,6 +93,7 @@ def tune(
         runs: In place of the file's.
         jobs: Trainings at a time.
         threads: Threads of each training; None is the machine's own choice.
+        gpus: For trainings to take turns on; see `Trainer`.
         progress: Who watches the builds.
         board: Who watches the trainings.
 
@@ -107,7 +109,8 @@ def tune(
     _claim(out, asked)
     with exclusive(out / ".lock", wait=False):
         train = asked.opened.ablation.train
-        trainer = Trainer(train, None if train.command else identity() if identity else None, threads)
+        known = identity() if identity is not None and train.command is None else None
+        trainer = Trainer(train, known, threads, tuple(gpus))
         trainer.words()  # an unreadable command is told before anything is built
         places = _Places(out, store, workers or cores(), progress)
         work = _Work(asked, places, trainer, jobs, board or Board())

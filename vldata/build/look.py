@@ -49,6 +49,16 @@ def block_table(build: Path, block: dict[str, Any], columns: tuple[str, ...] | N
     return table.select(list(columns)) if columns else table
 
 
+def items(lists: pa.ChunkedArray) -> pa.ChunkedArray:
+    """What stands in the lists, one after another; `pyarrow`'s own ``flatten`` copies it, pictures and all."""
+    chunks = []
+    for chunk in lists.chunks:
+        ends = chunk.offsets
+        low, high = ends[0].as_py(), ends[len(chunk)].as_py()
+        chunks.append(chunk.values.slice(low, high - low))
+    return pa.chunked_array(chunks, lists.type.value_type)
+
+
 def samples(build: Path, *, source: str | None = None, rows: int = 2) -> Iterator[dict[str, Any]]:
     """The first samples of each source, in the order of the build, without their pictures' bytes.
 

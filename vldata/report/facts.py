@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from blake3 import blake3
 
-from vldata.build.look import block_table, manifest_of
+from vldata.build.leaks import Leaks, find_leaks
+from vldata.build.look import block_table, items, manifest_of
 from vldata.images.geometry import visual_tokens
-from vldata.report.leaks import Leaks, find_leaks
 from vldata.schema.reasons import FILTERED, REJECTED
 
 TOKEN_POLICIES = {
@@ -165,16 +165,6 @@ def _sizes(whole: pa.Table) -> pl.DataFrame:
 def _whole_numbers(column: pa.ChunkedArray) -> pl.Series:
     """As Polars has them; `pyarrow`'s own ``to_numpy`` would load pandas, which takes longer than the page."""
     return pl.Series(pl.from_arrow(column), dtype=pl.Int64)
-
-
-def items(lists: pa.ChunkedArray) -> pa.ChunkedArray:
-    """What stands in the lists, one after another; `pyarrow`'s own ``flatten`` copies it, pictures and all."""
-    chunks = []
-    for chunk in lists.chunks:
-        ends = chunk.offsets
-        low, high = ends[0].as_py(), ends[len(chunk)].as_py()
-        chunks.append(chunk.values.slice(low, high - low))
-    return pa.chunked_array(chunks, lists.type.value_type)
 
 
 def _spreads(rows: pl.DataFrame, column: str, names: Sequence[str]) -> dict[str, Spread]:
