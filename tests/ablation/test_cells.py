@@ -16,7 +16,7 @@ from vldata.ablation.builds import Made
 from vldata.ablation.cells import Cell, Failure, Questions, Trainer, run_cell
 from vldata.ablation.results import Found, Training, results
 from vldata.ablation.schedule import Board, run_cells
-from vldata.ablation.scores import TaskScores, read_scores
+from vldata.ablation.scores import TaskScores, read_metric, read_scores
 from vldata.ablation.spec import Train
 from vldata.ablation.variants import BASE, Variant
 from vldata.app_ablate import gpus_for
@@ -50,6 +50,22 @@ def test_answers_are_known_by_source_and_row_or_else_by_sample_and_turn(write: W
     found = read_scores(write({"tasks": {"rec": {"metric": "acc", "value": 0.5}}}, items))["rec"]
     assert found.items == {("a", "7/x", 0): 1.0, ("a", "7/x", 1): 0.0, ("a/7", "2", 0): 1.0}
     assert found.n == 3 and found.also["nll"] == pytest.approx(7 / 3)
+
+
+def test_a_task_without_the_asked_score_is_named(write: Write) -> None:
+    one = {"id": "a/7", "task": "rec", "source": "a", "row": "7"}
+    items = [
+        {**one, "scores": {"acc": 1.0, "nll": 3.0}, "blind": {"nll": 5.0}},
+        {**one, "scores": {"acc": 0.0, "nll": 1.0}},
+    ]
+    other = {"id": "b/1", "task": "ocr", "scores": {"acc": 0.0}}
+    path = write({"tasks": {t: {"metric": "acc", "value": 0.5} for t in ("rec", "ocr")}}, [*items, other])
+    found, lacking = read_metric(path, "-nll")
+    assert lacking == ["ocr"] and found.keys() == {"rec"}
+    assert found["rec"].items == {("a", "7", 0): -3.0, ("a", "7", 1): -1.0}
+    assert (found["rec"].metric, found["rec"].value, found["rec"].blind, found["rec"].n) == ("-nll", -2.0, -5.0, 2)
+    with pytest.raises(BuildError, match="no such score"):
+        read_metric(write({"tasks": {"rec": {"metric": "acc", "value": 0.5}}}, []), "acc")
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,22 @@ def test_questions_about_pictures_that_are_trained_on_are_told(
     assert not [note for note in clean["notes"] if "that are asked about" in note]
 
 
+def test_another_score_is_compared_without_training_anew(
+    opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path
+) -> None:
+    """The scripted trainer's ``nll`` is 1 - chance, so turned round it has the accuracy's direction."""
+    shape: Tree = {"held": "counts", "seeds": 3, "axes": {"drop": ["captions"]}, "train": command()}
+    first = run(opened(**shape), tmp_path / "out", **options)
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").glob("*/done.json")}
+    found = run(opened(**shape, evaluate={"metric": "-nll"}), tmp_path / "out", **options)
+    assert done == {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").glob("*/done.json")}
+    one = compared(found, "drop-captions")["caption"]
+    assert (one["metric"], one["verdict"], one["items"]) == ("-nll", "worse", first["comparisons"][0]["items"])
+    assert all(cell["value"] < 0 for cell in found["cells"])
+    with pytest.raises(BuildError, match="did you mean 'nll'"):
+        run(opened(**shape, evaluate={"metric": "-nl"}), tmp_path / "out", **options)
+
+
 def test_data_seeds_draw_other_rows_and_never_those_that_are_asked(
     opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path
 ) -> None:

@@ -25,7 +25,7 @@ from vldata.ablation.load import Opened
 from vldata.ablation.markdown import matrix
 from vldata.ablation.results import Found, Training, results
 from vldata.ablation.schedule import Board, run_cells
-from vldata.ablation.scores import image_lines, photographs, read_scores
+from vldata.ablation.scores import TaskScores, image_lines, photographs, read_metric, read_scores
 from vldata.ablation.statistics import DEFAULT_SEEDS, MIN_SEEDS, base_seeds
 from vldata.ablation.variants import BASE, Variant, notes_of, recipe_key
 from vldata.build.engines import cores
@@ -286,7 +286,7 @@ class _Work:
         for (variant, number), cell in cells.items():
             own = folder / cell.key(trainer)
             failure = failure_of(own)
-            scores = read_scores(own / SCORES) if (own / "done.json").is_file() else None
+            scores = self._scores(own / SCORES) if (own / "done.json").is_file() else None
             if scores is None and failure is None:
                 failure = Failure("train", "it was stopped")
             trainings.setdefault(variant, []).append(
@@ -304,3 +304,14 @@ class _Work:
         varied = sorted({cell.data_seed for cell in cells.values()})
         ablation = self.opened.ablation
         return results(found, name=ablation.name, held=ablation.held, seeds=range(self.num_seeds), data_seeds=varied)
+
+    def _scores(self, path: Path) -> dict[str, TaskScores]:
+        """What a cell scored, by the metric that is asked for."""
+        metric = self.opened.ablation.evaluate.metric
+        if metric is None:
+            return read_scores(path)
+        scores, lacking = read_metric(path, metric)
+        note = f"not scored by {metric}, and so not compared: {', '.join(lacking)}"
+        if lacking and note not in self.notes:
+            self.notes.append(note)
+        return scores

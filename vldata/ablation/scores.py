@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,10 +15,12 @@ import pyarrow as pa
 from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vldata.errors import BuildError
+from vldata.errors import BuildError, nearest
 
 Key = tuple[str, str, int]
 """An answer that is asked for: its source, its native row (or its sample and turn), and which of them."""
+
+ITEMS = ".items.jsonl"
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -46,6 +49,7 @@ class _Item(BaseModel):
     source: str = ""
     task: str
     scores: Annotated[dict[str, Finite], Field(min_length=1)]
+    blind: dict[str, Finite] = {}
 
 
 @dataclass(frozen=True)
@@ -78,16 +82,8 @@ def read_scores(path: Path) -> dict[str, TaskScores]:
     Raises:
         BuildError: The file is not there, or is not of this form.
     """
-    fix = 'write {"tasks": {"<task>": {"metric": "…", "value": 0.5}}}'
-    try:
-        found = _File.model_validate(orjson.loads(path.read_bytes()))
-    except FileNotFoundError:
-        raise BuildError(path.name, "the command left no such file", f"{fix} to {{out}}/{path.name}") from None
-    except orjson.JSONDecodeError as error:
-        raise BuildError(path.name, f"not JSON: {error}", fix) from None
-    except ValidationError as error:
-        raise BuildError(path.name, _first(error), fix) from None
-    items, also = _items(path.with_suffix(".items.jsonl"))
+    told = _told(path)
+    items, also = _items(path.with_suffix(ITEMS))
     return {
         task: TaskScores(
             metric=one.metric,
@@ -97,31 +93,85 @@ def read_scores(path: Path) -> dict[str, TaskScores]:
             items=items.get(task, {}),
             also=also.get(task, {}),
         )
-        for task, one in sorted(found.tasks.items())
+        for task, one in told.items()
     }
 
 
+def read_metric(path: Path, metric: str) -> tuple[dict[str, TaskScores], list[str]]:
+    """The same by another score of the answers, and the tasks that have no such score.
+
+    Args:
+        path: As for `read_scores`; here the answers must be there.
+        metric: A score's name; with a minus before it the score is turned round.
+
+    Raises:
+        BuildError: As `read_scores`; or no answer has such a score.
+    """
+    told = _told(path)
+    name, sign = metric.removeprefix("-"), -1.0 if metric.startswith("-") else 1.0
+    found: dict[str, TaskScores] = {}
+    answers: dict[str, list[_Item]] = {}
+    for item in _lines(path.with_suffix(ITEMS)):
+        answers.setdefault(item.task, []).append(item)
+    for task, of_task in answers.items():
+        scored = [item for item in of_task if name in item.scores]
+        if scored:
+            items = dict(_keyed((item, sign * item.scores[name]) for item in scored))
+            blind = [sign * item.blind[name] for item in scored if name in item.blind]
+            means = [float(np.mean(values)) if values else math.nan for values in ([*items.values()], blind)]
+            found[task] = TaskScores(metric, means[0], len(items), means[1], items)
+    if not found:
+        known = {score for of_task in answers.values() for item in of_task for score in item.scores}
+        fix = nearest(name, known) if known else f"let the command write scores{ITEMS} too"
+        raise BuildError(f"evaluate.metric: {metric}", "the answers have no such score", fix)
+    return dict(sorted(found.items())), sorted(told.keys() - found.keys())
+
+
+def _told(path: Path) -> dict[str, _Task]:
+    fix = 'write {"tasks": {"<task>": {"metric": "…", "value": 0.5}}}'
+    try:
+        found = _File.model_validate(orjson.loads(path.read_bytes()))
+    except FileNotFoundError:
+        raise BuildError(path.name, "the command left no such file", f"{fix} to {{out}}/{path.name}") from None
+    except orjson.JSONDecodeError as error:
+        raise BuildError(path.name, f"not JSON: {error}", fix) from None
+    except ValidationError as error:
+        raise BuildError(path.name, _first(error), fix) from None
+    return dict(sorted(found.tasks.items()))
+
+
 def _items(path: Path) -> tuple[dict[str, dict[Key, float]], dict[str, dict[str, float]]]:
-    items: dict[str, dict[Key, float]] = {}
+    """Task to each answer's first score, and to the means of all its scores."""
     others: dict[str, dict[str, list[float]]] = {}
+    answers: dict[str, list[tuple[_Item, float]]] = {}
+    for item in _lines(path):
+        answers.setdefault(item.task, []).append((item, next(iter(item.scores.values()))))
+        for name, value in item.scores.items():
+            others.setdefault(item.task, {}).setdefault(name, []).append(value)
+    items = {task: dict(_keyed(of_task)) for task, of_task in answers.items()}
+    return items, {task: {name: float(np.mean(v)) for name, v in of.items()} for task, of in others.items()}
+
+
+def _lines(path: Path) -> Iterator[_Item]:
+    """The answers of a file, one a line; none where there is no file."""
     if not path.is_file():
-        return {}, {}
+        return
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
-            item = _Item.model_validate(orjson.loads(line))
+            yield _Item.model_validate(orjson.loads(line))
         except (orjson.JSONDecodeError, ValidationError) as error:
             what = _first(error) if isinstance(error, ValidationError) else f"not JSON: {error}"
             fix = 'write {"id": "…", "turn": 0, "task": "…", "scores": {"…": 0.5}} in every line'
             raise BuildError(f"{path.name}:{number}", what, fix) from None
-        of_task = items.setdefault(item.task, {})
-        source, row = (item.source, item.row) if item.row is not None else (item.id, str(item.turn))
-        place = 0
-        while (key := (source, row, place)) in of_task:
-            place += 1
-        of_task[key] = next(iter(item.scores.values()))
-        for name, value in item.scores.items():
-            others.setdefault(item.task, {}).setdefault(name, []).append(value)
-    return items, {task: {name: float(np.mean(v)) for name, v in of.items()} for task, of in others.items()}
+
+
+def _keyed(answers: Iterable[tuple[_Item, float]]) -> Iterator[tuple[Key, float]]:
+    """Each answer's score by its key; those of one source and row are counted."""
+    places: Counter[tuple[str, str]] = Counter()
+    for item, score in answers:
+        about = (item.source, item.row) if item.row is not None else (item.id, str(item.turn))
+        yield (*about, places[about]), score
+        places[about] += 1
 
 
 def _first(error: ValidationError) -> str:

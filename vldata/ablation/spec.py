@@ -110,11 +110,14 @@ class Evaluate(Spec):
             with (templates but for ``flip``, box format, place of the image): still the same turns.
         split: The held-out split; the first there is of val, validation and test.
         recipe: Another recipe that holds the questions; its ``split`` may then be ``train``.
+        metric: Compare by this score of the answers in place of each task's own, one that low is good with a minus:
+            ``-nll_per_token`` tells small differences far sooner than right and wrong do. No training depends on it.
     """
 
     words: Literal["base", "own"] = "base"
     split: str | None = None
     recipe: str | None = None
+    metric: Annotated[str, Field(pattern=r"^-?[^-\s]\S*$")] | None = None
 
 
 class Ablation(Spec):

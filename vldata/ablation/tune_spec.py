@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, StrictInt
+from pydantic import Field, StrictInt, model_validator
 
 from vldata.ablation.load import Opened, from_data
 from vldata.ablation.spec import Evaluate, Train
@@ -66,6 +66,12 @@ class Tune(Spec):
     tasks: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> Tune:
+        if self.evaluate.metric is not None:
+            raise ValueError("a tuning makes `loss` low; write its name there, and leave `evaluate.metric` out")
+        return self
 
 
 @dataclass(frozen=True)
