@@ -18,7 +18,9 @@ def add_report_command(app: typer.Typer) -> None:
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="A build, or an ablation.", show_default=False, callback=at_home)],
+    folder: Annotated[
+        Path, typer.Argument(help="A build, an ablation, a tuning.", show_default=False, callback=at_home)
+    ],
     other: Annotated[
         Path | None, typer.Argument(help="A build to compare it with.", show_default=False, callback=at_home)
     ] = None,
@@ -28,7 +30,7 @@ def report(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a page to look at: of a build, of two builds side by side, or of an ablation's results."""
+    """Write a page to look at: of a build, of two builds side by side, of an ablation or of a tuning."""
     from vldata.report.write import write_report
     from vldata.terminal import say
 

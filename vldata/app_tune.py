@@ -95,7 +95,7 @@ def _show(found: dict[str, Any], out: Path) -> None:
             say(f"failed: proposed, {proposed['error']}")
         say("one run each is no comparison: hold the two against each other with vldata ablate")
         say(f"next: vldata build {out / found['recipe']} --out {out / 'tuned'}")
-    say(f"written to {out / 'tune.json'}")
+    say(f"written to {out / 'tune.json'}; a page: vldata report {out}")
 
 
 def _errors(one: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 from tests.report.conftest import BLUE, HOSTILE, RLO
-from tests.report.test_other_pages import results
+from tests.report.test_other_pages import results, tuning
 from vldata.report.write import write_report
 
 BOX = (196, 0, 95)
@@ -31,8 +32,11 @@ def pages(place, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     (folder / "results.json").write_text(results())
     other = place.again("other", limit=20).out
+    (folder / "tuned").mkdir()
+    (folder / "tuned" / "tune.json").write_text(json.dumps(tuning()))
     return {
         "build": place.page,
+        "tuning": write_report(folder / "tuned"),
         "compare": write_report(place.built.out, other, folder / "compare.html"),
         "ablation": write_report(folder),
     }
@@ -60,7 +64,7 @@ def opened(browser) -> Iterator[Any]:
         context.close()
 
 
-@pytest.mark.parametrize("kind", ["build", "compare", "ablation"])
+@pytest.mark.parametrize("kind", ["build", "compare", "ablation", "tuning"])
 def test_it_opens_without_an_error_or_a_request(pages, opened, kind) -> None:
     page, heard = opened(pages[kind])
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
@@ -99,7 +103,7 @@ def test_the_policy_forbids_scripts_and_the_network(pages, opened) -> None:
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
-@pytest.mark.parametrize("kind", ["build", "compare", "ablation"])
+@pytest.mark.parametrize("kind", ["build", "compare", "ablation", "tuning"])
 def test_nothing_is_wider_than_the_window(pages, opened, kind, size) -> None:
     page, _ = opened(pages[kind], size)
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
@@ -215,7 +219,7 @@ def _luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("kind", ["build", "compare", "ablation"])
+@pytest.mark.parametrize("kind", ["build", "compare", "ablation", "tuning"])
 def test_every_text_stands_out_from_its_ground(pages, opened, kind, scheme) -> None:
     """WCAG 2.2, 1.4.3: a contrast of at least 4.5 : 1, for the letters of plots too."""
     page, _ = opened(pages[kind], scheme=scheme)
@@ -275,7 +279,7 @@ def test_details_open_with_the_keyboard(place, opened) -> None:
     assert page.locator("#rows details").first.get_attribute("open") is not None
 
 
-@pytest.mark.parametrize("kind", ["build", "compare", "ablation"])
+@pytest.mark.parametrize("kind", ["build", "compare", "ablation", "tuning"])
 def test_a_screen_reader_finds_its_way(pages, opened, kind) -> None:
     page, _ = opened(pages[kind])
     for landmark in ("banner", "navigation", "main", "contentinfo"):

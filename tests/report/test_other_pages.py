@@ -1,4 +1,4 @@
-"""Two builds side by side, and an ablation: what stands there, and what is refused."""
+"""Two builds side by side, an ablation and a tuning: what stands there, and what is refused."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pytest
 from vldata.errors import BuildError
 from vldata.report.ablation import ablation_page, read_results
 from vldata.report.compare import compare_page
+from vldata.report.tuning import tuning_page
+from vldata.report.write import write_report
 
 BUILD = {"samples": 10, "new_blocks": 1, "shared_blocks": 2, "new_bytes": 3, "shared_bytes": 4, "seconds": 0.5}
 
@@ -126,3 +128,76 @@ def test_two_builds_differ_where_they_do(place) -> None:
     same = compare_page(place.built.out, place.built.out)
     assert "Both hold the same blocks in the same order." in same
     assert str(place.folder) not in page
+
+
+def tuning() -> dict[str, Any]:
+    """A tuning that proposes something, with a run that failed and a source whose name would do harm."""
+    names = ["captions", HARM]
+    error = {
+        "mixtures": 2,
+        "mean_abs_error": 0.1,
+        "mean_abs_error_of_mean": 0.4,
+        "rank_correlation": 0.9,
+        "p_value": 0.01,
+    }
+    runs = [
+        {
+            "name": f"run-{number:03}",
+            "held_out": number in (2, 3),
+            "shares": dict.fromkeys(names, 0.5),
+            "measured": None if number == 4 else 1.0 + 0.1 * number,
+            "predicted": 1.0 + 0.11 * number,
+            "error": "train: no room at /somewhere/else/x" if number == 4 else None,
+        }
+        for number in range(5)
+    ]
+    proposed = {
+        "shares": dict(zip(names, (0.8, 0.2), strict=True)),
+        "units": dict(zip(names, (800, 200), strict=True)),
+        "epochs": dict(zip(names, (1.6, 0.4), strict=True)),
+        "predicted": 0.9,
+        "measured": 0.95,
+        "base_predicted": 1.01,
+        "base_measured": 1.0,
+        "error": None,
+    }
+    return {
+        "name": "which <b>weights</b>",
+        "format": 1,
+        "loss": "nll_per_token",
+        "unit": "samples",
+        "total": 1000,
+        "proxy_total": 100,
+        "max_epochs": 4.0,
+        "sources": {name: {"available": 500, "base_share": 0.5, "max_share": 1.0} for name in names},
+        "tasks": {"caption": {"weight": 1.0, "model": "linear", **error}},
+        "runs": runs,
+        "held_out": error,
+        "proposed": proposed,
+        "refused": None,
+        "recipe": "recipe.yaml",
+    }
+
+
+HARM = "<script>alert(2)</script>"
+
+
+def test_a_tuning_shows_its_weights_and_its_errors(tmp_path) -> None:
+    (tmp_path / "tune.json").write_text(json.dumps(tuning()))
+    assert write_report(tmp_path) == tmp_path / "report.html"
+    page = (tmp_path / "report.html").read_text()
+    for said in ("A mixture is proposed", "80.0 %", "0.9500", "that is no comparison", "off by 0.02", "no room at"):
+        assert said in page
+    assert "<script" not in page and "<b>weights" not in page and "/somewhere" not in page
+    assert page == tuning_page(tmp_path / "tune.json")
+
+
+def test_a_tuning_that_cannot_tell_says_so(tmp_path) -> None:
+    told = tuning() | {"proposed": None, "refused": "predictions are off", "recipe": None}
+    told["held_out"] |= {"rank_correlation": None, "p_value": 1.0}
+    (tmp_path / "tune.json").write_text(json.dumps(told))
+    page = tuning_page(tmp_path / "tune.json")
+    assert "Nothing is proposed." in page and "predictions are off" in page and "A mixture is proposed" not in page
+    (tmp_path / "tune.json").write_text("[]")
+    with pytest.raises(BuildError, match="no results of a tuning"):
+        tuning_page(tmp_path / "tune.json")

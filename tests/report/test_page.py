@@ -178,7 +178,7 @@ def test_builds_of_every_shape_have_a_page(tmp_path, output, sources) -> None:
 
 
 def test_what_is_no_build_is_named(tmp_path) -> None:
-    with pytest.raises(BuildError, match="neither a build nor an ablation"):
+    with pytest.raises(BuildError, match="no build, ablation or tuning"):
         write_report(tmp_path)
     with pytest.raises(BuildError, match="belongs to neither"):
         write_report(tmp_path, tmp_path)

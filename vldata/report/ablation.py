@@ -6,7 +6,6 @@ error, not a page.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,23 +14,17 @@ from statistics import fmean
 from typing import Any
 
 from markupsafe import Markup
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vldata.errors import BuildError
 from vldata.report import plots
 from vldata.report.page import render
+from vldata.report.read import Part, read_part
 
 VERDICTS = {"better": ("^", "▲", "k1"), "worse": ("v", "▼", "k4"), "no difference shown": ("o", "○", "muted")}
 """What a comparison may say -> its mark in the plot, its sign in the text, its colour."""
 
 
-class _Part(BaseModel):
-    """A part of ``results.json``; what is not named here is not needed here."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Build(_Part):
+class Build(Part):
     """What a variant's build holds, and what it added to the store."""
 
     samples: int
@@ -41,7 +34,7 @@ class Build(_Part):
     shared_bytes: int
 
 
-class Variant(_Part):
+class Variant(Part):
     """A variant: what it changes, and whether that makes it another one."""
 
     name: str
@@ -50,7 +43,7 @@ class Variant(_Part):
     build: Build
 
 
-class Cell(_Part):
+class Cell(Part):
     """What one training scored on one task."""
 
     variant: str
@@ -61,7 +54,7 @@ class Cell(_Part):
     blind: float | None
 
 
-class Failed(_Part):
+class Failed(Part):
     """A build, training or evaluation that failed."""
 
     variant: str
@@ -70,7 +63,7 @@ class Failed(_Part):
     error: str
 
 
-class Missing(_Part):
+class Missing(Part):
     """A comparison that cannot be made, or not of all seeds; the task ``*`` is all of them."""
 
     variant: str
@@ -78,7 +71,7 @@ class Missing(_Part):
     why: str
 
 
-class Difference(_Part):
+class Difference(Part):
     """A difference and its interval; an end that is null is not known."""
 
     task: str
@@ -114,7 +107,7 @@ class Compared(Difference):
     items: int
 
 
-class Results(_Part):
+class Results(Part):
     """``results.json``."""
 
     name: str
@@ -191,12 +184,7 @@ def read_results(file: Path) -> Results:
         BuildError: As `ablation_page`.
     """
     fix = "run the ablation again: it goes on where it was"
-    try:
-        results = Results.model_validate(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else None
-        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
-        raise BuildError(str(file), f"these are no results of an ablation ({problem})", fix) from None
+    results = read_part(file, Results, "an ablation", fix)
     for one in (*results.comparisons, *results.noise):
         who = one.variant if isinstance(one, Compared) else results.base
         where = f"{file}: {who} on {one.task}"

@@ -39,7 +39,7 @@ def compare_page(a: Path, b: Path) -> str:
         a=one.manifest,
         b=two.manifest,
         units=plots.UNIT_NAMES,
-        plot=plots.two_shares(shares),
+        plot=plots.two_shares(shares, "A", "B"),
         shares={
             name: {unit: [_share(facts.manifest, name, unit) for facts in (one, two)] for unit in plots.UNIT_NAMES}
             for name in names

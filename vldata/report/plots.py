@@ -130,35 +130,44 @@ def _round_up(largest: float) -> float:
     return next((limit for limit in (1, 2, 5, 10, 20, 30, 40, 50, 60, 80) if largest <= limit), 100)
 
 
-def two_shares(pairs: Mapping[str, tuple[float | None, float | None]]) -> Markup:
-    """Shares of the samples in two builds: a hollow mark for the first, a full one for the second."""
+def two_shares(pairs: Mapping[str, tuple[float | None, float | None]], first: str, second: str) -> Markup:
+    """Shares of the samples in two mixtures: a hollow mark for the first, a full one for the second.
+
+    Args:
+        pairs: Source to its two shares; None where it is in one alone.
+        first: What the first is called.
+        second: What the second is called.
+    """
 
     def draw(axes: Axes) -> None:
         axes.set_xlim(0, _round_up(max(100 * share for pair in pairs.values() for share in pair if share is not None)))
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.3g} %"))
         for i, (name, pair) in enumerate(pairs.items()):
-            only = "only in B" if pair[0] is None else "only in A" if pair[1] is None else ""
+            only = f"only in {second}" if pair[0] is None else f"only in {first}" if pair[1] is None else ""
             named(axes, i, plain(name, _NAME_CHARS), only, MUTED)
-            at = [100 * share for share in pair if share is not None]
-            axes.plot(at, [i + 0.2] * len(at), color=C1, linewidth=2, alpha=0.5)
-            for share, is_second in zip(pair, (False, True), strict=True):
-                if share is not None:
-                    mark, fill = ("o", C1) if is_second else ("D", PAPER)
-                    axes.plot(
-                        [100 * share],
-                        [i + 0.2],
-                        mark,
-                        markersize=8,
-                        markerfacecolor=fill,
-                        markeredgecolor=C1,
-                        markeredgewidth=1.8,
-                        clip_on=False,
-                    )
+            _two_marks(axes, i, *(None if share is None else 100 * share for share in pair))
 
-    return drawn(
-        "two-shares", "Shares of the samples in A and in B; the numbers are in the table", len(pairs), draw, row_px=38
-    )
+    about = f"Shares of the samples in {first} and in {second}; the numbers are in the table"
+    return drawn("two-shares", about, len(pairs), draw, row_px=38)
+
+
+def _two_marks(axes: Axes, i: int, first: float | None, second: float | None) -> None:
+    """A hollow mark and a full one in a row, joined."""
+    at = [x for x in (first, second) if x is not None]
+    axes.plot(at, [i + 0.2] * len(at), color=C1, linewidth=2, alpha=0.5)
+    for x, mark, fill in ((first, "D", PAPER), (second, "o", C1)):
+        if x is not None:
+            axes.plot(
+                [x],
+                [i + 0.2],
+                mark,
+                markersize=8,
+                markerfacecolor=fill,
+                markeredgecolor=C1,
+                markeredgewidth=1.8,
+                clip_on=False,
+            )
 
 
 @dataclass(frozen=True)
@@ -177,6 +186,39 @@ class Line:
     middle: float | None = None
     low: float = 0.0
     high: float = 0.0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A run in a plot of pairs.
+
+    Args:
+        remark: Beside its name.
+        first: Drawn hollow.
+        second: Drawn full.
+    """
+
+    name: str
+    remark: str
+    first: float
+    second: float
+
+
+def pairs(name: str, about: str, lines: Sequence[Pair], middle: float, unit: str) -> Markup:
+    """Two amounts of every line, joined, and one amount that all are held against."""
+
+    def draw(axes: Axes) -> None:
+        every = [middle, *(x for line in lines for x in (line.first, line.second))]
+        room = 0.06 * (max(every) - min(every)) or 1.0
+        axes.set_xlim(min(every) - room, max(every) + room)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel(unit)
+        axes.axvline(middle, color=INK, linewidth=1, zorder=1)
+        for i, line in enumerate(lines):
+            named(axes, i, plain(line.name, 30), line.remark, MUTED)
+            _two_marks(axes, i, line.first, line.second)
+
+    return drawn(name, about, len(lines), draw, row_px=38)
 
 
 def forest(name: str, about: str, lines: Sequence[Line], band: float | None, unit: str) -> Markup:

@@ -11,12 +11,15 @@ from vldata.report.page import PAGE, write, write_build_page
 RESULTS = "results.json"
 """What an ablation leaves in its folder."""
 
+TUNE = "tune.json"
+"""What a tuning leaves."""
+
 
 def write_report(folder: Path, other: Path | None = None, out: Path | None = None) -> Path:
-    """Write the page of a build, of an ablation, or of two builds side by side.
+    """Write the page of a build, of an ablation, of a tuning, or of two builds side by side.
 
     Args:
-        folder: A build folder, or the folder of an ablation.
+        folder: The folder of a build, of an ablation or of a tuning.
         other: A build folder to compare it with.
         out: The file; None is ``report.html`` in ``folder``. A page of two builds needs one.
 
@@ -42,7 +45,11 @@ def write_report(folder: Path, other: Path | None = None, out: Path | None = Non
         from vldata.report.ablation import ablation_page
 
         return write(ablation_page(folder / RESULTS), out or folder / PAGE)
+    if (folder / TUNE).is_file() and not (folder / MANIFEST).is_file():
+        from vldata.report.tuning import tuning_page
+
+        return write(tuning_page(folder / TUNE), out or folder / PAGE)
     if not (folder / MANIFEST).is_file():
-        problem = f"this is neither a build nor an ablation (it has no {MANIFEST} and no {RESULTS})"
-        raise BuildError(str(folder), problem, "name the --out of a `vldata build` or of a `vldata ablate`")
+        problem = f"no build, ablation or tuning (it has no {MANIFEST}, no {RESULTS} and no {TUNE})"
+        raise BuildError(str(folder), problem, "name the --out of `vldata build`, `vldata ablate` or `vldata tune`")
     return write_build_page(folder, out)

@@ -1,0 +1,155 @@
+"""A tuning's page: the weights it proposes, and how far its predictions were off where nothing was fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from vldata.report import plots
+from vldata.report.page import render
+from vldata.report.read import Part, read_part
+from vldata.report.text import short
+
+_MOST_LINES = 40
+
+
+class Source(Part):
+    """A source of the mixture."""
+
+    available: int
+    base_share: float
+    max_share: float
+
+
+class Fit(Part):
+    """How far predictions were off on the held-out mixtures."""
+
+    mixtures: int
+    mean_abs_error: float
+    mean_abs_error_of_mean: float
+    rank_correlation: float | None
+    p_value: float
+
+
+class TaskFit(Fit):
+    """The same of one task, and the regression that was taken."""
+
+    weight: float
+    model: str
+
+
+class Run(Part):
+    """One mixture, what it scored and what was predicted of it."""
+
+    name: str
+    held_out: bool
+    shares: dict[str, float]
+    measured: float | None
+    predicted: float
+    error: str | None
+
+
+class Proposed(Part):
+    """The best predicted mixture."""
+
+    shares: dict[str, float]
+    units: dict[str, int]
+    epochs: dict[str, float]
+    predicted: float
+    measured: float | None
+    base_predicted: float
+    base_measured: float
+    error: str | None
+
+
+class Tuning(Part):
+    """``tune.json``."""
+
+    name: str
+    loss: str
+    unit: str
+    total: int
+    proxy_total: int
+    max_epochs: float
+    sources: dict[str, Source]
+    tasks: dict[str, TaskFit]
+    runs: list[Run]
+    held_out: Fit
+    proposed: Proposed | None
+    refused: str | None
+    recipe: str | None
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A source's part of the mixture, in the base and as proposed."""
+
+    name: str
+    available: int
+    base: float
+    proposed: float | None
+    units: int | None
+    epochs: float | None
+
+
+def tuning_page(file: Path) -> str:
+    """The HTML of a tuning's page.
+
+    Args:
+        file: Its ``tune.json``.
+
+    Raises:
+        BuildError: It cannot be read, or is not of the form.
+    """
+    found = read_part(file, Tuning, "a tuning", "run the tuning again: it goes on where it was")
+    weights = [_weight(found, name) for name in found.sources]
+    told = sorted((run for run in found.runs if run.held_out and run.measured is not None), key=lambda run: run.name)
+    return render(
+        "tuning.html.jinja",
+        title=found.name,
+        parts=[("mixture", "Mixture"), ("prediction", "Prediction"), ("runs", "Runs")],
+        t=found,
+        weights=weights,
+        shares=_shares(weights) if found.proposed else None,
+        predicted=_predicted(found, told),
+        num_told=len(told),
+        most_lines=_MOST_LINES,
+        units=plots.UNIT_NAMES,
+        failed=[run for run in found.runs if run.error is not None],
+    )
+
+
+def _weight(found: Tuning, name: str) -> Weight:
+    source, proposed = found.sources[name], found.proposed
+    if proposed is None:
+        return Weight(name, source.available, source.base_share, None, None, None)
+    return Weight(
+        name,
+        source.available,
+        source.base_share,
+        proposed.shares[name],
+        proposed.units[name],
+        proposed.epochs[name],
+    )
+
+
+def _shares(weights: Sequence[Weight]) -> Markup:
+    return plots.two_shares({one.name: (one.base, one.proposed) for one in weights}, "the base", "the proposed mixture")
+
+
+def _predicted(found: Tuning, told: list[Run]) -> Markup:
+    lines = [
+        plots.Pair(run.name, f"off by {_amount(abs(run.predicted - run.measured))}", run.predicted, run.measured)
+        for run in told[:_MOST_LINES]
+        if run.measured is not None
+    ]
+    fitted = [run.measured for run in found.runs if not run.held_out and run.measured is not None]
+    about = f"{found.loss} predicted and measured, on mixtures that were not fitted; the numbers are in the table"
+    return plots.pairs("predicted", about, lines, sum(fitted) / len(fitted), f"{found.loss}, weighted over tasks")
+
+
+def _amount(value: float) -> str:
+    return short(value) if value >= 1000 else f"{value:.3g}"
