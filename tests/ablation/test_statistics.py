@@ -214,6 +214,12 @@ def test_simulated_ablations_are_judged_truly(name: str, most_false: float, leas
     assert found.false_single > 0.1  # what single runs claim
 
 
+def test_a_variant_out_of_all_proportion_hides_nothing_of_the_others() -> None:
+    found = rates(replace(BY_NAME["one variant ten times as unsteady"], items=60), 100, seed=5)
+    assert found.any_false <= 0.1
+    assert found.found >= 0.7
+
+
 def test_photographs_that_differ_are_not_called_a_difference() -> None:
     found = rates(replace(BY_NAME["variants differ by photograph"], items=60, tasks=2), 120, seed=4)
     assert found.any_false <= 0.09

@@ -315,3 +315,15 @@ def test_the_error_says_how_likely_luck_is() -> None:
     assert not same.is_better_than_mean and np.isnan(same.rank_correlation) and same.chance == 1
     assert not error_of(measured[::-1], measured, 3.5).is_better_than_mean
     assert not error_of(measured[:3], measured[:3], 2.5).is_better_than_mean  # three right guesses may be luck
+
+
+def test_the_bundled_tuning_starts_from_a_lopsided_guess() -> None:
+    asked = load_tune("ablations/small-world-weights")
+    assert asked.opened.base.head.splits and asked.tune.runs >= MIN_RUNS and asked.tune.total is not None
+    assert asked.opened.tree["mixture"]["sources"] == {"captions": 8, "questions": 1, "regions": 1}
+
+
+def test_a_metric_beside_the_loss_is_refused(tmp_path: Path) -> None:
+    file = tuning(tmp_path, LAW, evaluate={"metric": "-nll_per_token"})
+    with pytest.raises(RecipeErrors, match=r"leave `evaluate\.metric` out"):
+        load_tune(file)

@@ -15,6 +15,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,7 @@ class World:
         is_binary: Items are right or wrong, of very different difficulty; else real numbers.
         uneven: Standard deviation over variants of the log of their runs' spread.
         unsteady: One variant's spread is this many times the others'.
+        bursts: Share of the runs whose own spread is four times what it would be.
     """
 
     name: str
@@ -59,6 +61,7 @@ class World:
     is_binary: bool = False
     uneven: float = 0.0
     unsteady: float = 1.0
+    bursts: float = 0.0
 
     @property
     def base_runs(self) -> int:
@@ -107,6 +110,9 @@ WORLDS = [
     World("same, 30 items", by_photograph=0.25, items=30),
     World("uneven spreads", uneven=0.35),
     World("one variant twice as unsteady", unsteady=2.0),
+    World("one variant ten times as unsteady", unsteady=10.0),
+    World("same, 20 variants, 3 seeds", unsteady=10.0, variants=20, seeds=3),
+    World("a tenth of the runs go astray", bursts=0.1),
 ]
 
 
@@ -184,9 +190,11 @@ class Real:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def __call__(self, rng: np.random.Generator, runs: int, hard: Floats, spread: float, size: float) -> Floats:
+    def __call__(self, rng: np.random.Generator, runs: int, hard: Floats, spread: Any, size: float) -> Floats:
         """(runs, items) of a variant that is better by ``size`` times the noise."""
         clusters, share = self.world.clusters, self.world.between_runs
+        if self.world.bursts:
+            spread = spread * np.where(rng.random((runs, 1)) < self.world.bursts, 4.0, 1.0)
         between = rng.normal(size=(runs, 1)) * np.sqrt(share)
         within = rng.normal(size=(runs, clusters[-1] + 1)) * np.sqrt((1 - share) * (clusters[-1] + 1))
         return 10 * hard + spread * (between + within[:, clusters]) + size

@@ -8,7 +8,8 @@ difference of two means over runs varies by three parts, estimated apart and add
 *Seeds.* The spread from run to run, on the same items, is estimated for every variant and drawn towards the pooled
 spread of its task, by as much as the spreads of this ablation agree (Smyth 2004,
 https://doi.org/10.2202/1544-6115.1027; the agreement is found here by moments). Three runs alone would say little of a
-spread; nine variants that agree say enough, and one that trains less steadily keeps some of its own.
+spread; nine variants that agree say enough, and one that trains less steadily keeps some of its own. A variant whose
+spread is out of all proportion, as on a task that it never learnt, is set apart: it says nothing of the others.
 
 *Items.* All variants answer the same items, so what makes an item hard falls out of a difference. Items of one
 photograph count as one draw. What is left over runs of the same variant is part of the seed spread already, so it is
@@ -24,7 +25,7 @@ The base stands in every comparison, so its runs are worth more than a variant's
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -49,6 +50,16 @@ _CAUTION = 4.0
 """How many times their estimate the variances of an ablation are taken to differ: a few runs each tell it badly. With
 one variant twice as unsteady as the others this brings false claims from 8.2 % of ablations to 4.9 % (measured:
 tests/bench/verdicts.py, 1,000 ablations); where all are alike it costs half a point of what is found."""
+
+_APART = 10.0
+"""How many times the variance of all other arms sets a variant apart; three runs of an arm like the others come out so
+in one case of 4,500. Without it one variant ten times as unsteady as the others leaves 3 % to be found of what is found
+in 83 % (measured: tests/bench/verdicts.py, 1,000 ablations)."""
+
+_APART_PRIOR = 3.0
+"""Degrees of freedom that the other arms are worth for a variant that is set apart on any task. With 4 in their place,
+or on that task alone, up to 9.6 % of ablations with such a variant hold a false claim; with this at most 5.1 %
+(measured there, 1,500 ablations, one variant 2 to 10 times as unsteady, 3 and 6 seeds)."""
 
 _ROUNDING = 1e-10
 """Part of the largest score below which means of the same numbers may differ by rounding alone."""
@@ -162,8 +173,10 @@ def compare_all(
     }
     arms = {task: {name: _arm(scores, base[task], name) for name, scores in of.items()} for task, of in tasks.items()}
     spreads = _seed_spreads(arms)
-    pooled_df = {task: sum(arm.df for arm in of.values()) for task, of in arms.items()}
-    found = [_difference(arms[t][n], arms[t][None], spreads[t][n], spreads[t][None], pooled_df[t]) for n, t in pairs]
+    found = [
+        _difference(arms[t][n], arms[t][None], spreads[t].each[n], spreads[t].each[None], spreads[t].df)
+        for n, t in pairs
+    ]
     differences, errors, df = (np.array(column) for column in zip(*found, strict=True))
     reach = np.full(len(pairs), np.inf)
     is_known = np.isfinite(errors)
@@ -246,31 +259,68 @@ def _small_sample(clusters: int) -> float:
     return clusters / (clusters - 1) if clusters > 1 else 1.0
 
 
-def _seed_spreads(arms: Mapping[str, Mapping[str | None, _Arm]]) -> dict[str, dict[str | None, tuple[float, float]]]:
-    """Task to variant to (variance of one run's score, its degrees of freedom, which may be infinite).
+def _seed_spreads(arms: Mapping[str, Mapping[str | None, _Arm]]) -> dict[str, _Spreads]:
+    """The spreads of every task.
 
     Every arm's own variance is weighed against the pooled one of its task. The weight of the latter, in degrees of
     freedom, follows from how much the true variances differ over the whole ablation: with variances that are inverse
-    chi-square of f degrees of freedom, their squared coefficient of variation is 2 / (f - 4).
+    chi-square of f degrees of freedom, their squared coefficient of variation is 2 / (f - 4). An arm that is set apart
+    has no part in either, and its variant leans little on the others on every task: it may be unsteady there too.
     """
+    alike = {task: _alike(of) for task, of in arms.items()}
+    apart = {name for task, of in arms.items() for name in of.keys() - alike[task].keys()}
     pooled, df, excess, weight = {}, {}, 0.0, 0
-    for task, of in arms.items():
-        df[task] = sum(arm.df for arm in of.values())
-        pooled[task] = sum(arm.df * arm.spread for arm in of.values()) / max(df[task], 1)
+    for task, same in alike.items():
+        df[task] = sum(arm.df for arm in same.values())
+        pooled[task] = sum(arm.df * arm.spread for arm in same.values()) / max(df[task], 1)
         if pooled[task] > 0:
-            for arm in of.values():
+            for arm in same.values():
                 if arm.df:
                     excess += arm.df * ((arm.spread / pooled[task] - 1) ** 2 - 2 / arm.df) / (1 + 2 / arm.df)
                     weight += arm.df
-    prior = 4 + 2 * weight / (_CAUTION * excess) if excess > 0 else math.inf
-    found: dict[str, dict[str | None, tuple[float, float]]] = {}
+    shared = 4 + 2 * weight / (_CAUTION * excess) if excess > 0 else math.inf
+    found: dict[str, _Spreads] = {}
     for task, of in arms.items():
-        found[task] = {}
+        each: dict[str | None, tuple[float, float]] = {}
         for name, arm in of.items():
+            prior = _APART_PRIOR if name in apart else shared
             own = arm.df / (prior + arm.df)
-            variance = (1 - own) * pooled[task] + own * arm.spread
-            found[task][name] = variance, prior + arm.df
+            each[name] = (1 - own) * pooled[task] + own * arm.spread, prior + arm.df
+        found[task] = _Spreads(each, df[task])
     return found
+
+
+@dataclass(frozen=True)
+class _Spreads:
+    """Spreads of one task.
+
+    Args:
+        each: Variant (None is the base) to the variance of one run's score, and its degrees of freedom, which may be
+            infinite.
+        df: Degrees of freedom of the pooled variance.
+    """
+
+    each: Mapping[str | None, tuple[float, float]]
+    df: int
+
+
+def _alike(of: Mapping[str | None, _Arm]) -> dict[str | None, _Arm]:
+    """The arms of a task without the variants that are set apart, the widest first; the base always stays."""
+    left = dict(of)
+    while True:
+        widest = max(
+            (name for name, arm in left.items() if name is not None and arm.df), default=None, key=_width(left)
+        )
+        others = [arm for name, arm in left.items() if name != widest]
+        df = sum(arm.df for arm in others)
+        rest = sum(arm.df * arm.spread for arm in others) / max(df, 1)
+        if widest is None or rest == 0 or left[widest].spread <= _APART * rest:
+            return left
+        del left[widest]
+
+
+def _width(arms: Mapping[str | None, _Arm]) -> Callable[[str | None], float]:
+    return lambda name: arms[name].spread
 
 
 def _difference(
