@@ -175,7 +175,7 @@ def _cost_of(train: Any) -> tuple[int, int] | None:
 
 
 def _show_plan(found: dict[str, Any]) -> None:
-    from vldata.terminal import heading, say, table
+    from vldata.terminal import heading, say, table, visible
 
     heading(f"{found['name']}: {len(found['variants'])} variants, {found['trainings']} trainings")
     rows = []
@@ -189,9 +189,9 @@ def _show_plan(found: dict[str, Any]) -> None:
             rows.append([one["name"], one["samples"], one["new_blocks"], one["shared_blocks"], *sizes])
     table(["variant", "samples", "new blocks", "shared", "new", "shared bytes"], rows)
     for one in found["failed"]:
-        say(f"{one['variant']}: {one['error']}")
+        say(visible(f"{one['variant']}: {one['error']}"))
     for note in found["notes"]:
-        say(f"note: {note}")
+        say(visible(f"note: {note}"))
     if "bytes_to_write" in found:
         say(f"{size(found['bytes_to_write'])} to write in all; the base alone {size(found['bytes_of_base'])}")
         say(_cost(found))
@@ -211,7 +211,7 @@ def _cost(found: dict[str, Any]) -> str:
 
 
 def _show(found: dict[str, Any], out: Path) -> None:
-    from vldata.terminal import heading, say, table
+    from vldata.terminal import heading, say, table, visible
 
     base = len(found["base_seeds"])
     heading(f"{found['name']}: {len(found['seeds'])} trainings of each variant, {base} of the base")
@@ -241,14 +241,14 @@ def _show(found: dict[str, Any], out: Path) -> None:
         table(["task", "measure", "difference", "interval", "two runs differ by up to", "verdict"], rows)
     for one in found["variants"]:
         if one["same_as"] is not None:
-            say(f"{one['name']}: the same data as {one['same_as']}, run once")
+            say(visible(f"{one['name']}: the same data as {one['same_as']}, run once"))
     for one in found["failed"]:
         seed = "" if one["seed"] is None else f", seed {one['seed']}"
-        say(f"failed: {one['variant']}{seed}, {one['stage']}: {one['error']}")
+        say(visible(f"failed: {one['variant']}{seed}, {one['stage']}: {one['error']}"))
     for why, tasks in _by_why(found["missing"]).items():
-        say(f"missing: {why[0]}, {', '.join(tasks)}: {why[1]}")
+        say(visible(f"missing: {why[0]}, {', '.join(tasks)}: {why[1]}"))
     for note in found["notes"]:
-        say(f"note: {note}")
+        say(visible(f"note: {note}"))
     say(f"written to {out / 'results.json'}, the differences also as {out / 'results.md'}")
     say(f"next: vldata report {out}")
 

@@ -29,7 +29,10 @@ def tune(
     ] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Propose mixture weights from small runs, and say how well they predict; goes on where it was stopped."""
+    """Propose mixture weights from small runs, and say how well they predict; goes on where it was stopped.
+
+    The exit code is 2 when a run failed, the proposed mixture's among them; the table has the rest.
+    """
     missing = [name for name in ("scipy", "sklearn") if find_spec(name) is None]
     if missing:
         raise BuildError("vldata tune", f"{' and '.join(missing)} cannot be imported", "pip install 'vldata[tune]'")
@@ -59,6 +62,8 @@ def tune(
         print_json(found)
     else:
         _show(found, out)
+    if any(one["error"] is not None for one in (*found["runs"], found["proposed"]) if one is not None):
+        raise typer.Exit(2)
 
 
 def _show(found: dict[str, Any], out: Path) -> None:
@@ -83,12 +88,11 @@ def _show(found: dict[str, Any], out: Path) -> None:
             for name, source in found["sources"].items()
         ]
         table(["source", "base", "proposed", "epochs"], shares)
-        measured = "failed" if proposed["measured"] is None else f"{proposed['measured']:.4f}"
         table(
             ["mixture", "predicted", "measured, one run"],
             [
-                ["base", f"{proposed['base_predicted']:.4f}", f"{proposed['base_measured']:.4f}"],
-                ["proposed", f"{proposed['predicted']:.4f}", measured],
+                ["base", *_against(proposed["base_predicted"], proposed["base_measured"])],
+                ["proposed", *_against(proposed["predicted"], proposed["measured"])],
             ],
         )
         if proposed["error"] is not None:
@@ -96,6 +100,12 @@ def _show(found: dict[str, Any], out: Path) -> None:
         say("one run each is no comparison: hold the two against each other with vldata ablate")
         say(f"next: vldata build {out / found['recipe']} --out {out / 'tuned'}")
     say(f"written to {out / 'tune.json'}; a page: vldata report {out}")
+
+
+def _against(predicted: float, measured: float | None) -> list[str]:
+    if measured is None:
+        return [f"{predicted:.4f}", "failed"]
+    return [f"{predicted:.4f}", f"{measured:.4f}, off by {abs(measured - predicted):.3g}"]
 
 
 def _errors(one: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from vldata.ablation.builds import Made
 from vldata.ablation.cells import Cell, Failure, Questions, Trainer, run_cell
-from vldata.ablation.results import Found, Training, results
+from vldata.ablation.results import UNTOLD, Found, Training, results
 from vldata.ablation.schedule import Board, run_cells
 from vldata.ablation.scores import TaskScores, read_metric, read_scores
 from vldata.ablation.spec import Train
@@ -144,7 +145,8 @@ def table(arms: dict[str, list[dict[str, TaskScores] | None]]) -> dict[str, Any]
         name: [Training(n, 7, one, None if one else Failure("train", "x")) for n, one in enumerate(of)]
         for name, of in arms.items()
     }
-    found = Found(variants, {name: made(Path(name)) for name in arms}, trainings, {})
+    about = {("a", str(row)): f"picture {row}" for row in range(10)}
+    found = Found(variants, {name: made(Path(name)) for name in arms}, trainings, about)
     return results(found, name="t", held=None, seeds=[0], data_seeds=[7])
 
 
@@ -163,14 +165,94 @@ def test_another_measure_or_other_answers_are_not_compared() -> None:
     assert found["comparisons"] == []
     assert whys(found) == {
         "other": "it was scored by f1, the base by acc",
-        "few": "only 3 of the base's 10 answers are answered",
+        "few": "seed 1 has 3 of 10 answers; left out",
     }
 
 
 def test_answers_that_all_gave_are_compared() -> None:
-    found = table({BASE: [scored(10)] * 4, "most": [scored(10, start=2)] * 2})
-    assert [one["items"] for one in found["comparisons"]] == [8]
-    assert [one["items"] for one in found["noise"]] == [8]
+    found = table({BASE: [scored(10)] * 4, "most": [scored(9, start=1)] * 2})
+    assert [one["items"] for one in found["comparisons"]] == [9]
+    assert [one["items"] for one in found["noise"]] == [9]
+    assert whys(found) == {"most": "seed 1 has 9 of 10 answers; the others are not compared at all"}
+
+
+def test_one_training_without_answers_is_left_out_alone() -> None:
+    none = {"rec": TaskScores("acc", 0.5, 0, math.nan, {})}
+    found = table({BASE: [*[scored(10)] * 3, none], "v": [scored(10)] * 2, "few": [scored(10), scored(5)]})
+    seen = {one["variant"]: (one["seeds"], one["items"]) for one in found["comparisons"]}
+    assert seen == {"v": (2, 10), "few": (1, 10)}
+    assert whys(found) == {
+        BASE: "seed 3 has 0 of 10 answers; left out",
+        "few": "seed 1 has 5 of 10 answers; left out",
+    }
+
+
+def test_what_a_reader_should_know_of_the_numbers_is_told() -> None:
+    strange = {"rec": TaskScores("acc", 0.5, 3, math.nan, {("b", str(row), 0): 1.0 for row in range(3)})}
+    found = table({BASE: [strange] * 4, "v": [strange] * 2})
+    assert whys(found) == {BASE: "3 of 3 answers are about nothing that was asked; each counts as a picture"}
+    assert any(UNTOLD in note for note in found["notes"])
+    assert any("is said to be 0.5, and its answers' mean is 1" in note for note in found["notes"])
+    assert not [note for note in table({BASE: [scored(10)] * 4})["notes"] if "mean" in note or UNTOLD in note]
+
+
+def test_the_metric_s_score_counts_wherever_it_stands(write: Write) -> None:
+    item = {"id": "a/7", "task": "rec", "source": "a", "row": "7", "scores": {"nll": 3.0, "acc": 1.0}}
+    path = write({"tasks": {"rec": {"metric": "acc", "value": 1.0}}}, [item])
+    assert read_scores(path)["rec"].items == {("a", "7", 0): 1.0}
+    with pytest.raises(BuildError, match=r"items\.jsonl:1: no score named 'f1'"):
+        read_scores(write({"tasks": {"rec": {"metric": "f1", "value": 1.0}}}, [item]))
+
+
+def test_scores_of_an_attempt_that_failed_are_not_those_of_the_next(tmp_path: Path) -> None:
+    script = tmp_path / "trainer.py"
+    text = json.dumps({"tasks": {"rec": {"metric": "m", "value": 1.0}}})
+    script.write_text(
+        "import pathlib, sys\nout, mark = map(pathlib.Path, sys.argv[1:])\n"
+        f"if not mark.exists():\n    mark.touch()\n    (out / 'scores.json').write_text({text!r})\n    sys.exit(9)\n"
+    )
+    train = Train(command=[sys.executable, str(script), "{out}", str(tmp_path / "mark")])
+    first = run_cell(cell(tmp_path), Trainer(train, None), tmp_path / "cells")
+    assert first is not None and "exit code 9" in first.error
+    second = run_cell(cell(tmp_path), Trainer(train, None), tmp_path / "cells")
+    assert second is not None and "the command left no such file" in second.error
+
+
+STUBBORN = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_process_that_will_not_end_is_killed_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vldata.ablation.cells.PATIENCE_S", 0.3)
+    (tmp_path / "child.py").write_text(STUBBORN)
+    words = ["sh", "-c", f"trap '' TERM; {sys.executable} -S {tmp_path / 'child.py'}; true"]
+    stopping = threading.Event()
+    threading.Timer(1.0, stopping.set).start()
+    assert run_cell(cell(tmp_path), Trainer(Train(command=words), None), tmp_path / "c", stopping=stopping) is None
+    (log,) = (tmp_path / "c").glob("*/log.txt")
+    status = Path(f"/proc/{log.read_text().split()[-1]}/status")
+    for _ in range(50):
+        if not status.exists() or "zombie" in status.read_text():
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("its child lives on")
+
+
+def test_a_script_that_is_changed_meanwhile_is_told(tmp_path: Path) -> None:
+    script = tmp_path / "trainer.py"
+    script.write_text("")
+    trainer = Trainer(Train(command=[sys.executable, str(script)]), None)
+    key = trainer.key()
+    script.write_text("# another")
+    failure = run_cell(cell(tmp_path), trainer, tmp_path / "cells")
+    assert failure is not None and "was changed while this ran" in failure.error and trainer.key() == key
 
 
 def test_the_control_survives_the_failure_of_one_half() -> None:

@@ -12,6 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from vldata.app import app
+from vldata.app_ablate import _show, _show_plan
 from vldata.errors import VldataError
 
 Tree = dict[str, Any]
@@ -94,6 +95,40 @@ def test_failures_and_what_is_missing_are_shown(
     assert "missing: drop-captions, caption, rec, vqa_open: every training failed" in told
 
 
+def test_what_data_says_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    harm = "a \x1b[2J\u202e b"
+    told = {
+        "name": "x",
+        "seeds": [0],
+        "base_seeds": [0],
+        "comparisons": [],
+        "noise": [],
+        "variants": [],
+        "failed": [{"variant": harm, "seed": 0, "stage": "train", "error": harm}],
+        "missing": [{"variant": "v", "task": harm, "why": harm}],
+        "notes": [harm],
+    }
+    _show(told, Path("out"))
+    _show_plan({**told, "trainings": 1, "failed": [{"variant": harm, "error": harm}]})
+    said = capsys.readouterr().out
+    assert "\x1b" not in said and "\u202e" not in said
+    assert said.count("a \\x1b[2J\\u202e b") == 8
+
+
+def test_the_plan_refuses_an_unreadable_command(file: Path, store: str) -> None:
+    with pytest.raises(VldataError, match=r"train\.command"):
+        ask("plan", file, "--store", store, "--workers", 1, "--set", "train.command=train {buidl}")
+
+
+def test_no_more_trainings_are_done_than_there_are(file: Path, store: str, tmp_path: Path) -> None:
+    for number in range(22):
+        cell = tmp_path / "out" / "cells" / str(number)
+        cell.mkdir(parents=True)
+        (cell / "done.json").write_text('{"seconds": {"train": 60}}')
+    told = ask("plan", file, "--out", tmp_path / "out", "--store", store, "--workers", 1)
+    assert "9 are done, 60 s each: about 0 min left" in told
+
+
 def test_the_file_can_be_changed_from_the_command_line(file: Path, store: str) -> None:
     words = ("plan", file, "--store", store, "--workers", 1, "--json", "--variant", "drop-boxes")
     found = json.loads(ask(*words, "--set", "axes.drop=[boxes]", "--set", "seeds=4", "--set", "axes.total=null"))
@@ -114,3 +149,14 @@ def test_the_schema_is_for_editors() -> None:
 def test_its_help_names_both_spellings() -> None:
     told = ask("--help")
     assert "plan" in told and "run" in told
+
+
+@pytest.mark.parametrize(
+    ("data", "where"), [({"evaluate": {"split": "vall"}}, "evaluate.split"), ({"data_seeds": 2}, "data_seeds")]
+)
+def test_the_plan_refuses_what_a_run_would(tree: Tree, store: str, tmp_path: Path, data: Tree, where: str) -> None:
+    asked = {"name": "a", "base": tree, "seeds": 3, "axes": {"total": [60]}, "train": {"command": "true"}, **data}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(asked))
+    with pytest.raises(VldataError) as told:
+        ask("plan", tmp_path / "a.yaml", "--store", store, "--workers", 1)
+    assert told.value.where == where

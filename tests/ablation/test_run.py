@@ -128,6 +128,9 @@ def test_a_failed_cell_is_told_with_its_error_and_tried_again_next_time(
     missing = {(one["variant"], one["task"]): one["why"] for one in found["missing"]}
     assert missing["drop-captions", "rec"] == "2 of 3 trainings: seed 1 failed"
     assert missing["drop-boxes", "rec"] == "every training failed"
+    pasted = (tmp_path / "out" / "results.md").read_text()
+    assert "- drop-captions, rec: 2 of 3 trainings: seed 1 failed" in pasted and "- failed: drop-boxes, train" in pasted
+    assert "| drop-boxes | – | – | – |" in pasted
     assert compared(found, "drop-captions")["rec"]["seeds"] == 2 and not compared(found, "drop-boxes")
     script = tmp_path / "trainer.py"
     script.write_text(script.read_text().replace('sys.exit("out of memory")', "pass"))
@@ -223,6 +226,30 @@ def test_questions_about_pictures_that_are_trained_on_are_told(
     assert names == {"base", "drop-boxes"}  # the world of the captions is asked about
     clean = run(opened(seeds=1, axes={"total": [60]}, train=command()), tmp_path / "clean", **options)
     assert not [note for note in clean["notes"] if "that are asked about" in note]
+
+
+def test_a_variant_that_would_train_on_what_is_asked_is_a_failed_one(
+    opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path
+) -> None:
+    """Splits go by the pictures' bytes: the same scenes at another size are split anew."""
+    axes = {"set": {"sources.captions.side_px": [128]}, "total": [60]}
+    found = run(opened(seeds=1, axes=axes, train=command()), tmp_path / "out", **options)
+    ((name, error),) = [(one["variant"], one["error"]) for one in found["failed"]]
+    assert name == "side_px-128" and "of the rows that are asked about" in error and "evaluate" in error
+    assert not compared(found, "side_px-128") and compared(found, "total-60")
+
+
+def test_texts_that_are_asked_and_trained_on_are_told(
+    opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path, tree: Tree
+) -> None:
+    sums = {"format": "shapes", "task": "text_instruction", "scenes": 60, "world_seed": 5}
+    tree["sources"] = {"captions": tree["sources"]["captions"], "sums": sums}
+    tree["mixture"] = {"total": 80, "sources": {"captions": 1, "sums": 1}}
+    questions = {"name": "q", "sources": {"sums": sums}, "mixture": {"total": 30}}
+    (tmp_path / "q.yaml").write_text(yaml.safe_dump(questions))
+    asked = {"recipe": "q.yaml", "split": "train"}
+    found = run(opened(seeds=1, axes={"total": [60]}, train=command(), evaluate=asked), tmp_path / "out", **options)
+    assert any(note.startswith("trained on texts that are asked about") for note in found["notes"])
 
 
 def test_another_score_is_compared_without_training_anew(

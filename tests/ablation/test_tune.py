@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -12,14 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 pytest.importorskip("sklearn")
 
-from vldata.ablation.tune import tune
-from vldata.ablation.tune_fit import CANDIDATES, error_of, fitted, refitted
+from vldata.ablation.tune import Best, _refusal, tune
+from vldata.ablation.tune_fit import CANDIDATES, Error, error_of, fitted, refitted
 from vldata.ablation.tune_mixtures import drawn, within
 from vldata.ablation.tune_spec import MIN_RUNS, load_tune
 from vldata.app import app
@@ -43,6 +44,15 @@ json.dump({"tasks": tasks}, open(out + "/scores.json", "w"))
 
 LUCK = LAW.replace("a = 1.0", "a = 1.0 + 5 * noise #").replace("b = 0.5", "b = 0.5 - 2 * noise #")
 BROKEN = LAW.replace("noise = ", "1 / (n['c'] == 72); noise = ")  # but for the base's own mixture
+LACKING = (
+    LAW
+    + """
+if n["a"] == 0:  # two of twenty runs
+    scores = {"tasks": {"a": {"metric": "accuracy", "value": 0.5}, "b": tasks["b"]}}
+    json.dump(scores, open(out + "/scores.json", "w"))
+"""
+)
+BROKEN_AT_BEST = LAW.replace("noise = ", "1 / (n['c'] > 20); noise = ")  # no mixture but the proposed has so few
 TOTAL = 120
 
 
@@ -161,6 +171,14 @@ def test_a_person_is_told_what_is_proposed_or_why_nothing_is(
     assert "nothing is proposed: predictions are off" in told and "next:" not in told
 
 
+def test_what_was_measured_of_the_proposed_mixture_is_held_against_its_prediction(
+    lawful: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    proposed = lawful[1]["proposed"] | {"predicted": 0.78, "measured": 1.03}
+    _show({**lawful[1], "proposed": proposed}, Path("out"))
+    assert "1.0300, off by 0.25" in capsys.readouterr().out
+
+
 @pytest.fixture
 def copied(lawful: tuple[Path, dict[str, Any]], tmp_path: Path) -> tuple[Path, dict[str, Any]]:
     """The finished tuning, to go on with."""
@@ -193,6 +211,76 @@ def test_no_recipe_where_the_mixture_decides_nothing(tmp_path: Path) -> None:
     assert found["proposed"] is None and found["recipe"] is None
     assert "held-out mixtures" in found["refused"]
     assert not (tmp_path / "out" / "recipe.yaml").exists()
+
+
+def test_a_base_that_nothing_is_predicted_to_beat_stays(tmp_path: Path) -> None:
+    file = tuning(tmp_path, LAW)
+    base = yaml.safe_load((tmp_path / "base.yaml").read_text())
+    base["mixture"] = {"total": TOTAL, "sources": {"a": 9, "b": 10, "c": 1}}
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
+    found = tuned(tmp_path, file)
+    assert found["held_out"]["mean_abs_error"] < 0.5 * found["held_out"]["mean_abs_error_of_mean"]
+    assert found["proposed"] is None and found["recipe"] is None
+    assert re.fullmatch(
+        r"the best mixture is predicted to be 0\.\d{4} lower than the base, "
+        r"and predictions are off by 0\.\d{4}: the base may stay",
+        found["refused"],
+    )
+    assert not (tmp_path / "out" / "recipe.yaml").exists() and not (tmp_path / "out" / "builds" / "proposed").exists()
+
+
+GOOD = Error(8, mean_abs=0.2275, mean_abs_of_mean=0.5, rank_correlation=0.9, chance=0.001)
+
+
+@pytest.mark.parametrize(
+    ("error", "gain", "told"),
+    [
+        (GOOD, 0.2276, None),
+        (GOOD, 0.0007, "0.0007 lower than the base, and predictions are off by 0.2275: the base may stay"),
+        (GOOD, 0.22749, "0.22749 lower than the base, and predictions are off by 0.22750"),
+        (GOOD, -0.1, "the best mixture is predicted to be no lower than the base"),
+        (
+            Error(5, 0.01334, 0.01332, 0.1, 0.4),
+            1,
+            "0.01334 on 5 held-out mixtures, always saying the mean by 0.01332",
+        ),
+        (
+            Error(5, 0.0133, 0.0133, 0.1, 0.4),
+            1,
+            "0.0133 on 5 held-out mixtures, no better than always saying the mean:",
+        ),
+        (
+            Error(5, 0.0140, 0.0133, 0.1, 0.4),
+            1,
+            "0.0140 on 5 held-out mixtures, always saying the mean by 0.0133:",
+        ),
+        (Error(5, 0.0130, 0.0133, 0.1, 0.4), 1, "luck alone orders them as well with probability 0.40"),
+    ],
+)
+def test_why_nothing_is_proposed_is_told_in_numbers_that_differ(error: Error, gain: float, told: str | None) -> None:
+    refused = _refusal(error, Best(np.array([1.0]), predicted=0.0, base_predicted=gain))
+    assert refused is None if told is None else refused is not None and told in refused
+
+
+def test_a_run_without_the_loss_is_a_failed_run_and_the_exit_code_says_so(tmp_path: Path) -> None:
+    command = ["tune", str(tuning(tmp_path, LACKING)), "--out", str(tmp_path / "out"), "--workers", "1", "--json"]
+    said = CliRunner().invoke(app, command)
+    found = json.loads(said.stdout)
+    failed = [run for run in found["runs"] if run["error"] is not None]
+    assert said.exit_code == 2 and len(failed) == 2
+    for run in failed:
+        assert run["units"]["a"] == 0 and run["losses"] is None and run["measured"] is None
+        assert (
+            run["error"] == "evaluate: loss: nll_per_token: the answers of 'a' have no such score; use one of: accuracy"
+        )
+    assert found["proposed"] is not None and found["proposed"]["error"] is None
+
+
+def test_a_proposed_mixture_whose_run_failed_is_told_by_the_exit_code(tmp_path: Path) -> None:
+    file = tuning(tmp_path, BROKEN_AT_BEST)
+    said = CliRunner().invoke(app, ["tune", str(file), "--out", str(tmp_path / "out"), "--workers", "1"])
+    assert said.exit_code == 2 and "failed: proposed, train:" in said.stdout
+    assert said.stdout.count("failed:") == 1 and (tmp_path / "out" / "recipe.yaml").is_file()
 
 
 def test_failed_runs_are_told_and_too_many_are_the_end(tmp_path: Path) -> None:
@@ -264,7 +352,9 @@ def test_draws_are_dirichlet_around_the_base() -> None:
     assert found.std(axis=0) == pytest.approx(np.sqrt(shares * (1 - shares) / 9), rel=0.03)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=300, deadline=None)
+@example([(1.0, 0.5), (5e-324, 1.0)])  # a share so small that a part of it is none
+@example([(0.0, 1.0), (1.0, 0.25), (5e-324, 1.0)])
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 1)), min_size=1, max_size=8).filter(
         lambda x: sum(c for _, c in x) >= 1
@@ -323,7 +413,19 @@ def test_the_bundled_tuning_starts_from_a_lopsided_guess() -> None:
     assert asked.opened.tree["mixture"]["sources"] == {"captions": 8, "questions": 1, "regions": 1}
 
 
-def test_a_metric_beside_the_loss_is_refused(tmp_path: Path) -> None:
-    file = tuning(tmp_path, LAW, evaluate={"metric": "-nll_per_token"})
-    with pytest.raises(RecipeErrors, match=r"leave `evaluate\.metric` out"):
-        load_tune(file)
+@pytest.mark.parametrize(
+    ("changes", "where", "told"),
+    [
+        ({"evaluate": {"metric": "-nll_per_token"}}, "evaluate", r"leave `evaluate\.metric` out"),
+        ({"evaluate": {"words": "own"}}, "evaluate", r"in the base's words\n  fix: leave `evaluate\.words` out"),
+        ({"concentration": [16, 2]}, "concentration", r"the least comes first\n  fix: write \[2, 16\]"),
+    ],
+)
+def test_what_a_tuning_would_not_heed_is_refused(tmp_path: Path, changes: Any, where: str, told: str) -> None:
+    with pytest.raises(RecipeErrors, match=told) as caught:
+        load_tune(tuning(tmp_path, LAW, **changes))
+    assert caught.value.where == where
+
+
+def test_a_concentration_may_be_the_same_for_all_mixtures(tmp_path: Path) -> None:
+    assert load_tune(tuning(tmp_path, LAW, concentration=[8, 8])).tune.concentration == [8, 8]

@@ -10,7 +10,7 @@ import pytest
 
 from vldata.ablation.changes import Facts
 from vldata.ablation.load import Opened, from_data, load
-from vldata.ablation.variants import Variant, facts_of, needs_amounts, variants
+from vldata.ablation.variants import NAME_BYTES, Variant, facts_of, named, needs_amounts, variants
 from vldata.errors import RecipeError, RecipeErrors
 
 AMOUNTS = {"captions": 30, "questions": 30, "more": 30, "boxes": 30}
@@ -235,6 +235,58 @@ def test_only_other_words_are_asked_in_other_words(opened: Make) -> None:
 def test_what_makes_no_sense_is_said(opened: Make, data: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeErrors, match=said.replace("(", r"\(")):
         expand(opened(**data))
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"axes": {"total": [100, 100]}}, "100 stands twice in total"),
+        ({"axes": {"drop": ["captions", ["captions"]]}, "held": "counts"}, "captions stands twice in drop"),
+        ({"variants": {"a": {"wieghts": {"captions": 2}}}}, "did you mean 'weights'"),
+        ({"variants": {"a": {"flip": 0.5}}}, "did you mean 'templates.flip'"),
+        ({"variants": {"a": {"max_epochs": 2}}}, "did you mean 'mixture.max_epochs'"),
+        ({"variants": {"a": {"qqq": 2}}}, "use one of: .*drop.*mixture"),
+        ({"variants": {"a": {"weights": {"captins": 2}}}}, "did you mean 'captions'"),
+        ({"variants": {"a" * 300: {"total": 3}}}, "300 bytes"),
+    ],
+)
+def test_a_slip_is_named_as_what_it_is(opened: Make, data: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecipeErrors, match=said):
+        expand(opened(**data))
+
+
+def test_names_of_any_script_stay_apart(tree: dict[str, Any], tmp_path: Path) -> None:
+    names = ("描述", "问题", "❤", "❥")
+    tree["sources"] = dict(zip(names, tree["sources"].values(), strict=True))
+    tree["mixture"] = {"total": 120, "sources": dict.fromkeys(names, 1)}
+    data = {"name": "x", "base": tree, "held": "counts", "axes": {"drop": "sources"}}
+    made = list(expand(from_data(data, tmp_path), dict.fromkeys(names, 30)))
+    assert made[1:3] == ["drop-描述", "drop-问题"]
+    assert len(set(made)) == 5 and all(name.removeprefix("drop-").isalnum() for name in made[3:])
+
+
+def test_values_that_read_alike_are_two_variants(opened: Make) -> None:
+    key = "sources.captions.where"
+    made = expand(opened(axes={"set": {key: ["len(answer) > 1", "len(answer) < 1"]}}))
+    assert [variant.changes[key] for variant in list(made.values())[1:]] == ["len(answer) > 1", "len(answer) < 1"]
+
+
+def test_a_name_is_no_longer_than_a_folder_may_be(opened: Make) -> None:
+    texts = ["长" * 60 + end for end in ("甲", "乙")]
+    found = opened(design="grid", axes={"set": {f"sources.{name}.where": texts for name in ("captions", "boxes")}})
+    made = list(named(found.ablation, facts_of(found.base)))
+    assert len(set(made)) == 4
+    assert max(len(name.encode()) for name in made) <= NAME_BYTES
+
+
+def test_in_a_grid_the_weight_of_what_is_left_out_says_nothing(opened: Make) -> None:
+    axes = {"drop": ["captions", "vqa_open"], "weights": {"captions": [2, 3], "vqa": [1]}}
+    made = expand(opened(design="grid", held="total", axes=axes))
+    same = {name: variant.same_as for name, variant in made.items()}
+    assert same["drop-captions+weight-captions-3+weight-vqa-1"] == "drop-captions+weight-captions-2+weight-vqa-1"
+    assert same["drop-vqa_open+weight-captions-3+weight-vqa-1"] is None
+    only_vqa = expand(opened(design="grid", held="counts", axes={"drop": ["vqa_open"], "weights": {"vqa": [1, 5]}}))
+    assert [variant.same_as for variant in only_vqa.values()] == [None, None, "drop-vqa_open+weight-vqa-1"]
 
 
 def test_all_that_is_wrong_is_said_at_once(opened: Make) -> None:

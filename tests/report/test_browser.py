@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from tests.report.conftest import BLUE, HOSTILE, RLO
-from tests.report.test_other_pages import results, tuning
+from tests.report.test_other_pages import hard_names, results, tuning
 from vldata.report.write import write_report
 
 BOX = (196, 0, 95)
@@ -32,6 +32,8 @@ def pages(place, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     (folder / "results.json").write_text(results())
     other = place.again("other", limit=20).out
+    (folder / "named").mkdir()
+    (folder / "named" / "results.json").write_text(hard_names())
     (folder / "tuned").mkdir()
     (folder / "tuned" / "tune.json").write_text(json.dumps(tuning()))
     return {
@@ -39,6 +41,7 @@ def pages(place, tmp_path_factory) -> dict[str, Path]:
         "tuning": write_report(folder / "tuned"),
         "compare": write_report(place.built.out, other, folder / "compare.html"),
         "ablation": write_report(folder),
+        "hard names": write_report(folder / "named"),
     }
 
 
@@ -103,7 +106,7 @@ def test_the_policy_forbids_scripts_and_the_network(pages, opened) -> None:
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
-@pytest.mark.parametrize("kind", ["build", "compare", "ablation", "tuning"])
+@pytest.mark.parametrize("kind", ["build", "compare", "ablation", "hard names", "tuning"])
 def test_nothing_is_wider_than_the_window(pages, opened, kind, size) -> None:
     page, _ = opened(pages[kind], size)
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
@@ -115,6 +118,22 @@ def test_nothing_is_wider_than_the_window(pages, opened, kind, size) -> None:
         }).length"""
     )
     assert cut == 0
+
+
+def test_the_verdicts_of_long_names_are_seen_without_scrolling(pages, opened) -> None:
+    page, _ = opened(pages["hard names"])
+    hidden = page.evaluate(
+        """[...document.querySelectorAll('td.verdict')].filter(one => {
+            const box = one.getBoundingClientRect(), around = one.closest('.scroll').getBoundingClientRect();
+            return box.right > around.right + 1;
+        }).length"""
+    )
+    assert hidden == 0
+    sideways = page.evaluate(
+        """[...document.querySelectorAll('svg.plot')].filter(plot => [...plot.querySelectorAll('text')].some(
+            one => one.getBoundingClientRect().right > plot.getBoundingClientRect().right + 8)).length"""
+    )
+    assert sideways == 0
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])

@@ -10,6 +10,7 @@ import pytest
 from vldata.errors import BuildError
 from vldata.report.ablation import ablation_page, read_results
 from vldata.report.compare import compare_page
+from vldata.report.plots import Line, _columns, _labels
 from vldata.report.tuning import tuning_page
 from vldata.report.write import write_report
 
@@ -119,12 +120,51 @@ def test_an_ablation_without_a_cell_has_a_page(tmp_path) -> None:
     assert "nothing to compare" in ablation_page(tmp_path / "results.json")
 
 
+def hard_names() -> str:
+    """Results with a task of a steering name and one of a long name, and the variants of a grid."""
+    told = tree()
+    grid = [f"total-1000+per-instruction+max_turns-5+image_position-random+flip-0.{n}-and-so-on" for n in range(4)]
+    told["variants"] += [{"name": name, "changes": {}, "same_as": None, "build": BUILD} for name in grid]
+    told["comparisons"] += [_compared(name, 0.01, 0.03, 0.05, "better") for name in grid]
+    for task in ("a \u202e\x1b[2J task", "t" * 300):
+        told["cells"] += [{**cell, "task": task} for cell in told["cells"][:3]]
+    return json.dumps(told)
+
+
+def test_a_name_steers_nothing_anywhere(tmp_path) -> None:
+    (tmp_path / "results.json").write_text(hard_names())
+    page = ablation_page(tmp_path / "results.json")
+    assert "\u202e" not in page and "\x1b" not in page
+    assert ">a U+202EU+001B[2J task</a>" in page
+
+
+def test_names_in_a_plot_stay_apart() -> None:
+    ends = [Line(f"total-1000+per-instruction+max_turns-5+flip-0.{n}", "^", "better", 0.1) for n in range(2)]
+    middles = [Line("a" * 40 + str(n) + "b" * 40, "o", "failed") for n in range(2)]
+    short = Line("drop-captions", "o", "no difference shown", 0.0)
+    labels = _labels([*ends, *middles, short])
+    names = [name for name, _ in labels]
+    assert names[0].endswith("flip-0.0") and names[1].endswith("flip-0.1")
+    assert len(set(names)) == 5
+    assert labels[0][1] == "" and labels[2][1] == "failed" and labels[4] == (short.name, short.remark)
+    assert all(_columns(name) + _columns(remark) <= 48 for name, remark in labels)
+    assert _columns(_labels([Line("描" * 60, "^", "better", 0.1)])[0][0]) <= 48
+
+
+@pytest.mark.parametrize("name, what", [("ablation.json", "ablation"), ("asked.json", "tuning")])
+def test_a_folder_without_results_yet_is_known_for_what_it_is(tmp_path, name, what) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(BuildError, match=f"this {what} has no results yet"):
+        write_report(tmp_path)
+
+
 def test_two_builds_differ_where_they_do(place) -> None:
     other = place.again("fewer", limit=20).out
     page = compare_page(place.built.out, other)
     assert page == compare_page(place.built.out, other)
     assert "only in A" not in page  # both have every source
     assert "The recipes say the same." in page
+    assert f"<title>{place.built.out.name} and {other.name}</title>" in page  # both have the recipe's name
     same = compare_page(place.built.out, place.built.out)
     assert "Both hold the same blocks in the same order." in same
     assert str(place.folder) not in page
@@ -188,6 +228,7 @@ def test_a_tuning_shows_its_weights_and_its_errors(tmp_path) -> None:
     page = (tmp_path / "report.html").read_text()
     for said in ("A mixture is proposed", "80.0 %", "0.9500", "that is no comparison", "off by 0.02", "no room at"):
         assert said in page
+    assert "0.9500<small>off by 0.05</small>" in page
     assert "<script" not in page and "<b>weights" not in page and "/somewhere" not in page
     assert page == tuning_page(tmp_path / "tune.json")
 

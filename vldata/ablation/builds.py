@@ -24,6 +24,7 @@ from vldata.recipe.models import Recipe
 from vldata.store.gc import in_use
 from vldata.store.keys import key_of
 from vldata.store.store import open_store
+from vldata.store.trouble import told_as_store_errors
 
 Blocks = Sequence[tuple[str, int]]
 """Key and bytes of every block, as often as it stands in a build, in order."""
@@ -208,11 +209,16 @@ class Builder:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(path)
+    """Write a file that is there whole or not at all.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    with told_as_store_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.new")
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)
 
 
 def of_seed(opened: Opened, seed: int, exclude: Path | None = None) -> tuple[Tree, Recipe]:

@@ -17,13 +17,15 @@ import fcntl
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +34,7 @@ from blake3 import blake3
 
 from vldata import __version__
 from vldata.ablation.builds import Made, write_text
-from vldata.ablation.scores import read_scores
+from vldata.ablation.scores import ITEMS, read_scores
 from vldata.ablation.spec import Train
 from vldata.errors import BuildError, VldataError
 from vldata.store.keys import key_of
@@ -43,7 +45,11 @@ Stage = Literal["build", "train", "evaluate"]
 
 _PLACES = ("build", "held_out", "split", "seed", "out")
 _TOLD_LINES, _TOLD_CHARS = 6, 1200  # of a failed process's last words
+_CHANGED = "a file of the command was changed while this ran; run it again, and all is trained with the new one"
 _POLL_S = 0.1
+PATIENCE_S = 10.0
+"""What a process that was told to end may take before it is killed."""
+
 _SCRIPT_BYTES = 4 * 1024 * 1024
 
 
@@ -83,7 +89,15 @@ class Trainer:
     gpus: tuple[str, ...] = ()
 
     def key(self) -> str:
-        """Hash of all that decides what it does with a build and a seed, as far as can be known."""
+        """Hash of all that decides what it does with a build and a seed, as far as can be known; as it was at first."""
+        return self._first_key
+
+    @cached_property
+    def _first_key(self) -> str:
+        return self.key_now()
+
+    def key_now(self) -> str:
+        """The same as it is now: another one when a file of the command was changed meanwhile."""
         words = self.words()
         files = {word: _digest(Path(word)) for word in words if Path(word).is_file()}
         return key_of("trainer", self.train.model_dump(mode="json"), self.identity, words, files)
@@ -234,7 +248,8 @@ def run_cell(
             return None
         if (folder / "done.json").is_file():
             return None
-        (folder / "failed.json").unlink(missing_ok=True)
+        for stale in ("failed.json", SCORES, Path(SCORES).stem + ITEMS):  # what an attempt that failed may have left
+            (folder / stale).unlink(missing_ok=True)
         root = cells.parent
         asked = {
             "variant": cell.variant,
@@ -245,6 +260,8 @@ def run_cell(
             "split": cell.questions.split,
         }
         write_text(folder / "cell.json", orjson.dumps(asked, option=orjson.OPT_INDENT_2).decode())
+        if trainer.key_now() != trainer.key():
+            return _failed(folder, Failure("train", _CHANGED))
         seconds: dict[str, float] = {}
         for stage, words in trainer.steps(cell, folder):
             told(stage)
@@ -303,16 +320,30 @@ def _process(
         start = file.tell()
         try:
             process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=dict(environment), pass_fds=(lock,)
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                env=dict(environment),
+                pass_fds=(lock,),
+                start_new_session=True,  # so that whatever it starts can be told to end with it
             )
         except OSError as error:
             return f"{words[0]}: {error.strerror or error}"
-        asked_to_end = False
+        asked_at = None
         while (code := _ended(process)) is None:
-            if stopping.is_set() and not asked_to_end:
-                process.terminate()
-                asked_to_end = True
+            if stopping.is_set() and asked_at is None:
+                asked_at = time.monotonic()
+                _signal(process, signal.SIGTERM)
+            elif asked_at is not None and time.monotonic() - asked_at > PATIENCE_S:
+                _signal(process, signal.SIGKILL)
     return None if code == 0 else _last_words(log, start, code)
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """To the process and all that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _ended(process: subprocess.Popen[bytes]) -> int | None:

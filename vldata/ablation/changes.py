@@ -7,6 +7,7 @@ made in one order: paths, sections, box format, then what stays in the mixture, 
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from vldata.errors import RecipeError, nearest
-from vldata.mixture.models import KINDS
+from vldata.mixture.models import KINDS, Mixture
 from vldata.recipe.merge import merged
+from vldata.recipe.models import Head, Settings
 
 Tree = dict[str, Any]
 Held = Literal["counts", "total"]
@@ -26,6 +28,7 @@ SECTIONS = ("templates", "conversation", "images")
 _AMOUNTS = ("weights", "strategy", "total")
 _CHOICES = ("drop", "only", "synth")
 _OWN = (*SECTIONS, "box_format", *_CHOICES, *_AMOUNTS)
+_PATHS = (*Head.model_fields, "defaults", "sources", "mixture")
 _WORDS = re.compile(
     r"((defaults|sources\.[^.]+)\.)?"
     r"(templates\.(per|prompts|response_format|path)|box_format|reference|task_options(\..+)?|conversation\.image_position)"
@@ -107,6 +110,8 @@ def changed(tree: Tree, changes: Mapping[str, Any], facts: Facts, held: Held | N
     gone = _gone(asked, facts, where)
     amounts = {key: value for key, value in asked.items() if key.split(".")[0] in _AMOUNTS and value is not None}
     if gone:
+        level = (tree.get("mixture") or {}).get("sources")
+        amounts = {key: value for key, value in amounts.items() if not _weighs_nothing(level, key, gone)}
         if held is None:
             problem = "sources are left out, and it is not said what the others do then"
             raise RecipeError(
@@ -125,12 +130,29 @@ def _path(tree: Tree, key: str, value: Any, where: str) -> Tree:
     parts = key.split(".")
     if not all(parts):
         raise RecipeError(f"{where}.{key}", "not a path of the form key.path", "for example mixture.total")
+    if parts[0] not in _PATHS:
+        raise RecipeError(f"{where}.{key}", "unknown key", _meant(parts[0]))
     if value is None:
         _check_removable(tree, parts, f"{where}.{key}")
     for part in reversed(parts):
         value = {part: value}
     result: Tree = merged(tree, value)
     return result
+
+
+def _meant(key: str) -> str:
+    """A fix for an unknown key: an axis's, a recipe's, or one that stands in a section."""
+    whole = {name: name for name in (*_OWN, *_PATHS)}
+    inside = {name: f"{section}.{name}" for section in SECTIONS for name in _keys_of(section)}
+    deeper = {name: f"mixture.{name}" for name in Mixture.model_fields}
+    deeper |= {name: f"defaults.{name}" for name in Settings.model_fields}
+    known = {**deeper, **inside, **whole}
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    return f"did you mean {known[close[0]]!r}?" if close else nearest(key, whole)
+
+
+def _keys_of(section: str) -> Collection[str]:
+    return list(type(getattr(Settings(), section)).model_fields)
 
 
 def _check_removable(tree: Any, parts: Sequence[str], where: str) -> None:
@@ -255,14 +277,43 @@ def _level_without(level: Any, gone: Collection[str], silent: Collection[str]) -
     return found
 
 
+def _weighs_nothing(level: Any, key: str, gone: Collection[str]) -> bool:
+    """Whether it is a weight of what is left out: of a source, or of a group whose sources all are."""
+    section, _, name = key.partition(".")
+    place = _place(level, name) if section == "weights" else None
+    return place is not None and _members({name: place[name]}) <= set(gone)
+
+
+def _members(level: Any) -> set[str]:
+    """The sources of a level of the mixture."""
+    if not isinstance(level, dict):
+        return set(level)
+    inside = {name: entry.get("sources") for name, entry in level.items() if isinstance(entry, dict)}
+    return {one for name in level for one in (_members(inside[name]) if inside.get(name) is not None else {name})}
+
+
 def _weight(tree: Tree, key: str, value: Any, facts: Facts, where: str) -> None:
     name = key.partition(".")[2]
-    place = _place((tree.get("mixture") or {}).get("sources"), name)
+    level = (tree.get("mixture") or {}).get("sources")
+    place = _place(level, name)
     if place is None or _kind({name: place[name]}) != "weight":
-        problem = f"the base's mixture gives {name!r} no weight"
-        raise RecipeError(where, problem, "write the base's mixture with weights: mixture: {sources: {name: weight}}")
+        weighed = _weighed(level)
+        fix = "write the base's mixture with weights: mixture: {sources: {name: weight}}"
+        raise RecipeError(
+            where, f"the base's mixture gives {name!r} no weight", nearest(name, weighed) if weighed else fix
+        )
     entry = place[name]
     place[name] = {**entry, "weight": value} if isinstance(entry, dict) else value
+
+
+def _weighed(level: Any) -> list[str]:
+    """Sources and groups with a weight."""
+    if not isinstance(level, dict):
+        return []
+    own = [name for name, entry in level.items() if _kind({name: entry}) == "weight"]
+    return own + [
+        name for entry in level.values() if isinstance(entry, dict) for name in _weighed(entry.get("sources"))
+    ]
 
 
 def _place(level: Any, name: str) -> Tree | None:

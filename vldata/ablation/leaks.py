@@ -1,9 +1,14 @@
-"""Pictures that are asked about and trained on: such a score says what was remembered."""
+"""What is asked about and trained on: such a score says what was remembered.
+
+Every block is read once, in however many builds it stands.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
+import polars as pl
 import pyarrow as pa
 
 from vldata.ablation.builds import Made
@@ -13,8 +18,10 @@ from vldata.build.look import block_table, items
 
 Pictures = list[tuple[pa.ChunkedArray, str]]
 
+_ROW = ("source", "row")
 
-def leaks(builds: Mapping[str, Made], asked: Questions) -> dict[str, int]:
+
+def same_pictures(builds: Mapping[str, Made], asked: Questions) -> dict[str, int]:
     """Build to how many of the pictures that are asked about it trains on, by their bytes; only those with any.
 
     Args:
@@ -28,16 +35,72 @@ def leaks(builds: Mapping[str, Made], asked: Questions) -> dict[str, int]:
     return {name: number for name, number in found.items() if number}
 
 
+def same_rows(builds: Mapping[str, Made], asked: Questions) -> dict[str, int]:
+    """Build to how many of the rows that are asked it trains on, by source and row, whatever their pictures' bytes.
+
+    Only where the questions are held out of the same sources; another recipe's rows may have the same names.
+
+    Args:
+        builds: As for `same_pictures`.
+        asked: The questions.
+    """
+    columns = ("source", "turns")
+    asked_rows = pl.concat([_rows(block) for block in _blocks([asked.made], asked.split, columns)]).unique()
+    return _counted(builds, columns, lambda block: set(_rows(block).join(asked_rows, on=_ROW, how="semi").iter_rows()))
+
+
+def same_texts(builds: Mapping[str, Made], asked: Questions) -> dict[str, int]:
+    """Build to how many of the samples without a picture that are asked it trains on, word for word.
+
+    Args:
+        builds: As for `same_pictures`.
+        asked: The questions.
+    """
+    columns = ("image_sizes", "messages")
+    texts = {text for block in _blocks([asked.made], asked.split, columns) for text in _texts(block)}
+    return _counted(builds, columns, lambda block: texts.intersection(_texts(block))) if texts else {}
+
+
+def _rows(block: pa.Table) -> pl.DataFrame:
+    turns = pl.DataFrame(pl.from_arrow(block)).explode("turns")
+    return turns.select("source", row=pl.col("turns").struct.field("row"))
+
+
+def _texts(block: pa.Table) -> list[str]:
+    plain = pl.DataFrame(pl.from_arrow(block)).filter(pl.col("image_sizes").list.len() == 0)
+    return [str(messages) for messages in plain["messages"].to_list()]
+
+
+def _counted(
+    builds: Mapping[str, Made], columns: tuple[str, ...], pick: Callable[[pa.Table], set[Any]]
+) -> dict[str, int]:
+    """Build to how many different things are picked from its blocks; only those with any."""
+    picked: dict[str, set[Any]] = {}
+    counts = {}
+    for name, made in builds.items():
+        own: set[Any] = set()
+        for block in _distinct([made], "train"):
+            key = block[1]["key"]
+            if key not in picked:
+                picked[key] = pick(block_table(*block, columns))
+            own |= picked[key]
+        counts[name] = len(own)
+    return {name: number for name, number in counts.items() if number}
+
+
 def _shared(questions: Pictures, builds: Iterable[Made]) -> int:
     return find_leaks([*questions, *_pictures(builds, "train", "trained")]).shared
 
 
 def _pictures(builds: Iterable[Made], split: str, label: str) -> Pictures:
-    """The pictures of every distinct block of a split."""
-    files = {
-        block["key"]: (made.folder, block)
-        for made in builds
-        for block in made.manifest["blocks"]
-        if block["split"] == split
-    }
-    return [(items(block_table(folder, block, ("images",))["images"]), label) for folder, block in files.values()]
+    return [(items(block["images"]), label) for block in _blocks(builds, split, ("images",))]
+
+
+def _blocks(builds: Iterable[Made], split: str, columns: tuple[str, ...]) -> Iterator[pa.Table]:
+    return (block_table(folder, block, columns) for folder, block in _distinct(builds, split))
+
+
+def _distinct(builds: Iterable[Made], split: str) -> list[tuple[Any, dict[str, Any]]]:
+    """Folder and entry of every distinct block of a split."""
+    every = ((made.folder, block) for made in builds for block in made.manifest["blocks"] if block["split"] == split)
+    return list({block["key"]: (folder, block) for folder, block in every}.values())

@@ -27,7 +27,7 @@ def matrix(table: Tree) -> str:
     rows.append(["base, its mean score", *(_mean(table, task) for task in tasks)])
     rows += [[name, *(_cell(compared.get((name, task))) for task in tasks)] for name in named if name != table["base"]]
     rows.append(["base against itself", *(_cell(noise.get(task)) for task in tasks)])
-    lines = [f"| {' | '.join(row)} |" for row in rows]
+    lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
     seeds, base_seeds = len(table["seeds"]), len(table["base_seeds"])
     same = [f"{one['name']} is {one['same_as']}" for one in table["variants"] if one["same_as"] is not None]
     notes = [
@@ -35,13 +35,16 @@ def matrix(table: Tree) -> str:
         f"All {len(compared)} intervals hold at once with {table['level']:.0%}; **bold** where zero is outside.",
     ]
     notes += ["The same data: " + ", ".join(same) + "."] if same else []
-    notes += ["– could not be compared: see `failed` and `missing` in results.json."] if _has_gaps(rows) else []
-    return "\n".join([*lines, "", *notes, ""])
+    notes += ["– could not be compared."] if any("–" in row for row in rows) else []
+    remarks = [f"- {one['variant']}, {one['task']}: {one['why']}" for one in table["missing"]]
+    remarks += [f"- {note}" for note in table["notes"]]
+    remarks += [f"- failed: {one['variant']}, {one['stage']}" for one in table["failed"]]
+    return "\n".join([*lines, "", *notes, "", *dict.fromkeys(remarks)]).rstrip() + "\n"
 
 
 def _mean(table: Tree, task: str) -> str:
     values = [one["value"] for one in table["cells"] if one["variant"] == table["base"] and one["task"] == task]
-    return f"{np.mean(values):.3f}" if values else "–"
+    return f"{np.mean(values):.3f}".replace("-", "−") if values else "–"
 
 
 def _cell(one: Tree | None) -> str:
@@ -49,7 +52,3 @@ def _cell(one: Tree | None) -> str:
         return "–"
     told = f"{one['difference']:+.3f} ± {one['ci_high'] - one['difference']:.3f}".replace("-", "−")
     return told if one["verdict"] == "no difference shown" else f"**{told}**"
-
-
-def _has_gaps(rows: list[list[str]]) -> bool:
-    return any("–" in row for row in rows)

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from vldata.ablation.builds import plan_all, sharing
-from vldata.ablation.cells import seconds_of
+from vldata.ablation.builds import Planned, plan_all, sharing
+from vldata.ablation.cells import Trainer, seconds_of
 from vldata.ablation.load import Opened
-from vldata.ablation.run import few_seeds
+from vldata.ablation.run import check_seeds, few_seeds, split_of
 from vldata.ablation.statistics import DEFAULT_SEEDS, MIN_SEEDS, base_seeds
 from vldata.ablation.variants import notes_of
 from vldata.build.progress import Progress
+from vldata.recipe.load import from_tree
 
 
 def overview(
@@ -41,12 +42,16 @@ def overview(
     Raises:
         VldataError: The base cannot be planned, or the file makes no sense.
     """
+    Trainer(opened.ablation.train, None).words()  # what a run refuses is told before anything is planned
+    num_seeds = seeds or opened.ablation.seeds or DEFAULT_SEEDS
+    check_seeds(opened.ablation.data_seeds, num_seeds)
     planned = plan_all(opened, store=store, workers=workers, chosen=chosen, progress=progress)
+    _check_split(opened, planned[0])
     own = {one.variant.name: one.blocks for one in planned if one.plan is not None and one.variant.same_as is None}
     shared = sharing(own)
     keys = {name: {key for key, _ in blocks} for name, blocks in own.items()}
-    num_seeds = seeds or opened.ablation.seeds or DEFAULT_SEEDS
     base_runs = base_seeds(num_seeds, max(1, len(own) - 1))
+    trainings = base_runs + num_seeds * (len(own) - 1)
     took = [s for cell in (out / "cells").glob("*") if (s := seconds_of(cell)) is not None] if out else []
     notes = notes_of(opened.ablation, [one.variant for one in planned])
     if num_seeds < MIN_SEEDS:
@@ -69,11 +74,21 @@ def overview(
         "variants": variants,
         "bytes_of_base": shared["base"].new_bytes,
         "bytes_to_write": sum(one.new_bytes for one in shared.values()),
-        "trainings": base_runs + num_seeds * (len(own) - 1),
+        "trainings": trainings,
         "steps": cost[0] if cost else None,
         "tokens_per_training": cost[1] if cost else None,
-        "finished": len(took),
+        "finished": min(len(took), trainings),  # cells of an earlier, larger ablation stay in the folder
         "seconds_per_training": round(sum(took) / len(took), 1) if took else None,
         "failed": [{"variant": one.variant.name, "error": one.error} for one in planned if one.error],
         "notes": notes,
     }
+
+
+def _check_split(opened: Opened, base: Planned) -> None:
+    """That there is a split to ask about."""
+    is_own = opened.held_out is None
+    if opened.held_out is not None:
+        has = list(from_tree(opened.held_out).split_shares)
+    else:
+        has = sorted({block.split for block in base.plan.blocks if block.rows}) if base.plan else []
+    split_of(opened.ablation.evaluate.split, has, is_own=is_own)

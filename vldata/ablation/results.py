@@ -24,8 +24,13 @@ SAME_SEEDS = (
     "does the command use {seed}?"
 )
 
-_LEAST_COMMON = 0.5
-"""Part of the base's answers that a variant must have too, to be held against it."""
+UNTOLD = "every answer of every training scores the same, so this says nothing of the variants"
+
+_LEAST_ANSWERED = 0.9
+"""Part of what the base was asked that a training must have answered to be compared."""
+
+_SAME_MEAN = 0.01
+"""How far, in parts of the largest score, a reported score may be from the mean of its answers before it is told."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +112,25 @@ def results(
             for t, c in sorted(control.items())
         ],
         "comparisons": [{"variant": v, "task": t, "metric": metrics[t], **_told(c)} for (v, t), c in compared.items()],
-        "notes": [*found.notes, *([SAME_SEEDS] if _is_seedless(arms) else [])],
+        "notes": [*found.notes, *([SAME_SEEDS] if _is_seedless(arms) else []), *_odd(found, arms)],
     }
+
+
+def _odd(found: Found, arms: Mapping[str, Mapping[str, tuple[Scores, Scores | None]]]) -> Iterable[str]:
+    """What a reader of the numbers should know: tasks that tell nothing, scores that are not those of the answers."""
+    for task in arms.get(BASE, {}):
+        values = [half.values for of in arms.values() if task in of for half in of[task] if half is not None]
+        if len({float(value) for one in values for value in (one.min(), one.max())}) == 1:
+            yield f"{task}: {UNTOLD}"
+    for variant, trainings in found.trainings.items():
+        for training in trainings:
+            for task, one in (training.scores or {}).items():
+                mean = sum(one.items.values()) / len(one.items) if one.items else one.value
+                if abs(mean - one.value) > _SAME_MEAN * max(1.0, abs(one.value)):
+                    yield (
+                        f"{variant}, seed {training.seed}: {task} is said to be {one.value:.4g}, and its answers' mean "
+                        f"is {mean:.4g}; differences are those of the answers"
+                    )
 
 
 def _is_seedless(arms: Mapping[str, Mapping[str, tuple[Scores, Scores | None]]]) -> bool:
@@ -210,13 +232,19 @@ def _arms(found: Found, missing: list[dict[str, str]]) -> dict[str, dict[str, Ar
     for task in tasks:
         runs = {v: _scored(v, task, trainings, base, missing) for v, trainings in found.trainings.items()}
         runs = {variant: own for variant, own in runs.items() if own}
-        keys = _common(task, runs, missing)
+        keys = _common(task, runs, found.trainings, missing)
         if not keys:
             missing.append({"variant": BASE, "task": task, "why": _NO_ITEMS})
             clusters = np.zeros(1, np.int64)
         else:
             names = [found.photographs.get(key[:2], "/".join(map(str, key))) for key in keys]
             clusters = np.unique(names, return_inverse=True)[1].astype(np.int64)
+            strangers = sum(key[:2] not in found.photographs for key in keys)
+            if strangers:
+                why = (
+                    f"{strangers:,} of {len(keys):,} answers are about nothing that was asked; each counts as a picture"
+                )
+                missing.append({"variant": BASE, "task": task, "why": why})
         for variant, own in runs.items():
             first = [one for one in own if variant != BASE or one[0] < len(base) // 2]
             again = own[len(first) :]
@@ -250,21 +278,30 @@ def _scored(
     return scored
 
 
-def _common(task: str, runs: dict[str, list[tuple[int, TaskScores]]], missing: list[dict[str, str]]) -> list[Key]:
-    """The answers that every run gave; variants that share too few with the base are taken out of ``runs``."""
-    if BASE not in runs:
-        return []
-    common = set.intersection(*(set(one.items) for _, one in runs[BASE]))
-    least = _LEAST_COMMON * len(common)
-    for variant in [name for name in runs if name != BASE]:
-        own = set.intersection(*(set(one.items) for _, one in runs[variant])) & common
-        if common and len(own) < least:
-            why = f"only {len(own):,} of the base's {len(common):,} answers are answered"
-            missing.append({"variant": variant, "task": task, "why": why})
+def _common(
+    task: str,
+    runs: dict[str, list[tuple[int, TaskScores]]],
+    trainings: Mapping[str, Sequence[Training]],
+    missing: list[dict[str, str]],
+) -> list[Key]:
+    """The answers that every run gave; runs that gave too few are taken out of ``runs``, and all is told."""
+    asked = set[Key]().union(*(one.items for _, one in runs.get(BASE, ())))
+    common = set(asked)
+    for variant, own in list(runs.items()):
+        kept = []
+        for number, one in own:
+            answered = len(asked & one.items.keys())
+            if answered >= _LEAST_ANSWERED * len(asked):
+                kept.append((number, one))
+                common &= one.items.keys()
+            if answered < len(asked):
+                seed = trainings[variant][number].seed
+                told = "left out" if answered < _LEAST_ANSWERED * len(asked) else "the others are not compared at all"
+                why = f"seed {seed} has {answered:,} of {len(asked):,} answers; {told}"
+                missing.append({"variant": variant, "task": task, "why": why})
+        runs[variant] = kept
+        if not kept:
             del runs[variant]
-    for own_runs in runs.values():
-        for _, one in own_runs:
-            common &= set(one.items)
     return sorted(common)
 
 

@@ -13,14 +13,14 @@ Whatever is there already is found and not made again, so that a killed ablation
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vldata.ablation.builds import Builder, Made, of_seed, picked, sharing, with_amounts, write_text
 from vldata.ablation.cells import SCORES, Cell, Failure, Questions, Trainer, failure_of
-from vldata.ablation.leaks import leaks
+from vldata.ablation.leaks import same_pictures, same_rows, same_texts
 from vldata.ablation.load import Opened
 from vldata.ablation.markdown import matrix
 from vldata.ablation.results import Found, Training, results
@@ -115,6 +115,37 @@ def few_seeds(num_seeds: int) -> str:
     return f"{num_seeds} trainings of each variant show hardly any difference; take {MIN_SEEDS} or more"
 
 
+def check_seeds(data_seeds: int, num_seeds: int) -> None:
+    """Data seeds are one, or one for each training.
+
+    Raises:
+        BuildError: They are not.
+    """
+    if data_seeds not in (1, num_seeds):
+        problem = f"{data_seeds} data seeds for {num_seeds} trainings: those that share one are not independent"
+        raise BuildError("data_seeds", problem, f"write 1, or {num_seeds}")
+
+
+def split_of(asked: str | None, has: Collection[str], *, is_own: bool) -> str:
+    """The split that is asked.
+
+    Args:
+        asked: As the file says.
+        has: Splits with rows of the build that holds the questions.
+        is_own: Whether that is the base, which is trained on.
+
+    Raises:
+        BuildError: There is no such split, or it would be trained on.
+    """
+    split = asked or next((name for name in HELD_OUT if name in has), None)
+    if split is None or split not in has:
+        problem = f"no rows to ask about in a split {split or ' or '.join(HELD_OUT)}; there is {', '.join(has)}"
+        raise BuildError("evaluate.split", problem, "name a split, or hold more out: splits: {val: 0.05}")
+    if split == "train" and is_own:
+        raise BuildError("evaluate.split", "what is asked would be trained on", "name a split that is held out")
+    return split
+
+
 class _Work:
     """One ablation while it goes on."""
 
@@ -127,10 +158,7 @@ class _Work:
         self.broken: list[tuple[str, int, str]] = []
         self.questions: dict[str, Questions] = {}
         self.notes: list[str] = []
-        data_seeds = opened.ablation.data_seeds
-        if data_seeds not in (1, num_seeds):
-            problem = f"{data_seeds} data seeds for {num_seeds} trainings: those that share one are not independent"
-            raise BuildError("data_seeds", problem, f"write 1, or {num_seeds}")
+        check_seeds(opened.ablation.data_seeds, num_seeds)
         if num_seeds < MIN_SEEDS:
             self.notes.append(few_seeds(num_seeds))
 
@@ -150,13 +178,23 @@ class _Work:
         self._tell_leaks()
 
     def _tell_leaks(self) -> None:
-        """Say it when what is asked is also trained on; the reader decides whether that is meant."""
+        """Take out variants that train on what is asked where the base does not; say it where the base does too."""
         named = {self._folder(name, seed).removeprefix("builds/"): made for (name, seed), made in self.made.items()}
+        places = {self._folder(name, seed).removeprefix("builds/"): (name, seed) for name, seed in self.made}
         asked = self.questions[BASE]
-        found = leaks(named, asked)
-        if found:
-            pictures = ", ".join(f"{name} {number:,}" for name, number in found.items())
-            self.notes.append(f"trained on pictures that are asked about, so that scores say less: {pictures}")
+        kinds = {"pictures": same_pictures(named, asked), "texts": same_texts(named, asked)}
+        if self.opened.held_out is None:
+            kinds["rows"] = same_rows(named, asked)
+        for what, found in kinds.items():
+            if BASE in found:
+                told = ", ".join(f"{name} {number:,}" for name, number in found.items())
+                self.notes.append(f"trained on {what} that are asked about, so that scores say less: {told}")
+                continue
+            for name, number in found.items():
+                problem = f"it would be trained on {number:,} of the {what} that are asked about, and the base is not"
+                if self.made.pop(places[name], None) is not None:
+                    fix = "ask it from a recipe of its own: evaluate: {recipe: …}"
+                    self.broken.append((*places[name], f"{problem}; {fix}"))
 
     def _build_seed(self, seed: int, exclude: Path | None, *, base_only: bool = False) -> None:
         tree, base = (
@@ -195,13 +233,8 @@ class _Work:
         made = self.made[BASE, self.first_seed]
         if self.opened.held_out is not None:
             made, _ = self.builder.build(from_tree(self.opened.held_out), "held_out/questions")
-        has = {name: rows for name, rows in made.manifest["splits"].items() if rows}
-        split = asked.split or next((name for name in HELD_OUT if name in has), None)
-        if split is None or split not in has:
-            problem = f"no rows to ask about in a split {split or ' or '.join(HELD_OUT)}; there is {', '.join(has)}"
-            raise BuildError("evaluate.split", problem, "name a split, or hold more out: splits: {val: 0.05}")
-        if split == "train" and self.opened.held_out is None:
-            raise BuildError("evaluate.split", "what is asked would be trained on", "name a split that is held out")
+        has = [name for name, rows in made.manifest["splits"].items() if rows]
+        split = split_of(asked.split, has, is_own=self.opened.held_out is None)
         self.questions = dict.fromkeys((variant.name for variant in self.variants), Questions(made, split))
         self.notes += notes_of(self.opened.ablation, self.variants)
         if asked.words == "own":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -75,6 +77,23 @@ class Board:
             self.failed += failed
 
 
+@contextmanager
+def _told_to_end() -> Iterator[None]:
+    """SIGTERM ends what runs in good order, as Ctrl-C does; only a process's main thread hears it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run_cells(cells: Sequence[Cell], trainer: Trainer, folder: Path, jobs: int, board: Board) -> None:
     """Run the cells, so many at a time; when this is interrupted they are told to stop, and keep what they have."""
     once = {cell.key(trainer): cell for cell in reversed(cells)}
@@ -100,7 +119,7 @@ def run_cells(cells: Sequence[Cell], trainer: Trainer, folder: Path, jobs: int, 
             slots.put(slot)
         board.ended(name, failed=failure is not None)
 
-    with ThreadPoolExecutor(jobs) as pool:
+    with _told_to_end(), ThreadPoolExecutor(jobs) as pool:
         waiting = {pool.submit(one, cell) for cell in todo}
         try:
             while waiting:

@@ -83,7 +83,7 @@ def read_scores(path: Path) -> dict[str, TaskScores]:
         BuildError: The file is not there, or is not of this form.
     """
     told = _told(path)
-    items, also = _items(path.with_suffix(ITEMS))
+    items, also = _items(path.with_suffix(ITEMS), {task: one.metric for task, one in told.items()})
     return {
         task: TaskScores(
             metric=one.metric,
@@ -140,12 +140,16 @@ def _told(path: Path) -> dict[str, _Task]:
     return dict(sorted(found.tasks.items()))
 
 
-def _items(path: Path) -> tuple[dict[str, dict[Key, float]], dict[str, dict[str, float]]]:
-    """Task to each answer's first score, and to the means of all its scores."""
+def _items(path: Path, metrics: Mapping[str, str]) -> tuple[dict[str, dict[Key, float]], dict[str, dict[str, float]]]:
+    """Task to each answer's score by the task's metric, and to the means of all its scores."""
     others: dict[str, dict[str, list[float]]] = {}
     answers: dict[str, list[tuple[_Item, float]]] = {}
-    for item in _lines(path):
-        answers.setdefault(item.task, []).append((item, next(iter(item.scores.values()))))
+    for number, item in enumerate(_lines(path), start=1):
+        metric = metrics.get(item.task, next(iter(item.scores)))
+        if metric not in item.scores:
+            problem = f"no score named {metric!r}, which scores.json says {item.task!r} is measured by"
+            raise BuildError(f"{path.name}:{number}", problem, f"it has {', '.join(sorted(item.scores))}")
+        answers.setdefault(item.task, []).append((item, item.scores[metric]))
         for name, value in item.scores.items():
             others.setdefault(item.task, {}).setdefault(name, []).append(value)
     items = {task: dict(_keyed(of_task)) for task, of_task in answers.items()}

@@ -74,7 +74,8 @@ class Train(Spec):
         {"id": "captions/12/c0", "turn": 0, "row": "12/c0", "source": "captions", "task": "caption",
          "scores": {"cider_d": 0.7}}
 
-    ``id``, ``turn``, ``source`` and ``row`` as the held-out split has them; the first of ``scores`` counts.
+    ``id``, ``turn``, ``source`` and ``row`` as the held-out split has them; of ``scores`` that of the task's metric
+    counts.
 
     Args:
         preset: Of `vldata train`.

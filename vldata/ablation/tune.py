@@ -1,11 +1,13 @@
 """Mixture weights from small runs: mixtures around the base's, one proxy run each, a regression, the best predicted.
 
     <out>/tune.json       everything: mixtures, losses, models, errors, what is proposed
-    <out>/recipe.yaml     the base with the proposed weights; only when the prediction is better than the mean
+    <out>/recipe.yaml     the base with the proposed weights; only when something is proposed
     <out>/builds, cells   as in an ablation (`vldata.ablation.run`): what is there is not made again
 
 Run 0 has the base's own mixture. Some of the other runs are held out: no model is fitted to them, they tell how far
-predictions are off. A prediction that is no better there than the mean of all runs proposes nothing.
+predictions are off, which is the mean of |predicted - measured| over them. Nothing is proposed where always saying the
+mean of the fitted runs is no farther off, or where the best mixture is not predicted to be lower than the base by more
+than predictions are off.
 """
 
 from __future__ import annotations
@@ -47,6 +49,21 @@ SEED = 0
 _MIN_FIT = 8
 _CANDIDATES = 20_000
 _BEST = 0.002  # of the candidates, averaged: the very best of many owes most to the model's own errors
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best predicted mixture; predictions are from all runs, the held-out ones among them.
+
+    Args:
+        shares: As of a `Run`.
+        predicted: What is minimised.
+        base_predicted: The same of the base's own mixture.
+    """
+
+    shares: Floats
+    predicted: float
+    base_predicted: float
 
 
 @dataclass(frozen=True)
@@ -180,7 +197,9 @@ class _Work:
         mean = float(np.mean([_whole(run, tasks) for run in fit]))
         measured = np.array([_whole(run, tasks) for run in told])
         error = error_of(predict(_shares(told)), measured, mean)
-        proposed = self._proposed(models, good, tasks) if error.is_better_than_mean else None
+        best = self._best(models, good, tasks)
+        refused = _refusal(error, best)
+        proposed = self._proposed(best, base, tasks) if refused is None else None
         return {
             "name": tune.name,
             "format": FORMAT,
@@ -197,7 +216,7 @@ class _Work:
             "runs": [_told_run(run, run.name in held_out, tasks, predict, space) for run in runs],
             "held_out": _told_error(error),
             "proposed": proposed,
-            "refused": None if proposed is not None else _refusal(error),
+            "refused": refused,
             "recipe": self._written(proposed),
         }
 
@@ -240,7 +259,10 @@ class _Work:
             if name in cells:
                 own = folder / cells[name].key(self.trainer)
                 if (own / "done.json").is_file():
-                    losses = _losses_of(read_scores(own / SCORES), self.asked.tune.loss)
+                    try:
+                        losses = _losses_of(read_scores(own / SCORES), self.asked.tune.loss)
+                    except BuildError as error:
+                        failed[name] = Failure("evaluate", f"{error.where}: {error.problem}; {error.fix}")
                 else:
                     failed[name] = failure_of(own) or Failure("train", "it was stopped")
             found.append(Run(name, shares, units[name], losses, failed.get(name)))
@@ -260,28 +282,33 @@ class _Work:
         whole = sum(weights.values())
         return {task: weights[task] / whole for task in sorted(weights)}
 
-    def _proposed(self, models: Mapping[str, Model], runs: Sequence[Run], tasks: Mapping[str, float]) -> dict[str, Any]:
-        """The best predicted mixture, run once more to see what it is."""
+    def _best(self, models: Mapping[str, Model], runs: Sequence[Run], tasks: Mapping[str, float]) -> Best:
+        """The best of many candidates, by models that are fitted again to all runs."""
         space = self.space
         predict = _objective(
             {t: refitted(m.name, _shares(runs), _losses(runs, t), space.proxy_total) for t, m in models.items()}, tasks
         )
         tries = drawn(space.base, space.caps, _CANDIDATES, **self._law("candidate"))
         best = tries[np.argsort(predict(tries), kind="stable")[: int(_CANDIDATES * _BEST)]].mean(axis=0)
-        run = _complete(self._run({"proposed": best})[0], tasks)
         base = np.array(list(space.base.values()))
-        units = space.units(best.tolist(), space.total)
+        return Best(best, *predict(np.stack([best, base])).tolist())
+
+    def _proposed(self, best: Best, base: Run, tasks: Mapping[str, float]) -> dict[str, Any]:
+        """The best predicted mixture, run once to see what it is."""
+        space = self.space
+        run = _complete(self._run({"proposed": best.shares})[0], tasks)
+        units = space.units(best.shares.tolist(), space.total)
         return {
-            "shares": dict(zip(space.base, best.tolist(), strict=True)),
+            "shares": dict(zip(space.base, best.shares.tolist(), strict=True)),
             "units": units,
             "epochs": {name: units[name] / space.available[name] for name in space.base},
-            "predicted": float(predict(best[None])[0]),
+            "predicted": best.predicted,
             "measured": None if run.losses is None else _whole(run, tasks),
             "measured_tasks": run.losses,
-            "error": run.failure.error if run.failure else None,
-            "base_predicted": float(predict(base[None])[0]),
-            "base_measured": _whole(runs[0], tasks),
-            "base_measured_tasks": runs[0].losses,
+            "error": _told_failure(run),
+            "base_predicted": best.base_predicted,
+            "base_measured": _whole(base, tasks),
+            "base_measured_tasks": base.losses,
         }
 
     def _written(self, proposed: Mapping[str, Any] | None) -> str | None:
@@ -371,15 +398,47 @@ def _told_run(run: Run, held_out: bool, tasks: Mapping[str, float], predict: Pre
         "losses": None if run.losses is None else dict(run.losses),
         "measured": None if run.losses is None else _whole(run, tasks),
         "predicted": float(predict(run.shares[None])[0]),
-        "error": None if run.failure is None else f"{run.failure.stage}: {run.failure.error}",
+        "error": _told_failure(run),
     }
 
 
-def _refusal(error: Error) -> str:
-    off, of_mean = f"{error.mean_abs:.4f}", f"{error.mean_abs_of_mean:.4f}"
-    told = f"predictions are off by {off} on {error.mixtures} held-out mixtures, always saying the mean by {of_mean}"
+def _told_failure(run: Run) -> str | None:
+    return None if run.failure is None else f"{run.failure.stage}: {run.failure.error}"
+
+
+def _refusal(error: Error, best: Best) -> str | None:
+    """Why nothing is proposed; None where something is."""
+    if not error.is_better_than_mean:
+        return f"{_unpredicted(error)}: more runs, or longer ones, may tell mixtures apart"
+    gain = best.base_predicted - best.predicted
+    if gain > error.mean_abs:
+        return None
+    if gain <= 0:
+        return "the best mixture is predicted to be no lower than the base: the base may stay"
+    lower, off = _told_apart(gain, error.mean_abs)
+    return (
+        f"the best mixture is predicted to be {lower} lower than the base, and predictions are off by {off}: "
+        "the base may stay"
+    )
+
+
+def _unpredicted(error: Error) -> str:
+    off, of_mean = _told_apart(error.mean_abs, error.mean_abs_of_mean)
+    told = f"predictions are off by {off} on {error.mixtures} held-out mixtures, "
+    if off == of_mean:
+        return f"{told}no better than always saying the mean"
+    told += f"always saying the mean by {of_mean}"
     if error.mean_abs < error.mean_abs_of_mean:
         told += (
             f", and luck alone orders them as well with probability {error.chance:.2f} (at most {MAX_CHANCE} is taken)"
         )
-    return f"{told}: more runs, or longer ones, may tell mixtures apart"
+    return told
+
+
+def _told_apart(one: float, other: float) -> tuple[str, str]:
+    """Two numbers with as many digits as tell them apart, at least 4; alike when 9 do not."""
+    for digits in range(4, 10):
+        told = f"{one:.{digits}f}", f"{other:.{digits}f}"
+        if told[0] != told[1]:
+            return told
+    return f"{one:.4f}", f"{other:.4f}"

@@ -65,10 +65,11 @@ def within(shares: Floats, caps: Floats) -> Floats:
         raise ValueError(f"caps sum to {caps.sum():.3f}")
     shares = np.minimum(shares, caps)
     for _ in caps:  # each round fills at least one more source up, or is the last
-        missing = 1 - shares.sum(axis=1, keepdims=True)
+        missing = np.maximum(1 - shares.sum(axis=1, keepdims=True), 0.0)
         room = shares < caps
         free = np.where(room, shares, 0.0)
         free = np.where(free.sum(axis=1, keepdims=True) > 0, free, np.where(room, caps - shares, 0.0))
         whole = free.sum(axis=1, keepdims=True)
-        shares = np.minimum(shares + missing * free / np.where(whole > 0, whole, 1.0), caps)
+        part = free / np.where(whole > 0, whole, 1.0)  # before the product, which is 0 where free is as small as can be
+        shares = np.minimum(shares + missing * part, caps)
     return shares

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, StrictInt, model_validator
+from pydantic import Field, StrictInt, field_validator
 
 from vldata.ablation.load import Opened, from_data
 from vldata.ablation.spec import Evaluate, Train
@@ -67,11 +67,22 @@ class Tune(Spec):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
 
-    @model_validator(mode="after")
-    def _one_measure(self) -> Tune:
-        if self.evaluate.metric is not None:
+    @field_validator("concentration")
+    @classmethod
+    def _least_first(cls, concentration: list[float]) -> list[float]:
+        low, high = concentration
+        if low > high:
+            raise ValueError(f"{low:g} is above {high:g}, and the least comes first; write [{high:g}, {low:g}]")
+        return concentration
+
+    @field_validator("evaluate")
+    @classmethod
+    def _one_loss_in_one_wording(cls, evaluate: Evaluate) -> Evaluate:
+        if evaluate.metric is not None:
             raise ValueError("a tuning makes `loss` low; write its name there, and leave `evaluate.metric` out")
-        return self
+        if evaluate.words == "own":
+            raise ValueError("a tuning asks every run in the base's words; leave `evaluate.words` out")
+        return evaluate
 
 
 @dataclass(frozen=True)

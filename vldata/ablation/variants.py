@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -17,6 +18,9 @@ from vldata.store.keys import key_of
 
 BASE = "base"
 """The name of the variant that changes nothing."""
+
+NAME_BYTES = 200
+"""The longest name of a variant: a folder's may have 255, and a data seed is put behind it."""
 
 
 @dataclass(frozen=True)
@@ -109,20 +113,51 @@ def named(ablation: Ablation, facts: Facts) -> dict[str, dict[str, Any]]:
     elif ablation.design == "one_at_a_time":
         chosen = [(point,) for axis in axes for point in axis]
     found: dict[str, dict[str, Any]] = {}
-    for several in chosen:
-        name = "+".join(point.label for point in several)
-        if name in found or name == BASE:
-            name = "+".join(f"{_slug(point.key)}-{_slug(point.value)}" for point in several)
-        if name in found:
-            problems.append(RecipeError("axes", f"two variants would be named {name!r}", "name them in `variants`"))
+    for axis in axes:
+        problems += _twice(axis)
+    for several in [] if problems else chosen:
+        name = next(name for name in _names(several) if name not in found and name != BASE)
         found[name] = {point.key: point.value for point in several}
     for name, changes in ablation.variants.items():
+        if len(name.encode()) > NAME_BYTES:
+            problem = f"the name has {len(name.encode())} bytes; a folder is named so, and {NAME_BYTES} are the most"
+            problems.append(RecipeError(f"variants.{name[:40]}…", problem, "choose a shorter one"))
         if name in found or name == BASE:
             problems.append(RecipeError(f"variants.{name}", "the name is taken", "choose another one"))
         found[name] = flat(changes)
     if problems:
         raise RecipeErrors(problems)
     return found
+
+
+def _twice(axis: Sequence[Point]) -> list[RecipeError]:
+    """What stands twice in an axis."""
+    values = [repr(point.value) for point in axis]
+    again = {value: point for value, point in zip(values, axis, strict=True) if values.count(value) > 1}
+    return [
+        RecipeError("axes", f"{', '.join(_words(point.value))} stands twice in {point.key}", "write it once")
+        for point in again.values()
+    ]
+
+
+def _names(several: Sequence[Point]) -> Iterator[str]:
+    """Names of a variant, the shortest first; the last one is its own whatever the others are called."""
+    long = "+".join(f"{_slug(point.key)}-{_slug(point.value)}" for point in several)
+    yield _fitting("+".join(point.label for point in several))
+    yield _fitting(long)
+    yield _fitting(f"{long}-{_digest([(point.key, point.value) for point in several])}")
+
+
+def _fitting(name: str) -> str:
+    """The name, or its beginning and a hash of all of it where a folder could not be named so."""
+    if len(name.encode()) <= NAME_BYTES:
+        return name
+    digest = _digest(name)
+    return f"{name.encode()[: NAME_BYTES - len(digest) - 1].decode(errors='ignore')}-{digest}"
+
+
+def _digest(value: Any) -> str:
+    return key_of("variant", repr(value))[:8]
 
 
 def facts_of(recipe: Recipe, amounts: Mapping[str, int] | None = None, epochs: float = 1.0) -> Facts:
@@ -214,9 +249,12 @@ def _short(key: str) -> str:
 
 
 def _slug(value: Any) -> str:
-    """A value as part of a folder's name."""
-    text = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(_words(value))).strip("-.")
-    return text[:60] or "none"
+    """A value as part of a folder's name: letters and digits of any script, and a hash where others were lost."""
+    said = unicodedata.normalize("NFC", "-".join(_words(value)))
+    text = re.sub(r"[^\w.]+", "-", said).strip("-.")[:60]
+    if not re.sub(r"[\w.]+", "", said).isascii():
+        text = f"{text}-{_digest(said)}".lstrip("-")
+    return text or "none"
 
 
 def _words(value: Any) -> Iterator[str]:

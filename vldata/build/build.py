@@ -205,9 +205,11 @@ def _build(
         store.remove("plans", planned.key, ".json")
         made = 0
     notes = {block.key: _note(store, block) for block in planned.blocks}
-    manifest = assemble(
-        out, recipe, planned, notes, store, undecodable=len(undecodable), limit=limit, synth=synth(), finish=finish
-    )
+    cost = synth()
+    with told_as_store_errors(out):
+        manifest = assemble(
+            out, recipe, planned, notes, store, undecodable=len(undecodable), limit=limit, synth=cost, finish=finish
+        )
     return Built(out, planned, manifest, made=made, unchanged=False, undecodable=len(undecodable))
 
 

@@ -19,6 +19,7 @@ from vldata.errors import BuildError
 from vldata.report import plots
 from vldata.report.page import render
 from vldata.report.read import Part, read_part
+from vldata.report.text import plain
 
 VERDICTS = {"better": ("^", "▲", "k1"), "worse": ("v", "▼", "k4"), "no difference shown": ("o", "○", "muted")}
 """What a comparison may say -> its mark in the plot, its sign in the text, its colour."""
@@ -240,13 +241,14 @@ def _forest(
         if variant.name in by_variant:
             lines.append(_line(variant.name, by_variant[variant.name]))
         elif variant.same_as is not None:
-            lines.append(plots.Line(variant.name, "o", f"same as {variant.same_as}"[:40]))
+            lines.append(plots.Line(variant.name, "o", f"same as {variant.same_as}"))
         else:
             failed = any(one.variant == variant.name for one in results.failed)
             lines.append(plots.Line(variant.name, "o", "failed" if failed else "missing"))
-    about = f"{task}: difference of every variant to the base in {metric}, with intervals; the numbers are in the table"
+    unit = f"difference in {plain(metric, 40)}"
+    about = f"{plain(task)}: {unit} of every variant to the base, with intervals; the numbers are in the table"
     band = noise.band if noise is not None else None
-    return plots.forest(f"forest-{number}", about, lines, band, f"difference in {metric}")
+    return plots.forest(f"forest-{number}", about, lines, band, unit)
 
 
 def _line(name: str, one: Difference) -> plots.Line:

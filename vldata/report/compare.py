@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vldata.build.look import differences
+from vldata.paths import home
 from vldata.report import plots
 from vldata.report.facts import Facts, Spread, read_facts
 from vldata.report.page import render
@@ -31,10 +32,13 @@ def compare_page(a: Path, b: Path) -> str:
     names = list(dict.fromkeys([*one.manifest["sources"], *two.manifest["sources"]]))
     found = differences(a, b)
     titles = [str(facts.manifest["name"]) for facts in (one, two)]
+    if titles[0] == titles[1]:  # as of two variants of an ablation
+        titles = [home(folder).resolve().name for folder in (a, b)]
     shares = {name: (_share(one.manifest, name, "samples"), _share(two.manifest, name, "samples")) for name in names}
     return render(
         "compare.html.jinja",
         title=" and ".join(titles),
+        titles=titles,
         parts=_PARTS,
         a=one.manifest,
         b=two.manifest,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ MARK_SIGNS = ("●", "■", "▲", "◆")
 OUTCOMES = {"rows_out": "used", "filtered": "filtered", "rejected": "rejected", "not_chosen": "not chosen"}
 
 _NAME_CHARS = 34
+_LINE_CHARS = 48  # a name that has its line alone
+_REMARK_CHARS = 20
 
 
 def shares(facts: Facts) -> Markup:
@@ -235,8 +238,8 @@ def forest(name: str, about: str, lines: Sequence[Line], band: float | None, uni
         if band:
             axes.axvspan(-band, band, color=BAND, linewidth=0, zorder=0)
         axes.axvline(0, color=INK, linewidth=1, zorder=1)
-        for i, line in enumerate(lines):
-            named(axes, i, plain(line.name, 30), line.remark, MUTED)
+        for i, (line, (label, remark)) in enumerate(zip(lines, _labels(lines), strict=True)):
+            named(axes, i, label, remark, MUTED)
             if line.middle is None:
                 continue
             is_claim = line.sign != "o"
@@ -253,3 +256,39 @@ def forest(name: str, about: str, lines: Sequence[Line], band: float | None, uni
             )
 
     return drawn(name, about, len(lines), draw, row_px=40)
+
+
+def _labels(lines: Sequence[Line]) -> list[tuple[str, str]]:
+    """Name and remark of every line as they fit beside each other; no two names look the same.
+
+    A verdict gives way to a long name: the mark says it too. What stands in place of a mark stays.
+    """
+    found = []
+    for line in lines:
+        remark = _shortened(line.remark, _REMARK_CHARS)
+        is_tight = _columns(plain(line.name, 1000)) + _columns(remark) + 2 > _LINE_CHARS
+        remark = "" if is_tight and line.middle is not None else remark
+        found.append((line.name, _LINE_CHARS - (_columns(remark) + 2 if remark else 0), remark))
+    labels = [_shortened(name, room) for name, room, _ in found]
+    return [
+        (label if labels.count(label) == 1 else f"{i + 1}: {_shortened(name, room - len(str(i + 1)) - 2)}", remark)
+        for i, (label, (name, room, remark)) in enumerate(zip(labels, found, strict=True))
+    ]
+
+
+def _shortened(name: str, room: int) -> str:
+    """A name with its beginning and its end, which is where variants of a grid differ."""
+    line = plain(name, 1000)
+    if _columns(line) <= room:
+        return line
+    head, tail = line, line
+    while _columns(head) > (room - 1) // 2:
+        head = head[:-1]
+    while _columns(tail) > room - 1 - _columns(head):
+        tail = tail[1:]
+    return f"{head}…{tail}"
+
+
+def _columns(text: str) -> int:
+    """How wide a text is, in letters; Chinese, Japanese and Korean ones count twice."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

@@ -118,6 +118,7 @@ def tuning_page(file: Path) -> str:
         num_told=len(told),
         most_lines=_MOST_LINES,
         units=plots.UNIT_NAMES,
+        off=_off,
         failed=[run for run in found.runs if run.error is not None],
     )
 
@@ -142,13 +143,17 @@ def _shares(weights: Sequence[Weight]) -> Markup:
 
 def _predicted(found: Tuning, told: list[Run]) -> Markup:
     lines = [
-        plots.Pair(run.name, f"off by {_amount(abs(run.predicted - run.measured))}", run.predicted, run.measured)
+        plots.Pair(run.name, _off(run.predicted, run.measured), run.predicted, run.measured)
         for run in told[:_MOST_LINES]
         if run.measured is not None
     ]
     fitted = [run.measured for run in found.runs if not run.held_out and run.measured is not None]
     about = f"{found.loss} predicted and measured, on mixtures that were not fitted; the numbers are in the table"
     return plots.pairs("predicted", about, lines, sum(fitted) / len(fitted), f"{found.loss}, weighted over tasks")
+
+
+def _off(predicted: float, measured: float) -> str:
+    return f"off by {_amount(abs(predicted - measured))}"
 
 
 def _amount(value: float) -> str:

@@ -14,6 +14,9 @@ RESULTS = "results.json"
 TUNE = "tune.json"
 """What a tuning leaves."""
 
+STARTED = {"ablation.json": ("ablation", "ablate"), "asked.json": ("tuning", "tune")}
+"""What says in a folder without results what goes on there -> its name, and the command that goes on with it."""
+
 
 def write_report(folder: Path, other: Path | None = None, out: Path | None = None) -> Path:
     """Write the page of a build, of an ablation, of a tuning, or of two builds side by side.
@@ -50,6 +53,11 @@ def write_report(folder: Path, other: Path | None = None, out: Path | None = Non
 
         return write(tuning_page(folder / TUNE), out or folder / PAGE)
     if not (folder / MANIFEST).is_file():
+        for name, (what, command) in STARTED.items():
+            if (folder / name).is_file():
+                problem = f"this {what} has no results yet: it is running, was stopped, or only made its builds"
+                fix = f"let it end, or go on with it: vldata {command} FILE --out {folder}"
+                raise BuildError(str(folder), problem, fix)
         problem = f"no build, ablation or tuning (it has no {MANIFEST}, no {RESULTS} and no {TUNE})"
         raise BuildError(str(folder), problem, "name the --out of `vldata build`, `vldata ablate` or `vldata tune`")
     return write_build_page(folder, out)
