@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from vldata.errors import BuildError
+from vldata.report import plots
 from vldata.report.ablation import ablation_page, read_results
 from vldata.report.compare import compare_page
 from vldata.report.plots import Line, _columns, _labels
@@ -242,3 +243,13 @@ def test_a_tuning_that_cannot_tell_says_so(tmp_path) -> None:
     (tmp_path / "tune.json").write_text("[]")
     with pytest.raises(BuildError, match="no results of a tuning"):
         tuning_page(tmp_path / "tune.json")
+
+
+def test_what_lies_far_beyond_does_not_hide_the_others() -> None:
+    near = [
+        plots.Line(f"v{n}", "o", "no difference shown", 0.01 * n, 0.01 * n - 0.05, 0.01 * n + 0.05) for n in range(6)
+    ]
+    far = plots.Line("lost", "v", "worse", -5.0, -5.9, -4.1)
+    drawn = plots.forest("f", "about", [*near, far], 0.03, "difference")
+    assert "worse, −5" in drawn and "0.1" in drawn  # a tick of the others' scale
+    assert "worse, −" not in plots.forest("f", "about", [far], None, "difference")

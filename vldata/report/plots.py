@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -173,6 +173,10 @@ def _two_marks(axes: Axes, i: int, first: float | None, second: float | None) ->
             )
 
 
+_FAR = 8.0
+"""How many times the middle line's end is too far to set the scale."""
+
+
 @dataclass(frozen=True)
 class Line:
     """A variant in a forest plot.
@@ -225,12 +229,15 @@ def pairs(name: str, about: str, lines: Sequence[Pair], middle: float, unit: str
 
 
 def forest(name: str, about: str, lines: Sequence[Line], band: float | None, unit: str) -> Markup:
-    """Differences to the base with their intervals, the zero line, and the band of pure noise."""
+    """Differences to the base with their intervals, the zero line, and the band of pure noise.
+
+    What lies far beyond all others, as of a task that a variant never learnt, stands at the edge with its number, so
+    that the others can be told apart.
+    """
+    reach = _reach(lines, band)
+    lines = [_at_the_edge(line, reach) for line in lines]
 
     def draw(axes: Axes) -> None:
-        drawn_lines = [line for line in lines if line.middle is not None]
-        ends = [abs(x) for line in drawn_lines for x in (line.low, line.high) if math.isfinite(x)] + [band or 0.0]
-        reach = 1.12 * max(ends) or 1.0
         axes.set_xlim(-reach, reach)
         axes.xaxis.set_major_locator(MaxNLocator(5, symmetric=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:+.3g}".replace("-", "−") if x else "0"))
@@ -244,18 +251,35 @@ def forest(name: str, about: str, lines: Sequence[Line], band: float | None, uni
                 continue
             is_claim = line.sign != "o"
             colour = {"^": C1, "v": C4}.get(line.sign, MUTED)
-            axes.plot([max(line.low, -reach), min(line.high, reach)], [i + 0.2] * 2, color=colour, linewidth=2)
+            ends = [min(max(end, -reach), reach) for end in (line.low, line.high)]
+            axes.plot(ends, [i + 0.2] * 2, color=colour, linewidth=2)
             axes.plot(
-                [line.middle],
+                [min(max(line.middle, -reach), reach)],
                 [i + 0.2],
                 line.sign,
                 markersize=8.5,
                 markerfacecolor=colour if is_claim else PAPER,
                 markeredgecolor=colour,
                 markeredgewidth=1.6,
+                clip_on=False,
             )
 
     return drawn(name, about, len(lines), draw, row_px=40)
+
+
+def _reach(lines: Sequence[Line], band: float | None) -> float:
+    """Where the axis ends: a little beyond the farthest interval, those left out that are far beyond the others."""
+    ends = [max(abs(x) for x in (line.low, line.high)) for line in lines if line.middle is not None]
+    ends = sorted(end for end in ends if math.isfinite(end))
+    most = _FAR * ends[len(ends) // 2] if ends else 0.0
+    return 1.12 * max([*(end for end in ends if end <= most or not most), band or 0.0], default=0.0) or 1.0
+
+
+def _at_the_edge(line: Line, reach: float) -> Line:
+    """A line whose mark is outside says where it is."""
+    if line.middle is None or abs(line.middle) <= reach:
+        return line
+    return replace(line, remark=f"{line.remark}, {line.middle:+.3g}".replace("-", "−"))
 
 
 def _labels(lines: Sequence[Line]) -> list[tuple[str, str]]:
