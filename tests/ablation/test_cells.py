@@ -229,7 +229,7 @@ time.sleep(60)
 def test_a_process_that_will_not_end_is_killed_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vldata.ablation.cells.PATIENCE_S", 0.3)
+    monkeypatch.setattr("vldata.ablation.process.PATIENCE_S", 0.3)
     (tmp_path / "child.py").write_text(STUBBORN)
     words = ["sh", "-c", f"trap '' TERM; {sys.executable} -S {tmp_path / 'child.py'}; true"]
     stopping = threading.Event()

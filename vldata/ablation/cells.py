@@ -13,17 +13,13 @@ that after a `kill -9` of the ablation nobody else writes there until it has end
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
 import shutil
-import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +30,7 @@ from blake3 import blake3
 
 from vldata import __version__
 from vldata.ablation.builds import Made, write_text
+from vldata.ablation.process import Told, held, to_its_end
 from vldata.ablation.scores import ITEMS, read_scores
 from vldata.ablation.spec import Train
 from vldata.errors import BuildError, VldataError
@@ -44,11 +41,7 @@ CELL_VERSION = 1
 Stage = Literal["build", "train", "evaluate"]
 
 _PLACES = ("build", "held_out", "split", "seed", "out")
-_TOLD_LINES, _TOLD_CHARS = 6, 1200  # of a failed process's last words
 _CHANGED = "a file of the command was changed while this ran; run it again, and all is trained with the new one"
-_POLL_S = 0.1
-PATIENCE_S = 10.0
-"""What a process that was told to end may take before it is killed."""
 
 _SCRIPT_BYTES = 4 * 1024 * 1024
 
@@ -212,10 +205,6 @@ class Failure:
     error: str
 
 
-Told = Callable[[str], None]
-"""Hears what a cell is doing."""
-
-
 def run_cell(
     cell: Cell,
     trainer: Trainer,
@@ -243,7 +232,7 @@ def run_cell(
     folder.mkdir(parents=True, exist_ok=True)
     told = told or (lambda text: None)
     stopping = stopping or threading.Event()
-    with _held(folder / "lock", told, stopping) as lock:
+    with held(folder / "lock", told, stopping) as lock:
         if lock is None:
             return None
         if (folder / "done.json").is_file():
@@ -266,7 +255,7 @@ def run_cell(
         for stage, words in trainer.steps(cell, folder):
             told(stage)
             began = time.perf_counter()
-            problem = _process(words, folder / "log.txt", trainer.environment(slot), lock, stopping)
+            problem = to_its_end(words, folder / "log.txt", trainer.environment(slot), lock, stopping)
             if stopping.is_set():
                 return None
             if problem is not None:
@@ -308,82 +297,6 @@ def _failed(folder: Path, failure: Failure) -> Failure:
     told: Mapping[str, Any] = vars(failure)
     write_text(folder / "failed.json", orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
     return failure
-
-
-def _process(
-    words: Sequence[str], log: Path, environment: Mapping[str, str], lock: int, stopping: threading.Event
-) -> str | None:
-    """Run a process to its end; its last words when it failed."""
-    with log.open("ab") as file:
-        file.write(f"$ {shlex.join(words)}\n".encode())
-        file.flush()
-        start = file.tell()
-        try:
-            process = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                env=dict(environment),
-                pass_fds=(lock,),
-                start_new_session=True,  # so that whatever it starts can be told to end with it
-            )
-        except OSError as error:
-            return f"{words[0]}: {error.strerror or error}"
-        asked_at = None
-        while (code := _ended(process)) is None:
-            if stopping.is_set() and asked_at is None:
-                asked_at = time.monotonic()
-                _signal(process, signal.SIGTERM)
-            elif asked_at is not None and time.monotonic() - asked_at > PATIENCE_S:
-                _signal(process, signal.SIGKILL)
-    return None if code == 0 else _last_words(log, start, code)
-
-
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """To the process and all that it started."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
-
-
-def _ended(process: subprocess.Popen[bytes]) -> int | None:
-    try:
-        return process.wait(timeout=_POLL_S)
-    except subprocess.TimeoutExpired:
-        return None
-
-
-def _last_words(log: Path, start: int, code: int) -> str:
-    with log.open("rb") as file:
-        file.seek(start)
-        lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-    return "\n".join([*lines[-_TOLD_LINES:], how])[-_TOLD_CHARS:]
-
-
-@contextmanager
-def _held(path: Path, told: Told, stopping: threading.Event) -> Iterator[int | None]:
-    """A lock that the processes started under it hold too, by inheriting its handle; None when told to stop first."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        yield handle if _locked(handle, told, stopping) else None
-    finally:
-        os.close(handle)
-
-
-def _locked(handle: int, told: Told, stopping: threading.Event) -> bool:
-    is_told = False
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not is_told:
-                told("waits for the process of an earlier run to end")
-                is_told = True
-            if stopping.wait(_POLL_S):
-                return False
-        else:
-            return True
 
 
 def _digest(path: Path) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 from vldata.ablation.builds import Planned, plan_all, sharing
 from vldata.ablation.cells import Trainer, seconds_of
+from vldata.ablation.checks import check_seeds, few_seeds, split_of
 from vldata.ablation.load import Opened
-from vldata.ablation.run import check_seeds, few_seeds, split_of
 from vldata.ablation.statistics import DEFAULT_SEEDS, MIN_SEEDS, base_seeds
 from vldata.ablation.variants import notes_of
 from vldata.build.progress import Progress

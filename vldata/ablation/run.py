@@ -13,13 +13,14 @@ Whatever is there already is found and not made again, so that a killed ablation
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vldata.ablation.builds import Builder, Made, of_seed, picked, sharing, with_amounts, write_text
 from vldata.ablation.cells import SCORES, Cell, Failure, Questions, Trainer, failure_of
+from vldata.ablation.checks import check_seeds, few_seeds, split_of
 from vldata.ablation.leaks import same_pictures, same_rows, same_texts
 from vldata.ablation.load import Opened
 from vldata.ablation.markdown import matrix
@@ -34,9 +35,6 @@ from vldata.errors import BuildError, VldataError
 from vldata.paths import home
 from vldata.recipe.load import from_tree
 from vldata.store.lock import exclusive
-
-HELD_OUT = ("val", "validation", "test")
-"""Splits to ask about, the first that there is."""
 
 
 def run(
@@ -108,42 +106,6 @@ def _refuse_other(out: Path) -> None:
     found = {path.name for path in out.iterdir()} - {".lock"} if out.is_dir() else set()
     if found and "ablation.json" not in found:
         raise BuildError(f"--out {out}", "the folder holds something that is no ablation", "name a new or empty folder")
-
-
-def few_seeds(num_seeds: int) -> str:
-    """What is to be said of an ablation with fewer seeds than the statistics want."""
-    return f"{num_seeds} trainings of each variant show hardly any difference; take {MIN_SEEDS} or more"
-
-
-def check_seeds(data_seeds: int, num_seeds: int) -> None:
-    """Data seeds are one, or one for each training.
-
-    Raises:
-        BuildError: They are not.
-    """
-    if data_seeds not in (1, num_seeds):
-        problem = f"{data_seeds} data seeds for {num_seeds} trainings: those that share one are not independent"
-        raise BuildError("data_seeds", problem, f"write 1, or {num_seeds}")
-
-
-def split_of(asked: str | None, has: Collection[str], *, is_own: bool) -> str:
-    """The split that is asked.
-
-    Args:
-        asked: As the file says.
-        has: Splits with rows of the build that holds the questions.
-        is_own: Whether that is the base, which is trained on.
-
-    Raises:
-        BuildError: There is no such split, or it would be trained on.
-    """
-    split = asked or next((name for name in HELD_OUT if name in has), None)
-    if split is None or split not in has:
-        problem = f"no rows to ask about in a split {split or ' or '.join(HELD_OUT)}; there is {', '.join(has)}"
-        raise BuildError("evaluate.split", problem, "name a split, or hold more out: splits: {val: 0.05}")
-    if split == "train" and is_own:
-        raise BuildError("evaluate.split", "what is asked would be trained on", "name a split that is held out")
-    return split
 
 
 class _Work:

@@ -25,7 +25,7 @@ import numpy as np
 
 from vldata.ablation.builds import Builder, Made, write_text
 from vldata.ablation.cells import SCORES, Cell, Failure, Questions, Trainer, failure_of
-from vldata.ablation.run import HELD_OUT
+from vldata.ablation.checks import split_of
 from vldata.ablation.schedule import Board, run_cells
 from vldata.ablation.scores import TaskScores, read_scores
 from vldata.ablation.tune_fit import MAX_CHANCE, Error, Floats, Model, Predict, error_of, fitted, refitted
@@ -225,16 +225,11 @@ class _Work:
         return {"concentration": (low, high), "seed": self.asked.tune.seed, "purpose": purpose}
 
     def _questions(self, base: Made, builder: Builder) -> Questions:
-        wanted = self.asked.tune.evaluate.split
         made = base
         if self.asked.opened.held_out is not None:
             made, _ = builder.build(from_tree(self.asked.opened.held_out), "held_out/questions")
-        has = {name for name, rows in made.manifest["splits"].items() if rows}
-        split = wanted or next((name for name in HELD_OUT if name in has), None)
-        if split is None or split not in has or (split == "train" and made is base):
-            problem = f"no held-out rows in {split or ' or '.join(HELD_OUT)}; there is {', '.join(sorted(has))}"
-            raise BuildError("evaluate.split", problem, "hold rows of the base out: splits: {val: 0.05}")
-        return Questions(made, split)
+        has = [name for name, rows in made.manifest["splits"].items() if rows]
+        return Questions(made, split_of(self.asked.tune.evaluate.split, has, is_own=made is base))
 
     def _run(self, mixtures: Mapping[str, Floats]) -> list[Run]:
         """Build, train and ask, or find that done."""
