@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
 
+from vldata import terminal
 from vldata.recipe.load import load
 from vldata.recipe.start import write_start
 from vldata.schema.reasons import FILTERED
@@ -281,3 +284,24 @@ def test_a_hostile_template_is_refused_before_anything_is_read(tmp_path: Path, b
     assert done.returncode == 2
     assert "caption.jinja" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_who_reads_a_log_sees_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "NOW_AND_THEN_S", 0.01)
+    first = ["trainings 1 of 2\n  base: train", "trainings 1 of 2\n  base: evaluate"]
+    lines, seen = chain(first, repeat("trainings \x1b[2J2 of 2")), threading.Event()
+
+    def text() -> str:
+        line = next(lines)
+        if "2 of 2" in line:
+            seen.set()
+        return line
+
+    with terminal.live(text, quiet=False):
+        assert seen.wait(5)
+    told = capsys.readouterr()
+    assert told.err.splitlines() == ["trainings 1 of 2", "trainings \\x1b[2J2 of 2"] and not told.out
+    with terminal.live(lambda: pytest.fail("asked"), quiet=True):
+        pass

@@ -52,4 +52,4 @@ class Panel:
 
     def lines(self) -> str:
         """As they are now."""
-        return "\n".join(counts.line() for counts in self.counts.values())
+        return "\n".join(counts.line() for counts in list(self.counts.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,8 @@ from vldata.errors import RecipeErrors, VldataError
 from vldata.schema.reasons import FILTERED, REJECTED
 
 _PIPED_WIDTH = 110
+NOW_AND_THEN_S = 30.0
+"""Between two looks at how far something is, where nobody watches it live."""
 
 _out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -53,9 +56,16 @@ def bars(*, quiet: bool) -> Iterator[Bars | None]:
 
 @contextmanager
 def live(text: Callable[[], str], *, quiet: bool) -> Iterator[None]:
-    """Lines that are written anew several times a second while something runs; none as for `bars`."""
-    if quiet or not _err.is_terminal:
+    """Lines that are written anew several times a second while something runs.
+
+    Where stderr is a file the first line is added to it now and then, when it has changed; none when ``quiet``.
+    """
+    if quiet:
         yield
+        return
+    if not _err.is_terminal:
+        with _now_and_then(text):
+            yield
         return
     from rich.live import Live
 
@@ -65,6 +75,28 @@ def live(text: Callable[[], str], *, quiet: bool) -> Iterator[None]:
 
     with Live(Lines(), console=_err, refresh_per_second=4):
         yield
+
+
+@contextmanager
+def _now_and_then(text: Callable[[], str]) -> Iterator[None]:
+    over = threading.Event()
+
+    def tell() -> None:
+        told = ""
+        while not over.wait(NOW_AND_THEN_S):
+            line = text().partition("\n")[0]
+            if line != told:
+                sys.stderr.write(visible(line) + "\n")
+                sys.stderr.flush()
+            told = line
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def say(text: str = "") -> None:
