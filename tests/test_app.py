@@ -290,7 +290,7 @@ def test_who_reads_a_log_sees_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(terminal, "NOW_AND_THEN_S", 0.01)
-    first = ["trainings 1 of 2\n  base: train", "trainings 1 of 2\n  base: evaluate"]
+    first = ["trainings 1 of 2\n  base: train"] * 2
     lines, seen = chain(first, repeat("trainings \x1b[2J2 of 2")), threading.Event()
 
     def text() -> str:
@@ -302,6 +302,6 @@ def test_who_reads_a_log_sees_how_far_it_is(
     with terminal.live(text, quiet=False):
         assert seen.wait(5)
     told = capsys.readouterr()
-    assert told.err.splitlines() == ["trainings 1 of 2", "trainings \\x1b[2J2 of 2"] and not told.out
+    assert told.err.splitlines() == ["trainings 1 of 2 | base: train", "trainings \\x1b[2J2 of 2"] and not told.out
     with terminal.live(lambda: pytest.fail("asked"), quiet=True):
         pass

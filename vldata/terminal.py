@@ -58,7 +58,7 @@ def bars(*, quiet: bool) -> Iterator[Bars | None]:
 def live(text: Callable[[], str], *, quiet: bool) -> Iterator[None]:
     """Lines that are written anew several times a second while something runs.
 
-    Where stderr is a file the first line is added to it now and then, when it has changed; none when ``quiet``.
+    Where stderr is a file they are added to it now and then as one, when they have changed; none when ``quiet``.
     """
     if quiet:
         yield
@@ -84,7 +84,7 @@ def _now_and_then(text: Callable[[], str]) -> Iterator[None]:
     def tell() -> None:
         told = ""
         while not over.wait(NOW_AND_THEN_S):
-            line = text().partition("\n")[0]
+            line = " | ".join(part.strip() for part in text().splitlines() if part.strip())
             if line != told:
                 sys.stderr.write(visible(line) + "\n")
                 sys.stderr.flush()
