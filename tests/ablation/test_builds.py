@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vldata.ablation.builds import Builder, plan_all, sharing, with_amounts
+from vldata.ablation.builds import Builder, plan_all, sharing, with_amounts, write_text
 from vldata.ablation.load import Opened
 from vldata.ablation.overview import overview
 from vldata.ablation.variants import Variant
 from vldata.build.build import build
 from vldata.build.session import Session, session
-from vldata.errors import RecipeError
+from vldata.errors import RecipeError, StoreError
 from vldata.recipe.load import from_tree
 
 Make = Callable[..., Opened]
@@ -123,3 +125,23 @@ def test_a_variant_that_cannot_be_built_is_told_and_the_others_are_planned(opene
     planned = plan_all(opened(axes={"total": [100_000, 60]}), store=tmp_path / "store", workers=1)
     assert "max_epochs" in planned[1].error and planned[1].plan is None
     assert planned[2].plan is not None
+
+
+def test_a_full_disk_is_one_error_and_leaves_what_was_there(
+    tree: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_text(tmp_path / "results.json", "old")
+    recipe = from_tree(tree)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(StoreError, match="no space left"):
+            write_text(tmp_path / "results.json", "new")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", full)  # the ledger's, into the build's folder
+        with pytest.raises(StoreError, match="no space left"):
+            build(recipe, tmp_path / "out", store=tmp_path / "store", workers=1)
+    assert (tmp_path / "results.json").read_text() == "old" and not (tmp_path / "out").exists()
+    assert build(recipe, tmp_path / "out", store=tmp_path / "store", workers=1).made == 0

@@ -264,6 +264,13 @@ def test_another_score_is_compared_without_training_anew(
     one = compared(found, "drop-captions")["caption"]
     assert (one["metric"], one["verdict"], one["items"]) == ("-nll", "worse", first["comparisons"][0]["items"])
     assert all(cell["value"] < 0 for cell in found["cells"])
+    (damaged, *_) = (tmp_path / "out" / "cells").glob("*/scores.items.jsonl")
+    whole = damaged.read_text()
+    damaged.write_text(whole.replace('"nll"', '"other"'))
+    found = run(opened(**shape, evaluate={"metric": "-nll"}), tmp_path / "out", **options)
+    ((stage, error),) = [(one["stage"], one["error"]) for one in found["failed"]]
+    assert stage == "evaluate" and "evaluate.metric: -nll: the answers have no such score" in error
+    damaged.write_text(whole)
     with pytest.raises(BuildError, match="did you mean 'nll'"):
         run(opened(**shape, evaluate={"metric": "-nl"}), tmp_path / "out", **options)
 
@@ -349,3 +356,29 @@ def test_killed_at_any_moment_it_goes_on_and_the_table_is_the_same(
     assert without_seconds(killed) == without_seconds(whole)
     logs = [(path / "log.txt").read_text() for path in (tmp_path / "killed" / "cells").iterdir()]
     assert len(logs) == 9 and sum(log.count("$ ") for log in logs) > 9  # some were begun twice, none is left out
+
+
+def test_told_to_end_it_ends_what_it_started_and_goes_on_later(tree: Tree, tmp_path: Path) -> None:
+    script = tmp_path / "trainer.py"
+    script.write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)\n")
+    train = {"command": [sys.executable, "-S", str(script), "{seed}"]}
+    data = {"name": "t", "base": tree, "seeds": 1, "axes": {"total": [60]}, "train": train}
+    (tmp_path / "t.yaml").write_text(yaml.safe_dump(data))
+    words = ["-c", "from vldata.app import main; main()", "ablate", "t.yaml", "--workers", "1", "--jobs", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(
+        [sys.executable, *words, "--store", "store", "--out", "out"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+    )
+    logs: list[Path] = []
+    while process.poll() is None and sum("\n" in log.read_text().partition("\n")[2] for log in logs) < 2:
+        time.sleep(0.05)
+        logs = list((tmp_path / "out" / "cells").glob("*/log.txt"))
+    process.terminate()
+    told = process.communicate(timeout=30)[1].decode()
+    assert process.returncode == 130 and "run the command again to go on" in told and "Traceback" not in told
+    for log in logs:
+        assert not Path(f"/proc/{log.read_text().split()[-1]}").exists()
+    assert not list((tmp_path / "out" / "cells").glob("*/failed.json"))

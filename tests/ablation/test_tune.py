@@ -19,10 +19,12 @@ from typer.testing import CliRunner
 
 pytest.importorskip("sklearn")
 
-from vldata.ablation.tune import Best, _refusal, tune
+from vldata.ablation.tune import tune
 from vldata.ablation.tune_fit import CANDIDATES, Error, error_of, fitted, refitted
 from vldata.ablation.tune_mixtures import drawn, within
+from vldata.ablation.tune_runs import Best
 from vldata.ablation.tune_spec import MIN_RUNS, load_tune
+from vldata.ablation.tune_told import refusal
 from vldata.app import app
 from vldata.app_tune import _show
 from vldata.build.build import build
@@ -258,7 +260,7 @@ GOOD = Error(8, mean_abs=0.2275, mean_abs_of_mean=0.5, rank_correlation=0.9, cha
     ],
 )
 def test_why_nothing_is_proposed_is_told_in_numbers_that_differ(error: Error, gain: float, told: str | None) -> None:
-    refused = _refusal(error, Best(np.array([1.0]), predicted=0.0, base_predicted=gain))
+    refused = refusal(error, Best(np.array([1.0]), predicted=0.0, base_predicted=gain))
     assert refused is None if told is None else refused is not None and told in refused
 
 

@@ -19,11 +19,11 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import orjson
 from blake3 import blake3
@@ -239,41 +239,67 @@ def run_cell(
             return None
         for stale in ("failed.json", SCORES, Path(SCORES).stem + ITEMS):  # what an attempt that failed may have left
             (folder / stale).unlink(missing_ok=True)
-        root = cells.parent
-        asked = {
-            "variant": cell.variant,
-            "seed": cell.seed,
-            "data_seed": cell.data_seed,
-            "build": _below(cell.made.folder, root),
-            "questions": _below(cell.questions.made.folder, root),
-            "split": cell.questions.split,
-        }
-        write_text(folder / "cell.json", orjson.dumps(asked, option=orjson.OPT_INDENT_2).decode())
-        if trainer.key_now() != trainer.key():
-            return _failed(folder, Failure("train", _CHANGED))
-        seconds: dict[str, float] = {}
-        for stage, words in trainer.steps(cell, folder):
-            told(stage)
-            began = time.perf_counter()
-            problem = to_its_end(words, folder / "log.txt", trainer.environment(slot), lock, stopping)
-            if stopping.is_set():
-                return None
-            if problem is not None:
-                return _failed(folder, Failure(stage, problem))
-            seconds[stage] = round(time.perf_counter() - began, 3)
-        try:
-            read_scores(folder / SCORES)
-        except VldataError as error:
-            return _failed(folder, Failure("evaluate", str(error)))
-        shutil.rmtree(
-            folder / "run" / "checkpoints", ignore_errors=True
-        )  # to go on from, and there is nothing left to do
-        write_text(folder / "done.json", orjson.dumps({"seconds": seconds}, option=orjson.OPT_INDENT_2).decode())
+        return _attempt(cell, trainer, folder, lock, slot, stopping, told)
+
+
+def _attempt(
+    cell: Cell, trainer: Trainer, folder: Path, lock: int, slot: int, stopping: threading.Event, told: Told
+) -> Failure | None:
+    """Train and evaluate in a cell's own folder, whose lock is held."""
+    root = folder.parents[1]
+    asked = {
+        "variant": cell.variant,
+        "seed": cell.seed,
+        "data_seed": cell.data_seed,
+        "build": _below(cell.made.folder, root),
+        "questions": _below(cell.questions.made.folder, root),
+        "split": cell.questions.split,
+    }
+    write_text(folder / "cell.json", orjson.dumps(asked, option=orjson.OPT_INDENT_2).decode())
+    if trainer.key_now() != trainer.key():
+        return _failed(folder, Failure("train", _CHANGED))
+    seconds: dict[str, float] = {}
+    for stage, words in trainer.steps(cell, folder):
+        told(stage)
+        began = time.perf_counter()
+        problem = to_its_end(words, folder / "log.txt", trainer.environment(slot), lock, stopping)
+        if stopping.is_set():
+            return None
+        if problem is not None:
+            return _failed(folder, Failure(stage, problem))
+        seconds[stage] = round(time.perf_counter() - began, 3)
+    try:
+        read_scores(folder / SCORES)
+    except VldataError as error:
+        return _failed(folder, Failure("evaluate", str(error)))
+    shutil.rmtree(folder / "run" / "checkpoints", ignore_errors=True)  # to go on from, and there is nothing left to do
+    write_text(folder / "done.json", orjson.dumps({"seconds": seconds}, option=orjson.OPT_INDENT_2).decode())
     return None
 
 
 def _below(folder: Path, root: Path) -> str:
     return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else str(folder)
+
+
+Read = TypeVar("Read")
+
+
+def outcome_of(folder: Path, read: Callable[[Path], Read]) -> Read | Failure:
+    """What came of a cell.
+
+    Args:
+        folder: Its own.
+        read: Reads its ``scores.json``; a `BuildError` of it is a failure of this cell alone.
+
+    Returns:
+        What was read, or why there is nothing to read.
+    """
+    if not (folder / "done.json").is_file():
+        return failure_of(folder) or Failure("train", "it was stopped")
+    try:
+        return read(folder / SCORES)
+    except BuildError as error:
+        return Failure("evaluate", f"{error.where}: {error.problem}; {error.fix}")
 
 
 def failure_of(folder: Path) -> Failure | None:

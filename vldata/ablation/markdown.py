@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
-
-import numpy as np
 
 Tree = Mapping[str, Any]
 
@@ -44,7 +43,7 @@ def matrix(table: Tree) -> str:
 
 def _mean(table: Tree, task: str) -> str:
     values = [one["value"] for one in table["cells"] if one["variant"] == table["base"] and one["task"] == task]
-    return f"{np.mean(values):.3f}".replace("-", "−") if values else "–"
+    return f"{fmean(values):.3f}".replace("-", "−") if values else "–"
 
 
 def _cell(one: Tree | None) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vldata.ablation.builds import Builder, Made, of_seed, picked, sharing, with_amounts, write_text
-from vldata.ablation.cells import SCORES, Cell, Failure, Questions, Trainer, failure_of
+from vldata.ablation.cells import SCORES, Cell, Failure, Questions, Trainer, outcome_of
 from vldata.ablation.checks import check_seeds, few_seeds, split_of
 from vldata.ablation.leaks import same_pictures, same_rows, same_texts
 from vldata.ablation.load import Opened
@@ -141,8 +141,8 @@ class _Work:
 
     def _tell_leaks(self) -> None:
         """Take out variants that train on what is asked where the base does not; say it where the base does too."""
-        named = {self._folder(name, seed).removeprefix("builds/"): made for (name, seed), made in self.made.items()}
-        places = {self._folder(name, seed).removeprefix("builds/"): (name, seed) for name, seed in self.made}
+        places = {self._folder(*place).removeprefix("builds/"): place for place in self.made}
+        named = {name: self.made[place] for name, place in places.items()}
         asked = self.questions[BASE]
         kinds = {"pictures": same_pictures(named, asked), "texts": same_texts(named, asked)}
         if self.opened.held_out is None:
@@ -279,14 +279,10 @@ class _Work:
         """What ``results.json`` says."""
         trainings: dict[str, list[Training]] = {}
         for (variant, number), cell in cells.items():
-            own = folder / cell.key(trainer)
-            failure = failure_of(own)
-            scores = self._scores(own / SCORES) if (own / "done.json").is_file() else None
-            if scores is None and failure is None:
-                failure = Failure("train", "it was stopped")
-            trainings.setdefault(variant, []).append(
-                Training(number, cell.data_seed, scores, failure if scores is None else None)
-            )
+            came = outcome_of(folder / cell.key(trainer), self._scores)
+            scores, failure = (None, came) if isinstance(came, Failure) else (came, None)
+            trainings.setdefault(variant, []).append(Training(number, cell.data_seed, scores, failure))
+        self._check_metric(trainings, cells, trainer, folder)
         asked = self.questions[BASE]
         found = Found(
             variants=self.variants,
@@ -299,6 +295,22 @@ class _Work:
         varied = sorted({cell.data_seed for cell in cells.values()})
         ablation = self.opened.ablation
         return results(found, name=ablation.name, held=ablation.held, seeds=range(self.num_seeds), data_seeds=varied)
+
+    def _check_metric(
+        self,
+        trainings: Mapping[str, Sequence[Training]],
+        cells: Mapping[tuple[str, int], Cell],
+        trainer: Trainer,
+        folder: Path,
+    ) -> None:
+        """A metric that no training has is a mistake of the file, not a failure of all trainings."""
+        asked = self.opened.ablation.evaluate.metric
+        if asked is None or any(training.scores for of in trainings.values() for training in of):
+            return
+        for cell in cells.values():
+            own = folder / cell.key(trainer)
+            if (own / "done.json").is_file():
+                read_metric(own / SCORES, asked)
 
     def _scores(self, path: Path) -> dict[str, TaskScores]:
         """What a cell scored, by the metric that is asked for."""

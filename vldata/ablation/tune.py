@@ -13,7 +13,6 @@ than predictions are off.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,14 +23,16 @@ from typing import Any
 import numpy as np
 
 from vldata.ablation.builds import Builder, Made, write_text
-from vldata.ablation.cells import SCORES, Cell, Failure, Questions, Trainer, failure_of
+from vldata.ablation.cells import Cell, Failure, Questions, Trainer, outcome_of
 from vldata.ablation.checks import split_of
 from vldata.ablation.schedule import Board, run_cells
 from vldata.ablation.scores import TaskScores, read_scores
-from vldata.ablation.tune_fit import MAX_CHANCE, Error, Floats, Model, Predict, error_of, fitted, refitted
+from vldata.ablation.tune_fit import Floats, Model, Predict, error_of, fitted, refitted
 from vldata.ablation.tune_mixtures import drawn
-from vldata.ablation.tune_space import Space, laid_over, space_of
+from vldata.ablation.tune_runs import Best, Run, losses_of, shares_of, whole
+from vldata.ablation.tune_space import laid_over, space_of
 from vldata.ablation.tune_spec import MIN_HELD_OUT, MIN_RUNS, OpenedTune
+from vldata.ablation.tune_told import refusal, told_error, told_failure, told_model, told_run
 from vldata.build.engines import cores
 from vldata.build.progress import Progress
 from vldata.build.session import session
@@ -49,40 +50,6 @@ SEED = 0
 _MIN_FIT = 8
 _CANDIDATES = 20_000
 _BEST = 0.002  # of the candidates, averaged: the very best of many owes most to the model's own errors
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best predicted mixture; predictions are from all runs, the held-out ones among them.
-
-    Args:
-        shares: As of a `Run`.
-        predicted: What is minimised.
-        base_predicted: The same of the base's own mixture.
-    """
-
-    shares: Floats
-    predicted: float
-    base_predicted: float
-
-
-@dataclass(frozen=True)
-class Run:
-    """One mixture and what came of it.
-
-    Args:
-        name: Its build's folder.
-        shares: Of the sources of `Space.base`, in its order, in whole units.
-        units: Source to units.
-        losses: Task to loss; None when it failed.
-        failure: Why.
-    """
-
-    name: str
-    shares: Floats
-    units: Mapping[str, int]
-    losses: Mapping[str, float] | None
-    failure: Failure | None = None
 
 
 def tune(
@@ -188,17 +155,17 @@ class _Work:
             first = next(run.failure for run in runs if run.failure is not None)
             problem = f"{len(good)} of {len(runs)} runs gave losses ({len(told)} of them held out); {first.error}"
             raise BuildError("runs", problem, "mend what failed and run the command again, or ask for more runs")
-        models = {task: fitted(_shares(fit), _losses(fit, task), space.proxy_total) for task in tasks}
+        models = {task: fitted(shares_of(fit), losses_of(fit, task), space.proxy_total) for task in tasks}
         errors = {
-            task: error_of(models[task].predict(_shares(told)), _losses(told, task), _losses(fit, task).mean())
+            task: error_of(models[task].predict(shares_of(told)), losses_of(told, task), losses_of(fit, task).mean())
             for task in tasks
         }
         predict = _objective({task: model.predict for task, model in models.items()}, tasks)
-        mean = float(np.mean([_whole(run, tasks) for run in fit]))
-        measured = np.array([_whole(run, tasks) for run in told])
-        error = error_of(predict(_shares(told)), measured, mean)
+        mean = float(np.mean([whole(run, tasks) for run in fit]))
+        measured = np.array([whole(run, tasks) for run in told])
+        error = error_of(predict(shares_of(told)), measured, mean)
         best = self._best(models, good, tasks)
-        refused = _refusal(error, best)
+        refused = refusal(error, best)
         proposed = self._proposed(best, base, tasks) if refused is None else None
         return {
             "name": tune.name,
@@ -212,9 +179,9 @@ class _Work:
                 name: {"available": space.available[name], "base_share": share, "max_share": space.caps[name]}
                 for name, share in space.base.items()
             },
-            "tasks": {task: {"weight": w, **_told_model(models[task], errors[task])} for task, w in tasks.items()},
-            "runs": [_told_run(run, run.name in held_out, tasks, predict, space) for run in runs],
-            "held_out": _told_error(error),
+            "tasks": {task: {"weight": w, **told_model(models[task], errors[task])} for task, w in tasks.items()},
+            "runs": [told_run(run, run.name in held_out, tasks, predict, space) for run in runs],
+            "held_out": told_error(error),
             "proposed": proposed,
             "refused": refused,
             "recipe": self._written(proposed),
@@ -249,19 +216,15 @@ class _Work:
         run_cells(list(cells.values()), self.trainer, folder, self.jobs, self.board)
         found = []
         for name in mixtures:
-            losses, whole = None, self.space.proxy_total
-            shares = np.array([units[name][source] / whole for source in self.space.base])
-            if name in cells:
-                own = folder / cells[name].key(self.trainer)
-                if (own / "done.json").is_file():
-                    try:
-                        losses = _losses_of(read_scores(own / SCORES), self.asked.tune.loss)
-                    except BuildError as error:
-                        failed[name] = Failure("evaluate", f"{error.where}: {error.problem}; {error.fix}")
-                else:
-                    failed[name] = failure_of(own) or Failure("train", "it was stopped")
-            found.append(Run(name, shares, units[name], losses, failed.get(name)))
+            shares = np.array([units[name][source] / self.space.proxy_total for source in self.space.base])
+            came: dict[str, float] | Failure
+            came = failed[name] if name in failed else outcome_of(folder / cells[name].key(self.trainer), self._read)
+            losses, failure = (None, came) if isinstance(came, Failure) else (came, None)
+            found.append(Run(name, shares, units[name], losses, failure))
         return found
+
+    def _read(self, path: Path) -> dict[str, float]:
+        return _losses_of(read_scores(path), self.asked.tune.loss)
 
     def _tasks(self, base: Run) -> dict[str, float]:
         """Task to its weight in what is minimised; the weights sum to 1."""
@@ -281,7 +244,8 @@ class _Work:
         """The best of many candidates, by models that are fitted again to all runs."""
         space = self.space
         predict = _objective(
-            {t: refitted(m.name, _shares(runs), _losses(runs, t), space.proxy_total) for t, m in models.items()}, tasks
+            {t: refitted(m.name, shares_of(runs), losses_of(runs, t), space.proxy_total) for t, m in models.items()},
+            tasks,
         )
         tries = drawn(space.base, space.caps, _CANDIDATES, **self._law("candidate"))
         best = tries[np.argsort(predict(tries), kind="stable")[: int(_CANDIDATES * _BEST)]].mean(axis=0)
@@ -298,11 +262,11 @@ class _Work:
             "units": units,
             "epochs": {name: units[name] / space.available[name] for name in space.base},
             "predicted": best.predicted,
-            "measured": None if run.losses is None else _whole(run, tasks),
+            "measured": None if run.losses is None else whole(run, tasks),
             "measured_tasks": run.losses,
-            "error": _told_failure(run),
+            "error": told_failure(run),
             "base_predicted": best.base_predicted,
-            "base_measured": _whole(base, tasks),
+            "base_measured": whole(base, tasks),
             "base_measured_tasks": base.losses,
         }
 
@@ -352,88 +316,5 @@ def _held_out(names: Sequence[str], part: float, seed: int) -> set[str]:
     return {names[place] for place in order[:number]}
 
 
-def _shares(runs: Sequence[Run]) -> Floats:
-    return np.array([run.shares for run in runs])
-
-
-def _losses(runs: Sequence[Run], task: str) -> Floats:
-    return np.array([run.losses[task] for run in runs if run.losses is not None])
-
-
-def _whole(run: Run, tasks: Mapping[str, float]) -> float:
-    """What is minimised: the weighted mean of the tasks' losses."""
-    return sum(weight * run.losses[task] for task, weight in tasks.items()) if run.losses is not None else math.nan
-
-
 def _objective(predict: Mapping[str, Predict], tasks: Mapping[str, float]) -> Predict:
     return lambda shares: np.sum([weight * predict[task](shares) for task, weight in tasks.items()], axis=0)
-
-
-def _told_model(model: Model, error: Error) -> dict[str, Any]:
-    return {"model": model.name, "cross_validated": dict(model.errors), **_told_error(error)}
-
-
-def _told_error(error: Error) -> dict[str, Any]:
-    ranks = None if math.isnan(error.rank_correlation) else error.rank_correlation
-    return {
-        "mixtures": error.mixtures,
-        "mean_abs_error": error.mean_abs,
-        "mean_abs_error_of_mean": error.mean_abs_of_mean,
-        "rank_correlation": ranks,
-        "p_value": error.chance,
-    }
-
-
-def _told_run(run: Run, held_out: bool, tasks: Mapping[str, float], predict: Predict, space: Space) -> dict[str, Any]:
-    return {
-        "name": run.name,
-        "held_out": held_out,
-        "shares": dict(zip(space.base, run.shares.tolist(), strict=True)),
-        "units": dict(run.units),
-        "losses": None if run.losses is None else dict(run.losses),
-        "measured": None if run.losses is None else _whole(run, tasks),
-        "predicted": float(predict(run.shares[None])[0]),
-        "error": _told_failure(run),
-    }
-
-
-def _told_failure(run: Run) -> str | None:
-    return None if run.failure is None else f"{run.failure.stage}: {run.failure.error}"
-
-
-def _refusal(error: Error, best: Best) -> str | None:
-    """Why nothing is proposed; None where something is."""
-    if not error.is_better_than_mean:
-        return f"{_unpredicted(error)}: more runs, or longer ones, may tell mixtures apart"
-    gain = best.base_predicted - best.predicted
-    if gain > error.mean_abs:
-        return None
-    if gain <= 0:
-        return "the best mixture is predicted to be no lower than the base: the base may stay"
-    lower, off = _told_apart(gain, error.mean_abs)
-    return (
-        f"the best mixture is predicted to be {lower} lower than the base, and predictions are off by {off}: "
-        "the base may stay"
-    )
-
-
-def _unpredicted(error: Error) -> str:
-    off, of_mean = _told_apart(error.mean_abs, error.mean_abs_of_mean)
-    told = f"predictions are off by {off} on {error.mixtures} held-out mixtures, "
-    if off == of_mean:
-        return f"{told}no better than always saying the mean"
-    told += f"always saying the mean by {of_mean}"
-    if error.mean_abs < error.mean_abs_of_mean:
-        told += (
-            f", and luck alone orders them as well with probability {error.chance:.2f} (at most {MAX_CHANCE} is taken)"
-        )
-    return told
-
-
-def _told_apart(one: float, other: float) -> tuple[str, str]:
-    """Two numbers with as many digits as tell them apart, at least 4; alike when 9 do not."""
-    for digits in range(4, 10):
-        told = f"{one:.{digits}f}", f"{other:.{digits}f}"
-        if told[0] != told[1]:
-            return told
-    return f"{one:.4f}", f"{other:.4f}"

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,13 +140,8 @@ def collect_batch(
     rows = []
     with open_answers(answers or default_answers()) as known:
         for endpoint in endpoints_of(recipe, options):
-
-            def tell(event: Event, name: str = endpoint.name) -> None:
-                watch(name, event)
-
-            rows.append(
-                _came(endpoint, collect(endpoint=endpoint, answers=known, forget=forget, watch=tell)),
-            )
+            tell = partial(watch, endpoint.name)
+            rows.append(_came(endpoint, collect(endpoint=endpoint, answers=known, forget=forget, watch=tell)))
     return rows
 
 
@@ -200,10 +196,7 @@ def run_batch(
             tally.stopped = None
             with open_answers(place) as known:
                 for endpoint in endpoints:
-
-                    def tell(event: Event, name: str = endpoint.name) -> None:
-                        watch(name, event)
-
+                    tell = partial(watch, endpoint.name)
                     tally.add(collect(endpoint=endpoint, answers=known, forget=forget, watch=tell))
                 for name, ask in all_of_them.items():
                     if _is_end(tally.stopped):
@@ -218,16 +211,8 @@ def run_batch(
                     tally.stopped = sent.stopped if _is_end(sent.stopped) else tally.stopped or sent.stopped
             if _is_end(tally.stopped):
                 break
-            states = _states(endpoints, place)
-            while states and not any(state.is_ready for state in states):
-                if all(state.status in ("not_found", "elsewhere") for state in states):
-                    break
-                waiting(states)
-                sleep(poll_s)
-                if any(state.status == "unmade" for state in states):
-                    break  # only a look with the store open can tell what became of it
-                states = _states(endpoints, place)
-            if all(state.status in ("not_found", "elsewhere") for state in states):
+            states = _waited(endpoints, place, waiting, partial(sleep, poll_s))
+            if is_lost(states):
                 break  # under a limit it goes on: what comes back may make room
         with opened(place) as known:
             wanting = {r.key for ask in all_of_them.values() for r in ask.wanted(known)}
@@ -237,6 +222,28 @@ def run_batch(
         "wanting": len(wanting),
         "open": [asdict(state) for state in states],
     }
+
+
+def is_lost(states: Iterable[State]) -> bool:
+    """Whether nothing can come of any of these batches."""
+    return all(state.status in ("not_found", "elsewhere") for state in states)
+
+
+def _waited(
+    endpoints: Sequence[Endpoint],
+    place: Path,
+    waiting: Callable[[Sequence[State]], None],
+    sleep: Callable[[], None],
+) -> tuple[State, ...]:
+    """The open batches, once one of them is ready to be collected, or none can be waited for."""
+    states = _states(endpoints, place)
+    while not is_lost(states) and not any(state.is_ready for state in states):
+        waiting(states)
+        sleep()
+        if any(state.status == "unmade" for state in states):
+            break  # only a look with the store open can tell what became of it
+        states = _states(endpoints, place)
+    return states
 
 
 def _is_end(stopped: Stop | None) -> bool:

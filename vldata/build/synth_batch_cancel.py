@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vldata.build.synth import default_answers
-from vldata.build.synth_batch import POLL_S, Tally, Watch, endpoints_of, label_of
+from vldata.build.synth_batch import POLL_S, Tally, Watch, endpoints_of, is_lost, label_of
 from vldata.build.synth_run import ALL, Options
 from vldata.recipe.models import Recipe
 from vldata.synth.answers import open_answers
 from vldata.synth.batch_collect import cancel, collect
 from vldata.synth.batch_route import State
-from vldata.synth.events import Event
 
 
 def cancel_batch(
@@ -57,16 +57,11 @@ def cancel_batch(
         states, tally.stopped = list[State](), None
         with open_answers(place) as known:
             for endpoint in endpoints:
-
-                def tell(event: Event, name: str = endpoint.name) -> None:
-                    watch(name, event)
-
                 asked |= {state.part for state in cancel(endpoint=endpoint, answers=known, labels=labels)}
-                came = collect(endpoint=endpoint, answers=known, watch=tell)
+                came = collect(endpoint=endpoint, answers=known, watch=partial(watch, endpoint.name))
                 tally.add(came)
                 states += [state for state in came.open if state.label in labels]
-        lost = ("not_found", "elsewhere")
-        if not wait or tally.stopped is not None or all(state.status in lost for state in states):
+        if not wait or tally.stopped is not None or is_lost(states):
             break
         waiting(states)
         sleep(poll_s)
