@@ -294,6 +294,19 @@ print("done", flush=True)
 """
 
 
+def test_a_batch_that_turns_out_not_to_have_been_made_is_made_in_the_same_run(
+    server: BatchServer, where: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vldata.synth.batch_route.ORPHAN_S", 0.3)
+    server.refuse["create"].append(Refusal(0))
+    run_batch(
+        recipe(), options=there(server), sleep=lambda s: time.sleep(0.01), **where
+    )  # who knows whether it was made
+    total = run_batch(recipe(), options=there(server), sleep=lambda s: time.sleep(0.01), **where)
+    assert (total["wanting"], total["open"], total["stopped"]) == (0, [], None)
+    assert states(where) == (6, 0) and set(server.batch_bill.values()) == {1}
+
+
 def test_a_command_that_is_killed_again_and_again_pays_for_everything_once(
     server: BatchServer, where: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -205,8 +205,8 @@ def run_batch(
                     sent = _submit(recipe, name, ask, wanted, known, options, max_lines, max_bytes, max_open, left_usd)
                     left_usd = _left(left_usd, sent)
                     with open_book(place, read_only=True) as book:
-                        under_way = book.keys_under_way()
-                    tried |= {request.key for request in wanted if request.key in under_way} | sent.left_out.keys()
+                        there = book.keys_sent()
+                    tried |= {request.key for request in wanted if request.key in there} | sent.left_out.keys()
                     total += Counter(batches=sent.batches, requests=sent.requests, left_out=len(sent.left_out))
                     tally.stopped = sent.stopped if _is_end(sent.stopped) else tally.stopped or sent.stopped
             if _is_end(tally.stopped):

@@ -107,7 +107,18 @@ class Book:
         Raises:
             StoreError: The requests of a part cannot be read.
         """
-        return {key for part in self.open_parts for key in read_keys(self.path(part.id, "requests"))}
+        return self._keys(self.open_parts)
+
+    def keys_sent(self) -> set[str]:
+        """The same of open parts whose batch is known to be there; one in doubt may turn out not to have been made.
+
+        Raises:
+            StoreError: The requests of a part cannot be read.
+        """
+        return self._keys(part for part in self.open_parts if part.batch_id is not None)
+
+    def _keys(self, parts: Iterable[Part]) -> set[str]:
+        return {key for part in parts for key in read_keys(self.path(part.id, "requests"))}
 
     def requests(self, part: Part) -> dict[str, Request]:
         """The requests of a part by key.
