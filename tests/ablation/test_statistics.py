@@ -77,7 +77,7 @@ def test_intervals_widen_with_the_number_of_comparisons() -> None:
     assert among.ci_high - among.ci_low > 1.1 * (alone.ci_high - alone.ci_low)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(0, 10_000),
     st.integers(1, 4),
