@@ -1,4 +1,4 @@
-"""What every test may count on: no network beyond loopback, and real data only where it is at hand."""
+"""What every test may count on: no network beyond loopback, no deadline, real data only where it is at hand."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import socket
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# a machine under load makes any example slow once, which says nothing about the code
+settings.register_profile("vldata", deadline=None)
+settings.load_profile("vldata")
 
 _connect = socket.socket.connect
 

@@ -77,7 +77,7 @@ def test_intervals_widen_with_the_number_of_comparisons() -> None:
     assert among.ci_high - among.ci_low > 1.1 * (alone.ci_high - alone.ci_low)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(0, 10_000),
     st.integers(1, 4),
@@ -156,6 +156,30 @@ def test_values_that_never_differ() -> None:
     assert same.verdict == "no difference shown"
     other = compare_all({"t": right}, {"v": {"t": wrong}})["v", "t"]
     assert (other.difference, other.verdict, other.p_value) == (-1, "worse", 0)
+
+
+def test_an_interval_of_exactly_zero_shows_no_difference() -> None:
+    wrong = scores(np.zeros((3, 5)))
+    found = compare_all({"t": wrong}, {"v": {"t": wrong}})["v", "t"]
+    assert (found.difference, found.ci_low, found.ci_high, found.p_value) == (0, 0, 0, 1)
+    assert found.verdict == "no difference shown"
+
+
+@pytest.mark.parametrize(
+    ("difference", "half", "verdict"),
+    [
+        (0.5, 0.25, "better"),
+        (0.5, 0.5, "no difference shown"),  # 0 to 1: zero is the lower end
+        (0.0, 0.0, "no difference shown"),
+        (0.0, 0.5, "no difference shown"),
+        (-0.5, 0.5, "no difference shown"),  # -1 to 0: zero is the upper end
+        (-0.5, 0.25, "worse"),
+        (0.5, np.inf, "no difference shown"),
+    ],
+)
+def test_an_interval_whose_end_is_zero_shows_no_difference(difference: float, half: float, verdict: str) -> None:
+    found = statistics._comparison(difference, half, 0.05, drawn(3, 10))
+    assert (found.ci_low, found.ci_high, found.verdict) == (difference - half, difference + half, verdict)
 
 
 @pytest.mark.parametrize("value", [0.7, 1e-3, 123.456, 0.0])

@@ -354,7 +354,7 @@ def test_draws_are_dirichlet_around_the_base() -> None:
     assert found.std(axis=0) == pytest.approx(np.sqrt(shares * (1 - shares) / 9), rel=0.03)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @example([(1.0, 0.5), (5e-324, 1.0)])  # a share so small that a part of it is none
 @example([(0.0, 1.0), (1.0, 0.25), (5e-324, 1.0)])
 @given(

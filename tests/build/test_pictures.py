@@ -251,21 +251,23 @@ def test_splits_by_content_keep_renamed_copies_together(run: Run, corpus: Path, 
     assert not numbers["train"] & numbers["val"]
 
 
-def test_an_edited_row_among_many_remakes_few_blocks(run: Run, tmp_path: Path) -> None:
-    def write(edited: str) -> None:
-        lines = [
-            {"id": f"r{i}", "instruction": f"Say {i}.", "response": edited if i == 777 else str(i)}
-            for i in range(30_000)
-        ]
+def test_a_row_edited_inserted_or_deleted_among_many_remakes_few_blocks(run: Run, tmp_path: Path) -> None:
+    def write(rows: dict[str, str]) -> None:
+        lines = [{"id": row, "instruction": f"Say {row}.", "response": text} for row, text in rows.items()]
         (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
 
     fields = {"row": "id", "instruction": "instruction", "response": "response"}
     source = {"format": "table", "path": str(tmp_path / "rows.jsonl"), "task": "text_instruction", "fields": fields}
-    tree = {"name": "many", "sources": {"t": source}, "output": {"block_rows": 256}}
-    write("before")
-    assert run(tree, "before").made > 100
-    write("after")
-    assert run(tree, "after").made == 1
+    tree = {"name": "many", "sources": {"t": source}, "output": {"block_rows": 32}}
+    rows = {f"r{i}": str(i) for i in range(2_500)}
+    write(rows)
+    assert run(tree, "before").made > 80
+    write({**rows, "r777": "edited"})
+    assert run(tree, "edited").made == 1
+    write({"new": "at the front", **rows})
+    assert 1 <= run(tree, "inserted").made <= 2
+    write({row: text for row, text in rows.items() if row != "r0"})
+    assert run(tree, "deleted").made == 1
 
 
 def test_pictures_inside_an_archive_have_no_path_to_store(run: Run, corpus: Path, tmp_path: Path) -> None:

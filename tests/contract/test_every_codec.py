@@ -32,7 +32,7 @@ def moves(before: Box, after: Box) -> float:
 
 @every_codec
 @given(many=st.lists(boxes(), min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_round_trip_keeps_the_number_of_boxes_and_moves_no_edge_by_more_than_it_says(
     name: str, many: list[Box]
 ) -> None:
@@ -44,7 +44,7 @@ def test_a_round_trip_keeps_the_number_of_boxes_and_moves_no_edge_by_more_than_i
 
 @every_codec
 @given(box=boxes())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_was_read_is_written_as_the_same_text_again(name: str, box: Box) -> None:
     used = codec(name)
     text = used.encode([box])

@@ -69,7 +69,7 @@ def test_it_is_described(name: str) -> None:
 
 @every_filter
 @given(texts=texts, sizes=sizes)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_turn_is_kept_or_in_the_ledger(
     name: str, texts: list[str | None], sizes: list[list[dict[str, int] | None] | None]
 ) -> None:
@@ -78,7 +78,7 @@ def test_every_turn_is_kept_or_in_the_ledger(
 
 @every_filter
 @given(texts=texts, sizes=sizes)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_turn_is_judged_alone(
     name: str, texts: list[str | None], sizes: list[list[dict[str, int] | None] | None]
 ) -> None:

@@ -84,7 +84,7 @@ _tables = st.lists(st.tuples(st.sampled_from([["p"], ["o"], None]), st.sampled_f
 
 
 @given(_tables, _tables, _tables, st.randoms())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_order_of_the_rows_decides_nothing(a: list[Any], b: list[Any], c: list[Any], random: Any) -> None:
     tables = {"a": source(*a), "b": source(*b), "c": source(*c)}
     shuffled = {}

@@ -187,7 +187,7 @@ _rows = st.lists(
 
 
 @given(_rows, st.randoms(), st.sampled_from([None, 0.7]), st.sampled_from(["all", "answer"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_order_of_the_rows_decides_nothing_and_no_turn_is_lost(
     rows: list[tuple[str, str, str, str | None]], random: Any, similarity: float | None, by: str
 ) -> None:
@@ -209,7 +209,7 @@ def test_the_order_of_the_rows_decides_nothing_and_no_turn_is_lost(
 
 
 @given(_rows)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_doing_it_twice_changes_nothing(rows: list[tuple[str, str, str, str | None]]) -> None:
     some = turns(
         [{"row": f"r{n}", "image": i or None, "question": q, "answer": a} for n, (i, q, a, _) in enumerate(rows)], **QA

@@ -94,7 +94,7 @@ _rows = st.lists(
 
 
 @given(_rows, st.sampled_from(["image", "thread", "none"]), st.none() | st.integers(1, 4), st.randoms())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_order_of_rows_gives_the_same_samples(
     rows: list[tuple[list[str], str | None]], group_by: Any, max_turns: int | None, random: Any
 ) -> None:

@@ -35,7 +35,7 @@ def likeness(a: str, b: str, measure: Measure) -> float:
 
 @pytest.mark.parametrize("measure", ["jaccard", "edit"])
 @given(pairs=_tables, similarity=st.sampled_from([0.2, 0.5, 2 / 3, 0.8, 1.0]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_each_text_is_compared_with_the_kept_ones_before_it(
     measure: Measure, pairs: list[tuple[str, str | None]], similarity: float
 ) -> None:

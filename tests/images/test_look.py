@@ -68,7 +68,7 @@ def test_a_file_cut_in_its_pixels_is_called_truncated(kind, encode):
 
 
 @given(at=st.integers(0, 899), flip=st.integers(1, 255), kind=st.sampled_from(["JPEG", "PNG", "WEBP"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_flipped_byte_never_gives_another_size_than_pillows(at, flip, kind, encode):
     data = bytearray(encode(kind, (40, 24), orientation=6))
     data[at % len(data)] ^= flip
@@ -215,7 +215,7 @@ def test_any_bytes_give_an_answer_or_a_reason(data):
     st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"P6 ", b"\xff\x4f\xff\x51"]),
     st.binary(max_size=200),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_rubbish_behind_a_true_signature_is_refused(head, rubbish):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

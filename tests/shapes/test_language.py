@@ -21,7 +21,7 @@ scenes = st.builds(
     st.sampled_from([96, 224, 350]),
     st.integers(2, 6),
 )
-many = settings(max_examples=300, deadline=None)
+many = settings(max_examples=300)
 
 
 def centre(thing: Thing) -> tuple[float, float]:

@@ -43,7 +43,7 @@ def test_numbers_and_seeds_name_different_scenes():
 
 
 @given(scenes)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_nothing_leaves_the_picture_or_overlaps(scene):
     for x0, y0, x1, y1 in boxes(scene):
         assert 0 < x0 < x1 < scene.width
@@ -53,7 +53,7 @@ def test_nothing_leaves_the_picture_or_overlaps(scene):
 
 
 @given(scenes)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_two_centres_are_clearly_apart_in_one_direction(scene):
     for a, b in combinations([thing.box for thing in scene.things], 2):
         across, down = abs(a[0] + a[2] - b[0] - b[2]) / 2, abs(a[1] + a[3] - b[1] - b[3]) / 2
@@ -61,7 +61,7 @@ def test_any_two_centres_are_clearly_apart_in_one_direction(scene):
 
 
 @given(scenes)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_one_thing_has_its_own_shape_and_another_its_own_colour(scene):
     shapes, colors = Counter(thing.shape for thing in scene.things), Counter(thing.color for thing in scene.things)
     own_shape = [k for k, thing in enumerate(scene.things) if shapes[thing.shape] == 1]
@@ -70,7 +70,7 @@ def test_one_thing_has_its_own_shape_and_another_its_own_colour(scene):
 
 
 @given(scenes)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_size_means_the_same_everywhere(scene):
     for thing in scene.things:
         x0, y0, x1, y1 = thing.box
@@ -79,7 +79,7 @@ def test_a_size_means_the_same_everywhere(scene):
 
 
 @given(st.integers(0, 10**6), st.integers(96, 700))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_scene_is_the_same_at_every_side(number, side):
     def content(scene: Scene) -> object:
         return [thing[:3] for thing in scene.things], [word.text for word in scene.words], scene.background

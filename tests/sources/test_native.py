@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vldata.errors import SourceError
@@ -161,7 +161,6 @@ def test_each_kind_refuses(kind, value):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None)
 @given(rows=st.lists(JSON | st.fixed_dictionaries({"a": JSON}), max_size=6))
 def test_any_json_keeps_its_rows_and_its_type_and_only_sound_rows_have_no_problem(kind, rows):
     table = typed(rows, {"a": KINDS[kind]})
@@ -173,7 +172,6 @@ def test_any_json_keeps_its_rows_and_its_type_and_only_sound_rows_have_no_proble
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("optional", [(), ("a",)])
-@settings(deadline=None)
 @given(rows=st.lists(JSON | st.fixed_dictionaries({"a": JSON}), max_size=6))
 def test_rows_that_are_still_encoded_read_as_decoded_ones(kind, optional, rows):
     written = [json.dumps(row) for row in rows]

@@ -690,7 +690,7 @@ operations = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations)
 def test_whatever_happens_to_it_a_store_holds_what_a_dict_would_hold(tmp_path_factory, monkeypatch, steps):
     monkeypatch.setattr(index, "_FOLD_ROWS", 3)

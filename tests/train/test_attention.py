@@ -25,7 +25,7 @@ def cu(lengths: list[int]) -> torch.Tensor:
     return torch.tensor([0, *lengths]).cumsum(0).to(torch.int32)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(any),
     st.sampled_from([(4, 4), (4, 2), (6, 1)]),

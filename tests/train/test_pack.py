@@ -22,7 +22,7 @@ samples = st.lists(st.tuples(st.integers(1, 100), st.integers(0, 4)), min_size=1
 
 
 @given(samples)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_every_sample_is_in_exactly_one_pack_and_no_pack_is_too_large(drawn: list[tuple[int, int]]) -> None:
     tokens, images = [t for t, _ in drawn], [i for _, i in drawn]
     packs = [p for step in steps(tokens, images) for p in step]
@@ -77,7 +77,7 @@ def test_packs_are_97_percent_full(
 
 
 @given(samples)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_sample_goes_into_the_fullest_pack_that_takes_it(drawn: list[tuple[int, int]]) -> None:
     packs: list[list[int]] = []
     for index, (tokens, images) in enumerate(drawn):

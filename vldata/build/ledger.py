@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import polars as pl
 
 from vldata.build.choose import Chosen
@@ -46,10 +48,11 @@ def ledger_of(entry: Entry, before: pl.DataFrame, chosen: Chosen, rows_in: int) 
     """
     ledger = pl.concat([before, staged(chosen.found, entry.name, "look"), staged(chosen.rest, entry.name, "choose")])
     rows_out = chosen.turns.height
-    if ledger.height + rows_out != rows_in or ledger["row"].n_unique() != ledger.height:
+    distinct = pl.concat([ledger["row"], chosen.turns["row"]]).n_unique()
+    if ledger.height + rows_out != rows_in or distinct != rows_in:
         raise RuntimeError(
             f"{entry.where}: {rows_in} turns read, but {rows_out} chosen + {ledger.height} in the ledger "
-            f"({ledger['row'].n_unique()} distinct)"
+            f"({distinct} distinct)"
         )
     return ledger
 
@@ -62,7 +65,9 @@ def refuse_too_many_rejects(entry: Entry, ledger: pl.DataFrame, rows_in: int) ->
     looked_at = rows_in - ledger.filter(pl.col("outcome") == "not_chosen").height
     rejected = ledger.filter(pl.col("outcome") == "rejected")
     rate = entry.settings.max_reject_rate
-    if not rejected.height or rejected.height <= rate * looked_at:
+    if (
+        not rejected.height or rejected.height <= Fraction(str(rate)) * looked_at
+    ):  # 0.29 is meant, not its nearest float
         return None
     counts = rejected.group_by("reason").len().sort("len", "reason", descending=[True, False])
     reasons = "\n".join(f"    {n:>9,}  {reason}: {REJECTED[reason]}" for reason, n in counts.iter_rows())
