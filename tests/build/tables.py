@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from vldata.build.render import Words
 from vldata.images.facts import FACTS
+from vldata.prompts.models import Templates
+from vldata.prompts.template import Template, load
 from vldata.recipe.load import from_tree
 from vldata.recipe.models import Entry, Recipe
+from vldata.schema.turns import KEY, SIZE
 from vldata.tasks import task_class
 
 ROOT = "/nowhere"
@@ -45,3 +50,73 @@ def facts_of(images: Iterable[str | Mapping[str, Any]]) -> pl.DataFrame:
 def box(x0: float, y0: float, x1: float, y1: float, image: int = 0, phrase: str | None = None) -> dict[str, Any]:
     """A box as turns have it."""
     return {"x0": x0, "y0": y0, "x1": x1, "y1": y1, "image": image, "phrase": phrase}
+
+
+TEMPLATES = {
+    "vqa_open": "{% block user %}{{ question }}{% endblock %}{% block assistant %}{{ answer }}{% endblock %}",
+    "rec": "{% block user %}Where is {{ phrase }}?{% endblock %}{% block assistant %}{{ bbox }}{% endblock %}",
+    "instruction": "{% block system %}{% if system is not none %}{{ system }}{% endif %}{% endblock %}"
+    "{% block user %}{{ instruction }}{% endblock %}{% block assistant %}{{ response }}{% endblock %}",
+}
+
+
+def template(folder: Path, task: str, text: str | None = None) -> Template:
+    """A template of our own, written into a folder; without a text, the task's columns and nothing else."""
+    (folder / f"{task}.jinja").write_text(TEMPLATES[task] if text is None else text)
+    return load(task, task_class(task)().template_names(), Templates(path=str(folder)))
+
+
+def words(folder: Path, task: str = "vqa_open", text: str | None = None, **options: Any) -> Words:
+    """What a source named ``src`` says, the images first."""
+    usual: dict[str, Any] = {
+        "source": "src",
+        "dataset": "src",
+        "task": task_class(task)(),
+        "templates": Templates(),
+        "box_format": "llava",
+        "padded": False,
+        "image_position": "before",
+        "max_side_px": None,
+        "image_prefix": "",
+        "seed": 7,
+    }
+    return Words(template=template(folder, task, text), **(usual | options))
+
+
+def leaf(*samples: Mapping[str, Any], task: str = "vqa_open") -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Samples and their turns as choosing leaves them.
+
+    Args:
+        samples: ``turns``: each turn's columns, or (question, answer); rows are ``0.0``, ``0.1``, ``1.0`` and so on. What
+            is given differs from one image ``1.jpg`` of 200 x 100 px, 10 bytes and hash ``#1.jpg``, in ``train``.
+        task: Whose columns the turns have.
+    """
+    own = columns_of(task)
+    if "boxes" in own:
+        own["fractions"] = own["boxes"]
+    types = {"at": pl.Int64, "row": pl.String, KEY: pl.UInt64, "place": pl.Int32, "thread": pl.String}
+    types |= {"generator": pl.String, **own}
+    turns: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    for at, sample in enumerate(samples):
+        images = sample.get("images", ["1.jpg"])
+        for place, said in enumerate(sample["turns"]):
+            columns = dict(zip(("question", "answer"), said, strict=True)) if isinstance(said, tuple) else said
+            turns.append({"at": at, "row": f"{at}.{place}", KEY: len(turns), "place": place, **columns})
+        usual = {
+            "at": at,
+            "sample": at << 60,
+            "images": images,
+            "sizes": [{"width": 200, "height": 100}] * len(images),
+            "hashes": [f"#{ref}" for ref in images],
+            "image_bytes": 10 * len(images),
+            "split": "train",
+            "num_turns": len(sample["turns"]),
+            "sample_row": f"{at}.0",
+        }
+        rows.append(usual | {name: value for name, value in sample.items() if name != "turns"})
+    names = pl.List(pl.String)
+    schema = {"at": pl.Int64, "sample": pl.UInt64, "images": names, "sizes": pl.List(SIZE), "hashes": names}
+    schema |= {"image_bytes": pl.Int64, "split": pl.String, "num_turns": pl.UInt32, "sample_row": pl.String}
+    filled = [dict.fromkeys(types) | turn for turn in turns]
+    return pl.DataFrame(rows, schema=schema), pl.DataFrame(filled, schema=types)
