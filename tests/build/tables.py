@@ -87,8 +87,8 @@ def leaf(*samples: Mapping[str, Any], task: str = "vqa_open") -> tuple[pl.DataFr
     """Samples and their turns as choosing leaves them.
 
     Args:
-        samples: ``turns``: each turn's columns, or (question, answer); rows are ``0.0``, ``0.1``, ``1.0`` and so on. What
-            is given differs from one image ``1.jpg`` of 200 x 100 px, 10 bytes and hash ``#1.jpg``, in ``train``.
+        samples: ``turns``: each turn's columns, or (question, answer); rows are ``0.0``, ``0.1``, ``1.0`` and so on.
+            What is given differs from one image ``1.jpg`` of 200 x 100 px, 10 bytes and hash ``#1.jpg``, in ``train``.
         task: Whose columns the turns have.
     """
     own = columns_of(task)
