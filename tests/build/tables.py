@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
+from vldata.build.make import NOTE, PIECE, write_stream
 from vldata.build.render import Words
 from vldata.images.facts import FACTS
 from vldata.prompts.models import Templates
 from vldata.prompts.template import Template, load
 from vldata.recipe.load import from_tree
 from vldata.recipe.models import Entry, Recipe
+from vldata.schema.rows import arrow_schema
 from vldata.schema.turns import KEY, SIZE
+from vldata.store.store import Store
 from vldata.tasks import task_class
 
 ROOT = "/nowhere"
@@ -120,3 +125,42 @@ def leaf(*samples: Mapping[str, Any], task: str = "vqa_open") -> tuple[pl.DataFr
     schema |= {"image_bytes": pl.Int64, "split": pl.String, "num_turns": pl.UInt32, "sample_row": pl.String}
     filled = [dict.fromkeys(types) | turn for turn in turns]
     return pl.DataFrame(rows, schema=schema), pl.DataFrame(filled, schema=types)
+
+
+def finished(ids: Iterable[str], images: int = 1, source: str = "src") -> pa.Table:
+    """Finished rows without pixels, whose images are called ``<id>-0.jpg``, ``<id>-1.jpg`` and so on."""
+    rows = [
+        {
+            "id": f"{source}/{name}",
+            "images": [{"bytes": None, "path": f"{name}-{n}.jpg"} for n in range(images)],
+            "image_sizes": [{"width": 4, "height": 3}] * images,
+            "messages": [{"role": "user", "content": [{"type": "text", "text": f"what is {name}?"}]}],
+            "source": source,
+            "task": "vqa_open",
+            "split": "train",
+            "turns": [],
+            "num_text_chars": 9,
+        }
+        for name in ids
+    ]
+    return pa.Table.from_pylist(rows, schema=arrow_schema())
+
+
+def piece(store: Store, key: str, table: pa.Table, hashes: list[str | None], image_bytes: list[int] | int = 10) -> str:
+    """Keep finished rows as a piece; returns its key."""
+    sizes = image_bytes if isinstance(image_bytes, list) else [image_bytes] * table.num_rows
+    with store.write("pieces", key, PIECE) as path, path.open("wb") as file:
+        write_stream(table, file)
+    with store.write("pieces", key, NOTE) as path:
+        path.write_text(json.dumps({"hashes": hashes, "image_bytes": sizes}))
+    return key
+
+
+def rows_of_stream(path: Path) -> list[dict[str, Any]]:
+    """The rows of a piece or a block, after checking that they are one batch of the one schema."""
+    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
+        batches = list(reader)
+        assert len(batches) == 1
+        assert reader.schema.equals(arrow_schema(), check_metadata=True)
+        rows: list[dict[str, Any]] = batches[0].to_pylist()
+    return rows

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from tests.build.tables import leaf, recipe, template
+from tests.build.tables import TEMPLATES, leaf, recipe, template
 from vldata.build.choose import FOUND, Chosen, Share
 from vldata.build.engines import Engine
 from vldata.build.make import BLOCK, NOTE, PIECE
@@ -157,9 +157,8 @@ def test_what_is_known_by_name_is_not_laid_out_and_other_words_have_another_name
     nothing = chosen({"train": []}, share, key="these")  # the name alone decides: nobody looks at the samples
     found = render(small(), {"src": nothing}, Idle(1), laid_out=laid_out)["src"]
     assert len(found) == 4
-    other = {
-        "src": template(tmp_path, "vqa_open", "{% block user %}?{% endblock %}{% block assistant %}!{% endblock %}")
-    }
+    text = TEMPLATES["vqa_open"].replace("{{ question }}", "{{ question }}?")  # the same blocks and columns
+    other = {"src": template(tmp_path, "vqa_open", text)}
     render(small(), {"src": chosen(EIGHT, share, key="these")}, templates=other, laid_out=laid_out)
     render(small(block_rows=3), {"src": chosen(EIGHT, share, key="these")}, laid_out=laid_out)
     render(small(), {"src": chosen(EIGHT, share, key="those")}, laid_out=laid_out)
