@@ -10,6 +10,7 @@ import pytest
 
 from vldata.build.build import Built, build
 from vldata.recipe.load import from_tree
+from vldata.store.store import Store, open_store
 
 Tree = dict[str, Any]
 
@@ -21,6 +22,12 @@ def mix(**sources: Tree) -> Tree:
         "seed": 7,
         "sources": {n: {"format": "shapes", "scenes": 40, **s} for n, s in sources.items()},
     }
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store."""
+    return open_store(tmp_path / "store")
 
 
 @pytest.fixture
