@@ -110,7 +110,7 @@ def test_a_row_that_is_doubled_is_noticed_wherever_it_is_doubled(before: pl.Data
 
 def test_a_row_dropped_twice_in_the_place_of_a_lost_one_is_noticed() -> None:
     twice = dropped(c="image_missing", a="image_missing")
-    with pytest.raises(RuntimeError, match=r"8 turns read, but 2 chosen \+ 6 in the ledger \(5 distinct\)"):
+    with pytest.raises(RuntimeError, match=r"8 turns read, but 2 chosen \+ 6 in the ledger \(7 distinct\)"):
         ledger_of(ENTRY, BEFORE, chosen("fg", twice, REST), rows_in=8)
 
 
