@@ -1,6 +1,6 @@
 """Run vldata from a checkout: python cli.py build recipes/quickstart.yaml --out out/quickstart."""
 
-from vldata.app import main
+from vldata.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from vldata import bundled
-from vldata.build.build import build
+from vldata.pipeline.build import build
 from vldata.recipe.load import load
 from vldata.shapes.draw import encoded
 from vldata.shapes.scene import scene

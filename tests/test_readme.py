@@ -11,9 +11,9 @@ import typer.main
 import yaml
 from readme_commands import commands
 
-from vldata.app import app
+from vldata.cli.main import app
+from vldata.llm.endpoint import load_endpoints
 from vldata.recipe.load import from_tree
-from vldata.synth.endpoint import load_endpoints
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

@@ -15,9 +15,9 @@ from vldata.ablation.builds import Builder, plan_all, sharing, with_amounts, wri
 from vldata.ablation.load import Opened
 from vldata.ablation.overview import overview
 from vldata.ablation.variants import Variant
-from vldata.build.build import build
-from vldata.build.session import Session, session
 from vldata.errors import RecipeError, StoreError
+from vldata.pipeline.build import build
+from vldata.pipeline.session import Session, session
 from vldata.recipe.load import from_tree
 
 Make = Callable[..., Opened]

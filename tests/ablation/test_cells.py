@@ -15,12 +15,12 @@ import pytest
 
 from vldata.ablation.builds import Made
 from vldata.ablation.cells import Cell, Failure, Questions, Trainer, run_cell
+from vldata.ablation.file import Train
 from vldata.ablation.results import UNTOLD, Found, Training, results
 from vldata.ablation.schedule import Board, run_cells
 from vldata.ablation.scores import TaskScores, read_metric, read_scores
-from vldata.ablation.spec import Train
 from vldata.ablation.variants import BASE, Variant
-from vldata.app_ablate import gpus_for
+from vldata.cli.ablate import gpus_for
 from vldata.errors import BuildError
 
 Write = Callable[..., Path]

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from vldata.app import app
-from vldata.app_ablate import _show, _show_plan
+from vldata.cli.ablate import _show, _show_plan
+from vldata.cli.main import app
 from vldata.errors import VldataError
 
 Tree = dict[str, Any]

@@ -326,7 +326,7 @@ def test_killed_at_any_moment_it_goes_on_and_the_table_is_the_same(
 ) -> None:
     data = {"name": "k", "base": tree, "held": "counts", "seeds": 3, "axes": {"drop": ["captions"]}}
     (tmp_path / "k.yaml").write_text(yaml.safe_dump({**data, "train": command("slow")}))
-    words = [sys.executable, "-c", "from vldata.app import main; main()", "ablate", "k.yaml", "--workers", "1"]
+    words = [sys.executable, "-c", "from vldata.cli.main import main; main()", "ablate", "k.yaml", "--workers", "1"]
 
     def start(out: str) -> subprocess.Popen[bytes]:
         store = ["--store", f"{out}-store", "--out", out, "--json"]
@@ -364,7 +364,7 @@ def test_told_to_end_it_ends_what_it_started_and_goes_on_later(tree: Tree, tmp_p
     train = {"command": [sys.executable, "-S", str(script), "{seed}"]}
     data = {"name": "t", "base": tree, "seeds": 1, "axes": {"total": [60]}, "train": train}
     (tmp_path / "t.yaml").write_text(yaml.safe_dump(data))
-    words = ["-c", "from vldata.app import main; main()", "ablate", "t.yaml", "--workers", "1", "--jobs", "2"]
+    words = ["-c", "from vldata.cli.main import main; main()", "ablate", "t.yaml", "--workers", "1", "--jobs", "2"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(
         [sys.executable, *words, "--store", "store", "--out", "out"],

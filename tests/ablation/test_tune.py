@@ -19,16 +19,16 @@ from typer.testing import CliRunner
 
 pytest.importorskip("sklearn")
 
-from vldata.ablation.tune import tune
-from vldata.ablation.tune_fit import CANDIDATES, Error, error_of, fitted, refitted
-from vldata.ablation.tune_mixtures import drawn, within
-from vldata.ablation.tune_runs import Best
-from vldata.ablation.tune_spec import MIN_RUNS, load_tune
-from vldata.ablation.tune_told import refusal
-from vldata.app import app
-from vldata.app_tune import _show
-from vldata.build.build import build
+from vldata.ablation.tune.file import MIN_RUNS, load_tune
+from vldata.ablation.tune.findings import refusal
+from vldata.ablation.tune.fit import CANDIDATES, Error, error_of, fitted, refitted
+from vldata.ablation.tune.mixtures import drawn, within
+from vldata.ablation.tune.run import tune
+from vldata.ablation.tune.runs import Best
+from vldata.cli.main import app
+from vldata.cli.tune import _show
 from vldata.errors import BuildError, RecipeError, RecipeErrors
+from vldata.pipeline.build import build
 from vldata.recipe.load import load
 
 # The loss of task a falls with a's rows and, a little, with b's; c is worth nothing to anybody.
@@ -330,7 +330,7 @@ def test_another_folder_is_not_touched(tmp_path: Path) -> None:
 
 
 def test_without_the_libraries_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vldata.app_tune.find_spec", lambda name: None)
+    monkeypatch.setattr("vldata.cli.tune.find_spec", lambda name: None)
     found = CliRunner().invoke(app, ["tune", str(tuning(tmp_path, LAW)), "--out", str(tmp_path / "out")])
     assert isinstance(found.exception, BuildError) and found.exception.fix == "pip install 'vldata[tune]'"
 

@@ -32,17 +32,17 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from measure import Row, show
 
-from vldata.synth.answers import open_answers
-from vldata.synth.budget import Limits
+from vldata.llm.answers import open_answers
+from vldata.llm.budget import Limits
+from vldata.llm.endpoint import Endpoint
+from vldata.llm.events import Sent
+from vldata.llm.prices import Price
+from vldata.llm.request import Request
+from vldata.llm.send import send
 from vldata.synth.draws import Outcome
-from vldata.synth.endpoint import Endpoint
-from vldata.synth.events import Sent
 from vldata.synth.generate import load_kinds, replay
 from vldata.synth.inputs import Inputs
 from vldata.synth.models import Synth
-from vldata.synth.prices import Price
-from vldata.synth.request import Request
-from vldata.synth.send import send
 
 PRICE = Price(input_usd_per_mtok=0.15, output_usd_per_mtok=0.6)
 
@@ -77,7 +77,7 @@ def requests(number: int) -> Iterator[Request]:
 @contextmanager
 def server(*options: str) -> Iterator[str]:
     """Its URL; a process of its own, as a real one would be."""
-    command = [sys.executable, "-m", "tests.synth.server", *options]
+    command = [sys.executable, "-m", "tests.llm.server", *options]
     root = Path(__file__).parents[2]
     process = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None and process.stdout is not None

@@ -13,14 +13,14 @@ import datasets
 import pytest
 
 from vldata import bundled
-from vldata.build.build import build
 from vldata.curate.dedup import Dedup
 from vldata.curate.filters import Filters
 from vldata.mixture.models import Entry, Mixture
+from vldata.pipeline.build import build
 from vldata.prompts.models import Templates
 from vldata.recipe.load import load
 from vldata.recipe.models import Across, Conversation, Head, Images, Output, Recipe, Settings
-from vldata.spec import Spec
+from vldata.schema.spec import Spec
 
 RECIPES = sorted(path.stem for path in bundled("recipes").glob("*.yaml"))
 OFFLINE = ("forkme", "quickstart")

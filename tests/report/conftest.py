@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
-from vldata.build.build import Built, build
+from vldata.pipeline.build import Built, build
 from vldata.recipe.load import from_tree
 from vldata.report.page import write_build_page
 

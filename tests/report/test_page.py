@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vldata.build.build import build
-from vldata.build.leaks import find_leaks
-from vldata.build.look import block_table, items
-from vldata.build.verify import verify
+from vldata.dataset.open import block_table, items
+from vldata.dataset.split_leaks import find_leaks
+from vldata.dataset.verify import verify
 from vldata.errors import BuildError
+from vldata.pipeline.build import build
 from vldata.recipe.load import from_tree
 from vldata.report import text
 from vldata.report.facts import QUANTILES, read_facts, spread
@@ -203,7 +203,7 @@ def test_the_commands(place, tmp_path) -> None:
 
 
 def test_plotting_is_loaded_only_for_a_page() -> None:
-    code = "import sys, vldata.app, vldata.build.build; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, vldata.cli.main, vldata.pipeline.build; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT).returncode == 0
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.synth.server import BillingServer, answer
-from vldata.build.build import build
-from vldata.build.synth_run import Options, run, status
+from tests.llm.server import BillingServer, answer
+from vldata.generate.run import Options, run, status
+from vldata.pipeline.build import build
 from vldata.recipe.load import from_tree
 from vldata.report.page import write_build_page
 

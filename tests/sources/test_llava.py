@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vldata.errors import SourceError
-from vldata.sources.conversations import exchanges, talk
 from vldata.sources.llava import Llava
+from vldata.sources.reading.conversations import exchanges, talk
 from vldata.sources.standins import write_json, write_json_lines
 
 

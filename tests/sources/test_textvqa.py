@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from vldata.errors import SourceError
-from vldata.sources.read import read_json
+from vldata.sources.reading.files import read_json
 from vldata.sources.standins import write_json
 from vldata.sources.textvqa import TextVqa
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from vldata.llm.records import Answer, Attempt, Failure
+from vldata.llm.request import Request, image_part
 from vldata.synth.draws import NOT_BEST, NOT_GENERATED, Draw, Outcome
 from vldata.synth.generate import first_requests, load_kinds, replay
 from vldata.synth.inputs import Inputs, Region
 from vldata.synth.kind import Kind
 from vldata.synth.models import Synth
-from vldata.synth.records import Answer, Attempt, Failure
-from vldata.synth.request import Request, image_part
 
 GOOD = (
     "Question:\nWhat lies on the red blanket {n}?\n===\nAnswer:\nA grey cat lies on it, stretched out in the sun {n}."

@@ -13,12 +13,12 @@ import pytest
 
 from vldata import bundled
 from vldata.errors import RecipeErrors
+from vldata.llm.request import Request, image_part
 from vldata.synth.best import agreement, best, coverage, judged, leads, pairs_to_judge
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs, Reading, Region
 from vldata.synth.kind import Kind
 from vldata.synth.kinds import kind_names, load_kind
-from vldata.synth.request import Request, image_part
 from vldata.synth.validate import Finding
 from vldata.synth.validate.base import words_of
 from vldata.synth.validate.leaks import longest_shared_run

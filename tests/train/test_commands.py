@@ -16,7 +16,7 @@ import torch
 from datasets import Dataset
 from train.conftest import TINY
 
-from vldata import app
+from vldata.cli import main as app
 
 torch.set_num_threads(1)
 

@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 from vldata.ablation.changes import Tree
 from vldata.ablation.load import Opened
 from vldata.ablation.variants import BASE, Variant, facts_of, needs_amounts, variants
-from vldata.build.build import build, default_store, prepared
-from vldata.build.engines import cores
-from vldata.build.plan import plan
-from vldata.build.planned import Plan, SourceReport
-from vldata.build.progress import Progress, Silent
-from vldata.build.session import Session, session
+from vldata.base import Progress, Silent
 from vldata.errors import BuildError, VldataError, nearest
+from vldata.pipeline.build import build, prepared
+from vldata.pipeline.plan import plan
+from vldata.pipeline.planned import Plan, SourceReport
+from vldata.pipeline.session import Session, session
+from vldata.pipeline.workers import cores
 from vldata.recipe.load import from_tree
 from vldata.recipe.models import Recipe
 from vldata.store.gc import in_use
 from vldata.store.keys import key_of
-from vldata.store.store import open_store
+from vldata.store.store import default_store, open_store
 from vldata.store.trouble import told_as_store_errors
 
 Blocks = Sequence[tuple[str, int]]
@@ -193,7 +193,7 @@ class Builder:
         """Build a recipe into ``<out>/<name>``, or find it there.
 
         Raises:
-            VldataError: As `vldata.build.build.build`.
+            VldataError: As `vldata.pipeline.build.build`.
         """
         began = time.perf_counter()
         built = build(recipe, self.out / name, store=self.store, session=self.session, progress=self.progress)

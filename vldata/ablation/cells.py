@@ -30,9 +30,9 @@ from blake3 import blake3
 
 from vldata import __version__
 from vldata.ablation.builds import Made, write_text
+from vldata.ablation.file import Train
 from vldata.ablation.process import Told, held, to_its_end
 from vldata.ablation.scores import ITEMS, read_scores
-from vldata.ablation.spec import Train
 from vldata.errors import BuildError, VldataError
 from vldata.store.keys import key_of
 
@@ -124,7 +124,7 @@ class Trainer:
             places = {**values, "seed": str(cell.seed), "out": str(folder)}
             return [("train", [word.format(**places) for word in self.words()])]
         t = self.train
-        vldata = [sys.executable, "-P", "-c", "from vldata.app import main; main()"]
+        vldata = [sys.executable, "-P", "-c", "from vldata.cli.main import main; main()"]
         device = ["--device", t.device] if t.device else []
         sets = [part for text in (*t.set, f"seed={cell.seed}") for part in ("--set", text)]
         steps = ["--steps", str(t.steps)] if t.steps else []

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from vldata.ablation.builds import Made
 from vldata.ablation.cells import Questions
-from vldata.build.leaks import find_leaks
-from vldata.build.look import block_table, items
+from vldata.dataset.open import block_table, items
+from vldata.dataset.split_leaks import find_leaks
 
 Pictures = list[tuple[pa.ChunkedArray, str]]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vldata.ablation.changes import Tree
-from vldata.ablation.spec import Ablation
+from vldata.ablation.file import Ablation
 from vldata.errors import RecipeError, RecipeErrors, VldataError
 from vldata.recipe.load import from_tree
 from vldata.recipe.merge import find_recipe, merged, read_recipe

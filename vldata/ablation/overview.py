@@ -12,7 +12,7 @@ from vldata.ablation.checks import check_seeds, few_seeds, split_of
 from vldata.ablation.load import Opened
 from vldata.ablation.statistics import DEFAULT_SEEDS, MIN_SEEDS, base_seeds
 from vldata.ablation.variants import notes_of
-from vldata.build.progress import Progress
+from vldata.base import Progress
 from vldata.recipe.load import from_tree
 
 

@@ -29,10 +29,10 @@ from vldata.ablation.schedule import Board, run_cells
 from vldata.ablation.scores import TaskScores, image_lines, photographs, read_metric, read_scores
 from vldata.ablation.statistics import DEFAULT_SEEDS, MIN_SEEDS, base_seeds
 from vldata.ablation.variants import BASE, Variant, notes_of, recipe_key
-from vldata.build.engines import cores
-from vldata.build.session import session
 from vldata.errors import BuildError, VldataError
 from vldata.paths import home
+from vldata.pipeline.session import session
+from vldata.pipeline.workers import cores
 from vldata.recipe.load import from_tree
 from vldata.store.lock import exclusive
 
@@ -58,7 +58,7 @@ def run(
         opened: The ablation.
         out: Its folder: new, empty, or an ablation's, which goes on.
         identity: Gives the hash of the bundled trainer's config; not needed for a command.
-        store: Where blocks are kept; see `vldata.build.build.default_store`.
+        store: Where blocks are kept; see `vldata.store.store.default_store`.
         workers: Processes that build.
         seeds: In place of the file's.
         jobs: Trainings at a time.

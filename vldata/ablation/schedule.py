@@ -51,7 +51,7 @@ class Board:
             return [f"trainings {self.done} of {self.total}{failed}{eta}", *running]
 
     def stage(self, name: str, total: int | None) -> Callable[[int], None]:
-        """A stage of a build begins (`vldata.build.progress.Progress`)."""
+        """A stage of a build begins (`vldata.base.Progress`)."""
         done = 0
 
         def told(more: int) -> None:

@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from vldata.ablation.changes import Facts, Tree, changed, drops_sources, flat, of_words
-from vldata.ablation.spec import Ablation, Axes
+from vldata.ablation.file import Ablation, Axes
 from vldata.errors import RecipeError, RecipeErrors, VldataError
 from vldata.recipe.load import from_tree
 from vldata.recipe.models import Recipe

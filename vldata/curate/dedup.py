@@ -15,8 +15,8 @@ from vldata.curate.cut import LEDGER, Cut
 from vldata.curate.near import near_duplicates
 from vldata.curate.units import rows_of, units
 from vldata.schema.keyed import canonical_text
+from vldata.schema.spec import Spec
 from vldata.schema.turns import COMMON, KEY
-from vldata.spec import Spec
 
 ALL = "all"
 

@@ -13,7 +13,7 @@ import polars as pl
 from pydantic import Field, StrictBool, StrictInt, model_validator
 
 from vldata.curate.cut import Cut, Drop, cut
-from vldata.spec import Spec
+from vldata.schema.spec import Spec
 
 
 class Rule(NamedTuple):

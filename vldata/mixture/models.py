@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, StrictInt, model_serializer
 
 from vldata.errors import RecipeError, nearest
 from vldata.mixture.strategies import STRATEGIES
-from vldata.spec import Spec
+from vldata.schema.spec import Spec
 
 Kind = Literal["weight", "count", "epochs"]
 KINDS: tuple[Kind, ...] = ("weight", "count", "epochs")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vldata.spec import Spec
+from vldata.schema.spec import Spec
 
 
 class Templates(Spec):

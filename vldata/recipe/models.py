@@ -11,8 +11,8 @@ from vldata.curate.dedup import Dedup
 from vldata.curate.filters import Filters
 from vldata.mixture.models import Mixture
 from vldata.prompts.models import Templates
+from vldata.schema.spec import Spec
 from vldata.sources.base import Source
-from vldata.spec import Spec
 from vldata.synth.models import Synth
 from vldata.tasks.base import Task
 

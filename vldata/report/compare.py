@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vldata.build.look import differences
+from vldata.dataset.diff import differences
 from vldata.paths import home
 from vldata.report import plots
 from vldata.report.facts import Facts, Spread, read_facts

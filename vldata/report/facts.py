@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from blake3 import blake3
 
-from vldata.build.leaks import Leaks, find_leaks
-from vldata.build.look import block_table, items, manifest_of
+from vldata.dataset.manifest import manifest_of
+from vldata.dataset.open import block_table, items
+from vldata.dataset.split_leaks import Leaks, find_leaks
 from vldata.images.geometry import visual_tokens
 from vldata.schema.reasons import FILTERED, REJECTED
 

@@ -12,7 +12,8 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from vldata.build.look import block_table, manifest_of
+from vldata.dataset.manifest import manifest_of
+from vldata.dataset.open import block_table
 from vldata.images.geometry import fit
 from vldata.images.look import look
 from vldata.images.pixels import decoded, resized

@@ -14,11 +14,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from vldata import __version__
+from vldata.base import size
 from vldata.report import text
 from vldata.report.facts import DUPLICATES, LEAKS, TOKEN_POLICIES, Facts, Spread, fingerprint, read_facts
 from vldata.report.gallery import Picture, gallery
 from vldata.store.trouble import told_as_store_errors
-from vldata.units import size
 
 PAGE = "report.html"
 """Its name in a build folder."""

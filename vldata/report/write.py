@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vldata.build.assemble import MANIFEST
+from vldata.dataset.manifest import MANIFEST
 from vldata.errors import BuildError
 from vldata.report.page import PAGE, write, write_build_page
 

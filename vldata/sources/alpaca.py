@@ -18,10 +18,10 @@ import polars as pl
 
 from vldata.shapes.language import arithmetic
 from vldata.sources.base import Source
-from vldata.sources.conversations import with_image_places
-from vldata.sources.json_rows import json_rows
-from vldata.sources.native import ID, TEXT, note, typed
-from vldata.sources.read import expand
+from vldata.sources.reading.conversations import with_image_places
+from vldata.sources.reading.files import expand
+from vldata.sources.reading.json import json_rows
+from vldata.sources.reading.rows import ID, TEXT, note, typed
 from vldata.sources.standins import write_json
 
 

@@ -22,7 +22,8 @@ from pydantic import AfterValidator
 
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
-from vldata.sources.native import (
+from vldata.sources.reading.files import open_json
+from vldata.sources.reading.rows import (
     ID,
     TEXT,
     TEXTS,
@@ -36,7 +37,6 @@ from vldata.sources.native import (
     typed,
     with_majority,
 )
-from vldata.sources.read import open_json
 from vldata.sources.standins import draw, scenes_for, write_json
 
 

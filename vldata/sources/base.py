@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import polars as pl
 
-from vldata.spec import Spec
+from vldata.schema.spec import Spec
 
 
 class Source(Spec):
@@ -49,7 +49,7 @@ class Source(Spec):
         Raises:
             SourceError: A file that the options name does not exist.
         """
-        from vldata.sources.read import expand
+        from vldata.sources.reading.files import expand
 
         return expand(self.path)
 

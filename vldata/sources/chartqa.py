@@ -21,8 +21,8 @@ import polars as pl
 from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
-from vldata.sources.native import TEXT, VALUE, files_named, list_of_rows, one_image, typed
-from vldata.sources.read import open_json
+from vldata.sources.reading.files import open_json
+from vldata.sources.reading.rows import TEXT, VALUE, files_named, list_of_rows, one_image, typed
 from vldata.sources.standins import draw, scenes_for, write_json
 
 

@@ -22,8 +22,8 @@ import polars as pl
 
 from vldata.shapes.language import captions
 from vldata.sources.base import Source
-from vldata.sources.native import ID, SIDE, TEXT, files_named, image_sizes, note, one_image, rows_under, typed
-from vldata.sources.read import open_json
+from vldata.sources.reading.files import open_json
+from vldata.sources.reading.rows import ID, SIDE, TEXT, files_named, image_sizes, note, one_image, rows_under, typed
 from vldata.sources.standins import draw, scenes_for, write_json
 
 

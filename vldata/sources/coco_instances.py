@@ -22,7 +22,8 @@ import polars as pl
 from vldata.shapes.scene import Scene
 from vldata.sources.base import Source
 from vldata.sources.coco_captions import coco_image, coco_images, with_coco_images
-from vldata.sources.native import (
+from vldata.sources.reading.files import open_json
+from vldata.sources.reading.rows import (
     FLAG,
     ID,
     TEXT,
@@ -35,7 +36,6 @@ from vldata.sources.native import (
     rows_under,
     typed,
 )
-from vldata.sources.read import open_json
 from vldata.sources.standins import draw, scenes_for, write_json
 
 

@@ -21,9 +21,9 @@ import polars as pl
 
 from vldata.shapes.language import captions
 from vldata.sources.base import Source
-from vldata.sources.lines import text_lines
-from vldata.sources.native import files_named, note, one_image
-from vldata.sources.read import expand
+from vldata.sources.reading.files import expand
+from vldata.sources.reading.lines import text_lines
+from vldata.sources.reading.rows import files_named, note, one_image
 from vldata.sources.standins import draw, scenes_for
 
 _KEY = r"(?i)^([^#]+\.(?:jpg|jpeg|png))#(\d+)$"

@@ -19,8 +19,8 @@ from pydantic import AfterValidator
 
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
-from vldata.sources.native import ID, TEXT, checked_pattern, files_named, image_name, one_image, rows_by_id, typed
-from vldata.sources.read import open_json
+from vldata.sources.reading.files import open_json
+from vldata.sources.reading.rows import ID, TEXT, checked_pattern, files_named, image_name, one_image, rows_by_id, typed
 from vldata.sources.standins import draw, scenes_for, write_json
 
 

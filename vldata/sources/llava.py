@@ -23,8 +23,8 @@ import polars as pl
 from vldata.shapes.language import arithmetic, conversation
 from vldata.shapes.scene import scene
 from vldata.sources.base import Source
-from vldata.sources.conversations import IMAGE_MARK, exchanges, talks_in
-from vldata.sources.read import expand
+from vldata.sources.reading.conversations import IMAGE_MARK, exchanges, talks_in
+from vldata.sources.reading.files import expand
 from vldata.sources.standins import draw, write_json
 
 

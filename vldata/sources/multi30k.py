@@ -24,8 +24,8 @@ from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.shapes.language import captions
 from vldata.sources.base import Source
-from vldata.sources.lines import text_lines
-from vldata.sources.native import one_image
+from vldata.sources.reading.lines import text_lines
+from vldata.sources.reading.rows import one_image
 from vldata.sources.standins import draw, scenes_for
 
 _PEOPLE = (1, 2, 3, 4, 5)

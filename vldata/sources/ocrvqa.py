@@ -20,8 +20,18 @@ from pydantic import AfterValidator
 
 from vldata.shapes.language import questions, words
 from vldata.sources.base import Source
-from vldata.sources.native import TEXT, TEXTS, WHOLE, checked_pattern, image_name, note, one_image, rows_by_id, typed
-from vldata.sources.read import expand, open_json
+from vldata.sources.reading.files import expand, open_json
+from vldata.sources.reading.rows import (
+    TEXT,
+    TEXTS,
+    WHOLE,
+    checked_pattern,
+    image_name,
+    note,
+    one_image,
+    rows_by_id,
+    typed,
+)
 from vldata.sources.standins import draw, scenes_for, write_json
 
 SPLITS = {"train": 1, "val": 2, "test": 3}

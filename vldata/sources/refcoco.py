@@ -8,7 +8,7 @@ Three formats are read here.
 {"ref_id": 0, "ann_id": 1719310, "image_id": 581857, "category_id": 1, "file_name":
 "COCO_train2014_000000581857_16.jpg", "split": "train", "sent_ids": [0, 1, 2], "sentences": [{"sent_id": 0, "sent":
 "the lady with the blue shirt", "raw": "THE LADY WITH THE BLUE SHIRT", "tokens": [...]}]}
-Quirks: it is a pickle of Python 2, read here as data only (`vldata.sources.restricted_pickle`); ``file_name`` is that
+Quirks: it is a pickle of Python 2, read here as data only (`vldata.sources.reading.pickle`); ``file_name`` is that
 of the object, not of the photograph, which ``instances.json`` names; the splits are train, val, testA and testB
 (people, other things), for RefCOCOg train, val, test by ``umd`` (no photograph in two splits) or train, val by
 ``google`` (photographs shared).
@@ -43,8 +43,10 @@ from vldata.shapes.language import Expression, expressions
 from vldata.shapes.scene import Px, Scene
 from vldata.sources.base import Source
 from vldata.sources.coco_captions import coco_image, coco_images, with_coco_images
-from vldata.sources.json_rows import json_rows
-from vldata.sources.native import (
+from vldata.sources.reading.files import expand, open_json
+from vldata.sources.reading.json import json_rows
+from vldata.sources.reading.pickle import load_pickle
+from vldata.sources.reading.rows import (
     FLAG,
     ID,
     SIDE,
@@ -59,8 +61,6 @@ from vldata.sources.native import (
     rows_under,
     typed,
 )
-from vldata.sources.read import expand, open_json
-from vldata.sources.restricted_pickle import load_pickle
 from vldata.sources.standins import draw, scenes_for, write_json
 
 REFS = "refs(*).p"

@@ -22,8 +22,8 @@ import polars as pl
 from vldata.errors import SourceError, nearest
 from vldata.shapes.language import captions, questions
 from vldata.sources.base import Source
-from vldata.sources.native import TEXT, TEXTS, WHOLE, note, one_image, rows_by_id, typed
-from vldata.sources.read import expand, open_json, read_json
+from vldata.sources.reading.files import expand, open_json, read_json
+from vldata.sources.reading.rows import TEXT, TEXTS, WHOLE, note, one_image, rows_by_id, typed
 from vldata.sources.standins import draw, scenes_for, write_json
 
 OWN_SPLITS = ("train", "val", "test")

@@ -31,8 +31,8 @@ from vldata.schema.turns import BOX
 from vldata.shapes.language import regions
 from vldata.shapes.scene import Px, Scene
 from vldata.sources.base import Source
-from vldata.sources.native import PolarsType, checked_pattern, image_name, one_image, shown
-from vldata.sources.read import expand, read_text
+from vldata.sources.reading.files import expand, read_text
+from vldata.sources.reading.rows import PolarsType, checked_pattern, image_name, one_image, shown
 from vldata.sources.standins import draw, scenes_for
 
 _IDS, _TEXTS = ("screen_id", "image_id"), ("screen_annotation", "label")

@@ -19,8 +19,8 @@ import polars as pl
 
 from vldata.shapes.language import arithmetic
 from vldata.sources.base import Source
-from vldata.sources.conversations import exchanges, talks_in
-from vldata.sources.read import expand
+from vldata.sources.reading.conversations import exchanges, talks_in
+from vldata.sources.reading.files import expand
 from vldata.sources.standins import write_json
 
 _PER_TALK = 2

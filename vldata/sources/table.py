@@ -2,8 +2,8 @@
 
 Licence and terms are those of whoever made the table.
 Layout: ``path`` is a file, a folder, a glob, or what ``datasets``' ``save_to_disk`` wrote; ``fields`` says which
-column, or which SQL expression over columns, each canonical column comes from (`vldata.sources.fields`). A row of
-POPE, for one: {"question_id": 1, "image": "COCO_val2014_000000310196.jpg", "text": "Is there a snowboard in the
+column, or which SQL expression over columns, each canonical column comes from (`vldata.sources.reading.fields`). A
+row of POPE, for one: {"question_id": 1, "image": "COCO_val2014_000000310196.jpg", "text": "Is there a snowboard in the
 image?", "label": "yes"} is read with ``fields: {row: question_id, question: text, answer: label}``; ``images`` finds
 its column ``image`` by itself.
 Pictures are paths (text or lists of text) below ``image_root``, which is the folder of the table when the recipe
@@ -32,8 +32,8 @@ from vldata.errors import SourceError, nearest
 from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
-from vldata.sources.conversations import with_image_places
-from vldata.sources.fields import (
+from vldata.sources.reading.conversations import with_image_places
+from vldata.sources.reading.fields import (
     PHRASES,
     TASKS,
     Origin,
@@ -46,9 +46,9 @@ from vldata.sources.fields import (
     known_fields,
     origins,
 )
-from vldata.sources.frames import PLACE, SUFFIXES, Frame, details_of, open_frame, suffix_of
-from vldata.sources.native import note
-from vldata.sources.read import expand, read_json
+from vldata.sources.reading.files import expand, read_json
+from vldata.sources.reading.rows import note
+from vldata.sources.reading.tables import PLACE, SUFFIXES, Frame, details_of, open_frame, suffix_of
 from vldata.sources.shapes import Shapes
 from vldata.sources.standins import draw, scenes_for
 

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from vldata.shapes.language import questions, words
-from vldata.sources.native import (
+from vldata.sources.reading.rows import (
     ID,
     SIDE,
     TEXT,

@@ -28,10 +28,10 @@ from vldata.errors import SourceError
 from vldata.schema.keyed import string_keys
 from vldata.shapes.language import captions
 from vldata.sources.base import Source
-from vldata.sources.frames import PLACE, details_of, open_frame, suffix_of
-from vldata.sources.lines import text_lines
-from vldata.sources.native import checked_pattern, image_name, note, one_image
-from vldata.sources.read import expand
+from vldata.sources.reading.files import expand
+from vldata.sources.reading.lines import text_lines
+from vldata.sources.reading.rows import checked_pattern, image_name, note, one_image
+from vldata.sources.reading.tables import PLACE, details_of, open_frame, suffix_of
 from vldata.sources.standins import draw, scenes_for
 
 CAPTIONS = ("caption", "TEXT", "text", "alt_text", "captions", "Caption")

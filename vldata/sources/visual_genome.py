@@ -21,7 +21,8 @@ import polars as pl
 from vldata.paths import packed_or_not
 from vldata.shapes.language import regions
 from vldata.sources.base import Source
-from vldata.sources.native import (
+from vldata.sources.reading.files import expand, read_json
+from vldata.sources.reading.rows import (
     ID,
     SIDE,
     TEXT,
@@ -35,7 +36,6 @@ from vldata.sources.native import (
     shown,
     typed,
 )
-from vldata.sources.read import expand, read_json
 from vldata.sources.standins import draw, scenes_for, write_json
 
 _XYWH = ("x", "y", "width", "height")

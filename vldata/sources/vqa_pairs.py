@@ -35,7 +35,8 @@ from vldata.paths import packed_or_not
 from vldata.shapes.language import Question, questions
 from vldata.shapes.scene import Scene
 from vldata.sources.base import Source
-from vldata.sources.native import (
+from vldata.sources.reading.files import expand, open_json, plain
+from vldata.sources.reading.rows import (
     ID,
     TEXT,
     Kind,
@@ -51,7 +52,6 @@ from vldata.sources.native import (
     typed,
     with_majority,
 )
-from vldata.sources.read import expand, open_json, plain
 from vldata.sources.standins import draw, scenes_for, write_json
 
 ImageName = Annotated[str, AfterValidator(checked_pattern("id", "split"))]

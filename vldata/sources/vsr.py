@@ -22,8 +22,8 @@ from pydantic import AfterValidator
 
 from vldata.shapes.language import statements
 from vldata.sources.base import Source
-from vldata.sources.native import FLAG, TEXT, checked_pattern, files_named, image_name, one_image, typed
-from vldata.sources.read import read_json_lines
+from vldata.sources.reading.files import read_json_lines
+from vldata.sources.reading.rows import FLAG, TEXT, checked_pattern, files_named, image_name, one_image, typed
 from vldata.sources.standins import draw, scenes_for, write_json_lines
 
 

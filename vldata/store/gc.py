@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vldata.errors import StoreError
 from vldata.store.keys import key_of
 from vldata.store.lock import exclusive, shared
-from vldata.store.store import RESERVED, Store, flush
+from vldata.store.store import RESERVED, Store, default_store, flush, open_store
 from vldata.store.trouble import told_as_store_errors
 
 BLOCKS = "blocks"
@@ -178,3 +179,12 @@ def _units(folder: Path) -> dict[str, list[Path]]:
         for path in child.iterdir() if is_shelf else [child]:
             units.setdefault(path.name.partition(".")[0], []).append(path)
     return units
+
+
+def collect_garbage(store: Path | None, *, keep_days: float, dry_run: bool) -> list[dict[str, Any]]:
+    """Remove from the store what no live build names; see `vldata.store.gc.collect`."""
+    report = collect(open_store(store or default_store()), keep_days=keep_days, dry_run=dry_run)
+    return [
+        {"kind": name, "removed": kind.removed, "kept": kind.kept, "bytes": kind.freed_bytes}
+        for name, kind in report.kinds.items()
+    ]

@@ -258,3 +258,8 @@ def flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def default_store() -> Path:
+    """``$VLDATA_STORE``, else ``.vldata/store`` in the working directory."""
+    return Path(os.environ.get("VLDATA_STORE") or ".vldata/store")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from vldata.llm.records import Answer
+from vldata.llm.request import Request
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
-from vldata.synth.records import Answer
-from vldata.synth.request import Request
 from vldata.synth.validate import Finding
 
 NOT_GENERATED = "not_generated"

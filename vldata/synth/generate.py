@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
+from vldata.llm.records import Answer, Failure
+from vldata.llm.request import Prompt, Request
 from vldata.synth.best import agreement, best, coverage, judged, leads, pairs_to_judge
 from vldata.synth.draws import MISSING_INPUT, NOT_BEST, NOT_GENERATED, Draw, Outcome
 from vldata.synth.exchange import Exchange
@@ -19,8 +21,6 @@ from vldata.synth.kind import Kind
 from vldata.synth.kinds import load_kind
 from vldata.synth.models import Synth
 from vldata.synth.parse import ParseError
-from vldata.synth.records import Answer, Failure
-from vldata.synth.request import Prompt, Request
 from vldata.synth.validate import Answered, Comparison, Finding, SameAnswers, text_of
 
 Folded = TypeVar("Folded")

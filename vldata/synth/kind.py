@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
+from vldata.llm.request import Prompt, Request
 from vldata.schema.reasons import GENERATED
 from vldata.store.keys import key_of
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs, inputs_text, read_inputs
 from vldata.synth.kind_settings import Settings
 from vldata.synth.parse import PARSERS, Options, ParseError
-from vldata.synth.request import Prompt, Request
 from vldata.synth.validate import Exchanges, Finding, Policy, Reply, Validator, text_of
 
 

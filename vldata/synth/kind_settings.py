@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from vldata.spec import Spec
+from vldata.schema.spec import Spec
 from vldata.synth.inputs import Section
 
 

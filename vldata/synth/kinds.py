@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from vldata import bundled
 from vldata.errors import RecipeErrors, TemplateError, nearest
-from vldata.spec import Spec
+from vldata.schema.spec import Spec
 from vldata.synth.inputs import PARTS, read_inputs
 from vldata.synth.kind import FewShot, Kind
 from vldata.synth.kind_settings import Settings

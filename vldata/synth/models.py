@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from vldata.spec import Spec
+from vldata.schema.spec import Spec
 
 
 def _as_list(value: Any) -> Any:

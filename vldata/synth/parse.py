@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import orjson
 
-from vldata.spec import Spec
+from vldata.schema.spec import Spec
 from vldata.synth.exchange import Exchange, Link, read_links
 from vldata.synth.schema_check import violations
 

@@ -13,7 +13,7 @@ import polars as pl
 from vldata.codecs.base import Codec
 from vldata.prompts.models import Names
 from vldata.schema.boxes import Box
-from vldata.spec import Spec
+from vldata.schema.spec import Spec
 
 PolarsType = pl.DataType | type[pl.DataType]
 

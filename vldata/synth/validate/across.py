@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pydantic import Field
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
-from vldata.spec import Spec
+from vldata.schema.spec import Spec
 from vldata.synth.exchange import Exchange
 from vldata.synth.validate.base import Finding, Policy, split_words
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from vldata.spec import Spec
+from vldata.schema.spec import Spec
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
 

@@ -1,0 +1,338 @@
+"""From a recipe with a synthetic source to a build, over a server that bills."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import datasets
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from tests.llm.server import Asked, BillingServer, answer, failure
+from vldata.cli.main import app
+from vldata.errors import BuildError, RecipeErrors
+from vldata.generate.plan import plan
+from vldata.generate.run import Options, run, status
+from vldata.generate.show import show
+from vldata.pipeline.build import Built, build
+from vldata.recipe.load import from_tree
+from vldata.recipe.models import Recipe
+from vldata.synth.kinds import kind_names, load_kind
+
+REPLY = (
+    "Question:\nWhat is in picture {n}?\n===\nAnswer:\nSeveral plain shapes, as {n} tells.\n===\n"
+    "Question:\nIs there a photograph of a dog?\n===\nAnswer:\nNo, there are only shapes {n}."
+)
+
+
+def recipe(scenes: int = 40, total: int | None = 12, **synth: Any) -> Recipe:
+    return from_tree(
+        {
+            "name": "chat",
+            "seed": 3,
+            "sources": {
+                "captions": {"format": "shapes", "scenes": scenes},
+                "boxes": {"format": "shapes", "scenes": scenes, "task": "rec"},
+                "chat": {
+                    "synth": {
+                        "from": ["captions", "boxes"],
+                        "kind": "llava.conversation",
+                        "model": "tiny",
+                        "total": total,
+                        "parameters": {"max_tokens": 300},
+                        **synth,
+                    }
+                },
+            },
+            "mixture": {"sources": {"captions": 1, "boxes": 0, "chat": 1}},
+        }
+    )
+
+
+def reply(asked: Asked) -> Any:
+    return answer(REPLY.format(n=asked.digest[:8]))
+
+
+class Place:
+    """A store, an answer store and a server."""
+
+    def __init__(self, folder: Path, server: BillingServer) -> None:
+        self.folder, self.server = folder, server
+        self.where = {"store": folder / "store", "answers": folder / "answers"}
+
+    def run(self, recipe: Recipe, **options: Any) -> dict[str, Any]:
+        (row,) = run(recipe, options=Options(endpoint=self.server.url, **options), **self.where)
+        return row
+
+    def build(self, recipe: Recipe, out: str = "out", **options: Any) -> Built:
+        return build(recipe, self.folder / out, store=self.where["store"], workers=1, **options)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("VLDATA_ANSWERS", str(tmp_path / "answers"))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("VLDATA_CONFIG", str(tmp_path / "config.yaml"))
+    (tmp_path / "config.yaml").write_text(
+        "endpoints:\n  openai:\n    url: https://api.openai.com/v1\n    prices:\n"
+        "      tiny: {input_usd_per_mtok: 1.0, output_usd_per_mtok: 2.0}\n"
+    )
+    with BillingServer(reply) as server:
+        yield Place(tmp_path, server)
+
+
+def test_answers_become_turns_that_name_their_request(place: Place) -> None:
+    ran = place.run(recipe())
+    assert (ran["answered"], ran["kept"], ran["turns"], ran["wanting"]) == (12, 12, 24, 0)
+    built = place.build(recipe())
+    rows = [row for row in datasets.load_from_disk(str(built.out)) if row["source"] == "chat"]
+    assert len(rows) == 12
+    assert [m["role"] for m in rows[0]["messages"]] == ["user", "assistant"] * 2
+    assert len(rows[0]["images"]) == 1
+    kind, _, key = rows[0]["turns"][0]["synthetic"].partition(" ")
+    assert kind.startswith("llava.conversation@")
+    (shown,) = show(recipe(), only=rows[0]["turns"][0]["row"].rpartition("/")[0], limit=1, **place.where)
+    assert shown["request"] == key
+    assert shown["turns"][0]["answer"] == rows[0]["messages"][1]["content"][0]["text"]
+    assert all(
+        turn["synthetic"] is None
+        for row in datasets.load_from_disk(str(built.out))
+        if row["source"] == "captions"
+        for turn in row["turns"]
+    )
+
+
+def test_nothing_is_asked_twice_and_a_build_asks_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.run(recipe())
+    assert place.server.bill.requests == 12
+    assert place.run(recipe())["answered"] == 0
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a build opened a connection"))
+    first = place.build(recipe())
+    second = place.build(recipe())
+    assert not first.unchanged
+    assert second.unchanged
+    assert place.server.bill.requests == 12
+
+
+def test_more_samples_ask_only_for_the_new_ones_and_keep_the_old(place: Place) -> None:
+    place.run(recipe(total=12))
+    (row,) = plan(recipe(total=20), **place.where)
+    assert (row["hits"], row["to_send"], row["why_new"]) == (12, 8, {"never asked": 8})
+    place.run(recipe(total=20))
+    assert place.server.bill.requests == 20
+    assert place.run(recipe(total=12))["kept"] == 12
+
+
+def test_a_changed_few_shot_asks_again_and_says_why_and_a_changed_check_does_not(place: Place) -> None:
+    kind = place.folder / "mine"
+    kind.mkdir()
+    bundled = Path(__file__).parents[2] / "templates" / "synth" / "llava.conversation"
+    for file in bundled.iterdir():
+        (kind / file.name).write_text(file.read_text())
+    mine = recipe(kind=str(kind))
+    place.run(mine)
+    (kind / "kind.yaml").write_text((kind / "kind.yaml").read_text().replace("question: [5, 500]", "question: [5, 10]"))
+    (row,) = plan(mine, **place.where)
+    assert row["hits"] >= 12
+    (kind / "kind.yaml").write_text((bundled / "kind.yaml").read_text())
+    (kind / "000_conv.txt").write_text((kind / "000_conv.txt").read_text() + " It is quiet.")
+    (row,) = plan(mine, **place.where)
+    assert row["to_send"] == 12
+    assert row["why_new"] == {"few-shot 1 changed": 12}
+
+
+def test_the_plan_tells_the_price_before_anything_is_sent(place: Place) -> None:
+    (row,) = plan(recipe(), **place.where)
+    cost = row["cost_usd"]
+    assert 0 < cost["low"] < cost["expected"] < cost["max"]
+    (unknown,) = plan(recipe(model="dear"), **place.where)
+    assert unknown["cost_usd"] == {"low": None, "expected": None, "max": None}
+    assert place.server.bill.requests == 0
+
+
+def test_a_budget_stops_the_run_and_the_next_one_goes_on(place: Place) -> None:
+    stopped = place.run(recipe(max_requests=5))
+    assert stopped["stopped"]["reason"] == "max_requests"
+    assert (place.server.bill.requests, stopped["wanting"]) == (5, 7)
+    again = place.run(recipe(max_requests=5))
+    assert again["answered"] == 0
+    assert place.run(recipe(max_requests=50))["wanting"] == 0
+    assert place.server.bill.requests == 12
+
+
+def test_what_has_no_answer_stops_a_build_and_stands_in_the_ledger_when_that_is_allowed(place: Place) -> None:
+    place.run(recipe(max_requests=5))
+    with pytest.raises(BuildError, match="not_generated"):
+        place.build(recipe())
+    tree = recipe().raw
+    tree["sources"]["chat"]["max_reject_rate"] = 1.0
+    built = place.build(from_tree(tree))
+    ledger = pl.read_parquet(built.out / "ledger.parquet").filter(source="chat", reason="not_generated")
+    assert ledger.height == 7
+    source = built.manifest["sources"]["chat"]
+    assert source["rows_in"] == source["rows_out"] + source["filtered"] + source["rejected"] + source["not_chosen"]
+
+
+def test_a_reply_that_fails_its_checks_is_filtered_and_never_data(place: Place) -> None:
+    place.server.script = lambda asked: (
+        answer("I'm sorry, I cannot see the image.") if asked.number % 3 else reply(asked)
+    )
+    ran = place.run(recipe(max_reasks=0))
+    assert ran["kept"] + sum(ran["dropped"].values()) == 12
+    assert set(ran["dropped"]) == {"refusal"}
+    built = place.build(recipe(max_reasks=0))
+    assert "sorry" not in "".join(
+        part["text"] or ""
+        for row in datasets.load_from_disk(str(built.out))
+        for message in row["messages"]
+        for part in message["content"]
+    )
+    assert built.manifest["sources"]["chat"]["reasons"]["refusal"] == ran["dropped"]["refusal"]
+
+
+def test_a_row_that_the_endpoint_refuses_for_good_is_left_alone_until_retry(place: Place) -> None:
+    place.server.script = lambda asked: (
+        failure(400, "content_policy_violation", "no") if asked.number == 1 else reply(asked)
+    )
+    first = place.run(recipe(), concurrency=1)
+    assert (first["failed"], first["wanting"]) == ({"policy": 1}, 1)
+    asked = len(place.server.asked)
+    place.run(recipe())
+    assert len(place.server.asked) == asked
+    place.server.script = reply
+    (row,) = run(recipe(), retry=True, options=Options(endpoint=place.server.url), **place.where)
+    assert row["wanting"] == 0
+
+
+def test_a_reply_full_of_markup_stays_text(place: Place) -> None:
+    evil = "<script>alert(1)</script> {{ 7 * 7 }} {% raw %} ../../etc/passwd"
+
+    def hostile(asked: Asked) -> Any:
+        return answer(REPLY.replace("Several plain shapes", evil + " {n}").replace("{n}", asked.digest[:8]))
+
+    place.server.script = hostile
+    place.run(recipe())
+    built = place.build(recipe())
+    rows = [row for row in datasets.load_from_disk(str(built.out)) if row["source"] == "chat"]
+    texts = [part["text"] or "" for row in rows for message in row["messages"] for part in message["content"]]
+    assert any(text.startswith(evil) for text in texts)
+
+
+def test_status_counts_what_is_there(place: Place) -> None:
+    (before,) = status(recipe(), **place.where)
+    assert (before["wanting"], before["cost_usd"]) == (12, 0.0)
+    place.run(recipe())
+    (after,) = status(recipe(), **place.where)
+    assert (after["wanting"], after["kept"], after["unpriced_attempts"]) == (0, 12, 0)
+    assert after["cost_usd"] > 0
+
+
+def test_status_tells_what_is_damaged_and_a_run_asks_for_it_again(place: Place, tmp_path: Path) -> None:
+    place.run(recipe())
+    (sound,) = status(recipe(), **place.where)
+    assert sound["damaged"] == []
+    segment = tmp_path / "answers" / "000001.answers"
+    data = bytearray(segment.read_bytes())
+    data[len(data) // 2] ^= 0x40
+    segment.write_bytes(data)
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe().raw))
+    where = ["--store", str(tmp_path / "store"), "--answers", str(tmp_path / "answers")]
+    said = CliRunner().invoke(app, ["synth", "status", str(tmp_path / "recipe.yaml"), *where], env={"COLUMNS": "200"})
+    assert said.exit_code == 0, said.output
+    assert "damaged: 000001.answers, byte" in said.output and "fix: restore" in said.output
+    (after,) = status(recipe(), **place.where)
+    (damage,) = after["damaged"]
+    assert damage["file"] == "000001.answers" and 0 < damage["offset"] < len(data)
+    assert after["wanting"] == 1
+    assert place.run(recipe())["answered"] == 1
+    assert place.server.bill.requests == 13
+
+
+def test_show_sets_prompt_reply_and_findings_side_by_side_and_all_stays_text(place: Place, tmp_path: Path) -> None:
+    hostile = "<script>alert(1)</script> [bold]x[/bold] {{ 7 * 7 }} ../../etc \x1b[31m"
+    place.server.script = lambda asked: answer(REPLY.format(n=f"{asked.digest[:8]} {hostile}"))
+    place.run(recipe())
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe().raw))
+    where = ["--store", str(tmp_path / "store"), "--answers", str(tmp_path / "answers")]
+    words = ["synth", "show", str(tmp_path / "recipe.yaml"), "--limit", "1", *where]
+    said = CliRunner().invoke(app, words, env={"COLUMNS": "400"})
+    assert said.exit_code == 0, said.output
+    heads = [line for line in said.output.splitlines() if line.startswith("asked")]
+    assert len(heads) == 1 and heads[0].split("  ")[0] == "asked"
+    assert "replied" in heads[0] and "turns and findings" in heads[0]
+    flat = "".join(said.output.split())
+    assert "<script>alert(1)</script>" in flat and "[bold]x[/bold]" in flat and "{{7*7}}" in flat
+    assert "\x1b" not in said.output and "turn1kept:" in flat
+
+
+LINKED = "Question:\nWhat is there?\n===\nAnswer:\nThere is [a thing](1), which is number {n} of them, beside others."
+LONG = "A wide drawing shows several plain coloured shapes of different sizes on a light ground; number {n}. "
+REPLIES = {
+    "answer.expansion": "Looking at the drawing closely, one sees that the answer is {answer}, as number {n} tells.",
+    "screen.navigation": '{{"steps": [{{"instruction": "tap the first thing {n}", "element": 1}}]}}',
+    "screen.qa": '{{"pairs": [{{"question": "What is the first thing {n}?", "answer": "a shape"}}]}}',
+    "shikra.rd": LINKED,
+    "grounded.chat": LINKED + "\n===\nQuestion:\nIs it alone?\n===\nAnswer:\nNo, [another](2) stands near {n}.",
+    "llava.conversation": REPLY,
+    "llavar": REPLY,
+    "llava.reasoning": "Question:\nWhy might one call this drawing a plain one?\n===\nAnswer:\n" + LONG * 2,
+    "text.evolution": "Question:\nHow much is twelve times {n}, in two steps?\n===\nAnswer:\nIt is {n}, in two.",
+}
+
+
+@pytest.mark.parametrize("kind", [name for name in kind_names() if load_kind(name).settings.task is not None])
+def test_every_kind_asks_about_its_inputs_and_becomes_turns_of_its_task(place: Place, kind: str) -> None:
+    settings = load_kind(kind).settings
+    tasks = {"captions": "caption", "boxes": "rec", "ocr": "ocr", "question": "vqa_open", "text": "text_instruction"}
+    needs = [need for need in settings.needs if need in tasks] or ["captions"]
+    sources = {need: {"format": "shapes", "scenes": 30, "task": tasks[need]} for need in needs}
+    synth = {"from": needs, "kind": kind, "model": "tiny", "total": 6, "same_answers": None}
+    weights = {**dict.fromkeys(sources, 0), "chat": 1}
+    tree = {
+        "name": "chat",
+        "sources": {**sources, "chat": {"synth": synth, "max_reject_rate": 1.0}},
+        "mixture": {"sources": weights},
+    }
+    told: list[str] = []
+
+    def said(asked: Asked) -> Any:
+        content = asked.body["messages"][-1]["content"]
+        text = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+        if "image" in settings.needs:
+            assert content[0]["image_url"]["url"].startswith("data:image/")
+        told.append(text)
+        answered = text.partition("The short answer:\n")[2].partition("\n")[0]
+        return answer(REPLIES.get(kind, LONG * 3).format(n=asked.digest[:4], answer=answered or "this"))
+
+    place.server.script = said
+    made = from_tree(tree)
+    ran = place.run(made)
+    assert ran["samples"] == 6
+    assert told
+    assert ran["kept"], ran["dropped"]
+    built = place.build(made)
+    assert built.manifest["sources"]["chat"]["rows_out"] == ran["turns"] > 0
+    row = datasets.load_from_disk(str(built.out))[0]
+    assert row["task"] == settings.task
+    if settings.task == "rec":
+        (box,) = row["turns"][0]["boxes"]
+        assert 0 <= box["x0"] < box["x1"] <= row["image_sizes"][0]["width"]
+
+
+@pytest.mark.parametrize(
+    ("synth", "said"),
+    [
+        ({"from": "nobody"}, "no source named 'nobody'"),
+        ({"from": ["chat"]}, "synthetic itself"),
+        ({"kind": "llava.conversatio"}, "no kind named"),
+        ({"kind": "judge"}, "makes no turns"),
+        ({"url": "http://evil"}, "unknown key"),
+    ],
+)
+def test_a_faulty_section_is_said_with_its_path(synth: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecipeErrors, match=said):
+        recipe(**synth)

@@ -1,0 +1,114 @@
+"""`vldata tune`: mixture weights from small proxy runs, with the error of their prediction."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vldata.cli.options import JsonOption, OutOption, SetOption, StoreOption, WorkersOption, at_home, print_json
+from vldata.errors import BuildError
+
+
+def add_tune_command(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("tune")(tune)
+
+
+def tune(
+    file: Annotated[Path, typer.Argument(help="A tuning file.", show_default=False, callback=at_home)],
+    out: OutOption,
+    store: StoreOption = None,
+    workers: WorkersOption = None,
+    set_: SetOption = None,
+    runs: Annotated[int | None, typer.Option("--runs", help="Proxy runs, in place of the file's number.")] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, help="Trainings at a time; they take turns on several GPUs.")
+    ] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Propose mixture weights from small runs, and say how well they predict; goes on where it was stopped.
+
+    The exit code is 2 when a run failed, the proposed mixture's among them; the table has the rest.
+    """
+    missing = [name for name in ("scipy", "sklearn") if find_spec(name) is None]
+    if missing:
+        raise BuildError("vldata tune", f"{' and '.join(missing)} cannot be imported", "pip install 'vldata[tune]'")
+    from vldata.ablation.schedule import Board
+    from vldata.ablation.tune.file import load_tune
+    from vldata.ablation.tune.run import tune as run
+    from vldata.cli.ablate import config_hash, gpus_for
+    from vldata.cli.terminal import live
+    from vldata.pipeline.workers import cores
+
+    asked = load_tune(file, set_ or [])
+    board = Board()
+    with live(lambda: "\n".join(board.lines()), quiet=as_json):
+        found = run(
+            asked,
+            out,
+            identity=lambda: config_hash(asked.opened.ablation.train),
+            store=store,
+            workers=workers,
+            runs=runs,
+            jobs=jobs,
+            threads=max(1, cores() // jobs) if jobs > 1 else None,
+            gpus=gpus_for(asked.opened.ablation.train, jobs),
+            board=board,
+        )
+    if as_json:
+        print_json(found)
+    else:
+        _show(found, out)
+    if any(one["error"] is not None for one in (*found["runs"], found["proposed"]) if one is not None):
+        raise typer.Exit(2)
+
+
+def _show(found: dict[str, Any], out: Path) -> None:
+    from vldata.cli.terminal import heading, say, table
+
+    held_out = found["held_out"]
+    heading(f"{found['name']}: {found['loss']} predicted from the mixture, on {held_out['mixtures']} held-out mixtures")
+    rows = [[task, f"{one['weight']:.0%}", one["model"], *_errors(one)] for task, one in found["tasks"].items()]
+    rows.append(["all", "", "", *_errors(held_out)])
+    table(["task", "weight", "model", "mean error", "error of the mean", "rank correlation"], rows)
+    for one in found["runs"]:
+        if one["error"] is not None:
+            say(f"failed: {one['name']}, {one['error']}")
+    proposed = found["proposed"]
+    if proposed is None:
+        say(f"nothing is proposed: {found['refused']}")
+    else:
+        say()
+        heading(f"proposed, for {found['total']:,} {found['unit']}")
+        shares = [
+            [name, f"{source['base_share']:.1%}", f"{proposed['shares'][name]:.1%}", f"{proposed['epochs'][name]:.2f}"]
+            for name, source in found["sources"].items()
+        ]
+        table(["source", "base", "proposed", "epochs"], shares)
+        table(
+            ["mixture", "predicted", "measured, one run"],
+            [
+                ["base", *_against(proposed["base_predicted"], proposed["base_measured"])],
+                ["proposed", *_against(proposed["predicted"], proposed["measured"])],
+            ],
+        )
+        if proposed["error"] is not None:
+            say(f"failed: proposed, {proposed['error']}")
+        say("one run each is no comparison: hold the two against each other with vldata ablate")
+        say(f"next: vldata build {out / found['recipe']} --out {out / 'tuned'}")
+    say(f"written to {out / 'tune.json'}; a page: vldata report {out}")
+
+
+def _against(predicted: float, measured: float | None) -> list[str]:
+    if measured is None:
+        return [f"{predicted:.4f}", "failed"]
+    return [f"{predicted:.4f}", f"{measured:.4f}, off by {abs(measured - predicted):.3g}"]
+
+
+def _errors(one: dict[str, Any]) -> list[str]:
+    ranks = one["rank_correlation"]
+    shown = "none" if ranks is None else f"{ranks:+.2f}"
+    return [f"{one['mean_abs_error']:.4f}", f"{one['mean_abs_error_of_mean']:.4f}", shown]

@@ -1,0 +1,90 @@
+"""What LLaVA JSON and ShareGPT JSON share: speeches ``{from, value}``, and a JSON list for each split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vldata.dataset.export.blocks import Build
+from vldata.dataset.export.images import ImageFolder
+from vldata.dataset.export.outcome import CannotExpressError, NotExported, Written
+from vldata.images.problem import ImageProblem
+
+IMAGE = "<image>"
+
+_SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
+
+
+def write_conversations(
+    build: Build,
+    folder: Path,
+    told: Callable[[int], None],
+    form: Callable[[Mapping[str, Any], ImageFolder], Mapping[str, Any]],
+) -> Written:
+    """Write ``<split>.json`` for each split, and the images.
+
+    Args:
+        build: What to write.
+        folder: An empty folder.
+        told: Called with 1 for every row.
+        form: A row of the build -> a row of the list; raises what the list of rows that are not exported takes.
+    """
+    pictures = ImageFolder(folder)
+    rows = 0
+    with NotExported(folder) as skipped:
+        for split in build.splits:
+            with _json_list(folder / f"{split}.json") as append:
+                for row in build.rows(split):
+                    try:
+                        append(form(row, pictures))
+                        rows += 1
+                    except (CannotExpressError, ImageProblem) as why:
+                        skipped.add(row, why)
+                    told(1)
+        return Written(rows, skipped.rows)
+
+
+def speeches(row: Mapping[str, Any], *, reserved: Collection[str] = (IMAGE,)) -> list[dict[str, str]]:
+    """The messages of a row, each content part on lines of its own and each image as ``<image>`` at its place.
+
+    Args:
+        row: A finished row.
+        reserved: Words that the form's readers take for pictures, sounds or films wherever they stand.
+
+    Raises:
+        CannotExpressError: A text holds a reserved word, a system message does not stand first, or the image places are
+            not as many as the images.
+    """
+    said = []
+    places = 0
+    for number, message in enumerate(row["messages"]):
+        if message["role"] == "system" and number:
+            raise CannotExpressError("system_not_first", f"message {number} is a system message")
+        for part in message["content"]:
+            places += part["type"] == "image"
+            for word in reserved:
+                if part["type"] != "image" and word in part["text"]:
+                    raise CannotExpressError("reserved_word_in_text", f"message {number} has {word} in its text")
+        value = "\n".join(IMAGE if part["type"] == "image" else part["text"] for part in message["content"])
+        said.append({"from": _SPEAKERS[message["role"]], "value": value})
+    if places != len(row["images"]):
+        raise CannotExpressError("image_count_mismatch", f"{places} image places, {len(row['images'])} images")
+    return said
+
+
+@contextmanager
+def _json_list(path: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """A JSON list as a file, one row a line; gives the function that appends a row."""
+    with path.open("w", encoding="utf-8") as file:
+        before = "[\n"
+
+        def append(row: Mapping[str, Any]) -> None:
+            nonlocal before
+            file.write(before + json.dumps(row, ensure_ascii=False))
+            before = ",\n"
+
+        yield append
+        file.write("[]\n" if before == "[\n" else "\n]\n")

@@ -1,0 +1,58 @@
+"""The manifest of a build folder: what was built, from what, in which blocks."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from vldata.errors import BuildError
+
+MANIFEST = "manifest.json"
+
+
+_FILE = re.compile(r"(\w+/)?data-\d{5,}-of-\d{5,}\.arrow")
+
+
+def read_manifest(out: Path) -> dict[str, Any] | None:
+    """The manifest of a build folder, or None when it is not one."""
+    try:
+        manifest = json.loads((out / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return None
+    return manifest if _is_manifest(manifest) else None
+
+
+def manifest_of(build: Path) -> dict[str, Any]:
+    """The manifest of a build folder.
+
+    Raises:
+        BuildError: It is not one.
+    """
+    manifest = read_manifest(build)
+    if manifest is None and (build / MANIFEST).is_file():
+        raise BuildError(str(build), "its manifest.json is damaged", "build the recipe again into a new folder")
+    if manifest is None:
+        raise BuildError(
+            str(build), "this is not a build folder (it has no manifest.json)", "name the --out of a `vldata build`"
+        )
+    return manifest
+
+
+def _is_manifest(manifest: Any) -> bool:
+    """Whether this is a manifest of ours: builds come from strangers, and what it names is opened."""
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("plan"), str):
+        return False
+    blocks, sources = manifest.get("blocks"), manifest.get("sources")
+    if not isinstance(blocks, list) or not isinstance(sources, dict):
+        return False
+    texts, numbers = ("key", "digest", "split", "file"), ("rows", "size_bytes")
+    return all(
+        isinstance(block, dict)
+        and all(isinstance(block.get(name), str) for name in texts)
+        and all(isinstance(block.get(name), int) for name in numbers)
+        and isinstance(block.get("source"), str | None)
+        and _FILE.fullmatch(block["file"]) is not None
+        for block in blocks
+    )

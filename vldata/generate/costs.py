@@ -1,0 +1,46 @@
+"""What models wrote for a build, and for how much, as it stands in the manifest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vldata.generate.run import Options, status
+from vldata.recipe.models import Recipe
+from vldata.store.store import Store
+
+_KIND, _SUFFIX = "generated", ".cost.json"
+
+
+def synth_costs(recipe: Recipe, ready: Recipe, store: Store, *, standin: int | None) -> dict[str, dict[str, Any]]:
+    """The state of every synthetic source whose turns a build has; kept beside these turns, so counted once.
+
+    Args:
+        recipe: As it was loaded.
+        ready: The same with `vldata.generate.sources.with_synth`'s files.
+        store: Where these are.
+        standin: As `vldata.pipeline.build.build`; a source that became a stand-in has no cost.
+
+    Returns:
+        Source name to ``kind``, ``model`` and what `vldata.generate.run.status` says.
+    """
+    files = {
+        name: Path(str(getattr(ready.entries[name].source, "path", None)))
+        for name, entry in recipe.entries.items()
+        if entry.synth is not None
+    }
+    keys = {name: file.stem for name, file in files.items() if file.is_relative_to(store.root / _KIND)}
+    wanting = tuple(name for name, key in keys.items() if not store.has(_KIND, key, _SUFFIX))
+    if wanting:
+        for state in status(recipe, store=store.root, options=Options(names=wanting, standin=standin)):
+            name = state.pop("source")
+            with store.write(_KIND, keys[name], _SUFFIX) as path:
+                path.write_text(json.dumps(state))
+    found = {}
+    for name, key in keys.items():
+        synth = recipe.entries[name].synth
+        assert synth is not None
+        state = json.loads(store.path(_KIND, key, _SUFFIX).read_text())
+        found[name] = {"kind": synth.kind, "model": synth.model, **state}
+    return found

@@ -1,0 +1,102 @@
+"""What models wrote -> turns like any others, in a file of canonical columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vldata.codecs import codec
+from vldata.generate.samples import Sample
+from vldata.recipe.models import Entry
+from vldata.schema.boxes import padded_square
+from vldata.schema.turns import BOX, COMMON
+from vldata.synth.draws import Draw
+from vldata.synth.exchange import Exchange, Link, linked_regions, with_boxes
+from vldata.synth.inputs import Region
+
+COLUMNS = {
+    "instruction": ("instruction", "response"),
+    "text_instruction": ("instruction", "response"),
+    "vqa_open": ("question", "answer"),
+    "caption": (None, "caption"),
+    "rec": ("phrase", None),
+}
+"""Task -> the columns for the question and the answer of an exchange; boxes that are the answer have their own."""
+
+_ROWS = 8_192
+"""Turns that are held until they are written."""
+
+
+def write_turns(drawn: Iterable[tuple[Sample, Draw]], entry: Entry, lineage: str, path: Path) -> None:
+    """Canonical columns of everything that was generated, and a row with its reason for every draw that gives none.
+
+    Args:
+        drawn: Every draw with its sample; they are not held.
+        entry: The synthetic source.
+        lineage: Of its kind.
+        path: A Parquet file to be made.
+    """
+    asked, answered = COLUMNS[entry.task.name]
+    schema: dict[str, Any] = {**COMMON, **{column: pl.String for column in (asked, answered) if column}}
+    if not answered:
+        schema["boxes"] = pl.List(BOX)
+    rows = (row for sample, draw in drawn for row in _rows(sample, draw, entry, lineage))
+    with pq.ParquetWriter(path, _arrow(pl.DataFrame(schema=schema)).schema, compression="zstd") as writer:
+        while some := list(islice(rows, _ROWS)):
+            writer.write_table(_arrow(pl.DataFrame(some, schema=schema)))
+
+
+def _arrow(table: pl.DataFrame) -> pa.Table:
+    return table.to_arrow()
+
+
+def _rows(sample: Sample, draw: Draw, entry: Entry, lineage: str) -> Iterator[dict[str, Any]]:
+    asked, answered = COLUMNS[entry.task.name]
+    sizes = [{"width": size[0], "height": size[1]} for size in sample.sizes if size is not None]
+    head = {
+        "images": list(sample.images),
+        "image_sizes": sizes if sizes and len(sizes) == len(sample.images) else None,
+        "generator": f"{lineage} {draw.requests[-1].key}" if draw.requests else None,
+    }
+    if not draw.kept:
+        yield {**head, "row": draw.row, "problem": draw.problem, "detail": draw.detail}
+        return
+    for position, place in enumerate(draw.kept):
+        exchange = draw.exchanges[place]
+        texts = zip((asked, answered), _texts(exchange, sample, entry), strict=True)
+        words: dict[str, Any] = {column: text for column, text in texts if column is not None}
+        if answered is None:
+            words["boxes"] = [region._asdict() | {"image": 0} for region in _regions(exchange, sample)]
+        many = len(draw.kept) > 1
+        place_in = {"thread": draw.row, "position": position} if asked == "instruction" else {}
+        yield {**head, **words, **place_in, "row": f"{draw.row}/{position + 1}" if many else draw.row}
+
+
+def _regions(exchange: Exchange, sample: Sample) -> list[Region]:
+    """The boxes that an answer means, each with the question as its phrase."""
+    found = linked_regions(exchange.answer_links, sample.inputs)
+    return [region._replace(phrase=exchange.question) for region in found]
+
+
+def _texts(exchange: Exchange, sample: Sample, entry: Entry) -> tuple[str, str]:
+    """Question and answer, with boxes behind linked phrases in the recipe's codec and frame."""
+    if not (exchange.question_links or exchange.answer_links):
+        return exchange.question, exchange.answer
+    inputs = sample.inputs
+    if entry.settings.reference == "padded_square" and sample.sizes and sample.sizes[0] is not None:
+        width, height = sample.sizes[0]
+        boxes = tuple(Region(r.phrase, *padded_square(r.box, width, height)) for r in inputs.boxes)
+        inputs = replace(inputs, boxes=boxes)
+    box_format = codec(entry.settings.box_format)
+
+    def written(text: str, links: tuple[Link, ...]) -> str:
+        return with_boxes(text, links, inputs, box_format)
+
+    return written(exchange.question, exchange.question_links), written(exchange.answer, exchange.answer_links)

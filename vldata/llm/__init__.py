@@ -1,0 +1,1 @@
+"""An endpoint and its money: requests, sending, answers, budgets, batches. It knows nothing of what is asked."""

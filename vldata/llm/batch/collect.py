@@ -1,0 +1,273 @@
+"""Answers coming out of batches that have ended, in whichever state; and batches that are to end early."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vldata.llm.answers import Answers
+from vldata.llm.batch.book import Part, open_book
+from vldata.llm.batch.budget import settle
+from vldata.llm.batch.files import Imported, import_, most_of
+from vldata.llm.batch.route import Route, State, state_of
+from vldata.llm.budget import Spent
+from vldata.llm.endpoint import Endpoint
+from vldata.llm.events import Event, Stop
+from vldata.llm.faults import Fault
+
+DOWNLOADS = 3
+"""How often a file of results is read again when a line of it is cut off or damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What came back.
+
+    Args:
+        ended: Batches by the state in which they ended.
+        answered: Requests that have an answer now and had none.
+        already: Lines that say what was known.
+        failed: Class of fault to number of requests.
+        wanting: Requests of ended batches without an answer or a failure: the server never came to them.
+        unknown: Lines about requests that were not in their batch.
+        duplicates: Lines about a request that an earlier line was about.
+        bad_lines: Lines that cannot be read, ``part:number: problem``.
+        problems: What the endpoint says about batches that it refused as a whole.
+        spent: What ended batches cost.
+        open: Batches that have not ended.
+        stopped: None when nothing stopped it.
+    """
+
+    ended: Mapping[str, int]
+    answered: int
+    already: int
+    failed: Mapping[str, int]
+    wanting: int
+    unknown: int
+    duplicates: int
+    bad_lines: tuple[str, ...]
+    problems: tuple[str, ...]
+    spent: Spent
+    open: tuple[State, ...]
+    stopped: Stop | None = None
+
+
+def poll(*, endpoint: Endpoint, answers: Path) -> tuple[State, ...]:
+    """How far the open batches of an endpoint are; reads only, beside whoever writes.
+
+    Args:
+        endpoint: Where they went.
+        answers: The answer store's folder.
+
+    Raises:
+        EndpointError: It has no key, or does not answer.
+        StoreError: The book cannot be read.
+    """
+    with ExitStack() as stack:
+        book = stack.enter_context(open_book(answers, read_only=True))
+        route = Route(endpoint, None, book, time.time, stack)
+        states = []
+        for part in route.parts():
+            batch = route.batch(part)
+            if isinstance(batch, Fault):
+                raise route.told(batch)
+            states.append(state_of(part, batch))
+        return tuple(states)
+
+
+def cancel(
+    *,
+    endpoint: Endpoint,
+    answers: Answers,
+    labels: Collection[str],
+    now: Callable[[], float] = time.time,
+) -> tuple[State, ...]:
+    """Ask the endpoint to end batches early; what is done by then is billed, and `collect` takes and settles it.
+
+    A batch that was only planned is given up at once, and its charge given back.
+
+    Args:
+        endpoint: Where they went.
+        answers: Open for writing.
+        labels: Whose batches; see `vldata.llm.batch.submit.submit`.
+        now: The clock.
+
+    Returns:
+        Those that were asked to end, as the endpoint tells them.
+
+    Raises:
+        StoreError: The book or a ledger cannot be used.
+        EndpointError: It has no key, or does not answer.
+    """
+    with ExitStack() as stack:
+        book = stack.enter_context(open_book(answers.folder))
+        route = Route(endpoint, answers, book, now, stack)
+        if (stopped := route.recover()) is not None:
+            raise stopped.error
+        states = []
+        for part in route.parts():
+            if part.label not in labels or part.batch_id is None or part.place != route.place:
+                continue
+            batch = route.client.cancel(part.batch_id)
+            if not isinstance(batch, Fault):
+                states.append(state_of(part, batch))
+            elif batch.status not in _ENDED_BEFORE:
+                raise route.told(batch)
+        return tuple(states)
+
+
+_ENDED_BEFORE = (400, 404, 409)
+"""What an endpoint says about a batch that has ended, or that it does not know: both are for `collect` to tell."""
+
+
+def collect(
+    *,
+    endpoint: Endpoint,
+    answers: Answers,
+    forget: bool = False,
+    watch: Callable[[Event], None] = lambda event: None,
+    now: Callable[[], float] = time.time,
+) -> Collected:
+    """Take the answers of every batch of an endpoint that has ended; needs no recipe.
+
+    Args:
+        endpoint: Where they went.
+        answers: Open for writing.
+        forget: Give batches up that the endpoint does not know any more; else they stay open, as the reason may be
+            another key. They stay on the bill at their most.
+        watch: Is told what is answered and what failed.
+        now: The clock.
+
+    Raises:
+        StoreError: The book, a ledger or the answer store cannot be used.
+        EndpointError: It has no key.
+    """
+    with ExitStack() as stack:
+        book = stack.enter_context(open_book(answers.folder))
+        route = Route(endpoint, answers, book, now, stack)
+        collection = _Collection(route, watch, forget)
+        collection.stopped = route.recover()
+        for part in route.parts():
+            collection.look(part)
+        return collection.done()
+
+
+class _Collection:
+    """Answers coming out of batches."""
+
+    def __init__(self, route: Route, watch: Callable[[Event], None], forget: bool) -> None:
+        self._route = route
+        self._watch = watch
+        self._forget = forget
+        self._ended: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
+        self._answered = self._already = self._wanting = self._unknown = self._duplicates = 0
+        self._bad: list[str] = []
+        self._problems: list[str] = []
+        self._spent = Spent()
+        self._open: list[State] = []
+        self.stopped: Stop | None = None
+
+    def look(self, part: Part) -> None:
+        """Collect a part if its batch has ended."""
+        if self.stopped is not None:
+            self._open.append(state_of(part, {"status": "not_looked_at"}))
+            return
+        batch = self._route.batch(part)
+        if isinstance(batch, Fault):
+            self._stop(part, batch, {"status": "not_looked_at"})
+        elif batch["status"] == "not_found" and self._forget:
+            self._end(part, "not_found", part.charged or Spent(), part.num_requests)
+        elif state_of(part, batch).is_ready:
+            self._take(part, batch)
+        else:
+            self._open.append(state_of(part, batch))
+
+    def done(self) -> Collected:
+        """What came."""
+        return Collected(
+            ended=dict(self._ended),
+            answered=self._answered,
+            already=self._already,
+            failed=dict(sorted(self._failed.items())),
+            wanting=self._wanting,
+            unknown=self._unknown,
+            duplicates=self._duplicates,
+            bad_lines=tuple(self._bad),
+            problems=tuple(self._problems),
+            spent=self._spent,
+            open=tuple(self._open),
+            stopped=self.stopped,
+        )
+
+    def _take(self, part: Part, batch: Mapping[str, Any]) -> None:
+        """Read both files, whatever the state in which the batch ended, keep what they hold, then settle."""
+        files, is_whole = [], True
+        for name, suffix in (("output_file_id", "output"), ("error_file_id", "errors")):
+            file_id = batch.get(name)
+            if not isinstance(file_id, str) or not file_id:
+                continue
+            path = self._route.book.path(part.id, suffix)
+            fault = self._download(file_id, path)
+            if fault is None:
+                files.append(path)
+            elif fault.status == 404:  # providers keep them for some weeks
+                is_whole = False
+                self._problems.append(f"{part.id}: its {suffix} file is gone")
+            else:
+                self._stop(part, fault, batch)
+                return
+        requests = self._route.book.requests(part)
+        endpoint = self._route.endpoint
+        came = import_(files, self._route.answers, requests, prices=endpoint.prices, watch=self._watch)
+        self._answered += came.answered
+        self._already += came.already
+        self._failed += came.failed
+        self._unknown += len(came.unknown)
+        self._duplicates += came.duplicates
+        self._bad += [f"{path.name}:{line.number}: {line.problem}" for path, line in came.bad]
+        self._problems += [f"{part.id}: {told}" for told in _errors(batch)]
+        missing = [request for key, request in requests.items() if key not in came.seen]
+        cost = came.billed
+        # a batch that says that it completed has billed what it lost; one that was ended early never came to it
+        if not is_whole or came.bad or batch["status"] == "completed":
+            cost = sum((most_of(request, endpoint.prices.get(request.model)) for request in missing), cost)
+        self._end(part, str(batch["status"]), cost, len(missing) + came.unfinished, came)
+
+    def _end(self, part: Part, ended: str, cost: Spent, wanting: int, came: Imported | None = None) -> None:
+        answered = 0 if came is None else came.answered + came.already
+        failed = 0 if came is None else came.failed.total()
+        counts = {"answered": answered, "failed": failed, "wanting": wanting}
+        self._route.book.end(settle(self._route.book, part, cost), ended, counts)
+        self._ended[ended] += 1
+        self._wanting += wanting
+        self._spent += cost
+
+    def _download(self, file_id: str, path: Path) -> Fault | None:
+        from vldata.llm.batch.lines import BadLine, results_of
+
+        fault: Fault | None = None
+        for _ in range(DOWNLOADS):
+            fault = self._route.client.download(file_id, path)
+            if fault is not None or not any(isinstance(line, BadLine) for line in results_of(path)):
+                break
+        return fault
+
+    def _stop(self, part: Part, fault: Fault, batch: Mapping[str, Any]) -> None:
+        self.stopped = Stop(fault.name, self._route.told(fault))
+        self._open.append(state_of(part, batch))
+
+
+def _errors(batch: Mapping[str, Any]) -> Iterator[str]:
+    """What an endpoint says about a batch that it refused."""
+    errors = batch.get("errors")
+    data = errors.get("data") if isinstance(errors, dict) else None
+    for error in data[:3] if isinstance(data, list) else ():
+        if isinstance(error, dict):
+            text = f"{error.get('code') or 'error'}: {str(error.get('message') or '')[:200]}"
+            yield "".join(char if char.isprintable() else " " for char in text)

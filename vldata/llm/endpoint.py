@@ -1,0 +1,282 @@
+"""Endpoints: where requests go, with whose key, how fast and at what price; from the user's own configuration only.
+
+    # $VLDATA_CONFIG, else ~/.config/vldata/config.yaml
+    endpoints:
+      openai:                          # known without this file; what is given here wins
+        key_env: OPENAI_API_KEY        # the name of a variable, never a key
+        rpm: 5000                      # requests and tokens a minute, as your account has them
+        tpm: 2000000
+        prices: {gpt-x: {input_usd_per_mtok: 2.5, output_usd_per_mtok: 10, batch_factor: 0.5}}
+      local: {url: "http://127.0.0.1:8000/v1"}
+
+A recipe names an endpoint and can say nothing about it: a recipe comes from a stranger, and a URL of his would be given
+the user's key. The key itself is shown by nothing here: it has no repr, is part of no message, and `Endpoint.scrub`
+takes it out of whatever a server says.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import orjson
+import yaml
+from pydantic import Field, SecretStr, ValidationError
+
+from vldata.errors import VldataError, nearest
+from vldata.llm.prices import Price
+from vldata.schema.spec import Spec
+
+NO_KEY = "none"
+"""What is sent where no key is needed: the header may not be empty."""
+
+TIMEOUT_S = 600.0
+"""How long one request may take: the default of OpenAI's own client."""
+
+MIN_SECRET_CHARS = 8
+"""A shorter key is a word such as "none" or "EMPTY", and no secret; to take it out of texts would only damage them."""
+
+KEY_REMOVED = "[key removed]"
+
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_AVAILABLE: Mapping[str, Mapping[str, str]] = {
+    "openai": {"url": "https://api.openai.com/v1", "key_env": "OPENAI_API_KEY"}
+}
+
+
+class EndpointError(VldataError):
+    """An endpoint cannot be used: not configured, without a key, or refusing what it is sent."""
+
+
+class EndpointSpec(Spec):
+    """One endpoint in the configuration.
+
+    Args:
+        url: The base of an API like OpenAI's, up to and with ``/v1``.
+        key_env: The environment variable that holds the API key; null: no key is needed.
+        rpm: Requests that may be sent within any minute.
+        tpm: Tokens, expected prompt and largest answer together, that may be asked for within any minute.
+        max_concurrency: Requests that may be under way at once, whatever the command says.
+        timeout_s: How long one request may take.
+        prices: By model, as the endpoint calls it.
+    """
+
+    url: str
+    key_env: str | None = None
+    rpm: Annotated[int, Field(ge=1)] | None = None
+    tpm: Annotated[int, Field(ge=1)] | None = None
+    max_concurrency: Annotated[int, Field(ge=1)] | None = None
+    timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = TIMEOUT_S
+    prices: dict[str, Price] = {}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An endpoint, ready to be used; made by `find_endpoint`.
+
+    Args:
+        name: As recipes call it.
+        url: Without a trailing slash.
+        key: What is sent as the API key; None when it is not there, which matters only once something is sent.
+        key_from: The variable that the key comes from, for messages.
+        rpm: As in `EndpointSpec`, and so are the rest.
+        tpm: As in `EndpointSpec`.
+        max_concurrency: As in `EndpointSpec`.
+        timeout_s: As in `EndpointSpec`.
+        prices: As in `EndpointSpec`.
+    """
+
+    name: str
+    url: str
+    key: SecretStr | None = field(default=None, repr=False)
+    key_from: str | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    max_concurrency: int | None = None
+    timeout_s: float = TIMEOUT_S
+    prices: Mapping[str, Price] = field(default_factory=dict)
+
+    def __reduce__(self) -> Any:
+        """Refuse to be pickled: the key would be in it."""
+        raise TypeError("an endpoint stays in its process: it holds a key")
+
+    def reveal_key(self) -> str:
+        """The key, for the one place that sends it.
+
+        Raises:
+            EndpointError: There is none.
+        """
+        if self.key is None:
+            raise EndpointError(
+                f"endpoint {self.name}",
+                f"its key should be in the environment variable {self.key_from}, which is not set",
+                f"export {self.key_from}=…  (what is in the answer store needs no key)",
+            )
+        return self.key.get_secret_value()
+
+    def scrub(self, text: str) -> str:
+        """``text`` without the key, should a server have quoted it, as it is or escaped in JSON."""
+        for form in self._forms:
+            text = text.replace(form, KEY_REMOVED)
+        return text
+
+    def scrub_bytes(self, data: bytes) -> bytes:
+        """As `scrub`, for what is still UTF-8."""
+        for form in self._forms:
+            data = data.replace(form.encode(), KEY_REMOVED.encode())
+        return data
+
+    @property
+    def _forms(self) -> tuple[str, ...]:
+        key = "" if self.key is None else self.key.get_secret_value()
+        if len(key) < MIN_SECRET_CHARS:
+            return ()
+        escaped = orjson.dumps(key).decode()[1:-1]
+        return tuple(dict.fromkeys((key, escaped, escaped.replace("/", "\\/"))))
+
+
+def find_endpoint(name: str, *, url: str | None = None, environ: Mapping[str, str] | None = None) -> Endpoint:
+    """The endpoint that a recipe names.
+
+    Args:
+        name: As in the recipe.
+        url: From ``--endpoint``: takes the place of the configured URL. The key is then ``$VLDATA_API_KEY``, else
+            ``$OPENAI_API_KEY`` where the way to it is encrypted or does not leave the machine, else none. Limits and
+            prices stay those of the name.
+        environ: Instead of the process's own environment.
+
+    Raises:
+        EndpointError: There is no such endpoint, or its configuration is faulty.
+    """
+    environ = os.environ if environ is None else environ
+    specs = load_endpoints(environ)
+    spec = specs.get(name)
+    if url is None:
+        if spec is None:
+            raise EndpointError(
+                f"endpoint {name!r}",
+                "is not in your configuration",
+                f"add it to {config_path(environ)}, or give --endpoint URL; {nearest(name, specs)}",
+            )
+        return _endpoint(name, spec, environ)
+    where = "--endpoint"
+    _check_url(where, url)
+    settings = {} if spec is None else _settings(spec)
+    is_private = urlsplit(url).scheme == "https" or is_loopback(url)
+    sources = ["VLDATA_API_KEY"] + ["OPENAI_API_KEY"] * is_private
+    key_from = next((variable for variable in sources if environ.get(variable)), None)
+    key = _key(where, environ[key_from]) if key_from else SecretStr(NO_KEY)
+    return Endpoint(name=name, url=url.rstrip("/"), key=key, key_from=key_from, **settings)
+
+
+def load_endpoints(environ: Mapping[str, str] | None = None) -> dict[str, EndpointSpec]:
+    """Every configured endpoint by name, and those that are known without a configuration.
+
+    Raises:
+        EndpointError: The file cannot be read, is no YAML, or says what it may not. The message quotes no value.
+    """
+    environ = os.environ if environ is None else environ
+    path = config_path(environ)
+    if not path.exists():
+        if environ.get("VLDATA_CONFIG"):
+            raise EndpointError("$VLDATA_CONFIG", f"names {str(path)!r}, which is not there", "create it, or unset it")
+        return {name: EndpointSpec.model_validate(known) for name, known in _AVAILABLE.items()}
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise EndpointError(f"{path}{line}", "is not YAML", "mend the line") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise EndpointError(str(path), f"cannot be read: {type(error).__name__}", "check the file") from None
+    given = document.get("endpoints") if isinstance(document, dict) else None
+    if document is not None and not isinstance(document, dict):
+        raise EndpointError(str(path), "is not a mapping", "begin it with `endpoints:`")
+    if given is not None and not isinstance(given, dict):
+        raise EndpointError(f"{path}: endpoints", "is not a mapping", "write `name: {url: …}` under it")
+    merged: dict[Any, Any] = dict(_AVAILABLE)
+    for name, settings in (given or {}).items():
+        merged[name] = {**_AVAILABLE.get(name, {}), **settings} if isinstance(settings, dict) else settings
+    return {name: _spec(path, name, settings) for name, settings in merged.items()}
+
+
+def config_path(environ: Mapping[str, str] | None = None) -> Path:
+    """Where the user's configuration is: ``$VLDATA_CONFIG``, else ``~/.config/vldata/config.yaml``."""
+    environ = os.environ if environ is None else environ
+    if environ.get("VLDATA_CONFIG"):
+        return Path(environ["VLDATA_CONFIG"]).expanduser()
+    base = environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path("~/.config").expanduser()) / "vldata" / "config.yaml"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine by its name alone; nothing is looked up."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _spec(path: Path, name: Any, settings: Any) -> EndpointSpec:
+    where = f"{path}: endpoints.{name}"
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise EndpointError(f"{path}: endpoints", "a name is not one", "use letters, digits, '.', '_' and '-'")
+    if isinstance(settings, dict) and settings.keys() & {"key", "api_key", "token"}:
+        raise EndpointError(where, "holds a key", "put it in an environment variable and name that with `key_env`")
+    try:
+        spec = EndpointSpec.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        place = ".".join(str(part) for part in (where, *first["loc"]))
+        fix = "remove it, or correct its name" if first["type"] == "extra_forbidden" else "correct it"
+        raise EndpointError(place, first["msg"].lower(), fix) from None
+    _check_url(f"{where}.url", spec.url)
+    if spec.key_env is not None and not _VARIABLE.fullmatch(spec.key_env):  # which may be the key itself
+        raise EndpointError(
+            f"{where}.key_env",
+            "is not the name of an environment variable",
+            "put the key in a variable such as OPENAI_API_KEY, and write that name here",
+        )
+    return spec
+
+
+def _endpoint(name: str, spec: EndpointSpec, environ: Mapping[str, str]) -> Endpoint:
+    key: SecretStr | None = SecretStr(NO_KEY)
+    if spec.key_env is not None:
+        value = environ.get(spec.key_env)
+        key = _key(f"${spec.key_env}", value) if value else None
+    return Endpoint(name=name, url=spec.url.rstrip("/"), key=key, key_from=spec.key_env, **_settings(spec))
+
+
+def _settings(spec: EndpointSpec) -> dict[str, Any]:
+    return {name: value for name, value in spec if name not in ("url", "key_env")}
+
+
+def _key(where: str, value: str) -> SecretStr:
+    """A key that can stand in a header: the client's own complaint would quote it."""
+    value = value.strip()
+    if not value or not value.isascii() or not value.isprintable() or " " in value:
+        raise EndpointError(where, "holds no API key: it has blanks or odd characters", "set it again")
+    return SecretStr(value)
+
+
+def _check_url(where: str, url: str) -> None:
+    """A URL that holds no credentials, since URLs are shown."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise EndpointError(where, "is not a URL", "write one like https://api.example.org/v1")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise EndpointError(
+            where, "holds more than an address", "remove user, password, '?…' and '#…': a key belongs in `key_env`"
+        )

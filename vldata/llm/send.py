@@ -1,0 +1,252 @@
+"""Sending: every request that has no answer yet, once, within a budget, at the pace that the endpoint bears.
+
+    requests ── in the store? ──▶ hit                       never goes near the client, which is not even loaded
+             ── under way? ─────▶ duplicate                 one request, one bill
+             ── room? ──────────▶ reserve, wait for the pace, send
+    reply ──▶ keep ──▶ settle                  in this order: a kill between the two loses nothing that was paid for
+    fault ──▶ settle ──▶ wait and retry | give the row up | stop the run
+
+A run ends in one of three ways. All requests are dealt with; or something stops it, a limit or a fault that every
+request would meet: then what is under way is waited for and kept, and nothing more is sent; or it is cancelled: then
+what is under way is given up, and counted as spent, since it may be billed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from vldata.errors import VldataError
+from vldata.llm.answers import Answers
+from vldata.llm.attempts import Attempts, Job, StoppedError
+from vldata.llm.budget import Budget, Limits, open_budget
+from vldata.llm.endpoint import Endpoint, EndpointError
+from vldata.llm.events import Event, Sent, unbounded
+from vldata.llm.faults import Fault
+from vldata.llm.prices import size_of, to_pico
+from vldata.llm.request import Request
+
+if TYPE_CHECKING:
+    from vldata.llm.client import Pictures
+
+_BREATH = 64  # requests looked up between two looks at the network, a few milliseconds
+
+
+def send(requests: Iterable[Request], **options: Any) -> Sent:
+    """`send_all` for a program without an event loop: the first Ctrl-C drains, the second cancels.
+
+    Raises:
+        KeyboardInterrupt: After the second Ctrl-C.
+    """
+
+    async def main() -> Sent:
+        stop = asyncio.Event()
+        task = asyncio.current_task()
+
+        def interrupt() -> None:
+            if stop.is_set() and task is not None:
+                task.cancel()
+            stop.set()
+
+        with suppress(ValueError, RuntimeError):  # not the main thread: its signals are somebody else's
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
+        return await send_all(requests, stop=stop, **options)
+
+    try:
+        return asyncio.run(main())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+async def send_all(
+    requests: Iterable[Request],
+    *,
+    endpoint: Endpoint,
+    answers: Answers,
+    pictures: Pictures,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    watch: Callable[[Event], None] = lambda event: None,
+    stop: asyncio.Event | None = None,
+    ledger: Path | None = None,
+    rng: random.Random | None = None,
+) -> Sent:
+    """Ask for every answer that is not in the store yet.
+
+    Args:
+        requests: Pulled one by one as they are needed, so there may be any number of them. All are sent to
+            ``endpoint``, whatever they name.
+        endpoint: Where they go.
+        answers: Open for writing. Answers and failed attempts are put here as they come.
+        pictures: See `vldata.llm.client.Pictures`.
+        limits: What may be spent, over all runs that share ``ledger``.
+        watch: Is told everything, in the event loop: it should be quick.
+        stop: When set, nothing more is sent and what is under way is waited for.
+        ledger: A file that carries what was spent from run to run; None: only this run counts.
+        rng: For the jitter of waits, which decides nothing else.
+
+    Raises:
+        StoreError: The ledger cannot be used.
+        asyncio.CancelledError: The task was cancelled; what was under way is given up.
+    """
+    with open_budget(limits, ledger) as budget:
+        run = _Run(endpoint, answers, pictures, budget, watch, stop or asyncio.Event(), rng or random.Random())
+        return await run.whole(iter(requests))
+
+
+class _Run:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        answers: Answers,
+        pictures: Pictures,
+        budget: Budget,
+        watch: Callable[[Event], None],
+        stop: asyncio.Event,
+        rng: random.Random,
+    ) -> None:
+        self._endpoint = endpoint
+        self._answers = answers
+        self._pictures = pictures
+        self._budget = budget
+        self._watch = watch
+        self._stop = stop
+        self._attempts = Attempts(endpoint, answers, budget, watch, rng)
+        self._source: Iterator[Request] = iter(())
+        self._under_way: set[str] = set()
+        self._failed: dict[str, str] = {}
+        self._hits = self._duplicates = self._unsent = 0
+        self._bug: BaseException | None = None
+
+    async def whole(self, source: Iterator[Request]) -> Sent:
+        self._source = source
+        before = self._budget.spent
+        try:
+            first = await self._pull()
+            if first is not None:
+                await self._send_from(first)
+        finally:
+            if self._attempts.client is not None:
+                await self._attempts.client.close()
+            self._answers.flush()
+        if self._bug is not None:
+            raise self._bug
+        is_interrupted = self._attempts.stopped is not None and self._attempts.stopped.reason == "interrupted"
+        return Sent(
+            hits=self._hits,
+            duplicates=self._duplicates,
+            answered=self._attempts.answered,
+            failed=self._failed,
+            unsent=None if is_interrupted else self._unsent,
+            spent=self._budget.spent - before,
+            total=self._budget.spent,
+            ignored_format=self._attempts.ignored_format,
+            stopped=self._attempts.stopped,
+        )
+
+    async def _send_from(self, first: Request) -> None:
+        try:
+            from vldata.llm.client import Client  # loads the whole client library, which hits do without
+
+            self._attempts.client = Client(self._endpoint, self._attempts.concurrency)
+            self._answers.guard(self._endpoint.reveal_key())
+        except EndpointError as error:
+            self._attempts.halt("no_key", error)
+        listener = asyncio.create_task(self._listen())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._work(first))
+                for _ in range(self._attempts.concurrency - 1):
+                    group.create_task(self._work(None))
+        finally:
+            listener.cancel()
+
+    async def _listen(self) -> None:
+        await self._stop.wait()
+        self._attempts.interrupt()
+
+    async def _work(self, request: Request | None) -> None:
+        """One of as many workers as may be under way; each takes what comes next and stays with it to its end."""
+        try:
+            request = request or await self._pull()
+            while request is not None:
+                self._under_way.add(request.key)
+                try:
+                    await self._deal_with(request)
+                finally:
+                    self._under_way.discard(request.key)
+                request = await self._pull()
+        except VldataError as error:  # of the store, or of whatever writes the requests
+            self._attempts.halt("error", error)
+        except Exception as error:  # a bug, but what the others have under way is paid for: let them end
+            self._bug = self._bug or error
+            self._attempts.halt("bug", VldataError("sending", f"failed: {type(error).__name__}", "report it"))
+
+    async def _pull(self) -> Request | None:
+        """The next request to send; hits and duplicates are counted on the way, and after a stop everything is."""
+        for number, request in enumerate(self._source, start=1):
+            if self._stop.is_set():
+                self._attempts.interrupt()
+            key = request.key
+            if key in self._answers:
+                self._hits += 1
+                self._watch(Event("hit", key))
+            elif key in self._under_way or key in self._failed:
+                self._duplicates += 1
+                self._watch(Event("duplicate", key))
+            elif self._attempts.stopped is None:
+                return request
+            elif self._attempts.stopped.reason == "interrupted":
+                return None
+            else:
+                self._leave(key)
+            if not number % _BREATH:
+                await asyncio.sleep(0)
+        return None
+
+    async def _deal_with(self, request: Request) -> None:
+        if self._attempts.stopped is not None:  # since it was pulled
+            self._leave(request.key)
+            return
+        price = self._endpoint.prices.get(request.model)
+        size = size_of(request, price)
+        ceiling = None if price is None else price.ceiling_usd(size)
+        if (stop := unbounded(request, self._endpoint, self._budget.limits)) is not None:
+            self._attempts.halt(stop.reason, stop.error)
+            self._leave(request.key)
+            return
+        job = Job(request, price, size, None if ceiling is None else to_pico(ceiling))
+        try:
+            body = await self._body(request)
+            fault = body if isinstance(body, Fault) else await self._attempts.make(job, body)
+        except StoppedError:
+            self._answers.fail(request.key, request, job.attempts)
+            self._leave(request.key)
+            return
+        except asyncio.CancelledError:
+            self._answers.fail(request.key, request, job.attempts)
+            raise
+        if fault is not None:
+            self._failed[request.key] = fault.name
+            self._answers.fail(request.key, request, job.attempts)
+            self._watch(Event("failed", request.key, fault.name))
+
+    async def _body(self, request: Request) -> bytes | Fault:
+        from vldata.llm.client import chat_body
+
+        try:
+            if any(True for _ in request.image_parts):
+                return await asyncio.to_thread(lambda: orjson.dumps(chat_body(request, self._pictures)))
+            return orjson.dumps(chat_body(request, self._pictures))
+        except (VldataError, OSError) as error:
+            return Fault("image_unreadable", detail=str(error))
+
+    def _leave(self, key: str) -> None:
+        self._unsent += 1
+        self._watch(Event("unsent", key))

@@ -1,0 +1,141 @@
+"""What can be said before a build: `vldata check`, `vldata plan`, `vldata formats`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from vldata.base import Progress
+from vldata.codecs import codec, codec_names
+from vldata.curate.exclude import ExclusionList
+from vldata.curate.where import compiled
+from vldata.errors import RecipeErrors, VldataError
+from vldata.mixture.strategies import STRATEGIES
+from vldata.pipeline.build import bytes_needed, prepared
+from vldata.pipeline.plan import load_templates, plan
+from vldata.pipeline.planned import UNITS
+from vldata.pipeline.workers import Engine, cores
+from vldata.recipe.models import Entry, Recipe
+from vldata.schema.turns import COMMON
+from vldata.sources import format_names, source_class
+from vldata.store.disk import free_bytes, require
+from vldata.store.gc import in_use
+from vldata.store.store import default_store, open_store
+from vldata.synth.kinds import kind_names, load_kind
+from vldata.tasks import task_class, task_names
+
+
+def overview(
+    recipe: Recipe,
+    *,
+    store: Path | None = None,
+    workers: int | None = None,
+    standin: int | None = None,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """A plan as plain data: sources with shares in four units, blocks, what is missing, bytes.
+
+    Raises:
+        VldataError: As `vldata.pipeline.plan.plan`.
+    """
+    opened = open_store(store or default_store())
+    with in_use(opened), Engine(workers or cores()) as engine:
+        found = plan(
+            prepared(recipe, opened, standin=standin, progress=progress),
+            opened,
+            engine=engine,
+            limit=limit,
+            progress=progress,
+        )
+    missing = found.missing(opened)
+    require(opened.root, bytes_needed(missing))
+    return {
+        "name": recipe.head.name,
+        "plan": found.key,
+        "totals": {unit: sum(report.achieved[unit] for report in found.sources.values()) for unit in UNITS},
+        "sources": {name: dict(vars(report)) for name, report in found.sources.items()},
+        "notes": found.notes,
+        "num_blocks": len(found.blocks),
+        "num_missing": len(missing),
+        "bytes_to_write": sum(block.size_bytes for block in missing),
+        "bytes_free": free_bytes(opened.root),
+        "blocks": [{"key": b.key, "source": b.source, "split": b.split, "rows": b.rows} for b in found.blocks],
+    }
+
+
+def check(recipe: Recipe) -> list[dict[str, Any]]:
+    """Look for the files and templates of every source, without reading rows.
+
+    Raises:
+        RecipeErrors: Everything that is missing or unusable.
+    """
+    problems: list[VldataError] = []
+    rows = []
+    try:
+        templates = load_templates(recipe)
+    except RecipeErrors as errors:
+        problems += errors.errors
+        templates = {}
+    if recipe.head.exclude:
+        try:
+            ExclusionList.read(recipe.head.exclude)
+        except VldataError as error:
+            problems.append(error)
+    for name, entry in recipe.entries.items():
+        try:
+            files = entry.source.files()
+        except VldataError as error:
+            problems.append(type(error)(f"{entry.where}: {error.where}", error.problem, error.fix))
+            files = []
+        problems += _where_problems(entry)
+        root = entry.source.image_root
+        if root is not None and entry.settings.images.missing == "reject" and not Path(root).exists():
+            problems.append(
+                VldataError(
+                    f"{entry.where}.image_root",
+                    f"no such folder or archive: {root}",
+                    "mend the path, or try --standin 200",
+                )
+            )
+        template = templates[name].lineage if name in templates else ""
+        rows.append(
+            {
+                "source": name,
+                "format": entry.source.format,
+                "task": entry.task.name,
+                "template": template,
+                "files": len(files),
+            }
+        )
+    if problems:
+        raise RecipeErrors(problems)
+    return rows
+
+
+def _where_problems(entry: Entry) -> list[VldataError]:
+    """What is wrong with a source's ``where``, seen from the columns' types alone."""
+    if not entry.settings.where:
+        return []
+    schema = pl.Schema({**COMMON, **entry.task.columns})
+    try:
+        compiled(entry.settings.where, schema, f"{entry.where}.where")
+    except VldataError as error:
+        return [error]
+    return []
+
+
+def formats() -> dict[str, list[dict[str, str]]]:
+    """Name and one line about every source format, task, box format and mixing strategy."""
+    return {
+        "sources": [
+            {"name": name, "about": f"{source_class(name).about} ({', '.join(source_class(name).tasks)})"}
+            for name in format_names()
+        ],
+        "tasks": [{"name": name, "about": task_class(name).about} for name in task_names()],
+        "box formats": [{"name": name, "about": codec(name).about} for name in codec_names()],
+        "strategies": [{"name": name, "about": strategy.about} for name, strategy in STRATEGIES.items()],
+        "kinds of synth": [{"name": name, "about": load_kind(name).settings.about} for name in kind_names()],
+    }

@@ -1,0 +1,323 @@
+"""Chosen samples -> finished rows without pixels, one leaf at a time, as a pure function of its arguments.
+
+The result is named by the hash of its bytes and of its images' contents, so everything that decides a block's bytes is
+in its key. Arrow arrays are built from flat values: their buffers then depend on the values alone, not on which table
+the rows came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from vldata.codecs import codec
+from vldata.images.geometry import fit
+from vldata.prompts.models import Templates
+from vldata.prompts.render import Rendered, render
+from vldata.prompts.template import Template
+from vldata.schema.boxes import Box, padded_square
+from vldata.schema.keyed import fractions, keyed
+from vldata.schema.rows import CONTENT, IMAGE, MESSAGE, ROW_BOX, SIZE_TYPE, TURN, arrow_schema
+from vldata.schema.turns import KEY
+from vldata.tasks.base import Task
+
+IMAGE_MARK = "<image>"
+RENDER_VERSION = 1
+
+Ints = npt.NDArray[np.int64]
+_SYSTEM, _USER, _ASSISTANT = range(3)
+
+
+@dataclass(frozen=True)
+class Words:
+    """All that decides the words of a source's samples.
+
+    Args:
+        source: Name in the recipe.
+        dataset: What templates call the source.
+        image_prefix: Put before an image reference to make the stored path: the image root, where paths are stored.
+    """
+
+    source: str
+    dataset: str
+    task: Task
+    template: Template
+    templates: Templates
+    box_format: str
+    padded: bool
+    image_position: str
+    max_side_px: int | None
+    image_prefix: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The finished rows of a leaf, images as references, and what was counted on the way."""
+
+    table: pa.Table
+    hashes: list[str | None]
+    num_images: int
+    num_turns: int
+    answer_chars: int
+    text_chars: int
+    image_bytes: int
+
+
+def render_leaf(samples: pl.DataFrame, turns: pl.DataFrame, words: Words) -> Piece | dict[str, str]:
+    """Finish the samples of one leaf.
+
+    Args:
+        samples: As `vldata.pipeline.candidates.Inspected.samples`, in rank order.
+        turns: Their turns, sample by sample.
+        words: What to say.
+
+    Returns:
+        The piece, or the rows on which the template failed with what it said.
+    """
+    salt = words.source
+    turns = words.task.prepare(turns, seed=words.seed, salt=salt)
+    keys = turns[KEY].to_numpy()
+    rendered = render(
+        words.template,
+        _columns(turns, samples, words),
+        num_rows=turns.height,
+        options=words.templates,
+        variant_keys=keyed(keys, words.seed, "variant", salt),
+        flip_keys=keyed(keys, words.seed, "flip", salt),
+        dataset=words.dataset,
+    )
+    rows = turns["row"].to_list()
+    failed = {rows[i]: f"template_error: {message}" for i, message in rendered.failed.items()}
+    places = turns["place"].to_numpy()
+    empty = [(i, "the user's text") for i, text in enumerate(rendered.user) if not text and places[i] > 0]
+    empty += [(i, "the assistant's text") for i, text in enumerate(rendered.assistant) if not text]
+    failed |= {rows[i]: f"empty_message: {what}" for i, what in empty if i not in rendered.failed}
+    marked = [i for i, text in enumerate(rendered.user) if text and IMAGE_MARK in text]
+    marks = _marks(rendered.user, marked, samples)
+    failed |= {rows[i]: f"image_count_mismatch: {message}" for i, message in marks.items()}
+    return failed or _piece(samples, turns, rendered, marked, rows, words)
+
+
+def _columns(turns: pl.DataFrame, samples: pl.DataFrame, words: Words) -> dict[str, Sequence[Any]]:
+    boxed = "fractions" in turns.columns
+    wanted = set(words.template.file.reads) | (words.task.columns.keys() if boxed else set())
+    columns: dict[str, Sequence[Any]] = {name: _values(turns[name]) for name in sorted(wanted & set(turns.columns))}
+    if boxed:
+        columns |= words.task.write_boxes(columns, _framed(turns, samples, words), codec(words.box_format))
+    return columns
+
+
+def _values(column: pl.Series) -> list[Any]:
+    """The column as Python values; lists of texts are cut from one list, ten times as fast as Polars makes them."""
+    if column.dtype != pl.List(pl.String) or column.null_count():
+        return column.to_list()
+    flat = column.explode(empty_as_null=False).to_list()
+    return [flat[low:high] for low, high in pairwise([0, *column.list.len().cum_sum().to_list()])]
+
+
+def _framed(turns: pl.DataFrame, samples: pl.DataFrame, words: Words) -> list[list[tuple[str | None, Box]]]:
+    """Every turn's (phrase, box), the box in fractions of the frame that the recipe's ``reference`` names."""
+    sizes = dict(zip(samples["at"].to_list(), samples["sizes"].to_list(), strict=True))
+    framed = []
+    for at, boxes in zip(turns["at"].to_list(), turns["fractions"].to_list(), strict=True):
+        of_turn = []
+        for b in boxes:
+            box = Box(b["x0"], b["y0"], b["x1"], b["y1"])
+            size = sizes[at][b["image"] or 0] if words.padded else None
+            of_turn.append((b["phrase"], padded_square(box, size["width"], size["height"]) if size else box))
+        framed.append(of_turn)
+    return framed
+
+
+def _marks(user: Sequence[str | None], marked: Sequence[int], samples: pl.DataFrame) -> dict[int, str]:
+    """Turns whose samples have image places in their texts, but not as many as images."""
+    if not marked:
+        return {}
+    ends = np.cumsum(samples["num_turns"].to_numpy())
+    counts = samples["images"].list.len().to_list()
+    found: dict[int, int] = {}
+    for i in marked:
+        at = int(np.searchsorted(ends, i, side="right"))
+        found[at] = found.get(at, 0) + (user[i] or "").count(IMAGE_MARK)
+    wrong = {at for at, n in found.items() if n != counts[at]}
+    return {
+        i: f"{found[at]} {IMAGE_MARK} in the text, {counts[at]} images"
+        for i in marked
+        if (at := int(np.searchsorted(ends, i, side="right"))) in wrong
+    }
+
+
+def _piece(
+    samples: pl.DataFrame, turns: pl.DataFrame, rendered: Rendered, marked: Sequence[int], rows: list[str], words: Words
+) -> Piece:
+    bounds = np.concatenate([[0], np.cumsum(samples["num_turns"].to_numpy())]).astype(np.int64)
+    counts = samples["images"].list.len().to_numpy().astype(np.int64)
+    image_bounds = np.concatenate([[0], np.cumsum(counts)])
+    messages, chars = _messages(rendered, bounds, counts, _image_after(turns, bounds, words), marked)
+    num = samples.height
+    columns = [
+        pa.array([f"{words.source}/{rows[low]}" for low in bounds[:-1].tolist()], pa.string()),
+        _lists(image_bounds, _paths(samples["images"].explode(empty_as_null=False).to_list(), words)),
+        _lists(image_bounds, _sizes(samples["sizes"].explode(empty_as_null=False), words)),
+        messages,
+        pa.array([words.source] * num, pa.string()),
+        pa.array([words.task.name] * num, pa.string()),
+        pa.array(samples["split"].to_list(), pa.string()),
+        _lists(bounds, _lineage(turns, samples, rendered, rows, words)),
+        pa.array(chars, pa.int32()),
+    ]
+    return Piece(
+        table=pa.Table.from_arrays(columns, schema=arrow_schema()),
+        hashes=samples["hashes"].explode(empty_as_null=False).to_list(),
+        num_images=int(image_bounds[-1]),
+        num_turns=turns.height,
+        answer_chars=sum(map(len, filter(None, rendered.assistant))),
+        text_chars=int(chars.sum()),
+        image_bytes=int(samples["image_bytes"].sum()),
+    )
+
+
+def _paths(references: list[str], words: Words) -> pa.Array:
+    paths = pa.array([words.image_prefix + ref for ref in references], pa.string())
+    return pa.StructArray.from_arrays([pa.nulls(len(references), pa.binary()), paths], fields=list(IMAGE))
+
+
+def _sizes(sizes: pl.Series, words: Words) -> pa.Array:
+    if words.max_side_px is None:
+        sides = [pa.array(sizes.struct.field(side).fill_null(0).to_numpy()) for side in ("width", "height")]
+        unknown = pa.array(sizes.is_null().to_numpy()) if sizes.null_count() else None
+        return pa.StructArray.from_arrays(sides, fields=list(SIZE_TYPE), mask=unknown)
+    return pa.array([_stored(size, words.max_side_px) for size in sizes.to_list()], SIZE_TYPE)
+
+
+def _stored(size: dict[str, int] | None, max_side_px: int) -> dict[str, int] | None:
+    if size is None:
+        return None
+    width, height = fit(size["width"], size["height"], max_side_px)
+    return {"width": width, "height": height}
+
+
+def _image_after(turns: pl.DataFrame, bounds: Ints, words: Words) -> npt.NDArray[np.bool_]:
+    """Whether a sample's images stand behind the text of its first question."""
+    if words.image_position != "random":
+        return np.full(len(bounds) - 1, words.image_position == "after")
+    keys = keyed(turns[KEY].to_numpy()[bounds[:-1]], words.seed, "image_position", words.source)
+    return fractions(keys) >= 0.5
+
+
+def _messages(
+    rendered: Rendered, bounds: Ints, counts: Ints, after: npt.NDArray[np.bool_], marked: Sequence[int]
+) -> tuple[pa.Array, Ints]:
+    """The messages column, and how many characters each sample's texts have.
+
+    A message has one part, or several when there are image places in its text; a part is a text with so many images
+    before it and behind it. The column is laid out by arithmetic over the whole leaf, without an object a message.
+
+    Args:
+        rendered: The words of every turn.
+        bounds: First turn of each sample, and the end; shape (samples + 1,).
+        counts: Images of each sample; shape (samples,).
+        after: See `_image_after`.
+        marked: Turns with image places in the user's text.
+    """
+    texts = [""] * (2 * len(rendered.user))
+    texts[0::2], texts[1::2] = ([text or "" for text in said] for said in (rendered.user, rendered.assistant))
+    roles = np.tile([_USER, _ASSISTANT], len(rendered.user))
+    num_parts = np.ones(len(texts), dtype=np.int64)
+    before, behind = np.zeros_like(num_parts), np.zeros_like(num_parts)
+    heads, ends = 2 * bounds[:-1], 2 * bounds
+    before[heads], behind[heads] = np.where(after, 0, counts), np.where(after, counts, 0)
+    if marked:
+        own = heads[np.searchsorted(bounds, marked, side="right") - 1]
+        before[own] = behind[own] = 0
+        split = {2 * i: [part.strip() for part in texts[2 * i].split(IMAGE_MARK)] for i in marked}
+        num_parts[list(split)] = list(map(len, split.values()))
+        texts = [part for at, text in enumerate(texts) for part in split.get(at, (text,))]
+        before, behind = np.repeat(before, num_parts), np.repeat(behind, num_parts)
+        is_inner = np.ones(len(texts), dtype=np.bool_)
+        is_inner[_starts(num_parts)] = False
+        before[is_inner] = 1
+    systems = {at: text for at, low in enumerate(bounds[:-1].tolist()) if (text := rendered.system[low])}
+    if systems:
+        has = np.isin(np.arange(len(heads)), list(systems))
+        at = _starts(num_parts)[heads[has]]
+        texts = np.insert(np.array(texts, dtype=object), at, list(systems.values())).tolist()
+        before, behind = np.insert(before, at, 0), np.insert(behind, at, 0)
+        roles, num_parts = np.insert(roles, heads[has], _SYSTEM), np.insert(num_parts, heads[has], 1)
+        ends = ends + np.concatenate([[0], np.cumsum(has)])
+
+    num_chars = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+    size = before + (num_chars > 0) + behind
+    at = (_starts(size) + before)[num_chars > 0]
+    content = np.full(size.sum(), None, dtype=object)
+    content[at] = np.array(texts, dtype=object)[num_chars > 0]
+    types = np.zeros(len(content), dtype=np.int64)
+    types[at] = 1
+    parts = pa.StructArray.from_arrays(
+        [pa.array(["image", "text"]).take(pa.array(types)), pa.array(content, pa.string())], fields=list(CONTENT)
+    )
+    first_part = _starts(num_parts)
+    content_ends = np.concatenate([[0], np.cumsum(size)])[np.append(first_part, len(texts))]
+    messages = pa.StructArray.from_arrays(
+        [pa.array(["system", "user", "assistant"]).take(pa.array(roles)), _lists(content_ends, parts)],
+        fields=list(MESSAGE),
+    )
+    return _lists(ends, messages), np.add.reduceat(num_chars, first_part[ends[:-1]])
+
+
+def _starts(sizes: Ints) -> Ints:
+    """Where each of these many things begins when they stand one after another."""
+    return np.cumsum(sizes) - sizes
+
+
+def _stored_boxes(turns: pl.DataFrame, samples: pl.DataFrame, words: Words) -> list[list[dict[str, Any]]]:
+    """Every turn's boxes in pixels of the images as they are stored."""
+    boxes = [of or [] for of in turns["boxes"].to_list()]
+    if words.max_side_px is None:
+        return boxes
+    sizes = dict(zip(samples["at"].to_list(), samples["sizes"].to_list(), strict=True))
+    scaled: list[list[dict[str, Any]]] = []
+    for at, of_turn in zip(turns["at"].to_list(), boxes, strict=True):
+        scaled.append([])
+        for box in of_turn:
+            size = sizes[at][box["image"] or 0]
+            stored = _stored(size, words.max_side_px) or size
+            x, y = stored["width"] / size["width"], stored["height"] / size["height"]
+            moved = {"x0": box["x0"] * x, "y0": box["y0"] * y, "x1": box["x1"] * x, "y1": box["y1"] * y}
+            scaled[-1].append({**box, **moved})
+    return scaled
+
+
+def _lineage(turns: pl.DataFrame, samples: pl.DataFrame, rendered: Rendered, rows: list[str], words: Words) -> pa.Array:
+    num = len(rows)
+    if "boxes" in turns.columns:
+        boxes = pa.array(_stored_boxes(turns, samples, words), pa.list_(ROW_BOX))
+    else:
+        boxes = _lists([0] * (num + 1), pa.array([], ROW_BOX))
+    columns = [
+        pa.array(rows, pa.string()),
+        pa.array([words.template.lineage] * num, pa.string()),
+        pa.array(rendered.variant, pa.string()),
+        boxes,
+        _generators(turns),
+        pa.array(np.ones(num, dtype=np.float32)),
+    ]
+    return pa.StructArray.from_arrays(columns, fields=list(TURN))
+
+
+def _generators(turns: pl.DataFrame) -> pa.Array:
+    if turns["generator"].null_count() == turns.height:
+        return pa.nulls(turns.height, pa.string())
+    return pa.array(turns["generator"].to_list(), pa.string())
+
+
+def _lists(ends: list[int] | Ints, values: pa.Array) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values)

@@ -1,0 +1,169 @@
+"""Files -> turns: read once, checked against the task's columns, keyed by row, and kept in the store as Parquet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from vldata.base import no_collector
+from vldata.errors import SourceError, VldataError, nearest
+from vldata.recipe.models import Entry
+from vldata.schema.keyed import canonical_text, string_keys
+from vldata.schema.reasons import OUTCOMES
+from vldata.schema.turns import COMMON, KEY
+from vldata.store.keys import key_of
+from vldata.store.remember import file_digest
+from vldata.store.store import Store
+from vldata.tasks.base import PolarsType, Task
+
+TURNS_VERSION = 1
+
+_NOT_CONTENT = frozenset({"row", "generator", "problem", "detail"})
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """The turns of one source, in the store.
+
+    Args:
+        key: Hash of what decides the turns: annotation files' contents, options, task.
+        path: Parquet: `COMMON`, the task's columns and `KEY`, one row a turn.
+        digests: Annotation file, as the recipe names it, to the hash of its contents.
+        rows: Turns in the table.
+    """
+
+    key: str
+    path: Path
+    digests: dict[str, str]
+    rows: int
+
+
+def already_indexed(entry: Entry, store: Store) -> Indexed | VldataError | None:
+    """The turns of a source when it was read before, or what the user must mend before it can be read."""
+    try:
+        digests = {str(file): file_digest(store, file) for file in entry.source.files()}
+    except (VldataError, OSError, ValueError) as error:
+        return _in_recipe(error, entry)
+    return _found(entry, store, digests)
+
+
+def index(entry: Entry, store: Store) -> Indexed | VldataError:
+    """Read a source, unless it has been read before; what the user must mend is returned, so that all can be told."""
+    try:
+        digests = {str(file): file_digest(store, file) for file in entry.source.files()}
+        found = _found(entry, store, digests)
+        if found is None:
+            with no_collector():
+                turns = keyed_turns(entry.source.turns(entry.task.name), entry.task, where=entry.where)
+            with store.write("turns", _key(entry, digests), ".parquet") as path:
+                turns.write_parquet(path, compression="lz4", row_group_size=131_072)
+            del turns
+            found = _found(entry, store, digests)
+            assert found is not None, "it was written just now"
+        return found
+    except (VldataError, OSError) as error:
+        return _in_recipe(error, entry)
+
+
+def _found(entry: Entry, store: Store, digests: dict[str, str]) -> Indexed | None:
+    key = _key(entry, digests)
+    if not store.has("turns", key, ".parquet"):
+        return None
+    path = store.path("turns", key, ".parquet")
+    return Indexed(key, path, digests, int(pl.scan_parquet(path).select(pl.len()).collect().item()))
+
+
+def _key(entry: Entry, digests: dict[str, str]) -> str:
+    options = {k: v for k, v in entry.source.model_dump(mode="json").items() if k not in entry.source.paths}
+    return key_of(
+        {
+            "what": "turns",
+            "version": [TURNS_VERSION, entry.source.version],
+            "format": entry.source.format,
+            "options": options,
+            "names": [_name_below(Path(file), entry) for file in digests],
+            "digests": list(digests.values()),
+            "task": entry.task.name,
+        }
+    )
+
+
+def _in_recipe(error: VldataError | OSError | ValueError, entry: Entry) -> VldataError:
+    """The error with the source's place in the recipe in front; a path that the system refuses is the user's."""
+    if isinstance(error, OSError):
+        what = (error.strerror or str(error)).lower()
+        return SourceError(f"{entry.where}: {error.filename or 'path'}", what, "check the path and its permissions")
+    if not isinstance(error, VldataError):
+        return SourceError(f"{entry.where}.path", str(error), "mend the path")
+    if error.where.startswith(entry.where):
+        return error
+    return type(error)(f"{entry.where}: {error.where}", error.problem, error.fix)
+
+
+def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str) -> pl.DataFrame:
+    """Canonical columns in canonical types, a row id for every turn, and its key.
+
+    A row id is the native one, or the hash of the row's canonical columns where the format has none. Equal ids are told
+    apart by ``~2``, ``~3`` … in the order of their contents, never of their place in the file.
+
+    Raises:
+        SourceError: A column the task needs is missing, of another type, or unknown.
+    """
+    columns: dict[str, PolarsType] = {**COMMON, **task.columns}
+    _refuse_strangers(turns, columns, task, where)
+    filled = turns.select(
+        (pl.col(name) if name in turns.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in columns.items()
+    ).with_columns(pl.col("images").fill_null([]))
+    content = {name: dtype for name, dtype in filled.schema.items() if name not in _NOT_CONTENT}
+    if filled["row"].null_count():
+        hashed = filled.select(canonical_text(content))
+        ids = pl.Series(
+            "hashed", [f"{k:016x}" for k in string_keys(hashed.to_series().fill_null("").to_list()).tolist()]
+        )
+        filled = filled.with_columns(row=pl.coalesce("row", ids))
+    if filled["row"].n_unique() < filled.height:
+        filled = _numbered(filled, content)
+    return filled.with_columns(pl.Series(KEY, string_keys(filled["row"].to_list()), dtype=pl.UInt64))
+
+
+def _numbered(turns: pl.DataFrame, content: dict[str, Any]) -> pl.DataFrame:
+    order = pl.struct(pl.col("row"), canonical_text(content).alias("content"))
+    occurrence = pl.int_range(pl.len()).over("row", order_by=order.struct.field("content")) + 1
+    return (
+        turns.with_columns(occurrence=occurrence)
+        .with_columns(
+            row=pl.when(pl.col("occurrence") > 1)
+            .then(pl.concat_str("row", pl.lit("~"), pl.col("occurrence").cast(pl.String)))
+            .otherwise("row")
+        )
+        .drop("occurrence")
+    )
+
+
+def _refuse_strangers(turns: pl.DataFrame, columns: dict[str, PolarsType], task: Task, where: str) -> None:
+    for name in turns.columns:
+        if name not in columns:
+            raise SourceError(
+                where, f"the source gives a column {name!r} that {task.name!r} does not know", nearest(name, columns)
+            )
+    missing = [name for name in task.columns if name not in turns.columns and name not in task.optional]
+    if missing:
+        has = ", ".join(turns.columns) or "none"
+        raise SourceError(where, f"no column {missing[0]!r}, which {task.name!r} needs", f"the source gives: {has}")
+    if "problem" in turns.columns:
+        unknown = set(turns["problem"].drop_nulls().unique()) - OUTCOMES.keys()
+        if unknown:
+            raise SourceError(where, f"unknown reason {min(unknown)!r}", nearest(min(unknown), OUTCOMES))
+
+
+def _name_below(file: Path, entry: Entry) -> str:
+    """The file's name without the machine's folders: moving a corpus changes nothing."""
+    base = Path(entry.source.path)
+    try:
+        return str(file.relative_to(base)) if file != base else file.name
+    except ValueError:
+        return file.name

@@ -1,0 +1,385 @@
+"""Everything before pixels move: which rows, in which words, in which blocks; exact, and remembered.
+
+A plan is kept in the store under the hash of all that decides it. Finding it again takes a look at the sizes and times
+of the files it read, and nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from vldata import __version__
+from vldata.base import Progress, Silent
+from vldata.curate.exclude import ExclusionList
+from vldata.errors import RecipeErrors, VldataError
+from vldata.pipeline.choose import Chosen, Pool, choose
+from vldata.pipeline.finished_rows import RENDER_VERSION
+from vldata.pipeline.image_facts import Lookup, place_of
+from vldata.pipeline.index import Indexed, already_indexed, index
+from vldata.pipeline.ledger import ledger_of, refuse_too_many_rejects
+from vldata.pipeline.planned import UNITS, Block, Plan, SourceReport, recall, remember
+from vldata.pipeline.render import Leaf, render_all
+from vldata.pipeline.row_shards import Instance, Shard, row_shards
+from vldata.pipeline.screen import Kept, Screened, ScreenJob, across_sources, screen
+from vldata.pipeline.session import Session
+from vldata.pipeline.workers import Engine
+from vldata.pipeline.write_blocks import Pictures
+from vldata.prompts.template import Template, load
+from vldata.recipe.models import Entry, Recipe
+from vldata.schema.keyed import keyed_one
+from vldata.schema.rows import SCHEMA_VERSION
+from vldata.store.keys import key_of
+from vldata.store.store import Store
+
+PLAN_VERSION = 1
+
+
+def plan(
+    recipe: Recipe,
+    store: Store,
+    *,
+    engine: Engine,
+    limit: int | None = None,
+    progress: Progress | None = None,
+    session: Session | None = None,
+) -> Plan:
+    """Work out a build, or find it worked out already.
+
+    Args:
+        recipe: What to build.
+        store: Where everything is kept.
+        engine: Where leaves are rendered.
+        limit: At most so many units of the mixture in all.
+        progress: Who watches.
+        session: What builds of this process share.
+
+    Raises:
+        VldataError: All of a kind at once where that is possible.
+    """
+    progress = progress or Silent()
+    templates = load_templates(recipe, session.templates if session is not None else None)
+    exclude = ExclusionList.read(recipe.head.exclude) if recipe.head.exclude else None
+    indexed = _index_all(recipe, store, engine, progress)
+    lookup = Lookup(recipe, store, progress, engine)
+    if session is not None:
+        lookup.remembered, lookup.seen = session.remembered, session.seen
+    key = key_of(
+        {
+            "what": "plan",
+            "versions": [__version__, PLAN_VERSION, SCHEMA_VERSION],
+            "head": recipe.head.model_dump(mode="json"),
+            "mixture": recipe.mixture.model_dump(mode="json"),
+            "limit": limit,
+            "sources": {n: _identity(e, indexed[n], templates[n]) for n, e in recipe.entries.items()},
+            "exclude": exclude.digest if exclude else None,
+        }
+    )
+    known = recall(key, store)
+    if known is not None and lookup.still_true(key):
+        return known
+    engine.start()
+    faults: dict[str, pl.DataFrame] = {}
+    while True:
+        screened = _screen_all(recipe, indexed, store, exclude, faults, engine, progress)
+        kept = across_sources(recipe, screened, lookup)
+        chosen = choose(_pools(recipe, screened, kept, lookup, exclude, session), recipe.mixture, limit)
+        ledgers = _ledgers(recipe, kept, chosen, indexed)
+        laid_out = session.laid_out if session is not None else {}
+        rendered = render_all(recipe, chosen, templates, store, engine, progress, laid_out)
+        failed = {name: found for name, found in rendered.items() if isinstance(found, pl.DataFrame)}
+        if not failed:
+            break
+        faults = {**faults, **{n: pl.concat([faults[n], f]) if n in faults else f for n, f in failed.items()}}
+    made = {name: found for name, found in rendered.items() if isinstance(found, list)}
+    found = _put_together(key, recipe, indexed, chosen, ledgers, made, templates, store)
+    store.remove("plans", key, ".json")
+    lookup.save(key)
+    remember(found, pl.concat(ledgers.values()), store)
+    return found
+
+
+def load_templates(recipe: Recipe, known: dict[str, Template] | None = None) -> dict[str, Template]:
+    """The template of every source.
+
+    Args:
+        recipe: Whose sources.
+        known: Templates that were read before, which this one adds to.
+
+    Raises:
+        RecipeErrors: Everything wrong with any of them.
+    """
+    problems: list[VldataError] = []
+    templates = {}
+    for name, entry in recipe.entries.items():
+        try:
+            datasets = [name, entry.source.format]
+            options = entry.settings.templates
+            key = key_of(entry.task.name, entry.task.model_dump(mode="json"), options.model_dump(mode="json"), datasets)
+            if known is None or key not in known:
+                templates[name] = load(entry.task.name, entry.task.template_names(), options, datasets=datasets)
+                if known is not None:
+                    known[key] = templates[name]
+            else:
+                templates[name] = known[key]
+        except RecipeErrors as errors:
+            problems += errors.errors
+    if problems:
+        raise RecipeErrors(list({str(problem): problem for problem in problems}.values()))
+    return templates
+
+
+def _identity(entry: Entry, indexed: Indexed, template: Template) -> dict[str, Any]:
+    """Everything that decides a source's part of the plan."""
+    return {
+        "turns": indexed.key,
+        "root": str(Path(entry.source.image_root or ".").absolute()),
+        "task": [entry.task.name, entry.task.model_dump(mode="json")],
+        "settings": entry.settings.model_dump(mode="json"),
+        "template": [template.name, template.digest],
+    }
+
+
+def _index_all(recipe: Recipe, store: Store, engine: Engine, progress: Progress) -> dict[str, Indexed]:
+    """The turns of every source; those that were never read are read by the workers, one each at a time."""
+    known = {name: already_indexed(entry, store) for name, entry in recipe.entries.items()}
+    fresh = [entry for name, entry in recipe.entries.items() if known[name] is None]
+    told = progress.stage("read sources", len(recipe.entries))
+    told(len(known) - len(fresh))
+    if len(fresh) > 1:
+        engine.start()
+        fresh.sort(key=_file_bytes, reverse=True)  # the longest first, so that none of them is waited for at the end
+    indexed = {name: found for name, found in known.items() if isinstance(found, Indexed)}
+    problems = [found for found in known.values() if isinstance(found, VldataError)]
+    for entry, found in engine.run(partial(index, store=store), fresh):
+        if isinstance(found, VldataError):
+            problems.append(found)
+        else:
+            indexed[entry.name] = found
+        told(1)
+    if problems:
+        problems.sort(key=str)
+        raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
+    return {name: indexed[name] for name in recipe.entries}
+
+
+def _file_bytes(entry: Entry) -> int:
+    try:
+        return sum(file.stat().st_size for file in entry.source.files())
+    except (VldataError, OSError, ValueError):
+        return 0  # told by the worker
+
+
+def _screen_all(
+    recipe: Recipe,
+    indexed: Mapping[str, Indexed],
+    store: Store,
+    exclude: ExclusionList | None,
+    faults: Mapping[str, pl.DataFrame],
+    engine: Engine,
+    progress: Progress,
+) -> dict[str, Screened]:
+    told = progress.stage("curate", len(recipe.entries))
+    screened: dict[str, Screened] = {}
+    problems: list[VldataError] = []
+    compared = {name for rule in recipe.head.dedup_across for name in rule.sources}
+    jobs = [
+        ScreenJob(entry, indexed[name], group=name not in compared, faults=faults.get(name))
+        for name, entry in recipe.entries.items()
+    ]
+    jobs.sort(key=lambda job: job.indexed.rows, reverse=True)
+    work = partial(screen, store=store, seed=recipe.head.seed, exclude=exclude)
+    for job, found in engine.run(work, jobs):
+        if isinstance(found, VldataError):
+            problems.append(found)
+        else:
+            screened[job.entry.name] = found
+        told(1)
+    if problems:
+        raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
+    return screened
+
+
+def _pools(
+    recipe: Recipe,
+    screened: Mapping[str, Screened],
+    kept: Mapping[str, Kept],
+    lookup: Lookup,
+    exclude: ExclusionList | None,
+    session: Session | None,
+) -> dict[str, Pool]:
+    compared = {name for rule in recipe.head.dedup_across for name in rule.sources}
+    return {
+        name: Pool(
+            entry=entry,
+            turns=kept[name].turns,
+            look=lookup.look(entry),
+            seed=recipe.head.seed,
+            splits=recipe.split_shares,
+            excluded_hashes=exclude.hashes if exclude else frozenset(),
+            unit=recipe.mixture.unit,
+            key=None if name in compared else _candidates_key(recipe, entry, screened[name], exclude),
+            known=session.candidates if session is not None else None,
+        )
+        for name, entry in recipe.entries.items()
+    }
+
+
+def _candidates_key(recipe: Recipe, entry: Entry, screened: Screened, exclude: ExclusionList | None) -> str:
+    """Everything that decides what `vldata.pipeline.candidates` finds of a source's candidates, and no words."""
+    return key_of(
+        {
+            "turns": screened.key,
+            "source": [entry.name, entry.source.format, place_of(entry).root],
+            "settings": entry.settings.model_dump(mode="json", include={"images", "filters"}),
+            "seed": recipe.head.seed,
+            "splits": recipe.split_shares,
+            "exclude": exclude.digest if exclude else None,
+        }
+    )
+
+
+def _ledgers(
+    recipe: Recipe, kept: Mapping[str, Kept], chosen: Mapping[str, Chosen], indexed: Mapping[str, Indexed]
+) -> dict[str, pl.DataFrame]:
+    ledgers, problems = {}, []
+    for name, entry in recipe.entries.items():
+        ledgers[name] = ledger_of(entry, kept[name].ledger, chosen[name], indexed[name].rows)
+        problem = refuse_too_many_rejects(entry, ledgers[name], indexed[name].rows)
+        if problem is not None:
+            problems.append(problem)
+    if problems:
+        raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
+    return ledgers
+
+
+def _put_together(
+    key: str,
+    recipe: Recipe,
+    indexed: Mapping[str, Indexed],
+    chosen: Mapping[str, Chosen],
+    ledgers: Mapping[str, pl.DataFrame],
+    made: Mapping[str, list[Leaf]],
+    templates: Mapping[str, Template],
+    store: Store,
+) -> Plan:
+    output, seed = recipe.head.output, recipe.head.seed
+    shards: dict[str, Shard] = {}
+    if output.layout == "blocks":
+        blocks = _in_keyed_order(made, seed)
+    else:
+        versions = [
+            SCHEMA_VERSION,
+            RENDER_VERSION,
+            output.images,
+            {n: e.settings.images.max_side_px for n, e in recipe.entries.items()},
+        ]
+        found = row_shards(_instances(made, recipe), store, seed=seed, max_rows=output.max_rows, versions=versions)
+        shards = {shard.key: shard for shard in found}
+        blocks = [Block(s.key, None, s.split, len(s.rows), s.image_bytes, 0) for s in found]
+    reports = _reports(recipe, indexed, chosen, ledgers, made, templates)
+    return Plan(
+        key=key,
+        blocks=blocks,
+        sources=reports,
+        ledger=store.path("plans", key, ".ledger.parquet"),
+        inputs={name: one.digests for name, one in indexed.items()},
+        templates={name: template.lineage for name, template in templates.items()},
+        pictures={n: _pictures(e) for n, e in recipe.entries.items()},
+        shards=shards,
+        notes=_notes(recipe, reports, blocks),
+        num_new_blocks=len({leaf.made.key for leaves in made.values() for leaf in leaves if leaf.made.is_new_block}),
+    )
+
+
+def _pictures(entry: Entry) -> Pictures:
+    return Pictures(place_of(entry).root, entry.settings.images.max_side_px, entry.settings.images.decode)
+
+
+def _in_keyed_order(made: Mapping[str, list[Leaf]], seed: int) -> list[Block]:
+    """Every block as often as it stands in the build; its place depends on its own first sample and pass alone."""
+    placed = []
+    for source, found in made.items():
+        for leaf in found:
+            m = leaf.made
+            size = m.size_bytes + m.image_bytes
+            block = Block(m.key, source, m.split, m.rows, m.image_bytes, size)
+            for number in leaf.numbers:
+                place = keyed_one(f"{source}/{m.split}/{m.first_rank}/{number}", seed, "block_order")
+                placed.append((m.split, place, block))
+    return [block for _, _, block in sorted(placed, key=lambda p: (p[0], p[1], p[2].key))]
+
+
+def _instances(made: Mapping[str, list[Leaf]], recipe: Recipe) -> dict[str, list[Instance]]:
+    instances: dict[str, list[Instance]] = {split: [] for split in recipe.split_shares}
+    for name in sorted(made):
+        for leaf in made[name]:
+            for number in leaf.numbers:
+                instances[leaf.made.split].append(Instance(leaf.made.key, leaf.made.rows, number))
+    return instances
+
+
+def _reports(
+    recipe: Recipe,
+    indexed: Mapping[str, Indexed],
+    chosen: Mapping[str, Chosen],
+    ledgers: Mapping[str, pl.DataFrame],
+    made: Mapping[str, list[Leaf]],
+    templates: Mapping[str, Template],
+) -> dict[str, SourceReport]:
+    reports = {}
+    for name, entry in recipe.entries.items():
+        outcomes = dict(ledgers[name].group_by("outcome").len().iter_rows())
+        achieved = dict.fromkeys(UNITS, 0)
+        for leaf in made[name]:
+            times = len(leaf.numbers)
+            counts = (leaf.made.rows, leaf.made.num_images, leaf.made.num_turns, leaf.made.answer_chars)
+            for unit, count in zip(UNITS, counts, strict=True):
+                achieved[unit] += times * count
+        quota, rows_out = chosen[name].quota, chosen[name].turns.height
+        reports[name] = SourceReport(
+            rows_in=indexed[name].rows,
+            rows_out=rows_out,
+            filtered=outcomes.get("filtered", 0),
+            rejected=outcomes.get("rejected", 0),
+            not_chosen=outcomes.get("not_chosen", 0),
+            repeats=achieved["turns"] - rows_out,
+            requested_share=quota.share,
+            epochs=round(quota.epochs, 6),
+            achieved=achieved,
+            short=max(0, quota.units - achieved[recipe.mixture.unit]) if recipe.mixture.unit == "samples" else 0,
+            task=entry.task.name,
+            format=entry.source.format,
+            reasons=_reasons(ledgers[name]),
+            licence=entry.source.licence,
+            templates=templates[name].lineage,
+        )
+    return reports
+
+
+def _reasons(ledger: pl.DataFrame) -> dict[str, int]:
+    counted = ledger.filter(pl.col("outcome") != "not_chosen").group_by("reason").len()
+    return dict(counted.sort("len", "reason", descending=[True, False]).iter_rows())
+
+
+def _notes(recipe: Recipe, reports: Mapping[str, SourceReport], blocks: list[Block]) -> list[str]:
+    notes = []
+    for name, report in reports.items():
+        if report.epochs > 1:
+            notes.append(f"{name} runs short and is repeated: {report.epochs:.2f} epochs")
+        if report.short:
+            short = f"{report.short:,} samples less than its share"
+            notes.append(f"{name} gives {short}: held-out splits are never repeated")
+        if not report.rows_in:
+            notes.append(f"{name} has no rows")
+        elif report.filtered + report.rejected == report.rows_in:
+            why = ", ".join(f"{reason} {count:,}" for reason, count in report.reasons.items())
+            notes.append(f"{name} gives nothing: all of its {report.rows_in:,} turns are filtered or rejected ({why})")
+    for split in recipe.split_shares:
+        if split not in {block.split for block in blocks}:
+            notes.append(f"the split {split!r} is empty and left out")
+    return notes

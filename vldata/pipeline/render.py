@@ -1,0 +1,230 @@
+"""Chosen samples -> leaves -> rendered pieces, source by source, each kept under its key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from vldata import __version__
+from vldata.base import Progress
+from vldata.errors import BuildError
+from vldata.pipeline.block_cuts import leaves
+from vldata.pipeline.choose import Chosen
+from vldata.pipeline.finished_rows import RENDER_VERSION, Words
+from vldata.pipeline.render_work import Made, RenderJob, render_job
+from vldata.pipeline.scratch import scratch
+from vldata.pipeline.workers import Engine
+from vldata.prompts.template import Template
+from vldata.recipe.models import Entry, Recipe
+from vldata.schema.rows import SCHEMA_VERSION
+from vldata.store.blocks import file_digest
+from vldata.store.keys import key_of
+from vldata.store.store import Store
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A rendered leaf and how often it stands in the build: whole in so many passes."""
+
+    made: Made
+    passes: int
+    pass_of_prefix: int | None = None
+
+    @property
+    def numbers(self) -> list[int]:
+        """The passes in which it stands."""
+        return [*range(self.passes), *([] if self.pass_of_prefix is None else [self.pass_of_prefix])]
+
+
+def render_all(
+    recipe: Recipe,
+    chosen: Mapping[str, Chosen],
+    templates: Mapping[str, Template],
+    store: Store,
+    engine: Engine,
+    progress: Progress,
+    laid_out: dict[str, str],
+) -> dict[str, list[Leaf] | pl.DataFrame]:
+    """Every source's leaves; or, for a source, the rows on which its template failed.
+
+    Args:
+        recipe: What is built.
+        chosen: Its samples.
+        templates: Their words.
+        store: Where leaves are kept.
+        engine: Where they are rendered.
+        progress: Who watches.
+        laid_out: Names of leaves by `_asked`, which this one adds to; what is there needs not be laid out to be found.
+    """
+    told = progress.stage("render", sum(one.turns.height for one in chosen.values()))
+    rendered: dict[str, list[Leaf] | pl.DataFrame] = {}
+    texts: dict[str, _Text] = {}
+
+    def jobs(folder: Path) -> Iterator[RenderJob]:
+        """Of one source after the other; while workers render one, the next is laid out for them."""
+        for place, (name, entry) in enumerate(recipe.entries.items()):
+            words = _words(recipe, entry, templates[name])
+            asked = _asked(recipe, entry, chosen[name], words)
+            known = _known_leaves(laid_out[asked], store, _as_block(recipe)) if asked in laid_out else None
+            if known is None:
+                text = _lay_out(folder / str(place), recipe, entry, chosen[name], words)
+                known = _known_leaves(text.key, store, text.as_block)
+                if asked is not None:
+                    laid_out[asked] = text.key
+            if known is not None:
+                rendered[name] = known
+                told(chosen[name].turns.height)
+            else:
+                texts[name] = text
+                yield from text.jobs
+
+    made: dict[str, list[Leaf]] = {}
+    failed: dict[str, dict[str, str]] = {}
+    with scratch(store) as folder:
+        for job, found in engine.run(partial(render_job, store=store), jobs(folder)):
+            name = job.words.source
+            if isinstance(found, dict):
+                failed.setdefault(name, {}).update(found)
+            else:
+                told(found.num_turns)
+                made.setdefault(name, []).append(Leaf(found, *texts[name].times[job.low, job.high]))
+    for name, text in texts.items():
+        rendered[name] = _faults(failed[name]) if name in failed else _kept(made.get(name, []), text.key, store)
+    return rendered
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A source laid out for the workers.
+
+    Args:
+        key: Names its rendered leaves.
+        times: (first sample, behind the last) of a leaf to its passes, as in `Leaf`.
+    """
+
+    key: str
+    jobs: list[RenderJob]
+    times: dict[tuple[int, int], tuple[int, int | None]]
+    as_block: bool
+
+
+def _lay_out(folder: Path, recipe: Recipe, entry: Entry, chosen: Chosen, words: Words) -> _Text:
+    output = recipe.head.output
+    if output.images == "path":
+        _refuse_containers(entry, chosen.samples)
+    folder.mkdir()
+    samples, turns = folder / "samples.arrow", folder / "turns.arrow"
+    ends = chosen.samples["num_turns"].cum_sum().cast(pl.Int64)
+    located = chosen.samples.with_columns(first_turn=ends - pl.col("num_turns").cast(pl.Int64))
+    located.write_ipc(samples)
+    chosen.turns.write_ipc(turns)
+    pixels: dict[str, int | str | None] = {"images": output.images, "max_side_px": words.max_side_px}
+    if entry.settings.images.decode:
+        pixels["decode"] = True
+    cuts = _cuts(located, chosen, output.max_rows)
+    key = key_of(
+        {
+            "what": "rendered",
+            "versions": [__version__, SCHEMA_VERSION, RENDER_VERSION],
+            "data": [file_digest(samples), file_digest(turns)],
+            "words": [repr(words), words.template.digest],
+            "cuts": [[low, high] for low, high, _, _ in cuts],
+            "output": output.model_dump(mode="json"),
+            "pixels": pixels,
+        }
+    )
+    as_block = _as_block(recipe)
+    ranks = located["sample"]
+    jobs = [RenderJob(samples, turns, low, high, int(ranks[low]), words, as_block, pixels) for low, high, _, _ in cuts]
+    return _Text(key, jobs, {(low, high): (passes, last) for low, high, passes, last in cuts}, as_block)
+
+
+def _as_block(recipe: Recipe) -> bool:
+    """Whether rendered rows are blocks already: paths are stored, and sources stay apart."""
+    return recipe.head.output.images == "path" and recipe.head.output.layout == "blocks"
+
+
+def _asked(recipe: Recipe, entry: Entry, chosen: Chosen, words: Words) -> str | None:
+    """Everything that decides a source's leaves, as far as it is known without laying them out."""
+    if chosen.key is None:
+        return None
+    output = recipe.head.output.model_dump(mode="json")
+    images = entry.settings.images.model_dump(mode="json")
+    return key_of("asked", chosen.key, repr(words), words.template.digest, output, images)
+
+
+def _faults(failed: Mapping[str, str]) -> pl.DataFrame:
+    rows = [(row, *message.split(": ", 1)) for row, message in sorted(failed.items())]
+    return pl.DataFrame(rows, schema={"row": pl.String, "reason": pl.String, "detail": pl.String}, orient="row")
+
+
+def _kept(made: list[Leaf], key: str, store: Store) -> list[Leaf]:
+    made.sort(key=lambda leaf: (leaf.made.split, leaf.made.first_rank, leaf.made.rows))
+    with store.write("rendered", key, ".json") as path:
+        path.write_text(
+            json.dumps([asdict(replace(leaf, made=replace(leaf.made, is_new_block=False))) for leaf in made])
+        )
+    return made
+
+
+def _refuse_containers(entry: Entry, samples: pl.DataFrame) -> None:
+    """Refuse to store the path of a picture that lies inside an archive or a table: nothing else could open it."""
+    inside = samples["images"].explode().drop_nulls().str.contains("::", literal=True)
+    root = Path(entry.source.image_root or ".")
+    if inside.any() or (root.is_file() and samples.height):
+        raise BuildError(
+            f"{entry.where}.image_root",
+            "its pictures lie inside an archive or a table, where no path leads",
+            "set output.images: embed, or unpack them",
+        )
+
+
+def _cuts(samples: pl.DataFrame, chosen: Chosen, max_rows: int) -> list[tuple[int, int, int, int | None]]:
+    """(first, behind last, whole passes, number of the pass that holds it in part) of every leaf and every cut one."""
+    cuts: list[tuple[int, int, int, int | None]] = []
+    start = 0
+    for split in samples["split"].unique(maintain_order=True).to_list():
+        of_split = samples.filter(pl.col("split") == split)
+        share = chosen.shares[split]
+        ranks, sizes = of_split["sample"].to_numpy(), of_split["image_bytes"].to_numpy()
+        for low, high in leaves(ranks, sizes, max_rows=max_rows):
+            whole = share.passes + (1 if high <= share.prefix else 0)
+            if whole:
+                cuts.append((start + low, start + high, whole, None))
+            if low < share.prefix < high:
+                cuts.append((start + low, start + share.prefix, 0, share.passes))
+        start += of_split.height
+    return cuts
+
+
+def _known_leaves(key: str, store: Store, as_block: bool) -> list[Leaf] | None:
+    try:
+        known = json.loads(store.path("rendered", key, ".json").read_text())
+    except FileNotFoundError:
+        return None
+    found = [Leaf(Made(**leaf["made"]), leaf["passes"], leaf["pass_of_prefix"]) for leaf in known]
+    kind = "blocks" if as_block else "pieces"
+    return found if all(store.has(kind, leaf.made.key, ".json") for leaf in found) else None
+
+
+def _words(recipe: Recipe, entry: Entry, template: Template) -> Words:
+    settings = entry.settings
+    root = Path(entry.source.image_root or ".").absolute()
+    return Words(
+        source=entry.name,
+        dataset=entry.name,
+        task=entry.task,
+        template=template,
+        templates=settings.templates,
+        box_format=settings.box_format,
+        padded=settings.reference == "padded_square",
+        image_position=settings.conversation.image_position,
+        max_side_px=settings.images.max_side_px,
+        image_prefix=f"{root}/" if recipe.head.output.images == "path" else "",
+        seed=recipe.head.seed,
+    )

@@ -1,0 +1,217 @@
+"""Turns -> samples and ledger: what is broken, what was asked to go, and which turns make a conversation.
+
+The order is fixed: the reader's own findings, exclusion list, ``where``, the task's checks, text filters, deduplication
+within an image, deduplication across sources, whole threads, grouping. Everything that leaves is in the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from vldata.curate.across import across
+from vldata.curate.cut import LEDGER, Cut
+from vldata.curate.dedup import dedup
+from vldata.curate.exclude import ExclusionList
+from vldata.curate.filters import text_filters
+from vldata.curate.group import conversations, whole_threads
+from vldata.curate.where import where
+from vldata.errors import VldataError
+from vldata.pipeline.image_facts import Lookup
+from vldata.pipeline.index import Indexed
+from vldata.pipeline.ledger import staged
+from vldata.recipe.models import Entry, Recipe
+from vldata.schema.keyed import keyed
+from vldata.schema.turns import KEY
+from vldata.store.keys import key_of
+from vldata.store.store import Store
+from vldata.tasks.base import Task
+
+CURATE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Screened:
+    """The turns of one source that are fit for use, and what left so far; both in the store."""
+
+    key: str
+    is_grouped: bool
+    turns: Path
+    ledger: Path
+
+
+@dataclass(frozen=True)
+class ScreenJob:
+    """One source to screen; travels to any worker.
+
+    Args:
+        entry: The source.
+        indexed: Its turns.
+        group: Whether its turns become samples at once, as no other source can take any of them away.
+        faults: Rows (``row, reason, detail``) that a later stage found broken, such as by a template.
+    """
+
+    entry: Entry
+    indexed: Indexed
+    group: bool
+    faults: pl.DataFrame | None = None
+
+
+def screen(job: ScreenJob, *, store: Store, seed: int, exclude: ExclusionList | None = None) -> Screened | VldataError:
+    """Everything that looks at one source alone; what the user must mend is returned, so that all of it can be told.
+
+    Args:
+        job: The source.
+        store: Where the result is kept.
+        seed: The recipe's.
+        exclude: Rows, URLs and images that must not be used.
+    """
+    entry, indexed, faults = job.entry, job.indexed, job.faults
+    settings = entry.settings
+    key = key_of(
+        {
+            "what": "screened",
+            "version": CURATE_VERSION,
+            "turns": indexed.key,
+            "name": entry.name,
+            "seed": seed,
+            "task": [entry.task.name, entry.task.model_dump(mode="json")],
+            "where": settings.where,
+            "filters": settings.filters.model_dump(mode="json"),
+            "dedup": settings.conversation.dedup.model_dump(mode="json") if settings.conversation.dedup else None,
+            "exclude": exclude.digest if exclude else None,
+            "group": [settings.conversation.group_by, settings.conversation.max_turns] if job.group else None,
+            "faults": faults.rows() if faults is not None else [],
+        }
+    )
+    paths = store.path("screened", key, ".arrow"), store.path("screened", key, ".ledger.parquet")
+    if not (store.has("screened", key, ".arrow") and store.has("screened", key, ".ledger.parquet")):
+        try:
+            kept, dropped = _screen(entry, pl.read_parquet(indexed.path), seed=seed, exclude=exclude, faults=faults)
+        except VldataError as error:
+            return error
+        with store.write("screened", key, ".ledger.parquet") as path:
+            dropped.write_parquet(path)
+        with store.write("screened", key, ".arrow") as path:
+            (grouped(kept, entry) if job.group else kept).write_ipc(path)
+    return Screened(key, job.group, *paths)
+
+
+def _screen(
+    entry: Entry, turns: pl.DataFrame, *, seed: int, exclude: ExclusionList | None, faults: pl.DataFrame | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    settings, task = entry.settings, entry.task
+    ranks = keyed(turns[KEY].to_numpy(), seed, "rank", entry.name)
+    everything = turns.with_columns(pl.Series("rank", ranks, dtype=pl.UInt64))
+    left: list[pl.DataFrame] = []
+
+    def keep(cut: Cut, stage: str) -> pl.DataFrame:
+        left.append(staged(cut.dropped, entry.name, stage))
+        return cut.kept
+
+    kept = keep(_problems(everything), "read")
+    if faults is not None:
+        kept = keep(_marked(kept, faults), "render")
+    if exclude is not None:
+        kept = keep(exclude.rows(entry.name, kept), "exclude")
+    if settings.where:
+        kept = keep(where(kept, settings.where, f"{entry.where}.where"), "where")
+    kept = keep(_checks(kept, task), "check")
+    kept = keep(text_filters(kept, settings.filters, task.texts), "filter")
+    if settings.conversation.dedup:
+        kept = keep(dedup(kept, settings.conversation.dedup, texts=task.texts, answer=task.answer_column), "dedup")
+    kept = keep(_whole_threads(everything, kept, pl.concat(left)), "thread")
+    return kept.drop("problem", "detail", "urls"), pl.concat(left)
+
+
+def _whole_threads(before: pl.DataFrame, kept: pl.DataFrame, ledger: pl.DataFrame) -> Cut:
+    """Native conversations stay or leave whole; one that was asked to lose an exchange is filtered, not broken."""
+    cut = whole_threads(before, kept)
+    asked = ledger.filter(pl.col("outcome") == "filtered").select(lost=pl.format("lost: {}", "row"))
+    filtered = pl.col("detail").is_in(asked["lost"].implode())
+    reason = pl.when(filtered).then(pl.lit("conversation_filtered")).otherwise("reason")
+    return Cut(cut.kept, cut.dropped.with_columns(reason=reason))
+
+
+def _problems(turns: pl.DataFrame) -> Cut:
+    if turns["problem"].null_count() == turns.height:
+        return Cut(turns, pl.DataFrame(schema=LEDGER))  # without a copy, as for all that is sound below
+    bad = pl.col("problem").is_not_null()
+    return Cut(turns.filter(~bad), turns.filter(bad).select("row", reason="problem", detail="detail"))
+
+
+def _marked(turns: pl.DataFrame, faults: pl.DataFrame) -> Cut:
+    return Cut(
+        turns.join(faults, on="row", how="anti", maintain_order="left"), faults.select("row", "reason", "detail")
+    )
+
+
+def _checks(turns: pl.DataFrame, task: Task) -> Cut:
+    """What every row of a task must have; the first thing that it lacks is the reason."""
+    needed = [name for name in task.columns if name not in task.optional]
+    reason = pl.lit(None, pl.String)
+    detail = pl.lit(None, pl.String)
+    checks: list[tuple[str, pl.Expr, pl.Expr]] = []
+    for name in needed:
+        checks.append(("missing_value", pl.col(name).is_null(), pl.lit(name)))
+    for name in task.texts:
+        checks.append(("empty_text", pl.col(name).str.strip_chars() == "", pl.lit(name)))
+    if task.needs_image:
+        checks.append(("no_image", pl.col("images").list.len() == 0, pl.lit(None, pl.String)))
+    if task.needs_box:
+        checks.append(("no_box", pl.col("boxes").list.len() == 0, pl.lit(None, pl.String)))
+    for name, expression in task.rejects().items():
+        checks.append((name, expression, pl.lit(None, pl.String)))
+    for name, expression, what in reversed(checks):
+        reason = pl.when(expression.fill_null(False)).then(pl.lit(name)).otherwise(reason)
+        detail = pl.when(expression.fill_null(False)).then(what).otherwise(detail)
+    judged = turns.select("row", reason=reason, detail=detail)
+    bad = judged["reason"].is_not_null()
+    return Cut(turns.filter(~bad) if bad.any() else turns, judged.filter(bad))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The samples of a source (see `grouped`) when all sources have been compared, and its ledger so far."""
+
+    turns: pl.DataFrame
+    ledger: pl.DataFrame
+
+
+def across_sources(recipe: Recipe, screened: Mapping[str, Screened], lookup: Lookup) -> dict[str, Kept]:
+    """Drop turns that another source already has about the same photograph, where the recipe asks for it."""
+    kept = {n: Kept(pl.read_ipc(one.turns), pl.read_parquet(one.ledger)) for n, one in screened.items()}
+    for rule in recipe.head.dedup_across:
+        tables = {name: _with_identity(kept[name].turns, recipe.entries[name], lookup) for name in rule.sources}
+        for name, cut in across(tables, identity="identity", by=rule.by, order=rule.sources).items():
+            turns = kept[name].turns.join(cut.dropped, on="row", how="anti", maintain_order="left")
+            gone = staged(cut.dropped, name, "dedup_across")
+            whole = _whole_threads(kept[name].turns, turns, gone)
+            dropped = [gone, staged(whole.dropped, name, "thread")]
+            kept[name] = Kept(whole.kept, pl.concat([kept[name].ledger, *dropped]))
+    return {
+        n: one if screened[n].is_grouped else Kept(grouped(one.turns, recipe.entries[n]), one.ledger)
+        for n, one in kept.items()
+    }
+
+
+def _with_identity(turns: pl.DataFrame, entry: Entry, lookup: Lookup) -> pl.DataFrame:
+    """The contents of each turn's images, null where one is not there."""
+    each = turns.select("row", ref="images").explode("ref")
+    facts = lookup.look(entry)(each["ref"].drop_nulls().unique(maintain_order=True).to_list())
+    named = each.join(facts.select("ref", "hash"), on="ref", how="left", maintain_order="left")
+    identity = named.group_by("row", maintain_order=True).agg(
+        identity=pl.when(pl.col("hash").is_not_null().all()).then(pl.col("hash"))
+    )
+    return turns.join(identity, on="row", how="left", maintain_order="left")
+
+
+def grouped(turns: pl.DataFrame, entry: Entry) -> pl.DataFrame:
+    """Turns as samples, sorted by the samples' ranks."""
+    conversation = entry.settings.conversation
+    max_turns = None if conversation.max_turns == "all" else conversation.max_turns
+    group_by = entry.task.group_by if conversation.group_by == "image" else "none"
+    return conversations(turns, group_by=group_by, max_turns=max_turns)

@@ -1,0 +1,135 @@
+"""``--standin N``: the same recipe over small stand-ins of its sources, to try it before anything is downloaded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vldata.base import Progress, Silent
+from vldata.errors import RecipeError
+from vldata.mixture.models import Mixture
+from vldata.recipe.models import Entry, Recipe
+from vldata.sources import source_class
+from vldata.sources.base import Source
+from vldata.store.keys import key_of
+from vldata.store.lock import exclusive
+from vldata.store.store import Store
+from vldata.store.trouble import told_as_store_errors
+
+STANDIN_VERSION = 1
+
+_SYNTH_STANDINS = {
+    "instruction": "llava",
+    "text_instruction": "alpaca",
+    "caption": "coco_captions",
+    "vqa_open": "vqav2",
+    "rec": "refcoco",
+}
+
+
+def with_standins(recipe: Recipe, store: Store, *, rows: int, progress: Progress | None = None) -> Recipe:
+    """The recipe with every source replaced by a stand-in of at least ``rows`` turns, true in its labels.
+
+    The shares of the mixture stay; its total becomes the largest that the stand-ins give without repeats, and counts
+    become weights.
+    """
+    told = (progress or Silent()).stage("write stand-ins", len(recipe.entries))
+    entries = {}
+    synthetic = [entry.synth for entry in recipe.entries.values() if entry.synth is not None]
+    joined = {name: synth.from_[0] for synth in synthetic for name in synth.from_}
+    numbers = {name: number for number, name in enumerate(sorted(recipe.entries))}
+    for name, entry in sorted(recipe.entries.items()):
+        number = numbers.get(joined.get(name, name), 0)  # what one synthetic source puts together shows the same scenes
+        entries[name] = entry
+        if entry.synth is None:
+            entries[name] = _standin(entry, type(entry.source), store, rows=rows, seed=recipe.head.seed + number)
+        told(1)
+    entries = {name: entries[name] for name in recipe.entries}
+    return replace(recipe, entries=entries, mixture=_without_amounts(recipe.raw.get("mixture", {})))
+
+
+def _without_amounts(section: dict[str, Any]) -> Mixture:
+    tree = deepcopy(section)
+    tree.pop("total", None)
+    sources = tree.get("sources")
+    for entry in sources.values() if isinstance(sources, dict) else ():
+        if isinstance(entry, dict) and "count" in entry:
+            entry["weight"] = entry.pop("count")
+    return Mixture.model_validate(tree)
+
+
+def in_place_of_synth(entry: Entry, store: Store, *, rows: int, seed: int) -> Entry:
+    """A stand-in for what a model has not written yet: a corpus of a format with turns of the same task."""
+    return _standin(entry, source_class(_SYNTH_STANDINS[entry.task.name]), store, rows=rows, seed=seed)
+
+
+def _standin(entry: Entry, cls: type[Source], store: Store, *, rows: int, seed: int) -> Entry:
+    key = key_of(
+        {
+            "what": "standin",
+            "version": [STANDIN_VERSION, cls.version],
+            "format": cls.format,
+            "task": entry.task.name,
+            "rows": rows,
+            "seed": seed,
+        }
+    )
+    folder = store.root / "standins" / key
+    note = folder.with_suffix(".json")
+    with exclusive(store.root / "locks" / f"standin-{key}"):
+        if not note.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            keys = cls.standin(folder, rows=rows, seed=seed, task=entry.task.name)
+            note.write_text(json.dumps(keys))
+    keys = json.loads(note.read_text())
+    return replace(entry, source=cls.model_validate(keys))
+
+
+def with_pictures(
+    recipe: Recipe, store: Store, *, progress: Progress | None = None, drawn_before: set[tuple[str, int]] | None = None
+) -> Recipe:
+    """The recipe with the pictures of sources that draw their own drawn into the store.
+
+    Args:
+        recipe: What is to be built.
+        store: Where the pictures are kept.
+        progress: Who watches.
+        drawn_before: Folders, with the number of scenes, that need no look any more; what is drawn is added.
+    """
+    drawn = {n: e for n, e in recipe.entries.items() if hasattr(e.source, "materialise")}
+    told = (progress or Silent()).stage("draw pictures", len(drawn)) if drawn else None
+    entries = dict(recipe.entries)
+    for name, entry in drawn.items():
+        folder = store.root / "pictures" / key_of(entry.source.picture_key())  # type: ignore[attr-defined]
+        folder.mkdir(parents=True, exist_ok=True)
+        what = str(folder), int(entry.source.scenes)  # type: ignore[attr-defined]
+        if drawn_before is None or what not in drawn_before:
+            entry.source.materialise(folder)  # type: ignore[attr-defined]
+        if drawn_before is not None:
+            drawn_before.add(what)
+        entries[name] = replace(entry, source=entry.source.model_copy(update={"image_root": str(folder)}))
+        if told:
+            told(1)
+    return replace(recipe, entries=entries)
+
+
+def write_standin(format_name: str, folder: Path, *, rows: int, seed: int, images: bool) -> dict[str, Any]:
+    """Write a stand-in into a new or empty folder (`vldata standin`).
+
+    Returns:
+        The recipe keys that read it back.
+
+    Raises:
+        RecipeError: No such format, or the folder holds something.
+    """
+    cls = source_class(format_name, "FORMAT")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RecipeError(str(folder), "it is not an empty folder", "name a new one")
+    with told_as_store_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls.standin(folder, rows=rows, seed=seed, images=images)

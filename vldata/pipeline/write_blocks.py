@@ -1,0 +1,119 @@
+"""Pieces -> blocks: the pictures' bytes go in. The only step that moves pixels, and safe to run twice.
+
+A piece whose build stores paths is a block already. Each block is an Arrow stream of one record batch, read-only, with
+a note beside it (rows, bytes, digest) whose presence says that the block is whole.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+from blake3 import blake3
+
+from vldata.images.pixels import decoded, resized
+from vldata.images.problem import ImageProblem
+from vldata.images.references import ImageReader
+from vldata.pipeline.arena import Arena
+from vldata.schema.rows import IMAGE, arrow_schema
+from vldata.store.blocks import NOTE, PIECE, write_block
+from vldata.store.store import Store
+
+SPOOL = "spool"
+"""Folder of the store for random-access forms of archives and tables that have none."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Where the images of a source lie and what is done to them."""
+
+    root: str | None
+    max_side_px: int | None
+    decode: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One block to make from a piece; travels to any worker.
+
+    Args:
+        key: The block's name, and its piece's.
+        pictures: Source name to its images; None stores paths, for which the piece says all.
+    """
+
+    key: str
+    pictures: dict[str, Pictures] | None
+
+
+@dataclass(frozen=True)
+class Bad:
+    """An image that failed only now."""
+
+    source: str
+    ref: str
+    reason: str
+    detail: str
+
+
+def make(job: Job, store: Store) -> list[Bad]:
+    """Make the block of a piece; the images that could not be used, in which case no block is made."""
+    note = json.loads(store.path("pieces", job.key, NOTE).read_text())
+    with pa.memory_map(str(store.path("pieces", job.key, PIECE))) as source:
+        table = pa.ipc.open_stream(source).read_all()
+        if job.pictures is None:
+            write_block(table, job.key, store)
+            return []
+        sources = table.column("source").to_pylist()
+        images = table.column("images").to_pylist()
+        data = _arena()
+        data.clear()
+        paths: list[str] = []
+        bad: list[Bad] = []
+        for name, of_sample in zip(sources, images, strict=True):
+            pictures = job.pictures[name]
+            reader = _reader(pictures.root, store.root / SPOOL)
+            for image in of_sample:
+                try:
+                    _take(data, reader, image["path"], note["hashes"][len(paths)], pictures)
+                except ImageProblem as problem:
+                    bad.append(Bad(name, image["path"], problem.reason, problem.detail))
+                paths.append(Path(image["path"].rpartition("::")[2]).name)
+        if bad:
+            return bad
+        column = table.column("images").combine_chunks()
+        values = pa.StructArray.from_arrays([data.column(), pa.array(paths, pa.string())], fields=list(IMAGE))
+        embedded = pa.ListArray.from_arrays(column.offsets, values)
+        table = table.set_column(table.schema.get_field_index("images"), arrow_schema().field("images"), embedded)
+        write_block(table, job.key, store)
+    return []
+
+
+def forget_readers() -> None:
+    """Open archives anew: one may have changed since the last build of this process."""
+    _reader.cache_clear()
+
+
+def _take(arena: Arena, reader: ImageReader, ref: str, expected: str | None, pictures: Pictures) -> None:
+    data = reader.read_into(ref, arena.room)
+    if expected is not None and blake3(data).hexdigest(length=16) != expected:
+        raise ImageProblem("image_unreadable", "its bytes changed while the dataset was being built")
+    if pictures.decode:
+        decoded(bytes(data))
+    if pictures.max_side_px:
+        smaller = resized(bytes(data), pictures.max_side_px)[0]
+        data = arena.room(len(smaller))
+        data[:] = smaller
+    arena.keep(len(data))
+
+
+@lru_cache(maxsize=1)
+def _arena() -> Arena:
+    return Arena()
+
+
+@lru_cache(maxsize=64)
+def _reader(root: str | None, spool: Path) -> ImageReader:
+    return ImageReader(root, spool)

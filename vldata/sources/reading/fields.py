@@ -1,0 +1,367 @@
+"""Columns of any table -> canonical columns: which ones a task has, how a recipe names them, and the casts in between.
+
+A recipe names a canonical column's origin as a column or as one Polars SQL expression (``answers[1]``, ``id ||
+'.png'``). An expression is parsed by itself, never in a SQL context: it sees the columns of its row, and neither
+tables nor files.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import polars as pl
+
+from vldata.errors import SourceError, nearest
+from vldata.schema.expressions import is_row_by_row
+from vldata.schema.turns import BOX, COMMON, SIZE
+from vldata.sources.reading.rows import shown
+
+PolarsType = pl.DataType | type[pl.DataType]
+
+_TEXTS, _SIZES, _BOXES = pl.List(pl.String), pl.List(SIZE), pl.List(BOX)
+_EXCHANGE: dict[str, PolarsType] = {"instruction": pl.String, "response": pl.String, "system": pl.String}
+_PHRASE: dict[str, PolarsType] = {"phrase": pl.String, "boxes": _BOXES}
+TASKS: dict[str, dict[str, PolarsType]] = {
+    "vqa_open": {"question": pl.String, "answer": pl.String, "answers": _TEXTS},
+    "vqa_mc": {"question": pl.String, "choices": _TEXTS, "answer": pl.Int64, "context": pl.String},
+    "true_false": {"statement": pl.String, "answer": pl.Boolean},
+    "caption": {"caption": pl.String},
+    "grounded_caption": {"caption": pl.String, "boxes": _BOXES},
+    "rec": _PHRASE,
+    "reg": _PHRASE,
+    "ocr": {"boxes": _BOXES},
+    "instruction": _EXCHANGE,
+    "text_instruction": _EXCHANGE,
+}
+"""Task -> its columns; a test holds them against the tasks' own declarations, which a source must not import."""
+
+OPTIONAL = frozenset({"answers", "context", "system"})
+"""Columns of a task that a table may lack."""
+
+NATIVE: dict[str, PolarsType] = {name: dtype for name, dtype in COMMON.items() if name not in ("problem", "detail")}
+"""Columns that a table may have whatever its task."""
+
+PHRASES = "phrases"
+"""Not a column of turns: the phrases of ``boxes``, for tables that have them side by side."""
+
+_ALSO = {"images": ("image",), "row": ("id",)}
+_LISTS_OF_ONE = ("images", "urls", "answers")
+_RESULT = "\0result"
+_TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
+_EDGES = ("x0", "y0", "x1", "y1")
+
+
+class Origin(NamedTuple):
+    """Where a canonical column comes from.
+
+    Args:
+        name: Of the canonical column.
+        text: A column of the table, or an expression, as the recipe has it.
+        needs: The columns of the table that it is made of.
+        expression: None of a plain column.
+    """
+
+    name: str
+    text: str
+    needs: tuple[str, ...]
+    expression: pl.Expr | None = None
+
+
+class Cast(NamedTuple):
+    """Values in a canonical type, and true for each row whose value does not fit; that one is to be ignored."""
+
+    values: pl.Series
+    misfits: pl.Series
+
+
+class _Unfit(ValueError):
+    """A column of this type can never become what is wanted."""
+
+
+def known_fields() -> list[str]:
+    """Every name that ``fields`` may map."""
+    return sorted({*NATIVE, *(name for columns in TASKS.values() for name in columns), PHRASES})
+
+
+def fields_of(task: str) -> dict[str, PolarsType]:
+    """The names that ``fields`` may map for a task, with the canonical type of each."""
+    phrases: dict[str, PolarsType] = {PHRASES: _TEXTS} if "boxes" in TASKS[task] else {}
+    return {**NATIVE, **TASKS[task], **phrases}
+
+
+def origins(fields: Mapping[str, str], columns: Sequence[str], task: str) -> dict[str, Origin]:
+    """Where each canonical column comes from; one that nobody names is taken by its own name where the table has it.
+
+    Args:
+        fields: As in the recipe.
+        columns: Of the table.
+        task: Which columns are wanted.
+
+    Raises:
+        SourceError: A field that the task does not have, an expression that cannot be parsed or names an unknown
+            column, or a column that the task needs and nothing gives.
+    """
+    wanted = fields_of(task)
+    for name in fields:
+        if name not in wanted:
+            raise SourceError(f"fields.{name}", f"the task {task!r} has no such column", nearest(name, wanted))
+    found: dict[str, Origin] = {}
+    for name in wanted:
+        own = next((column for column in (name, *_ALSO.get(name, ())) if column in columns), None)
+        if name in fields:
+            found[name] = origin(name, fields[name], columns)
+        elif own is not None:
+            found[name] = Origin(name, own, (own,))
+        elif name in TASKS[task] and name not in OPTIONAL:
+            problem = f"the task {task!r} needs it, and the table has no column {name!r}"
+            raise SourceError(f"fields.{name}", problem, f"name its origin; {_holding(columns)}")
+    return found
+
+
+def origin(name: str, text: str, columns: Sequence[str]) -> Origin:
+    """A column, or a SQL expression over columns.
+
+    Raises:
+        SourceError: Neither, or an expression that makes several rows of one or looks at others.
+    """
+    if text in columns:
+        return Origin(name, text, (text,))
+    there_are = _holding(columns)
+    fix = f"name a column or write a Polars SQL expression; {there_are}"
+    try:
+        expression = pl.sql_expr(text)
+        needs = tuple(dict.fromkeys(expression.meta.root_names()))
+    except pl.exceptions.PolarsError as error:
+        raise SourceError(f"fields.{name}", f"{text!r}: {_first_line(error)}", fix) from None
+    for column in needs:
+        if column not in columns:
+            close = difflib.get_close_matches(column, columns, n=1)
+            fix = f"did you mean {close[0]!r}? {there_are}" if close else there_are
+            raise SourceError(f"fields.{name}", f"{text!r} names {column!r}, which is no column", fix)
+    if ".explode(" in str(expression):
+        raise SourceError(
+            f"fields.{name}", f"{text!r} makes several rows of one", "take one value of the list: answers[1]"
+        )
+    if not is_row_by_row(expression):
+        problem = f"{text!r} looks at other rows: aggregates and windows give no row a value of its own"
+        raise SourceError(f"fields.{name}", problem, "use the columns of the row only")
+    return Origin(name, text, needs, expression)
+
+
+def _holding(columns: Sequence[str]) -> str:
+    return f"the table has {', '.join(columns)}" if columns else "the table is empty: it has no columns"
+
+
+def evaluated(origin: Origin, table: pl.DataFrame) -> pl.Series:
+    """As many values as the table has rows.
+
+    Raises:
+        SourceError: The expression fails on these values.
+    """
+    if origin.expression is None:
+        return table[origin.text]
+    try:
+        return table.with_columns(origin.expression.alias(_RESULT))[_RESULT]
+    except pl.exceptions.PolarsError as error:
+        fix = "mend the expression; TRY_CAST gives NULL where CAST fails"
+        raise SourceError(f"fields.{origin.name}", f"{origin.text!r}: {_first_line(error)}", fix) from None
+
+
+def cast(origin: Origin, values: pl.Series, dtype: PolarsType) -> Cast:
+    """Values in the canonical type of their column; boxes have a function of their own.
+
+    Numbers and flags become text; text that holds a number becomes one; yes, no, true, false, 1 and 0 become flags; a
+    lone text becomes a list where the column often has one entry (images, urls, answers).
+
+    Raises:
+        SourceError: Values of their type never fit.
+    """
+    kind, caster = _CASTS[dtype]
+    return _blaming(origin, values, kind, lambda: caster(values, origin.name))
+
+
+def cast_boxes(
+    origin: Origin,
+    values: pl.Series,
+    *,
+    order: Literal["xyxy", "xywh"],
+    phrases: pl.Series | None,
+    phrase: pl.Series | None,
+) -> Cast:
+    """Boxes as lists of `BOX`.
+
+    Args:
+        origin: Where they come from.
+        values: A box or a list of boxes a row; a box is four numbers, or a struct of x0, y0, x1, y1 and perhaps image
+            (0 where it is missing) and phrase.
+        order: What four numbers are: two corners, or a corner, width and height.
+        phrases: Lists of text, one for each box; or None.
+        phrase: What all boxes of a row are called, unless they have a phrase of their own; or None.
+
+    Raises:
+        SourceError: Values of their type never fit.
+    """
+    return _blaming(origin, values, "boxes of 4 numbers", lambda: _boxes(values, order, phrases, phrase))
+
+
+def complaint(origin: Origin, value: Any, dtype: PolarsType) -> str:
+    """What is wrong with a value that does not fit."""
+    kind = "4 numbers a box, with a phrase for each" if dtype == _BOXES else _CASTS[dtype][0]
+    return f"{origin.name!r} ({origin.text}) is {shown(value)}, not {kind}"
+
+
+def _blaming(origin: Origin, values: pl.Series, kind: str, call: Callable[[], Cast]) -> Cast:
+    try:
+        return call()
+    except _Unfit:
+        problem = f"{origin.text!r} is {values.dtype}, not {kind}"
+        fix = "write an expression that makes it so, such as answers[1] for a list or box.x0 for a struct"
+        raise SourceError(f"fields.{origin.name}", problem, fix) from None
+
+
+def _text(values: pl.Series, name: str) -> Cast:
+    texts = _as_text(values)
+    # Polars' JSON reader writes a NUL where a text has half a surrogate pair
+    return Cast(texts, texts.str.contains("\0", literal=True).fill_null(False))
+
+
+def _as_text(values: pl.Series) -> pl.Series:
+    if values.dtype.is_nested() or values.dtype in (pl.Binary, pl.Object):
+        raise _Unfit
+    return values.cast(pl.String)
+
+
+def _whole(values: pl.Series, name: str) -> Cast:
+    if values.dtype == pl.String:
+        values = values.str.strip_chars()
+    elif not (values.dtype.is_numeric() or values.dtype == pl.Null):
+        raise _Unfit
+    given, values = values, _without_fractions(values)
+    whole = values.cast(NATIVE.get(name, pl.Int64), strict=False)
+    return Cast(whole, given.is_not_null() & whole.is_null())
+
+
+def _flag(values: pl.Series, name: str) -> Cast:
+    if values.dtype.is_nested() or values.dtype in (pl.Binary, pl.Object):
+        raise _Unfit
+    text = _without_fractions(values).cast(pl.String).str.strip_chars().str.to_lowercase()
+    is_true, is_false = text.is_in(_TRUE), text.is_in(_FALSE)
+    flags = is_true.zip_with(is_true | is_false, pl.Series([None], dtype=pl.Boolean))
+    return Cast(flags, values.is_not_null() & flags.is_null())
+
+
+def _without_fractions(values: pl.Series) -> pl.Series:
+    """Floats as whole numbers, null where they are none: tables with gaps often hold whole numbers so."""
+    if not values.dtype.is_float():
+        return values
+    is_whole = (values == values.floor()).fill_null(False)
+    return values.zip_with(is_whole, pl.Series([None], dtype=values.dtype)).cast(pl.Int64, strict=False)
+
+
+def _texts(values: pl.Series, name: str) -> Cast:
+    if isinstance(values.dtype, pl.Array):
+        values = values.arr.to_list()
+    if isinstance(values.dtype, pl.List):
+        inner = values.dtype.inner
+        if inner.is_nested() or inner in (pl.Binary, pl.Object):
+            raise _Unfit
+        texts = values.cast(_TEXTS)
+    elif name in _LISTS_OF_ONE:
+        texts = _as_text(values).to_frame("v").select(pl.concat_list("v").list.drop_nulls()).to_series()
+    elif values.dtype == pl.Null:
+        texts = values.cast(_TEXTS)
+    else:
+        raise _Unfit
+    if name in ("images", "urls"):
+        texts = texts.list.eval(pl.element().filter(pl.element().str.strip_chars() != ""))
+    return Cast(texts, _never(texts))
+
+
+def _sizes(values: pl.Series, name: str) -> Cast:
+    if isinstance(values.dtype, pl.Struct):
+        values = values.to_frame("v").select(pl.concat_list("v")).to_series()
+    inner = values.dtype.inner if isinstance(values.dtype, pl.List) else None
+    if values.dtype != pl.Null and not (isinstance(inner, pl.Struct) and {"width", "height"} <= set(inner.to_schema())):
+        raise _Unfit
+    sides = pl.struct(pl.element().struct.field("width"), pl.element().struct.field("height"))
+    sizes = values.cast(_SIZES) if inner is None else values.list.eval(sides).cast(_SIZES, strict=False)
+    return Cast(sizes, _never(sizes))
+
+
+def _boxes(values: pl.Series, order: str, phrases: pl.Series | None, phrase: pl.Series | None) -> Cast:
+    if isinstance(values.dtype, pl.Array):
+        values = values.arr.to_list()
+    inner = values.dtype.inner if isinstance(values.dtype, pl.List) else None
+    is_alone = isinstance(values.dtype, pl.Struct) or (inner is not None and inner.is_numeric())
+    if not is_alone and not isinstance(inner, pl.List | pl.Array | pl.Struct):
+        if values.dtype == pl.Null or inner == pl.Null:
+            return Cast(values.cast(_BOXES), _never(values))
+        raise _Unfit
+    none = pl.Series([None], dtype=pl.String).new_from_index(0, values.len())
+    rows = pl.DataFrame(
+        {
+            "place": pl.Series(range(values.len()), dtype=pl.UInt32),
+            "box": values,
+            "said": none.cast(_TEXTS) if phrases is None else phrases,
+            "phrase": none if phrase is None else phrase,
+        }
+    )
+    count = pl.when(pl.col("box").is_not_null()).then(1) if is_alone else pl.col("box").list.len().cast(pl.Int32)
+    rows = rows.with_columns(count=count)
+    each = rows.filter(pl.col("count") > 0).with_columns(k=pl.int_ranges("count"))
+    each = each.explode("k") if is_alone else each.explode("box", "k")
+    each = _with_corners(each, order).with_columns(
+        own=pl.coalesce("own", pl.col("said").list.get(pl.col("k"), null_on_oob=True), "phrase")
+    )
+    corners = [pl.col(edge) for edge in _EDGES]
+    box = pl.struct(*corners, image=pl.col("image"), phrase=pl.col("own")).cast(BOX)
+    is_misfit = ~(pl.col("is_whole") & pl.all_horizontal(corner.is_finite().fill_null(False) for corner in corners))
+    found = each.group_by("place").agg(boxes=box, misfit=is_misfit.any())
+    rows = rows.join(found, on="place", how="left", maintain_order="left")
+    unlike = (pl.col("said").list.len() != pl.col("count")).fill_null(False)
+    empty = pl.when(pl.col("count") == 0).then(pl.lit([], dtype=_BOXES))
+    cast = rows.select(boxes=pl.coalesce("boxes", empty), misfit=pl.col("misfit").fill_null(False) | unlike)
+    return Cast(cast["boxes"], cast["misfit"])
+
+
+def _with_corners(each: pl.DataFrame, order: str) -> pl.DataFrame:
+    """Add x0, y0, x1, y1, ``image``, ``own`` (the box's own phrase) and ``is_whole``: it has four numbers."""
+    dtype = each["box"].dtype
+    box = pl.col("box")
+    if isinstance(dtype, pl.Struct):
+        names = dtype.to_schema()
+        if not set(_EDGES) <= set(names):
+            raise _Unfit
+        corners = [box.struct.field(edge) for edge in _EDGES]
+        image = box.struct.field("image").fill_null(0) if "image" in names else pl.lit(0)
+        own = box.struct.field("phrase") if "phrase" in names else pl.lit(None)
+        is_whole = pl.lit(True)
+    else:
+        if not dtype.inner.is_numeric():  # type: ignore[attr-defined]
+            raise _Unfit
+        box = box if isinstance(dtype, pl.List) else box.arr.to_list()
+        x, y, right, lower = (box.list.get(k, null_on_oob=True) for k in range(4))
+        corners = [x, y, x + right, y + lower] if order == "xywh" else [x, y, right, lower]
+        image, own, is_whole = pl.lit(0), pl.lit(None), box.list.len() == 4
+    named = {edge: corner.cast(pl.Float64) for edge, corner in zip(_EDGES, corners, strict=True)}
+    return each.with_columns(**named, image=image.cast(pl.Int32), own=own.cast(pl.String), is_whole=is_whole)
+
+
+def _never(values: pl.Series) -> pl.Series:
+    return pl.Series([False], dtype=pl.Boolean).new_from_index(0, values.len())
+
+
+_CASTS: dict[PolarsType, tuple[str, Callable[[pl.Series, str], Cast]]] = {
+    pl.String: ("text", _text),
+    pl.Int32: ("a whole number", _whole),
+    pl.Int64: ("a whole number", _whole),
+    pl.Boolean: ("true or false", _flag),
+    _TEXTS: ("a list of texts", _texts),
+    _SIZES: ("sizes of width and height", _sizes),
+}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,244 @@
+"""Reading native files: gzip anywhere, UTF-8 with or without a byte-order mark, and errors that name the line.
+
+Whole-file trouble (missing, empty, truncated JSON, another encoding) is a `SourceError`; a single bad row is for the
+caller to return with a ``problem``.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from glob import has_magic
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from vldata.errors import SourceError
+from vldata.paths import home
+
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),  # begins with UTF-16's mark, so it is asked first
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+_LIKELIEST = "ISO-8859-1"
+_FAST_BYTES = 64 * 1024 * 1024
+"""Above it the slower reader is used, which keeps equal strings once and so needs two thirds of the memory."""
+
+_STRETCH_BYTES = 1024 * 1024
+
+
+def expand(pattern: str, *, suffixes: tuple[str, ...] = ()) -> list[Path]:
+    """Files named by a path, a folder or a glob, sorted; of a folder all below it with one of ``suffixes``, bar hidden.
+
+    Raises:
+        SourceError: Nothing there, or nothing named.
+    """
+    if not pattern.strip():
+        raise SourceError("path", "it is empty", "name a file, a folder or a pattern")
+    path = home(pattern)
+    if has_magic(pattern) and not path.exists():
+        anchor = Path(path.anchor) if path.is_absolute() else Path()
+        hidden = any(part.startswith(".") for part in path.parts if has_magic(part))
+        named = anchor.glob(str(path.relative_to(path.anchor)))
+        found = sorted(p for p in named if p.is_file() and (hidden or not _is_hidden(p, path)))
+        if not found:
+            raise SourceError(pattern, "no file matches this pattern", f"looked below {anchor.resolve()}; mend `path`")
+        return found
+    if path.is_dir():
+        found = sorted(p for p in _visible(path) if p.is_file() and (not suffixes or _suffix(p) in suffixes))
+        if not found:
+            raise SourceError(pattern, "the folder holds no file of this format", "mend `path`")
+        return found
+    if not path.is_file():
+        raise _missing(pattern, path)
+    return [path]
+
+
+def _is_hidden(found: Path, pattern: Path) -> bool:
+    """Whether a part that the pattern leaves open begins with a dot, as in a store or a shell's own glob."""
+    return any(part.startswith(".") for part in found.parts if part not in pattern.parts)
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    """What lies below a folder, without what is hidden, such as a store."""
+
+    def unreadable(error: OSError) -> None:
+        raise SourceError(str(error.filename), error.strerror or str(error), "check its permissions") from None
+
+    for place, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in names if not name.startswith("."))
+
+
+def _missing(pattern: str, path: Path) -> SourceError:
+    whole = str(path.absolute())
+    if path.is_symlink():
+        target = path.readlink()
+        return SourceError(pattern, f"a symbolic link that leads to no file ({target})", "mend the link, or `path`")
+    beside = pattern.removesuffix(".gz") if pattern.endswith(".gz") else f"{pattern}.gz"
+    fix = "mend `path`, or try the recipe with --standin 200"
+    if home(beside).is_file():
+        fix = f"did you mean {beside!r}?"
+    return SourceError(pattern, "no such file" if whole == pattern else f"no such file ({whole})", fix)
+
+
+def read_text(path: Path, *, encoding: str = "utf-8-sig") -> str:
+    """The whole file as text; gzip by content, not by name.
+
+    Raises:
+        SourceError: Empty, not in ``encoding``, or a broken gzip stream.
+    """
+    raw = read_bytes(path)
+    if not raw.strip():
+        raise SourceError(str(path), "the file is empty", "download it again")
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise SourceError(
+            f"{path}:{line}",
+            f"byte {raw[error.start]:#04x} at offset {error.start} is not {encoding.removesuffix('-sig')}",
+            f"convert the file: iconv -f {_encoding_of(raw)} -t UTF-8",
+        ) from None
+
+
+def refuse_wide(path: Path) -> None:
+    """For readers that would take a text in UTF-16 or UTF-32 for one in UTF-8.
+
+    Raises:
+        SourceError: It begins with the byte-order mark of one of these.
+    """
+    try:
+        with path.open("rb") as file:
+            mark = file.read(4)
+    except OSError as error:
+        raise SourceError(str(path), error.strerror or str(error), "check the path and its permissions") from None
+    if _encoding_of(mark) != _LIKELIEST:
+        read_text(path)
+
+
+def _encoding_of(raw: bytes) -> str:
+    """The encoding of a file that is not UTF-8, by its byte-order mark; else the likeliest."""
+    return next((name for mark, name in _MARKS if raw.startswith(mark)), _LIKELIEST)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes, unpacked when they are gzip.
+
+    Raises:
+        SourceError: Unreadable, or the gzip stream ends too early.
+    """
+    try:
+        raw = path.read_bytes()
+        return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise SourceError(str(path), f"broken gzip stream ({error})", "download it again") from None
+    except OSError as error:
+        raise SourceError(str(path), error.strerror or str(error), "check the path and its permissions") from None
+
+
+def read_json(path: Path) -> Any:
+    """The file as one JSON document.
+
+    Raises:
+        SourceError: Not JSON; says the line, and whether the file looks cut off or is JSON lines.
+    """
+    raw = read_bytes(path).removeprefix(codecs.BOM_UTF8)
+    if len(raw) <= _FAST_BYTES:
+        try:
+            return msgspec.json.decode(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            pass  # json also reads NaN and half surrogate pairs, and says where something is wrong
+    del raw
+    text = read_text(path)
+    with _told(path, text):
+        return json.loads(text)
+
+
+def open_json(path: Path) -> Any:
+    """The file as one JSON document whose parts are still encoded: ``{key: Raw}`` or ``[Raw]``.
+
+    `plain` decodes a part, `vldata.sources.reading.rows.typed` decodes rows into columns. What only ``json`` reads (see
+    `read_json`) comes decoded.
+
+    Raises:
+        SourceError: As `read_json`.
+    """
+    raw = read_bytes(path).removeprefix(codecs.BOM_UTF8)
+    try:
+        utf8 = codecs.getincrementaldecoder("utf-8")()
+        # parts that nobody asks for are not decoded, so not checked
+        for at in range(0, 0 if raw.isascii() else len(raw), _STRETCH_BYTES):
+            utf8.decode(memoryview(raw)[at : at + _STRETCH_BYTES], final=at + _STRETCH_BYTES >= len(raw))
+        return msgspec.json.decode(raw, type=list[msgspec.Raw] | dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        del raw
+        return read_json(path)
+
+
+def plain(part: Any) -> Any:
+    """A part of an opened document as ``json`` gives it.
+
+    Raises:
+        ValueError: It is no JSON inside.
+    """
+    return _loads(bytes(part)) if isinstance(part, msgspec.Raw) else part
+
+
+@contextmanager
+def _told(path: Path, text: str) -> Iterator[None]:
+    """Say what is wrong with a file that is not JSON, where, and what that looks like."""
+    try:
+        yield
+    except json.JSONDecodeError as error:
+        fix = (
+            "download the file again: it ends in the middle" if error.pos >= len(text.rstrip()) - 1 else "mend the file"
+        )
+        if error.msg == "Extra data" and error.lineno > 1:
+            fix = "the file is JSON lines, not one JSON document: use a format that reads JSON lines"
+        raise SourceError(f"{path}:{error.lineno}", f"not JSON: {error.msg}", fix) from None
+    except (RecursionError, ValueError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise SourceError(str(path), f"not usable JSON: {why}", "mend the file") from None
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """(line number from 1, value) of each non-blank line; a line that is not JSON yields its `ValueError`.
+
+    Only line feeds end a line: JSON texts may hold U+2028 and its like, which ``str.splitlines`` would cut at.
+
+    Raises:
+        SourceError: The last line has no end and is not JSON: the file was cut off.
+    """
+    lines = read_text(path).split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, _loads(line)
+        except (ValueError, RecursionError) as error:
+            if number == len(lines):
+                raise SourceError(
+                    f"{path}:{number}", f"the last line breaks off ({error})", "download it again"
+                ) from None
+            yield number, error if isinstance(error, ValueError) else ValueError("nested too deeply")
+
+
+def _loads(line: str | bytes) -> Any:
+    try:
+        return msgspec.json.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return json.loads(line)
+
+
+def _suffix(path: Path) -> str:
+    name = path.name.removesuffix(".gz")
+    return Path(name).suffix

@@ -1,0 +1,359 @@
+"""Tables on disk, however they are written: which columns they have, and the ones that are wanted.
+
+Parquet, Arrow IPC (files and streams), CSV, TSV, JSON lines and JSON. Only the columns asked for are read, by Polars;
+of a column that holds pictures only its shape is looked at, never the bytes. Python takes over where a text file has
+rows that Polars refuses, so that one bad line costs one row and not the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from vldata.errors import SourceError
+from vldata.sources.reading.files import read_text, refuse_wide
+from vldata.sources.reading.json import LINES, json_document
+from vldata.sources.reading.rows import list_of_rows, shown
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PLACE = "\0place"
+"""The column of a row's number in its file, from 0, that `Frame.read` puts first; no file has a column of this name."""
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_PLACES = pl.List(pl.UInt32)
+SUFFIXES = (".parquet", ".arrow", *_SEPARATORS, *LINES, ".json")
+"""Of the files that `open_frame` reads; ``.gz`` may follow those that hold text."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A file that has been looked at, and not been read.
+
+    Args:
+        path: Where it is.
+        columns: Their names, in order.
+        read: The columns of these names, behind `PLACE`, and the rows that are none: place to what is wrong. Such a row
+            is null in every column.
+        pictures: For a column that holds pictures as bytes: for each row the places of those that are there, a list of
+            whole numbers; None for any other column.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    read: Callable[[Sequence[str]], tuple[pl.DataFrame, dict[int, str]]]
+    pictures: Callable[[str], pl.Series | None] = lambda column: None
+
+
+def open_frame(path: Path) -> Frame:
+    """Look at a file; its suffix tells how it is written.
+
+    Raises:
+        SourceError: An unknown suffix, or the file is not what its suffix says.
+    """
+    suffix = suffix_of(path)
+    if suffix == ".parquet":
+        return _open_parquet(path)
+    if suffix == ".arrow":
+        return _open_arrow(path)
+    if suffix in _SEPARATORS:
+        return _open_csv(path, _SEPARATORS[suffix])
+    if suffix in LINES:
+        return _open_json_lines(path)
+    if suffix == ".json":
+        return _open_json(path)
+    known = ", ".join(SUFFIXES)
+    raise SourceError(str(path), f"the suffix {suffix!r} does not tell how this table is written", f"one of: {known}")
+
+
+def details_of(places: pl.Series, notes: Mapping[int, str]) -> pl.Series:
+    """What `Frame.read` found wrong with the rows at these places, null of sound ones; the column ``detail``."""
+    if not notes:
+        return pl.Series("detail", [None], dtype=pl.String).new_from_index(0, places.len())
+    found = places.replace_strict(list(notes), list(notes.values()), default=None, return_dtype=pl.String)
+    return found.alias("detail")
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix, ``.gz`` apart."""
+    return Path(path.name.removesuffix(".gz")).suffix
+
+
+def _open_parquet(path: Path) -> Frame:
+    scan = _polars(path, pl.scan_parquet, path, glob=False)
+    columns = _polars(path, scan.collect_schema).names()
+    return Frame(path, tuple(columns), partial(_read_scan, path, scan), partial(_parquet_pictures, path))
+
+
+def _open_arrow(path: Path) -> Frame:
+    table = _arrow_table(path)
+    return Frame(path, tuple(table.column_names), partial(_read_arrow, table), partial(_arrow_pictures, table))
+
+
+def _open_csv(path: Path, separator: str) -> Frame:
+    refuse_wide(path)
+    scan = _polars(path, pl.scan_csv, path, separator=separator, infer_schema=False, glob=False)
+    columns = _polars(path, scan.collect_schema).names()
+    return Frame(path, tuple(columns), partial(_read_csv, path, scan, separator))
+
+
+def _open_json_lines(path: Path) -> Frame:
+    try:
+        schema = pl.scan_ndjson(path, infer_schema_length=None).collect_schema()
+    except pl.exceptions.PolarsError:
+        return _open_json(path)
+    return Frame(path, tuple(schema.names()), partial(_read_json_lines, path, pl.scan_ndjson(path, schema=schema)))
+
+
+def _open_json(path: Path) -> Frame:
+    rows, notes = _objects(path)
+    columns = tuple(dict.fromkeys(key for row in rows for key in row))
+    return Frame(path, columns, partial(_read_objects, path, rows, notes))
+
+
+def _read_scan(path: Path, scan: pl.LazyFrame, names: Sequence[str]) -> tuple[pl.DataFrame, dict[int, str]]:
+    return _polars(path, _placed(scan, names).collect), {}
+
+
+def _read_csv(
+    path: Path, scan: pl.LazyFrame, separator: str, names: Sequence[str]
+) -> tuple[pl.DataFrame, dict[int, str]]:
+    try:
+        return _placed(scan, names).collect(), {}
+    except pl.exceptions.ComputeError:
+        rows, notes = _csv_rows(path, separator)
+        schema = {PLACE: pl.UInt32, **dict.fromkeys(names, pl.String)}
+        return pl.DataFrame([{PLACE: k, **row} for k, row in enumerate(rows)], schema=schema), notes
+
+
+def _read_json_lines(path: Path, scan: pl.LazyFrame, names: Sequence[str]) -> tuple[pl.DataFrame, dict[int, str]]:
+    try:
+        table = _placed(scan, names).collect()
+    except pl.exceptions.PolarsError:
+        return _read_objects(path, *_objects(path), names)
+    suspects = [name for name in names if _may_hold_json(table[name])]
+    if not suspects:
+        return table, {}
+    rows, notes = _objects(path)
+    are_texts = all(_fits(row.get(name), table.schema[name]) for name in suspects for row in rows)
+    return (table, {}) if are_texts and not notes else _read_objects(path, rows, notes, names)
+
+
+def _read_objects(
+    path: Path, rows: Sequence[Mapping[str, Any]], notes: dict[int, str], names: Sequence[str]
+) -> tuple[pl.DataFrame, dict[int, str]]:
+    """JSON's values by Polars' own rules for JSON lines, column by column: a column that nobody wants may be a mess."""
+    table = pl.DataFrame({PLACE: pl.Series(range(len(rows)), dtype=pl.UInt32)})
+    notes = dict(notes)
+    for name in names:
+        values = [row.get(name) for row in rows]
+        kind = _prevailing_kind(values)
+        texts = []
+        for place, value in enumerate(values):
+            if value is not None and _kind(value) != kind:
+                notes.setdefault(place, f"{name!r} is {shown(value)}, elsewhere {kind}")
+                value = None
+            try:
+                texts.append(json.dumps({name: value}, allow_nan=False))
+            except ValueError:
+                notes.setdefault(place, f"{name!r} is {shown(value)}, which is no JSON")
+                texts.append(json.dumps({name: None}))
+        column = _column(path, name, texts)
+        if _may_hold_json(column):
+            for place, value in enumerate(values):
+                if place not in notes and not _fits(value, column.dtype):
+                    notes[place] = f"{name!r} is {shown(value)}, with a list or an object where others have text"
+        table = table.hstack([column])
+    bad = pl.col(PLACE).is_in(list(notes))
+    return (
+        table.with_columns(pl.when(~bad).then(pl.col(name)).alias(name) for name in names) if notes else table
+    ), notes
+
+
+def _column(path: Path, name: str, texts: Sequence[str]) -> pl.Series:
+    """One column of JSON lines."""
+    try:
+        lines = "".join(f"{text}\n" for text in texts).encode()
+        return pl.read_ndjson(io.BytesIO(lines), infer_schema_length=None)[name]
+    except pl.exceptions.PolarsError as error:
+        problem = f"the column {name!r} holds values of several kinds ({_first_line(error)})"
+        raise SourceError(str(path), problem, "write it with one kind of value") from None
+
+
+def _prevailing_kind(values: Iterable[Any]) -> str | None:
+    """The kind of most values that are not null, of equally frequent ones the first."""
+    counts = Counter(_kind(value) for value in values if value is not None)
+    return max(counts, key=counts.__getitem__, default=None)
+
+
+def _kind(value: Any) -> str:
+    return "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else "a single value"
+
+
+def _may_hold_json(values: pl.Series) -> bool:
+    """Whether there are texts that look like JSON: Polars writes lists and objects so where others hold texts."""
+    if values.dtype == pl.String:
+        return bool(values.str.contains(r"^[\[{]").any())
+    if isinstance(values.dtype, pl.List):
+        return _may_hold_json(values.explode())
+    if isinstance(values.dtype, pl.Struct):
+        return any(_may_hold_json(values.struct.field(name)) for name in values.dtype.to_schema())
+    return False
+
+
+def _fits(value: Any, dtype: object) -> bool:
+    """Whether no list or object of a JSON value has become a text."""
+    if dtype == pl.String:
+        return not isinstance(value, list | dict)
+    if isinstance(dtype, pl.List) and isinstance(value, list):
+        return all(_fits(element, dtype.inner) for element in value)
+    if isinstance(dtype, pl.Struct) and isinstance(value, dict):
+        return all(_fits(value.get(name), inner) for name, inner in dtype.to_schema().items())
+    return True
+
+
+def _placed(scan: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame:
+    return scan.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias(PLACE), *map(pl.col, names))
+
+
+def _objects(path: Path) -> tuple[list[dict[str, Any]], dict[int, str]]:
+    """The rows of a JSON file as objects, and those that are none.
+
+    Raises:
+        SourceError: Not a single row is one.
+    """
+    document = json_document(path)
+    if isinstance(document, dict):
+        return list(_from_columns(document, path)), {}
+    rows: list[dict[str, Any]] = []
+    notes: dict[int, str] = {}
+    for row in list_of_rows(document, path):
+        if isinstance(row, list):  # easy-VQA's triples: named like the columns of a file without a head
+            rows.append({f"column_{k}": value for k, value in enumerate(row, start=1)})
+            continue
+        if not isinstance(row, dict):
+            notes[len(rows)] = str(row) if isinstance(row, Exception) else f"not an object: {shown(row)}"
+        rows.append(row if isinstance(row, dict) else {})
+    if notes and len(notes) == len(rows):
+        raise SourceError(str(path), f"no row can be read; the first: {notes[0]}", "mend `path` or `format`")
+    return rows, notes
+
+
+def _from_columns(document: dict[str, Any], path: Path) -> Iterator[dict[str, Any]]:
+    lengths = {len(values) if isinstance(values, list) else None for values in document.values()}
+    if len(lengths) != 1 or None in lengths:
+        problem = f"an object whose values are not lists of one length: {', '.join(map(shown, list(document)[:6]))}"
+        raise SourceError(str(path), problem, "a table is a list of objects, or an object of columns")
+    for values in zip(*document.values(), strict=True):
+        yield dict(zip(document, values, strict=True))
+
+
+def _csv_rows(path: Path, separator: str) -> tuple[list[dict[str, str | None]], dict[int, str]]:
+    csv.field_size_limit(1 << 30)
+    rows: list[dict[str, str | None]] = []
+    notes: dict[int, str] = {}
+    try:
+        lines = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=separator)
+        head = next(lines)
+        for line in filter(None, lines):
+            if len(line) > len(head):
+                notes[len(rows)] = f"{len(line)} values for {len(head)} columns"
+            rows.append({} if len(line) > len(head) else dict(zip(head, (v or None for v in line), strict=False)))
+    except csv.Error as error:
+        raise SourceError(str(path), f"not usable as CSV: {error}", "mend the file") from None
+    return rows, notes
+
+
+def _arrow_table(path: Path) -> pa.Table:
+    import pyarrow as pa
+
+    try:
+        source = pa.memory_map(str(path))
+        is_file = source.read(6) == b"ARROW1"
+        source.seek(0)
+        return (pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)).read_all()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise SourceError(
+            str(path), f"neither an Arrow file nor an Arrow stream ({error})", "download it again"
+        ) from None
+
+
+def _read_arrow(table: pa.Table, names: Sequence[str]) -> tuple[pl.DataFrame, dict[int, str]]:
+    places = pl.DataFrame({PLACE: pl.Series(range(table.num_rows), dtype=pl.UInt32)})
+    wanted = pl.from_arrow(table.select(list(names)))
+    assert isinstance(wanted, pl.DataFrame)
+    return places.hstack(wanted) if names else places, {}
+
+
+def _arrow_pictures(table: pa.Table, column: str) -> pl.Series | None:
+    return _present([table.column(column)]) if _holds_bytes(table.schema.field(column).type) else None
+
+
+def _parquet_pictures(path: Path, column: str) -> pl.Series | None:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        if not _holds_bytes(file.schema_arrow.field(column).type):
+            return None
+        leaves = [file.schema.column(k).path for k in range(len(file.schema))]
+        own = [leaf for leaf in leaves if leaf == column or leaf.startswith(f"{column}.")]
+        cheapest = next((leaf for leaf in own if leaf.endswith(".path")), own[0])
+        return _present(batch.column(0) for batch in file.iter_batches(1024, columns=[cheapest]))
+
+
+def _holds_bytes(dtype: Any) -> bool:
+    """Whether a column of this Arrow type holds pictures: bytes, ``datasets``' struct<bytes, path>, or lists."""
+    import pyarrow.types as kinds
+
+    if kinds.is_list(dtype) or kinds.is_large_list(dtype) or kinds.is_fixed_size_list(dtype):
+        dtype = dtype.value_type
+    if kinds.is_struct(dtype):
+        return any(dtype.field(k).name == "bytes" and _is_binary(dtype.field(k).type) for k in range(dtype.num_fields))
+    return _is_binary(dtype)
+
+
+def _is_binary(dtype: Any) -> bool:
+    import pyarrow.types as kinds
+
+    return bool(kinds.is_binary(dtype) or kinds.is_large_binary(dtype) or kinds.is_binary_view(dtype))
+
+
+def _present(arrays: Iterable[Any]) -> pl.Series:
+    """Which pictures are not null, row by row."""
+    parts = [pl.Series([], dtype=_PLACES)]
+    for array in arrays:
+        values = pl.from_arrow(array)
+        assert isinstance(values, pl.Series)
+        if isinstance(values.dtype, pl.Array):
+            values = values.arr.to_list()
+        column = pl.col("values")
+        if isinstance(values.dtype, pl.List):
+            there = column.list.eval(pl.element().is_not_null().arg_true())
+        else:
+            there = pl.concat_list(pl.when(column.is_not_null()).then(pl.lit(0))).list.drop_nulls()
+        none = pl.lit([], dtype=_PLACES)
+        parts.append(values.alias("values").to_frame().select(there.cast(_PLACES).fill_null(none)).to_series())
+    return pl.concat(parts)
+
+
+def _polars(path: Path, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """A call into Polars that blames the file for what goes wrong."""
+    try:
+        return call(*args, **options)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        problem = f"not readable as {suffix_of(path)}: {_first_line(error)}"
+        raise SourceError(str(path), problem, "mend the file or its suffix") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
