@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from vldata import bundled
-from vldata.pipeline.build import build
+from vldata import build, bundled
 from vldata.recipe.load import load
 from vldata.shapes.draw import encoded
 from vldata.shapes.scene import scene

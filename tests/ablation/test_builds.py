@@ -11,21 +11,23 @@ from typing import Any
 
 import pytest
 
+from vldata import build
 from vldata.ablation.builds import Builder, plan_all, sharing, with_amounts, write_text
 from vldata.ablation.load import Opened
 from vldata.ablation.overview import overview
 from vldata.ablation.variants import Variant
 from vldata.errors import RecipeError, StoreError
-from vldata.pipeline.build import build
-from vldata.pipeline.session import Session, session
+from vldata.generate.for_builds import AnsweredSources
+from vldata.pipeline.build import build as build_in
+from vldata.pipeline.session import Session, open_session
 from vldata.recipe.load import from_tree
 
 Make = Callable[..., Opened]
 
 
 @pytest.fixture
-def shared() -> Iterator[Session]:
-    with session(1) as made:
+def shared(tmp_path: Path) -> Iterator[Session]:
+    with open_session(tmp_path / "store", 1, synthetic=AnsweredSources(), is_shared=True) as made:
         yield made
 
 
@@ -40,7 +42,7 @@ def made_by(opened: Opened, builder: Builder) -> dict[str, tuple[Variant, Any]]:
 def test_with_the_counts_held_a_variant_needs_no_block_of_its_own(
     opened: Make, shared: Session, tmp_path: Path
 ) -> None:
-    made = made_by(opened(held="counts", axes={"drop": "sources"}), Builder(tmp_path, tmp_path / "store", shared, None))
+    made = made_by(opened(held="counts", axes={"drop": "sources"}), Builder(tmp_path, shared))
     base = {block["key"]: block["source"] for block in made["base"][1].manifest["blocks"]}
     for name, (_, found) in made.items():
         own = {block["key"] for block in found.manifest["blocks"]}
@@ -48,7 +50,7 @@ def test_with_the_counts_held_a_variant_needs_no_block_of_its_own(
 
 
 def test_with_the_total_held_the_others_grow_to_it(opened: Make, shared: Session, tmp_path: Path) -> None:
-    made = made_by(opened(held="total", axes={"drop": ["boxes"]}), Builder(tmp_path, tmp_path / "store", shared, None))
+    made = made_by(opened(held="total", axes={"drop": ["boxes"]}), Builder(tmp_path, shared))
     manifest = made["drop-boxes"][1].manifest
     assert manifest["totals"]["samples"] == 120
     assert manifest["sources"]["captions"]["achieved"]["samples"] == 40
@@ -64,9 +66,7 @@ def test_builds_of_one_session_are_those_of_plain_builds(opened: Make, shared: S
         "images": {"max_side_px": [64]},
     }
     turns = {"conversation": {"max_turns": 3}, "mixture.unit": "turns"}
-    made = made_by(
-        opened(held="total", axes=axes, variants={"turns": turns}), Builder(tmp_path, tmp_path / "store", shared, None)
-    )
+    made = made_by(opened(held="total", axes=axes, variants={"turns": turns}), Builder(tmp_path, shared))
     assert len(made) == 9
     for name, (variant, found) in made.items():
         plain = build(variant.recipe, tmp_path / "plain" / name, store=tmp_path / "other", workers=1)
@@ -78,13 +78,12 @@ def test_builds_of_one_session_are_those_of_plain_builds(opened: Make, shared: S
 
 
 def test_a_picture_that_changes_during_a_session_is_seen(tree: dict[str, Any], shared: Session, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"store": tmp_path / "store", "session": shared}
-    first = build(from_tree(tree), tmp_path / "first", **options)
+    first = build_in(from_tree(tree), tmp_path / "first", shared)
     for picture in (tmp_path / "store" / "pictures").rglob("*.jpg"):
         picture.write_bytes(picture.read_bytes()[:-40])  # cut off
     tree["output"] = {"block_rows": 7}  # other blocks, so that the pictures are read again
     with pytest.raises(RecipeError, match="no source has any"):
-        build(from_tree(tree), tmp_path / "second", **options)
+        build_in(from_tree(tree), tmp_path / "second", shared)
     assert first.manifest["totals"]["samples"] == 120
 
 
@@ -100,7 +99,7 @@ def test_the_plan_says_what_the_builds_then_are(opened: Make, shared: Session, t
         held="counts", axes={"drop": ["captions"], "total": [60, 120], "templates": {"per": ["task_name"]}}
     )
     told = overview(ablation, store=tmp_path / "store", workers=1, seeds=3)
-    made = made_by(ablation, Builder(tmp_path, tmp_path / "store", shared, None))
+    made = made_by(ablation, Builder(tmp_path, shared))
     by_name = {one["name"]: one for one in told["variants"]}
     assert by_name["total-120"]["same_as"] == "base"
     for name, (_, found) in made.items():

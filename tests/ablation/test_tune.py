@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 pytest.importorskip("sklearn")
 
+from vldata import build
 from vldata.ablation.tune.file import MIN_RUNS, load_tune
 from vldata.ablation.tune.findings import refusal
 from vldata.ablation.tune.fit import CANDIDATES, Error, error_of, fitted, refitted
@@ -28,7 +29,6 @@ from vldata.ablation.tune.runs import Best
 from vldata.cli.main import app
 from vldata.cli.tune import _show
 from vldata.errors import BuildError, RecipeError, RecipeErrors
-from vldata.pipeline.build import build
 from vldata.recipe.load import load
 
 # The loss of task a falls with a's rows and, a little, with b's; c is worth nothing to anybody.

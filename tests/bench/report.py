@@ -24,7 +24,7 @@ import numpy as np
 from measure import Row, show
 from PIL import Image
 
-from vldata.pipeline.build import build
+from vldata import build
 from vldata.recipe.load import from_tree
 
 

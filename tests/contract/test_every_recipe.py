@@ -12,11 +12,10 @@ from typing import Any
 import datasets
 import pytest
 
-from vldata import bundled
+from vldata import build, bundled
 from vldata.curate.dedup import Dedup
 from vldata.curate.filters import Filters
 from vldata.mixture.models import Entry, Mixture
-from vldata.pipeline.build import build
 from vldata.prompts.models import Templates
 from vldata.recipe.load import load
 from vldata.recipe.models import Across, Conversation, Head, Images, Output, Recipe, Settings

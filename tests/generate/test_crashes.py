@@ -16,7 +16,7 @@ import polars as pl
 import yaml
 
 from tests.llm.server import Asked, BillingServer, answer
-from vldata.pipeline.build import build
+from vldata import build
 from vldata.recipe.load import load
 
 KILLS = 20

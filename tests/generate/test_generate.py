@@ -13,12 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.llm.server import Asked, BillingServer, answer, failure
+from vldata import build
 from vldata.cli.main import app
 from vldata.errors import BuildError, RecipeErrors
 from vldata.generate.plan import plan
 from vldata.generate.run import Options, run, status
 from vldata.generate.show import show
-from vldata.pipeline.build import Built, build
+from vldata.pipeline.build import Built
 from vldata.recipe.load import from_tree
 from vldata.recipe.models import Recipe
 from vldata.synth.kinds import kind_names, load_kind

@@ -12,10 +12,10 @@ from vldata.generate.samples import Sample, Samples
 from vldata.generate.sources import asking
 from vldata.llm.request import image_part
 from vldata.pipeline.build import with_corpora
+from vldata.pipeline.session import open_session
 from vldata.recipe.load import from_tree
 from vldata.schema.boxes import Box
 from vldata.schema.keyed import keyed, string_keys
-from vldata.store.store import open_store
 from vldata.synth.inputs import Inputs, Reading, Region
 
 FULL = Sample(
@@ -77,8 +77,8 @@ def test_what_all_sources_say_about_a_picture_is_one_sample(tmp_path: Path) -> N
     }
     tree = {"name": "x", "sources": sources, "mixture": {"sources": {"captions": 0, "boxes": 0, "chat": 1}}}
     recipe = from_tree(tree)
-    store = open_store(tmp_path / "store")
-    found = list(asking(with_corpora(recipe, store), "chat", store).samples)
+    with open_session(tmp_path / "store", 1) as session:
+        found = list(asking(with_corpora(recipe, session), "chat", session.store).samples)
     rows = [sample.inputs.row for sample in found]
     assert len(rows) == len(set(rows))
     told = [sample.inputs for sample in found if sample.inputs.captions and sample.inputs.boxes]

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from vldata.pipeline.build import Built, build
+from vldata import build
+from vldata.pipeline.build import Built
 from vldata.recipe.load import from_tree
 from vldata.store.store import Store, open_store
 

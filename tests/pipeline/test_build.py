@@ -254,7 +254,7 @@ def test_limit_takes_fewer_in_the_same_proportions(run: Run, small: Tree) -> Non
 
 
 def test_the_lock_builds_the_same_or_nothing(run: Run, small: Tree, tmp_path: Path) -> None:
-    from vldata.pipeline.build import build
+    from vldata import build
     from vldata.recipe.lock import load_with_lock
 
     built = run(small)

@@ -16,8 +16,8 @@ import datasets
 import pytest
 import yaml
 
+from vldata import build
 from vldata.errors import StoreError
-from vldata.pipeline.build import build
 from vldata.recipe.load import from_tree
 
 CHECKOUT = Path(__file__).parents[2]
@@ -83,6 +83,16 @@ def test_kill_at_twenty_moments_and_go_on(tmp_path: Path) -> None:
     assert digests(tmp_path / "out") == digests(undisturbed.out)
     assert not any(name.name.endswith((".new", ".old")) for name in tmp_path.iterdir())
     assert len({frozenset(stages) for stages in reached}) >= 3, reached
+
+
+def test_what_a_killed_build_left_beside_the_folder_goes_with_the_next_one(tmp_path: Path) -> None:
+    for name in (".out.7.new", ".out.8.old", ".out.new", ".outer.7.new"):
+        (tmp_path / name).mkdir()
+    for scenes in (40, 41):  # an abandoned old folder may be all there is of a build: it stays until there is another
+        assert (tmp_path / ".out.8.old").exists()
+        sources = {"captions": {"format": "shapes", "scenes": scenes, "task": "caption"}}
+        build(from_tree({"name": "x", "sources": sources}), tmp_path / "out", store=tmp_path / "store", workers=1)
+    assert {p.name for p in tmp_path.iterdir()} == {".out.lock", ".out.new", ".outer.7.new", "out", "store"}
 
 
 def test_two_builds_in_one_store_both_succeed(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import datasets
 import polars as pl
 import pytest
 
+from vldata import build
 from vldata.errors import BuildError
-from vldata.pipeline.build import Built, build
+from vldata.pipeline.build import Built
 from vldata.recipe.load import from_tree
 
 KEEP = {"images": {"missing": "keep"}}

@@ -18,7 +18,7 @@ def test_a_script_without_a_main_guard_may_build_with_processes(tmp_path: Path) 
 import sys
 sys.path.insert(0, {str(CHECKOUT)!r})
 from pathlib import Path
-from vldata.pipeline.build import build
+from vldata import build
 from vldata.recipe.load import from_tree
 print("here once")
 tree = {{"name": "x", "sources": {{"a": {{"format": "shapes", "scenes": 60}}}}, "output": {{"block_rows": 16}}}}

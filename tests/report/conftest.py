@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
-from vldata.pipeline.build import Built, build
+from vldata import build
+from vldata.pipeline.build import Built
 from vldata.recipe.load import from_tree
 from vldata.report.page import write_build_page
 

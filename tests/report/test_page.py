@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vldata import build
 from vldata.dataset.open import block_table, items
 from vldata.dataset.split_leaks import find_leaks
 from vldata.dataset.verify import verify
 from vldata.errors import BuildError
-from vldata.pipeline.build import build
 from vldata.recipe.load import from_tree
 from vldata.report import text
 from vldata.report.facts import QUANTILES, read_facts, spread

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.llm.server import BillingServer, answer
+from vldata import build
 from vldata.generate.run import Options, run, status
-from vldata.pipeline.build import build
 from vldata.recipe.load import from_tree
 from vldata.report.page import write_build_page
 

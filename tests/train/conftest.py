@@ -30,7 +30,7 @@ TINY = (
 @pytest.fixture(scope="session")
 def small_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six tasks of the shapes world: most of 120 samples to train on, the rest ask about other pictures."""
-    from vldata.pipeline.build import build
+    from vldata import build
     from vldata.recipe.load import from_tree
 
     folder = tmp_path_factory.mktemp("small")

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from vldata.pipeline.build import build
+from vldata import build
 from vldata.recipe.load import load
 from vldata.train import run
 

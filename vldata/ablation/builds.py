@@ -12,18 +12,16 @@ from typing import Any, NamedTuple
 from vldata.ablation.changes import Tree
 from vldata.ablation.load import Opened
 from vldata.ablation.variants import BASE, Variant, facts_of, needs_amounts, variants
-from vldata.base import Progress, Silent
+from vldata.base import Progress
 from vldata.errors import BuildError, VldataError, nearest
+from vldata.generate.for_builds import AnsweredSources
 from vldata.pipeline.build import build, prepared
 from vldata.pipeline.plan import plan
 from vldata.pipeline.planned import Plan, SourceReport
-from vldata.pipeline.session import Session, session
-from vldata.pipeline.workers import cores
+from vldata.pipeline.session import Session, open_session
 from vldata.recipe.load import from_tree
 from vldata.recipe.models import Recipe
-from vldata.store.gc import in_use
 from vldata.store.keys import key_of
-from vldata.store.store import default_store, open_store
 from vldata.store.trouble import told_as_store_errors
 
 Blocks = Sequence[tuple[str, int]]
@@ -124,17 +122,15 @@ def plan_all(
     Raises:
         VldataError: The base cannot be planned, or the ablation makes no sense.
     """
-    kept = open_store(store or default_store())
-    with in_use(kept), session(workers or cores()) as shared:
+    with open_session(store, workers, progress, synthetic=AnsweredSources(), is_shared=True) as session:
 
         def planned(recipe: Recipe) -> Plan:
-            ready = prepared(recipe, kept, progress=progress, session=shared)
-            return plan(ready, kept, engine=shared.engine, progress=progress, session=shared)
+            return plan(prepared(recipe, session), session)
 
         is_asked = needs_amounts(opened.ablation, facts_of(opened.base))
         first = planned(opened.base).sources if is_asked else {}
         found = []
-        told = (progress or Silent()).stage("plan variants", None)
+        told = session.progress.stage("plan variants", None)
         for variant in picked(with_amounts(opened, opened.tree, opened.base, first), chosen):
             if variant.same_as is not None:
                 found.append(Planned(variant, None))
@@ -146,7 +142,7 @@ def plan_all(
                     raise
                 found.append(Planned(variant, None, error=str(error)))
                 continue
-            missing = sum(block.size_bytes for block in made.missing(kept))
+            missing = sum(block.size_bytes for block in made.missing(session.store))
             found.append(Planned(_known(variant, made, found), made, missing))
             told(1)
     return found
@@ -180,13 +176,11 @@ class Builder:
 
     Args:
         out: The ablation's folder.
-        store: Where blocks are kept.
         session: What the builds share.
-        progress: Who watches.
     """
 
-    def __init__(self, out: Path, store: Path | None, session: Session, progress: Progress | None) -> None:
-        self.out, self.store, self.session, self.progress = out, store or default_store(), session, progress
+    def __init__(self, out: Path, session: Session) -> None:
+        self.out, self.session = out, session
         self._file = out / "seconds.json"
 
     def build(self, recipe: Recipe, name: str) -> tuple[Made, Mapping[str, SourceReport]]:
@@ -196,7 +190,7 @@ class Builder:
             VldataError: As `vldata.pipeline.build.build`.
         """
         began = time.perf_counter()
-        built = build(recipe, self.out / name, store=self.store, session=self.session, progress=self.progress)
+        built = build(recipe, self.out / name, self.session)
         took = self._seconds(f"{name} {built.plan.key}", time.perf_counter() - began)
         return Made(built.out, built.manifest, took), built.plan.sources
 

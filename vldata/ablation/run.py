@@ -30,9 +30,9 @@ from vldata.ablation.scores import TaskScores, image_lines, photographs, read_me
 from vldata.ablation.statistics import DEFAULT_SEEDS, MIN_SEEDS, base_seeds
 from vldata.ablation.variants import BASE, Variant, notes_of, recipe_key
 from vldata.errors import BuildError, VldataError
+from vldata.generate.for_builds import AnsweredSources
 from vldata.paths import home
-from vldata.pipeline.session import session
-from vldata.pipeline.workers import cores
+from vldata.pipeline.session import open_session
 from vldata.recipe.load import from_tree
 from vldata.store.lock import exclusive
 
@@ -85,8 +85,8 @@ def run(
         known = identity() if identity is not None and ablation.train.command is None else None
         trainer = Trainer(ablation.train, known, threads, tuple(gpus))
         trainer.words()  # an unreadable command is told before anything is built
-        with session(workers or cores()) as shared:
-            work = _Work(opened, Builder(out, store, shared, board), num_seeds, list(chosen))
+        with open_session(store, workers, board, synthetic=AnsweredSources(), is_shared=True) as session:
+            work = _Work(opened, Builder(out, session), num_seeds, list(chosen))
             work.build_all()
         plan = work.plan()
         write_text(out / "plan.json", json.dumps(plan, indent=1, ensure_ascii=False) + "\n")

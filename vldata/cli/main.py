@@ -104,8 +104,8 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Build a recipe into a folder that `datasets.load_from_disk` opens."""
+    from vldata import build as run
     from vldata.cli.terminal import bars, heading, say, sources_table
-    from vldata.pipeline.build import build as run
     from vldata.recipe.lock import load_with_lock
 
     loaded, lock = load_with_lock(recipe, set_ or [], out if locked else None)
@@ -167,8 +167,8 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Say exactly what a build would hold, and what it would have to make."""
+    from vldata import plan as overview
     from vldata.cli.terminal import bars, heading, say, sources_table
-    from vldata.pipeline.check import overview
     from vldata.recipe.load import load
 
     loaded = load(recipe, set_ or [])

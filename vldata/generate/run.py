@@ -22,9 +22,8 @@ from vldata.llm.folder import default_answers
 from vldata.llm.request import Request
 from vldata.llm.send import send
 from vldata.pipeline.build import with_corpora
+from vldata.pipeline.session import open_session
 from vldata.recipe.models import Recipe
-from vldata.store.gc import in_use
-from vldata.store.store import default_store, open_store
 from vldata.synth.draws import Outcome
 from vldata.synth.generate import Known
 
@@ -69,10 +68,9 @@ def askings(
     for name in options.names:
         if name not in known:
             raise RecipeError("--source", f"no synthetic source named {name!r}", nearest(name, known))
-    opened_store = open_store(store or default_store())
-    with in_use(opened_store):
-        ready = with_corpora(recipe, opened_store, standin=options.standin, progress=progress)
-        yield {name: asking(ready, name, opened_store, progress) for name in options.names or known}
+    with open_session(store, 1, progress) as session:
+        ready = with_corpora(recipe, session, standin=options.standin)
+        yield {name: asking(ready, name, session.store, progress) for name in options.names or known}
 
 
 def run(

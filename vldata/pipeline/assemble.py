@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -86,7 +87,7 @@ def assemble(
     synth: Mapping[str, Any],
     finish: Callable[[Path], object] | None,
 ) -> dict[str, Any]:
-    """Write the build folder beside ``out`` and put it in its place.
+    """Write the build folder beside ``out`` and put it in its place; its lock must be held.
 
     Args:
         out: Where it will be.
@@ -102,8 +103,8 @@ def assemble(
     Returns:
         The manifest.
     """
+    _remove_unfinished(out)
     fresh = out.parent / f".{out.name}.{os.getpid()}.new"
-    shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
     try:
         way = best_way(store.root, out.parent)
@@ -124,6 +125,14 @@ def assemble(
         shutil.rmtree(fresh, ignore_errors=True)
     register(store, out)
     return manifest
+
+
+def _remove_unfinished(out: Path) -> None:
+    """Remove what killed builds left beside ``out``; whoever assembles holds the lock of ``out``, so nobody uses it."""
+    left = re.compile(re.escape(f".{out.name}.") + r"\d+\.(new|old)")
+    for folder in out.parent.iterdir():
+        if left.fullmatch(folder.name) and (folder.suffix == ".new" or out.exists()):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _link_all(fresh: Path, recipe: Recipe, blocks: Sequence[Block], store: Store, way: How) -> list[str]:

@@ -1,4 +1,4 @@
-"""What can be said before a build: `vldata check`, `vldata plan`, `vldata formats`."""
+"""What can be said before a row is read: `vldata check` and `vldata formats`."""
 
 from __future__ import annotations
 
@@ -7,63 +7,17 @@ from typing import Any
 
 import polars as pl
 
-from vldata.base import Progress
 from vldata.codecs import codec, codec_names
 from vldata.curate.exclude import ExclusionList
 from vldata.curate.where import compiled
 from vldata.errors import RecipeErrors, VldataError
 from vldata.mixture.strategies import STRATEGIES
-from vldata.pipeline.build import bytes_needed, prepared
-from vldata.pipeline.plan import load_templates, plan
-from vldata.pipeline.planned import UNITS
-from vldata.pipeline.workers import Engine, cores
+from vldata.pipeline.plan import load_templates
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.turns import COMMON
 from vldata.sources import format_names, source_class
-from vldata.store.disk import free_bytes, require
-from vldata.store.gc import in_use
-from vldata.store.store import default_store, open_store
 from vldata.synth.kinds import kind_names, load_kind
 from vldata.tasks import task_class, task_names
-
-
-def overview(
-    recipe: Recipe,
-    *,
-    store: Path | None = None,
-    workers: int | None = None,
-    standin: int | None = None,
-    limit: int | None = None,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    """A plan as plain data: sources with shares in four units, blocks, what is missing, bytes.
-
-    Raises:
-        VldataError: As `vldata.pipeline.plan.plan`.
-    """
-    opened = open_store(store or default_store())
-    with in_use(opened), Engine(workers or cores()) as engine:
-        found = plan(
-            prepared(recipe, opened, standin=standin, progress=progress),
-            opened,
-            engine=engine,
-            limit=limit,
-            progress=progress,
-        )
-    missing = found.missing(opened)
-    require(opened.root, bytes_needed(missing))
-    return {
-        "name": recipe.head.name,
-        "plan": found.key,
-        "totals": {unit: sum(report.achieved[unit] for report in found.sources.values()) for unit in UNITS},
-        "sources": {name: dict(vars(report)) for name, report in found.sources.items()},
-        "notes": found.notes,
-        "num_blocks": len(found.blocks),
-        "num_missing": len(missing),
-        "bytes_to_write": sum(block.size_bytes for block in missing),
-        "bytes_free": free_bytes(opened.root),
-        "blocks": [{"key": b.key, "source": b.source, "split": b.split, "rows": b.rows} for b in found.blocks],
-    }
 
 
 def check(recipe: Recipe) -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ class Pool:
     excluded_hashes: frozenset[str]
     unit: str
     key: str | None = None
-    known: Known | None = None
+    known: Known = field(default_factory=lambda: Known())
     ranges: list[int] = field(init=False, default_factory=list)
     starts: npt.NDArray[np.int64] = field(init=False)
     done: int = field(init=False, default=0)
@@ -79,7 +79,7 @@ class Pool:
         if upto <= self.done:
             return
         self.ranges.append(upto)
-        if self.key is None or self.known is None:
+        if self.key is None:
             self.parts.append(self._inspected(upto))
         else:
             place = self.key, self.done, upto
@@ -234,7 +234,7 @@ def _walk(pool: Pool, units: int) -> int | None:
 
 def _settle(pool: Pool, quota: Quota, available: int) -> Chosen:
     """What the mixture takes, or the same as an earlier build took of the same candidates."""
-    if pool.key is None or pool.known is None:
+    if pool.key is None:
         return _settled(pool, quota, available)
     key = key_of("chosen", pool.key, pool.unit, quota.units, pool.ranges)
     found = pool.known.get(pool.known.chosen, key, lambda: replace(_settled(pool, quota, available), key=key))

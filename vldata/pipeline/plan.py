@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from vldata import __version__
-from vldata.base import Progress, Silent
+from vldata.base import Progress
 from vldata.curate.exclude import ExclusionList
 from vldata.errors import RecipeErrors, VldataError
 from vldata.pipeline.choose import Chosen, Pool, choose
@@ -39,35 +39,22 @@ from vldata.store.store import Store
 PLAN_VERSION = 1
 
 
-def plan(
-    recipe: Recipe,
-    store: Store,
-    *,
-    engine: Engine,
-    limit: int | None = None,
-    progress: Progress | None = None,
-    session: Session | None = None,
-) -> Plan:
+def plan(recipe: Recipe, session: Session, *, limit: int | None = None) -> Plan:
     """Work out a build, or find it worked out already.
 
     Args:
-        recipe: What to build.
-        store: Where everything is kept.
-        engine: Where leaves are rendered.
-        limit: At most so many units of the mixture in all.
-        progress: Who watches.
-        session: What builds of this process share.
+        recipe: What to build, its sources ready to be read.
+        session: Store, workers and progress.
+        limit: At most N units of the mixture in all.
 
     Raises:
         VldataError: All of a kind at once where that is possible.
     """
-    progress = progress or Silent()
-    templates = load_templates(recipe, session.templates if session is not None else None)
+    store, engine, progress = session.store, session.engine, session.progress
+    templates = load_templates(recipe, session.templates)
     exclude = ExclusionList.read(recipe.head.exclude) if recipe.head.exclude else None
     indexed = _index_all(recipe, store, engine, progress)
-    lookup = Lookup(recipe, store, progress, engine)
-    if session is not None:
-        lookup.remembered, lookup.seen = session.remembered, session.seen
+    lookup = Lookup(recipe, store, progress, engine, session.remembered, session.seen)
     key = key_of(
         {
             "what": "plan",
@@ -89,8 +76,7 @@ def plan(
         kept = across_sources(recipe, screened, lookup)
         chosen = choose(_pools(recipe, screened, kept, lookup, exclude, session), recipe.mixture, limit)
         ledgers = _ledgers(recipe, kept, chosen, indexed)
-        laid_out = session.laid_out if session is not None else {}
-        rendered = render_all(recipe, chosen, templates, store, engine, progress, laid_out)
+        rendered = render_all(recipe, chosen, templates, store, engine, progress, session.laid_out)
         failed = {name: found for name, found in rendered.items() if isinstance(found, pl.DataFrame)}
         if not failed:
             break
@@ -100,6 +86,8 @@ def plan(
     store.remove("plans", key, ".json")
     lookup.save(key)
     remember(found, pl.concat(ledgers.values()), store)
+    if not session.is_shared:
+        session.forget()  # the tables of this plan, which blocks are written without
     return found
 
 
@@ -210,7 +198,7 @@ def _pools(
     kept: Mapping[str, Kept],
     lookup: Lookup,
     exclude: ExclusionList | None,
-    session: Session | None,
+    session: Session,
 ) -> dict[str, Pool]:
     compared = {name for rule in recipe.head.dedup_across for name in rule.sources}
     return {
@@ -223,7 +211,7 @@ def _pools(
             excluded_hashes=exclude.hashes if exclude else frozenset(),
             unit=recipe.mixture.unit,
             key=None if name in compared else _candidates_key(recipe, entry, screened[name], exclude),
-            known=session.candidates if session is not None else None,
+            known=session.candidates,
         )
         for name, entry in recipe.entries.items()
     }

@@ -90,7 +90,7 @@ def _standin(entry: Entry, cls: type[Source], store: Store, *, rows: int, seed: 
     return replace(entry, source=cls.model_validate(keys))
 
 
-def with_pictures(
+def with_images(
     recipe: Recipe, store: Store, *, progress: Progress | None = None, drawn_before: set[tuple[str, int]] | None = None
 ) -> Recipe:
     """The recipe with the pictures of sources that draw their own drawn into the store.

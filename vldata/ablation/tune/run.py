@@ -35,8 +35,9 @@ from vldata.ablation.tune.runs import Best, Run, losses_of, shares_of, whole
 from vldata.ablation.tune.space import laid_over, space_of
 from vldata.base import Progress
 from vldata.errors import BuildError, RecipeError, VldataError, nearest
+from vldata.generate.for_builds import AnsweredSources
 from vldata.paths import home
-from vldata.pipeline.session import session
+from vldata.pipeline.session import open_session
 from vldata.pipeline.workers import cores
 from vldata.recipe import yaml
 from vldata.recipe.load import from_tree
@@ -124,8 +125,9 @@ class _Places:
     @contextmanager
     def builder(self) -> Iterator[Builder]:
         """Builds, until the trainings need the cores."""
-        with session(self.workers) as shared:
-            yield Builder(self.out, self.store, shared, self.progress)
+        synthetic = AnsweredSources()
+        with open_session(self.store, self.workers, self.progress, synthetic=synthetic, is_shared=True) as session:
+            yield Builder(self.out, session)
 
 
 class _Work:
