@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vldata.errors import RecipeError
-from vldata.images.geometry import POLICIES, best_grid, fit, padded, tiles_tokens, unpadded, visual_tokens
+from vldata.images.geometry import best_grid, fit, padded, unpadded
+from vldata.images.visual_tokens import POLICIES, tiles_tokens, visual_tokens
 from vldata.schema.boxes import Box, padded_square
 
 sides = st.integers(1, 20_000)

@@ -1,17 +1,9 @@
-"""Sizes of images as models see them: fitting, padding, tile grids and visual token counts. Pure arithmetic.
-
-Counts let a plan say how many tokens a dataset has before anything is built. A policy is a published model's own
-rule, resize steps and rounding included; the tests pin worked examples.
-"""
+"""Sizes of images as models see them: fitting, padding, tile grids. Pure arithmetic."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import NamedTuple
-
-from vldata.errors import RecipeError, nearest
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -25,7 +17,7 @@ def fit(width: int, height: int, max_side: int) -> Size:
     longer = max(width, height)
     if longer <= max_side:
         return width, height
-    return _scaled(width, max_side, longer), _scaled(height, max_side, longer)
+    return scaled(width, max_side, longer), scaled(height, max_side, longer)
 
 
 class Padding(NamedTuple):
@@ -85,102 +77,6 @@ def unpadded(width: int, height: int, columns: int, rows: int) -> Size:
     return columns - 2 * ((columns - int(width * (rows / height))) // 2), rows
 
 
-def tiles_tokens(columns: int, rows: int, tile_tokens: int, max_tokens: float = math.inf) -> float:
-    """LLaVA-OneVision's paper rule: ``(a * b + 1) * T`` tokens, all views shrunk alike to a cap.
-
-    Released code differs, see the policy ``llava_onevision``.
-
-    Args:
-        columns: Tiles beside each other, a.
-        rows: Tiles above each other, b.
-        tile_tokens: Tokens of one view, T.
-        max_tokens: The cap, tau: above it each view gets ``tau / (a * b + 1)`` tokens.
-    """
-    views = columns * rows + 1
-    return views * min(tile_tokens, max_tokens / views)
-
-
-def visual_tokens(policy: str, width: int, height: int, *, num_images: int = 1) -> int:
-    """Visual tokens of one image under a named policy.
-
-    Args:
-        policy: A name of `POLICIES`.
-        width: Pixels, upright.
-        height: Pixels, upright.
-        num_images: Images in the sample: AnyRes models give each of several images its base view alone.
-
-    Raises:
-        RecipeError: No such policy.
-    """
-    if policy not in POLICIES:
-        raise RecipeError("token_policy", f"no policy named {policy!r}", nearest(policy, POLICIES))
-    return POLICIES[policy](width, height, num_images > 1)
-
-
-def _scaled(side: int, numerator: int, denominator: int) -> int:
+def scaled(side: int, numerator: int, denominator: int) -> int:
+    """``side * numerator / denominator`` pixels, rounded half up, at least one."""
     return max(1, (2 * side * numerator + denominator) // (2 * denominator))
-
-
-def _fixed(tokens: int) -> Callable[[int, int, bool], int]:
-    return lambda width, height, several: tokens
-
-
-_NEXT_SIDE, _NEXT_GRID = 336, 24  # CLIP ViT-L/14 at 336 px: 24 x 24 patches
-_NEXT_CANVASES = tuple((a * _NEXT_SIDE, b * _NEXT_SIDE) for a, b in ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3)))
-_OV_SIDE, _OV_GRID, _OV_MAX_TILES = 384, 27, 9  # SigLIP SO400M/14 at 384 px: 27 x 27 patches; "anyres_max_9"
-_OV_CANVASES = tuple((a * _OV_SIDE, b * _OV_SIDE) for a in range(1, 7) for b in range(1, 7))
-_OV_SLACK = 1.1  # the released code leaves grids alone that are over the cap by less, so the cap is not a bound
-
-
-@lru_cache(maxsize=1 << 16)
-def _llava_next(width: int, height: int, several: bool) -> int:
-    base = _NEXT_GRID**2
-    if several:
-        return base
-    canvas = best_grid(width, height, _NEXT_CANVASES)
-    grid = (canvas[0] // _NEXT_SIDE * _NEXT_GRID, canvas[1] // _NEXT_SIDE * _NEXT_GRID)
-    columns, rows = unpadded(width, height, *grid)
-    return base + rows * (columns + 1)  # a newline token ends every row
-
-
-@lru_cache(maxsize=1 << 16)
-def _llava_onevision(width: int, height: int, several: bool) -> int:
-    base = _OV_GRID**2
-    if several:
-        return base
-    canvas = best_grid(width, height, _OV_CANVASES)
-    columns, rows = unpadded(width, height, canvas[0] // _OV_SIDE * _OV_GRID, canvas[1] // _OV_SIDE * _OV_GRID)
-    times = math.sqrt(columns * rows / (_OV_MAX_TILES * base))
-    if times > _OV_SLACK:
-        columns, rows = int(columns // times), int(rows // times)
-    return base + rows * (columns + 1)
-
-
-_QWEN_CELL = 28  # 14 px patches, merged 2 x 2
-_QWEN_MIN_PIXELS, _QWEN_MAX_PIXELS = 3_136, 12_845_056  # preprocessor_config.json of the released checkpoints
-
-
-@lru_cache(maxsize=1 << 16)
-def _qwen2_vl(width: int, height: int, several: bool) -> int:
-    w, h = (max(_QWEN_CELL, round(side / _QWEN_CELL) * _QWEN_CELL) for side in (width, height))
-    if w * h > _QWEN_MAX_PIXELS:
-        shrink = math.sqrt(width * height / _QWEN_MAX_PIXELS)
-        w, h = (max(_QWEN_CELL, math.floor(s / shrink / _QWEN_CELL) * _QWEN_CELL) for s in (width, height))
-    elif w * h < _QWEN_MIN_PIXELS:
-        grow = math.sqrt(_QWEN_MIN_PIXELS / (width * height))
-        w, h = (math.ceil(s * grow / _QWEN_CELL) * _QWEN_CELL for s in (width, height))
-    return (w // _QWEN_CELL) * (h // _QWEN_CELL)
-
-
-POLICIES: dict[str, Callable[[int, int, bool], int]] = {
-    "honeybee_m144": _fixed(144),  # Honeybee's C- and D-Abstractor with 144 queries
-    "honeybee_m256": _fixed(256),
-    "blip2": _fixed(32),  # Q-Former with 32 queries
-    "llava1": _fixed(256),  # CLIP ViT-L/14 at 224 px
-    "llava1_5": _fixed(576),  # CLIP ViT-L/14 at 336 px
-    "siglip_384": _fixed(729),  # SigLIP SO400M/14 at 384 px, no tiles
-    "llava_next": _llava_next,
-    "llava_onevision": _llava_onevision,
-    "qwen2_vl": _qwen2_vl,
-}
-"""Policy name -> (width, height, whether the sample has several images) -> tokens."""

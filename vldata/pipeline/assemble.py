@@ -27,10 +27,11 @@ from vldata import __version__
 from vldata.dataset.manifest import MANIFEST, read_manifest
 from vldata.errors import BuildError
 from vldata.pipeline.dataset_card import card
+from vldata.pipeline.hf_dataset_files import write_hf_dataset_files
 from vldata.pipeline.planned import UNITS, Block, Plan
 from vldata.recipe import yaml
 from vldata.recipe.models import Recipe
-from vldata.schema.rows import SCHEMA_VERSION, features
+from vldata.schema.rows import SCHEMA_VERSION
 from vldata.store.atomic import swap
 from vldata.store.blocks import BLOCK, Note
 from vldata.store.disk import require
@@ -113,7 +114,7 @@ def assemble(
         files = _link_all(fresh, recipe, planned.blocks, store, way)
         manifest = _manifest(recipe, planned, notes, files, way, undecodable=undecodable, limit=limit)
         manifest |= {"synth": dict(synth)} if synth else {}
-        _write_for_datasets(fresh, recipe, planned, manifest["blocks"])
+        write_hf_dataset_files(fresh, recipe, planned, manifest["blocks"])
         (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
         (fresh / "recipe.lock.yaml").write_text(_lock_text(recipe, manifest))
         shutil.copyfile(planned.ledger, fresh / "ledger.parquet")
@@ -215,31 +216,6 @@ def _shares(achieved: Mapping[str, int], totals: Mapping[str, int]) -> dict[str,
 
 def _ledger_digest(planned: Plan) -> str:
     return blake3(planned.ledger.read_bytes()).hexdigest(length=16)
-
-
-def _write_for_datasets(fresh: Path, recipe: Recipe, planned: Plan, blocks: Sequence[Mapping[str, Any]]) -> None:
-    """`datasets` trusts the fingerprint: it must change whenever a row may have."""
-    splits = [split for split in recipe.split_shares if any(block["split"] == split for block in blocks)]
-    many = len(recipe.split_shares) > 1
-    for split in splits:
-        folder = fresh / split if many else fresh
-        folder.mkdir(exist_ok=True)
-        of_split = [block for block in blocks if block["split"] == split]
-        digests = "\n".join(block["digest"] for block in of_split)
-        state: dict[str, Any] = {
-            "_data_files": [{"filename": Path(block["file"]).name} for block in of_split],
-            "_fingerprint": blake3(digests.encode()).hexdigest(length=8),
-            "_format_columns": None,
-            "_format_kwargs": {},
-            "_format_type": None,
-            "_output_all_columns": False,
-            "_split": split,
-        }
-        (folder / "state.json").write_text(json.dumps(state, indent=1))
-        info = {"description": recipe.head.about, "citation": "", "homepage": "", "license": "", "features": features()}
-        (folder / "dataset_info.json").write_text(json.dumps(info, indent=1))
-    if many:
-        (fresh / "dataset_dict.json").write_text(json.dumps({"splits": splits}))
 
 
 def _lock_text(recipe: Recipe, manifest: Mapping[str, Any]) -> str:

@@ -21,14 +21,14 @@ from blake3 import blake3
 from vldata.dataset.manifest import manifest_of
 from vldata.dataset.open import block_table, items
 from vldata.dataset.split_leaks import Leaks, find_leaks
-from vldata.images.geometry import visual_tokens
+from vldata.images.visual_tokens import visual_tokens
 from vldata.schema.reasons import FILTERED, REJECTED
 
 TOKEN_POLICIES = {
     "llava1_5": "each picture 24 × 24 patches of 14 px (336 px, as LLaVA-1.5)",
     "qwen2_vl": "each picture at its own size, one token for 28 × 28 px (as Qwen2-VL)",
 }
-"""Policies of `vldata.images.geometry` that visual tokens are told by, and what they do."""
+"""Policies of `vldata.images.visual_tokens` that visual tokens are told by, and what they do."""
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 DUPLICATES = ("duplicate", "near_duplicate", "duplicate_across")
