@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vldata import build
-from vldata.dataset.open import block_table, items
+from vldata.dataset.open import block_table, list_values
 from vldata.dataset.split_leaks import find_leaks
 from vldata.dataset.verify import verify
 from vldata.errors import BuildError
@@ -121,7 +121,7 @@ def test_counts_are_the_manifest_s(place) -> None:
 def test_no_picture_of_the_build_is_in_two_splits_and_a_planted_one_is_found(place) -> None:
     manifest = place.built.manifest
     blocks = [(block_table(place.built.out, block)["images"], block["split"]) for block in manifest["blocks"]]
-    found = [(items(images), split) for images, split in blocks]
+    found = [(list_values(images), split) for images, split in blocks]
     honest = find_leaks(found)
     assert (honest.shared, honest.num_splits, honest.by) == (0, 2, "bytes")
     distinct = {image["bytes"] for images, split in found if split == "train" for image in images.to_pylist()}

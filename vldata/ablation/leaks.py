@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from vldata.ablation.builds import Made
 from vldata.ablation.cells import Questions
-from vldata.dataset.open import block_table, items
+from vldata.dataset.open import block_table, list_values
 from vldata.dataset.split_leaks import find_leaks
 
 Pictures = list[tuple[pa.ChunkedArray, str]]
@@ -93,7 +93,7 @@ def _shared(questions: Pictures, builds: Iterable[Made]) -> int:
 
 
 def _pictures(builds: Iterable[Made], split: str, label: str) -> Pictures:
-    return [(items(block["images"]), label) for block in _blocks(builds, split, ("images",))]
+    return [(list_values(block["images"]), label) for block in _blocks(builds, split, ("images",))]
 
 
 def _blocks(builds: Iterable[Made], split: str, columns: tuple[str, ...]) -> Iterator[pa.Table]:

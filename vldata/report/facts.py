@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from blake3 import blake3
 
 from vldata.dataset.manifest import manifest_of
-from vldata.dataset.open import block_table, items
+from vldata.dataset.open import block_table, list_values
 from vldata.dataset.split_leaks import Leaks, find_leaks
 from vldata.images.visual_tokens import visual_tokens
 from vldata.schema.reasons import FILTERED, REJECTED
@@ -128,7 +128,7 @@ def read_facts(build: Path) -> Facts:
         tasks=_counted(rows, "task", "source"),
         reasons=_reasons(build, names),
         wordings=_wordings(rows, whole, names),
-        leaks=find_leaks([(items(block["images"]), block["split"][0].as_py()) for block in blocks]),
+        leaks=find_leaks([(list_values(block["images"]), block["split"][0].as_py()) for block in blocks]),
     )
 
 
@@ -158,7 +158,7 @@ def _rows(whole: pa.Table, times: npt.NDArray[np.int64]) -> pl.DataFrame:
 
 def _sizes(whole: pa.Table) -> pl.DataFrame:
     """Width and height of every picture; 0 where they are not known."""
-    flat = items(whole["image_sizes"])
+    flat = list_values(whole["image_sizes"])
     sides = {side: _whole_numbers(pc.struct_field(flat, side)).fill_null(0) for side in ("width", "height")}
     return pl.DataFrame(sides)
 
@@ -256,7 +256,7 @@ def _reasons(build: Path, names: Sequence[str]) -> tuple[Reason, ...]:
 
 
 def _wordings(rows: pl.DataFrame, whole: pa.Table, names: Sequence[str]) -> tuple[Wording, ...]:
-    flat = items(whole["turns"])
+    flat = list_values(whole["turns"])
     columns = [pc.struct_field(flat, name) for name in ("template", "variant")]
     turns = pl.DataFrame(pl.from_arrow(pa.table(columns, names=["template", "variant"])))
     owners = pl.Series(np.repeat(np.arange(rows.height), rows["turns"].to_numpy()), dtype=pl.UInt32)

@@ -51,7 +51,8 @@ def make_build(tmp_path: Path) -> MakeBuild:
                 table = pa.Table.from_pylist(full, schema=arrow_schema()).combine_chunks()
                 with pa.ipc.new_stream(str(folder / file), table.schema) as writer:
                     writer.write_table(table)
-                blocks.append({"file": file, "split": split, "source": "hand", "rows": len(rows), "size_bytes": 1})
+                known = {"key": file, "digest": "0", "size_bytes": 1}
+                blocks.append({"file": file, "split": split, "source": "hand", "rows": len(rows), **known})
         source = {"format": "table", "task": "vqa_open", "licence": "MIT | CC0", "achieved": {"samples": 2}}
         manifest = {"name": "tiny", "plan": "0", "sources": {"hand": source}, "recipe": {"about": "Two rows."}}
         (folder / "manifest.json").write_text(json.dumps({**manifest, "blocks": blocks}))

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from vldata.dataset import export as package
+from vldata.dataset.diff import differences
 from vldata.dataset.export import FORMS, export
+from vldata.dataset.preview import samples
+from vldata.dataset.verify import verify
+from vldata.dataset.why import whereabouts
 from vldata.errors import BuildError, StoreError, VldataError
 
 MakeBuild = Callable[..., Path]
@@ -105,8 +109,29 @@ def test_what_is_no_build_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="not a build folder"):
         export(tmp_path, tmp_path / "out", to="llava")
     (tmp_path / "manifest.json").write_text("[]")
-    with pytest.raises(BuildError, match="not a build folder"):
+    with pytest.raises(BuildError, match=r"its manifest\.json is damaged"):
         export(tmp_path, tmp_path / "out", to="llava")
+
+
+@pytest.mark.parametrize("block", [{}, {"file": "../x.arrow"}, {"file": "/x.arrow"}, {"rows": "7"}, {"key": None}])
+def test_a_manifest_that_names_what_no_build_has_is_refused_by_every_reader(
+    build: Path, tmp_path: Path, block: dict[str, Any]
+) -> None:
+    manifest = json.loads((build / "manifest.json").read_text())
+    (build / manifest["blocks"][0]["file"]).rename(tmp_path / "x.arrow")
+    manifest["blocks"][0] = {**manifest["blocks"][0], **block} if block else {}
+    (build / "manifest.json").write_text(json.dumps(manifest))
+    readers: list[Callable[[], object]] = [
+        lambda: export(build, tmp_path / "out", to="llava"),
+        lambda: list(samples(build)),
+        lambda: differences(build, build),
+        lambda: whereabouts(build, "hand/a"),
+        lambda: verify(build),
+    ]
+    for read in readers:
+        with pytest.raises(BuildError, match=r"its manifest\.json is damaged"):
+            read()
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("form", FORMS)

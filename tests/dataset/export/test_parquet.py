@@ -12,8 +12,8 @@ import yaml
 from PIL import Image
 
 from vldata.dataset.export import export
-from vldata.dataset.export.blocks import open_build
 from vldata.dataset.export.parquet import write
+from vldata.dataset.open import open_build
 from vldata.schema.rows import arrow_schema
 
 MakeBuild = Callable[..., Path]

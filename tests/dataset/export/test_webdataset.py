@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vldata.dataset.export import export
-from vldata.dataset.export.blocks import open_build
 from vldata.dataset.export.webdataset import read, running_count, sample_key, write
+from vldata.dataset.open import open_build
 from vldata.errors import SourceError
 from vldata.schema.rows import arrow_schema
 

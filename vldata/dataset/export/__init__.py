@@ -42,7 +42,7 @@ def export(build: Path, out: Path, *, to: str, progress: Progress | None = None)
         BuildError: ``build`` is no whole build, or ``out`` is in use or inside a build.
         StoreError: ``out`` cannot be written, or its disk is full.
     """
-    from vldata.dataset.export.blocks import build_around, open_build
+    from vldata.dataset.open import build_around, open_build
 
     if to not in FORMS:
         raise VldataError(f"--to {to}", "builds are not exported to this form", nearest(to, FORMS))

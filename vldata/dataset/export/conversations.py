@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vldata.dataset.export.blocks import Build
 from vldata.dataset.export.images import ImageFolder
 from vldata.dataset.export.outcome import CannotExpressError, NotExported, Written
+from vldata.dataset.open import BuildFolder
 from vldata.images.problem import ImageProblem
 
 IMAGE = "<image>"
@@ -19,7 +19,7 @@ _SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
 
 
 def write_conversations(
-    build: Build,
+    build: BuildFolder,
     folder: Path,
     told: Callable[[int], None],
     form: Callable[[Mapping[str, Any], ImageFolder], Mapping[str, Any]],

@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vldata.dataset.export.blocks import Build
 from vldata.dataset.export.conversations import speeches, write_conversations
 from vldata.dataset.export.images import ImageFolder
 from vldata.dataset.export.outcome import Written
+from vldata.dataset.open import BuildFolder
 
 
-def write(build: Build, folder: Path, told: Callable[[int], None]) -> Written:
+def write(build: BuildFolder, folder: Path, told: Callable[[int], None]) -> Written:
     """Write a build as LLaVA JSON.
 
     Args:

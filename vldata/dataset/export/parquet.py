@@ -17,15 +17,15 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from vldata.dataset.export.blocks import Build
 from vldata.dataset.export.outcome import Written
+from vldata.dataset.open import BuildFolder
 from vldata.schema.rows import arrow_schema
 
 SHARD_BYTES = 500_000_000
 """A shard that has reached it is closed: about the size at which the `datasets` library cuts what it uploads."""
 
 
-def write(build: Build, folder: Path, told: Callable[[int], None], *, shard_bytes: int = SHARD_BYTES) -> Written:
+def write(build: BuildFolder, folder: Path, told: Callable[[int], None], *, shard_bytes: int = SHARD_BYTES) -> Written:
     """Write a build as Parquet.
 
     Args:
@@ -67,7 +67,7 @@ def _shards(batches: Iterator[pa.RecordBatch], folder: Path, split: str, shard_b
         yield path
 
 
-def card(build: Build) -> str:
+def card(build: BuildFolder) -> str:
     """README.md: YAML front matter as the Hugging Face hub reads it, and the sources with their licences."""
     manifest = build.manifest
     files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in build.splits]

@@ -29,9 +29,9 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
-from vldata.dataset.export.blocks import Build
 from vldata.dataset.export.images import Pictures, suffix
 from vldata.dataset.export.outcome import NotExported, Written
+from vldata.dataset.open import BuildFolder
 from vldata.errors import SourceError
 from vldata.images.problem import ImageProblem
 from vldata.schema.keyed import string_keys
@@ -48,7 +48,7 @@ Sample = list[tuple[str, bytes]]
 
 
 def write(
-    build: Build,
+    build: BuildFolder,
     folder: Path,
     told: Callable[[int], None],
     *,
@@ -107,7 +107,7 @@ def read(folder: Path) -> Iterator[dict[str, Any]]:
             raise SourceError(str(path), f"a damaged tar file ({error})", "export the build again") from None
 
 
-def _samples(build: Build, split: str, skipped: NotExported, told: Callable[[int], None]) -> Iterator[Sample]:
+def _samples(build: BuildFolder, split: str, skipped: NotExported, told: Callable[[int], None]) -> Iterator[Sample]:
     pictures = Pictures()
     for row, number_of_pass in zip(build.rows(split), _passes(build, split), strict=True):
         try:
@@ -117,7 +117,7 @@ def _samples(build: Build, split: str, skipped: NotExported, told: Callable[[int
         told(1)
 
 
-def _passes(build: Build, split: str) -> npt.NDArray[np.int64]:
+def _passes(build: BuildFolder, split: str) -> npt.NDArray[np.int64]:
     """How often each row's id stands before it in the split, shape (rows,); about 40 bytes a row while it is found."""
     keys = [string_keys(batch.column("id").to_pylist()) for batch in build.batches(split)]
     return running_count(np.concatenate(keys))
