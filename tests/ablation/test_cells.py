@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from vldata.ablation.builds import Made
-from vldata.ablation.cells import Cell, Failure, Questions, Trainer, run_cell
+from vldata.ablation.builds import VariantBuild
+from vldata.ablation.cells import Cell, CellFailure, Questions, Trainer, run_cell
 from vldata.ablation.file import Train
 from vldata.ablation.results import UNTOLD, Found, Training, results
 from vldata.ablation.schedule import Board, run_cells
@@ -91,9 +91,9 @@ def test_a_line_of_another_form_is_refused_with_its_number(write: Write) -> None
         read_scores(path)
 
 
-def made(folder: Path, digest: str = "d") -> Made:
+def made(folder: Path, digest: str = "d") -> VariantBuild:
     blocks = [{"key": "k", "digest": digest, "split": split, "size_bytes": 5} for split in ("train", "val")]
-    return Made(folder, {"blocks": blocks, "totals": {"samples": 3}}, 1.0)
+    return VariantBuild(folder, {"blocks": blocks, "totals": {"samples": 3}}, 1.0)
 
 
 def cell(folder: Path, *, seed: int = 0, digest: str = "d", asked: str = "d", variant: str = "v") -> Cell:
@@ -126,9 +126,9 @@ def test_the_bundled_trainer_gets_the_seed_and_the_split(tmp_path: Path) -> None
 
 def test_a_command_that_is_not_there_and_one_that_is_killed_are_failures(tmp_path: Path) -> None:
     none = run_cell(cell(tmp_path), Trainer(Train(command="no-such-program"), None), tmp_path / "a")
-    assert none == Failure("train", "no-such-program: No such file or directory")
+    assert none == CellFailure("train", "no-such-program: No such file or directory")
     killed = run_cell(cell(tmp_path), Trainer(Train(command=["sh", "-c", "kill -9 $$"]), None), tmp_path / "b")
-    assert killed == Failure("train", "killed by signal 9")
+    assert killed == CellFailure("train", "killed by signal 9")
 
 
 def test_a_cell_that_is_told_to_stop_ends_its_process_and_is_neither_done_nor_failed(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def table(arms: dict[str, list[dict[str, TaskScores] | None]]) -> dict[str, Any]
     """The table of some trainings."""
     variants = [Variant(name, {}, None, name) for name in arms]  # type: ignore[arg-type]
     trainings = {
-        name: [Training(n, 7, one, None if one else Failure("train", "x")) for n, one in enumerate(of)]
+        name: [Training(n, 7, one, None if one else CellFailure("train", "x")) for n, one in enumerate(of)]
         for name, of in arms.items()
     }
     about = {("a", str(row)): f"picture {row}" for row in range(10)}

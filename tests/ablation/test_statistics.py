@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vldata.ablation import statistics
-from vldata.ablation.statistics import DEFAULT_SEEDS, MIN_SEEDS, Scores, base_seeds, compare_all, joined, noise
+from vldata.ablation.statistics import DEFAULT_SEEDS, MIN_SEEDS, VariantScores, base_seeds, compare_all, joined, noise
 
 BY_NAME = {world.name: world for world in WORLDS}
 
 
-def scores(values: object, clusters: object = None) -> Scores:
+def scores(values: object, clusters: object = None) -> VariantScores:
     array = np.array(values, np.float64)
-    return Scores(array, np.arange(array.shape[1]) if clusters is None else np.array(clusters))
+    return VariantScores(array, np.arange(array.shape[1]) if clusters is None else np.array(clusters))
 
 
-def drawn(runs: int, items: int, seed: int = 0, shift: float = 0.0, sd: float = 0.01) -> Scores:
+def drawn(runs: int, items: int, seed: int = 0, shift: float = 0.0, sd: float = 0.01) -> VariantScores:
     """Items of different difficulty, the same for every seed; runs that differ a little."""
     rng = np.random.Generator(np.random.PCG64([seed, 1]))
     hard = np.random.Generator(np.random.PCG64(0)).normal(size=items)
@@ -104,8 +104,8 @@ def test_order_of_tasks_variants_runs_and_items_decides_nothing() -> None:
     variants = {v: {t: drawn(3, 30, seed=9 + 2 * i + (t == "b")) for t in "ab"} for i, v in enumerate("xyz")}
     order = np.random.Generator(np.random.PCG64(0)).permutation(30)
 
-    def shuffled(one: Scores) -> Scores:
-        return Scores(one.values[::-1][:, order], one.clusters[order])
+    def shuffled(one: VariantScores) -> VariantScores:
+        return VariantScores(one.values[::-1][:, order], one.clusters[order])
 
     again = compare_all(
         {t: shuffled(base[t]) for t in "ba"}, {v: {t: shuffled(variants[v][t]) for t in "ba"} for v in "zyx"}
@@ -144,7 +144,9 @@ def test_one_run_of_a_variant_borrows_the_spread_of_the_others() -> None:
 def test_items_of_one_photograph_say_nothing() -> None:
     base, variant = drawn(3, 10), drawn(3, 10, seed=2, shift=5.0)
     same = np.zeros(10, np.int64)
-    found = compare_all({"t": Scores(base.values, same)}, {"v": {"t": Scores(variant.values, same)}})["v", "t"]
+    found = compare_all({"t": VariantScores(base.values, same)}, {"v": {"t": VariantScores(variant.values, same)}})[
+        "v", "t"
+    ]
     assert found.verdict == "no difference shown" and found.ci_high == np.inf
 
 
@@ -212,7 +214,7 @@ def test_other_items_are_refused() -> None:
 @pytest.mark.parametrize("values", [np.zeros(3), np.zeros((0, 3)), np.zeros((2, 4)), np.array([[0.0, 1.0, np.nan]])])
 def test_scores_that_are_none_are_refused(values: np.ndarray) -> None:
     with pytest.raises(ValueError):
-        Scores(values, np.arange(3))
+        VariantScores(values, np.arange(3))
 
 
 def test_joined_is_all_runs() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vldata.ablation.changes import Facts
+from vldata.ablation.changes import BaseFacts
 from vldata.ablation.load import Opened, from_data, load
 from vldata.ablation.variants import NAME_BYTES, Variant, facts_of, named, needs_amounts, variants
 from vldata.errors import RecipeError, RecipeErrors
@@ -312,6 +312,6 @@ def test_the_base_is_looked_for_beside_the_file_and_among_the_bundled(tmp_path: 
 
 
 def test_amounts_are_asked_for_only_where_they_are_needed(opened: Make) -> None:
-    facts = Facts({"captions": "caption"}, {}, {})
+    facts = BaseFacts({"captions": "caption"}, {}, {})
     assert needs_amounts(opened(held="counts", axes={"drop": ["captions"]}).ablation, facts)
     assert not needs_amounts(opened(axes={"total": [60]}).ablation, facts)

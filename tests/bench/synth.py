@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from measure import Row, show
 
 from vldata.llm.answers import open_answers
-from vldata.llm.budget import Limits
+from vldata.llm.budget import BudgetLimits
 from vldata.llm.endpoint import Endpoint
 from vldata.llm.events import Sent
 from vldata.llm.prices import Price
@@ -112,7 +112,7 @@ def plain(url: str, number: int, concurrency: int) -> float:
 def ours(url: str, folder: Path, number: int, concurrency: int) -> tuple[float, Sent]:
     """Requests a second of `send`, and what became of them."""
     endpoint = Endpoint("bench", url, SecretStr("none"), prices={"tiny": PRICE})
-    limits = Limits(max_usd=1e6, concurrency=concurrency)
+    limits = BudgetLimits(max_usd=1e6, concurrency=concurrency)
     started = time.perf_counter()
     with open_answers(folder / "answers") as answers:
         sent = send(

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vldata.ablation.statistics import DEFAULT_SEEDS, Scores, base_seeds, compare_all
+from vldata.ablation.statistics import DEFAULT_SEEDS, VariantScores, base_seeds, compare_all
 
 Floats = npt.NDArray[np.float64]
 PLANTED = 2.0
@@ -126,9 +126,9 @@ class Ablation:
         moved: The last variant's scores on the first task if it were better by so many times the noise.
     """
 
-    base: dict[str, Scores]
-    variants: dict[str, dict[str, Scores]]
-    moved: Callable[[float], Scores]
+    base: dict[str, VariantScores]
+    variants: dict[str, dict[str, VariantScores]]
+    moved: Callable[[float], VariantScores]
 
 
 def ablations(world: World, count: int, seed: int = 0) -> Iterator[Ablation]:
@@ -138,7 +138,7 @@ def ablations(world: World, count: int, seed: int = 0) -> Iterator[Ablation]:
     draw = RightOrWrong(world) if world.is_binary else Real(world)
     photographs = world.clusters[-1] + 1
     for _ in range(count):
-        arms: list[dict[str, Scores]] = [{} for _ in runs]
+        arms: list[dict[str, VariantScores]] = [{} for _ in runs]
         hard = rng.normal(size=(world.tasks, photographs))[:, world.clusters] + rng.normal(
             size=(world.tasks, world.items)
         )
@@ -146,12 +146,12 @@ def ablations(world: World, count: int, seed: int = 0) -> Iterator[Ablation]:
             spread = np.exp(world.uneven * rng.normal()) * (world.unsteady if place == 1 else 1.0)
             own = rng.normal(size=photographs) * np.sqrt(world.by_photograph * photographs) * (place > 0)
             values = draw(rng, runs[place], hard[task], spread, 0.0) + own[world.clusters]
-            arms[place][f"task{task}"] = Scores(values, world.clusters)
+            arms[place][f"task{task}"] = VariantScores(values, world.clusters)
         again = int(rng.integers(2**32))
 
-        def moved(size: float, hard: Floats = hard[0], again: int = again, own: Floats = own) -> Scores:
+        def moved(size: float, hard: Floats = hard[0], again: int = again, own: Floats = own) -> VariantScores:
             values = draw(np.random.Generator(np.random.PCG64(again)), world.seeds, hard, 1.0, size)
-            return Scores(values + own[world.clusters], world.clusters)
+            return VariantScores(values + own[world.clusters], world.clusters)
 
         yield Ablation(arms[0], {f"variant{place}": arm for place, arm in enumerate(arms[1:])}, moved)
 
@@ -177,7 +177,7 @@ def _finds(simulated: Ablation, size: float) -> bool:
     return compare_all(simulated.base, variants)[name, "task0"].verdict == "better"
 
 
-def _single(base: Scores, variant: Scores) -> bool:
+def _single(base: VariantScores, variant: VariantScores) -> bool:
     """Does one run of each, looked at over items alone at 95 %, claim a difference?"""
     each = variant.values[0] - base.values[0]
     error = np.sqrt((np.bincount(base.clusters, each - each.mean()) ** 2).sum()) / len(each)

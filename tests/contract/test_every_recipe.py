@@ -15,7 +15,7 @@ import pytest
 from vldata import build, bundled
 from vldata.curate.dedup import Dedup
 from vldata.curate.filters import Filters
-from vldata.mixture.models import Entry, Mixture
+from vldata.mixture.models import Mixture, MixtureEntry
 from vldata.prompts.models import Templates
 from vldata.recipe.load import load
 from vldata.recipe.models import Across, Conversation, Head, Images, Output, Recipe, Settings
@@ -51,7 +51,7 @@ def top_shares(recipe: Recipe) -> dict[str, float]:
     return {name: number / sum(numbers.values()) for name, number in numbers.items()}
 
 
-def leaves(name: str, entry: Entry) -> list[str]:
+def leaves(name: str, entry: MixtureEntry) -> list[str]:
     return [name] if entry.sources is None else [leaf for n, e in entry.sources.items() for leaf in leaves(n, e)]
 
 
@@ -155,7 +155,7 @@ def test_the_recipe_to_start_from_names_every_key() -> None:
     text = (bundled("recipes") / "forkme.yaml").read_text(encoding="utf-8")
     sections: tuple[type[Spec], ...] = (
         *(Head, Settings, Templates, Conversation, Dedup, Images, Filters),
-        *(Mixture, Entry, Across, Output),
+        *(Mixture, MixtureEntry, Across, Output),
     )
     keys = {key for section in sections for key in section.model_fields} | {"extends", "defaults", "sources", "mixture"}
     missing = {key for key in keys if not re.search(rf"(?:^|[\s{{,#-]){key}:", text)}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from vldata.errors import SourceError
 from vldata.images import archives, tables
 from vldata.images.problem import ImageProblem
-from vldata.images.references import ImageReader, Place
+from vldata.images.references import ImageLocation, ImageReader
 
 MEMBERS = {"a/one.jpg": b"first", "two.jpg": b"second" * 1000, "a/empty.jpg": b""}
 
@@ -101,7 +101,7 @@ def test_dots_that_stay_inside_are_taken_out_before_the_file_is_opened(tmp_path)
 
 
 def test_a_colon_in_a_name_is_just_a_name(tmp_path):
-    assert ImageReader(tmp_path).locate("12:30::45.jpg") == Place(f"{tmp_path}/12:30::45.jpg", None)
+    assert ImageReader(tmp_path).locate("12:30::45.jpg") == ImageLocation(f"{tmp_path}/12:30::45.jpg", None)
 
 
 def test_a_file_that_is_not_there_is_missing(tmp_path):

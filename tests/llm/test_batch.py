@@ -24,10 +24,10 @@ from vldata.llm.batch import collect as batch_collect
 from vldata.llm.batch import submit as batch_submit
 from vldata.llm.batch.book import open_book
 from vldata.llm.batch.client import BatchClient
-from vldata.llm.batch.collect import Collected, collect, poll
+from vldata.llm.batch.collect import BatchResults, collect, poll
 from vldata.llm.batch.files import export, import_, most_of
 from vldata.llm.batch.submit import Submitted, submit
-from vldata.llm.budget import Limits, Spent, read_ledger
+from vldata.llm.budget import BudgetLimits, Spent, read_ledger
 from vldata.llm.endpoint import Endpoint, EndpointError
 from vldata.llm.prices import Price, to_pico, usage_of
 from vldata.llm.request import Request, image_part
@@ -97,7 +97,7 @@ def go(requests: list[Request], server: BatchServer, answers: Answers, **more: A
     return submit(requests, answers=answers, **options)
 
 
-def come(server: BatchServer, answers: Answers, **more: Any) -> Collected:
+def come(server: BatchServer, answers: Answers, **more: Any) -> BatchResults:
     return collect(answers=answers, **{"endpoint": endpoint(server), **more})
 
 
@@ -220,7 +220,7 @@ def test_a_second_answer_is_kept_as_a_spare_and_paid_for(server: BatchServer, an
 
 def test_the_budget_is_charged_before_and_settled_after(server: BatchServer, answers: Answers) -> None:
     most = sum((most_of(request, PRICE) for request in asks(4)), Spent())
-    limits = Limits(max_usd=most.usd)
+    limits = BudgetLimits(max_usd=most.usd)
     sent = go(asks(6), server, answers, limits=limits)
     assert (sent.requests, sent.unsent) == (4, 2)
     assert sent.stopped is not None and sent.stopped.reason == "max_usd"
@@ -243,10 +243,10 @@ def test_an_answer_without_usage_stays_charged_in_full(server: BatchServer, answ
 
 def test_a_limit_in_dollars_needs_the_factor_of_batches(server: BatchServer, answers: Answers) -> None:
     unknown = endpoint(server, prices={"m": Price(input_usd_per_mtok=1.0, output_usd_per_mtok=2.0)})
-    sent = go(asks(1), server, answers, endpoint=unknown, limits=Limits(max_usd=5))
+    sent = go(asks(1), server, answers, endpoint=unknown, limits=BudgetLimits(max_usd=5))
     assert sent.stopped is not None and sent.stopped.reason == "no_price" and "batch_factor" in str(sent.stopped.error)
     endless = Request("test", "m", ({"role": "user", "content": "Tell all."},))
-    sent = go([endless], server, answers, limits=Limits(max_usd=5))
+    sent = go([endless], server, answers, limits=BudgetLimits(max_usd=5))
     assert sent.stopped is not None and sent.stopped.reason == "no_maximum"
     assert not server.batches
 
@@ -406,7 +406,7 @@ def whole(server: BatchServer, folder: Path, now: Callable[[], float]) -> None:
             come(server, answers, now=now)
             given_up = {failure.key for failure in answers.failures()}
             wanted = [request for request in asks(5) if request.key not in given_up]
-            sent = go(wanted, server, answers, max_lines=3, limits=Limits(max_usd=1.0), now=now)
+            sent = go(wanted, server, answers, max_lines=3, limits=BudgetLimits(max_usd=1.0), now=now)
             if sent.hits == len(wanted):
                 return
     raise AssertionError("it does not end")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vldata.errors import StoreError
-from vldata.llm.budget import Budget, Limits, Spent, open_budget, read_ledger
+from vldata.llm.budget import Budget, BudgetLimits, Spent, open_budget, read_ledger
 from vldata.llm.prices import (
     IMAGE_TOKENS,
     Price,
@@ -96,7 +96,7 @@ def test_usage_is_read_with_what_was_cached() -> None:
     st.lists(st.tuples(st.integers(0, 10**12), st.integers(0, 10**4), st.floats(0, 1), st.booleans()), max_size=30),
 )
 def test_spent_and_reserved_never_pass_a_limit(cap: int, attempts: list[tuple[int, int, float, bool]]) -> None:
-    budget = Budget(Limits(max_usd=to_usd(cap), max_tokens=10**5, max_requests=20))
+    budget = Budget(BudgetLimits(max_usd=to_usd(cap), max_tokens=10**5, max_requests=20))
     kept = []
     for pico, tokens, share, settles in attempts:
         reserved = budget.reserve(pico, tokens)
@@ -116,7 +116,7 @@ def test_spent_and_reserved_never_pass_a_limit(cap: int, attempts: list[tuple[in
 
 
 def test_what_a_server_did_not_confirm_is_spent_in_full_and_in_doubt() -> None:
-    budget = Budget(Limits(max_usd=1.0))
+    budget = Budget(BudgetLimits(max_usd=1.0))
     one, other = budget.reserve(600, 50), budget.reserve(300, 20)
     assert one and other
     budget.settle(one, None, None)
@@ -125,7 +125,7 @@ def test_what_a_server_did_not_confirm_is_spent_in_full_and_in_doubt() -> None:
 
 
 def test_an_attempt_of_unknown_price_is_counted_as_such_and_not_as_free() -> None:
-    budget = Budget(Limits())
+    budget = Budget(BudgetLimits())
     kept = budget.reserve(None, None)
     assert kept
     budget.settle(kept, None, 12)
@@ -134,13 +134,13 @@ def test_an_attempt_of_unknown_price_is_counted_as_such_and_not_as_free() -> Non
 
 def test_an_attempt_that_no_limit_can_hold_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown price"):
-        Budget(Limits(max_usd=1.0)).reserve(None, 5)
+        Budget(BudgetLimits(max_usd=1.0)).reserve(None, 5)
     with pytest.raises(ValueError, match="unknown length"):
-        Budget(Limits(max_tokens=10)).reserve(5, None)
+        Budget(BudgetLimits(max_tokens=10)).reserve(5, None)
 
 
 def test_a_reservation_given_back_leaves_nothing() -> None:
-    budget = Budget(Limits(max_requests=1))
+    budget = Budget(BudgetLimits(max_requests=1))
     kept = budget.reserve(5, 5)
     assert kept and budget.reserve(5, 5) is None
     budget.release(kept)
@@ -150,13 +150,13 @@ def test_a_reservation_given_back_leaves_nothing() -> None:
 def test_a_ledger_carries_what_was_spent_to_the_next_run(tmp_path: Path) -> None:
     ledger = tmp_path / "deep" / "ledger"
     for run in range(3):
-        with open_budget(Limits(max_requests=5), ledger) as budget:
+        with open_budget(BudgetLimits(max_requests=5), ledger) as budget:
             assert budget.spent.requests == run * 2
             for _ in range(2):
                 if kept := budget.reserve(10, 3):
                     budget.settle(kept, 4, 2)
             assert budget.spent.requests == min(5, run * 2 + 2)
-    with open_budget(Limits(max_requests=5), ledger) as budget:
+    with open_budget(BudgetLimits(max_requests=5), ledger) as budget:
         assert budget.spent == Spent(pico=20, tokens=10, requests=5)
         assert budget.lacking(10, 3) == "max_requests"
 
@@ -174,14 +174,14 @@ with open_budget(Limits(), Path({str(ledger)!r})) as budget:
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
     assert read_ledger(ledger) == Spent(pico=700, in_doubt_pico=500, tokens=9, requests=2)
-    with open_budget(Limits(max_usd=to_usd(1000)), ledger) as budget:
+    with open_budget(BudgetLimits(max_usd=to_usd(1000)), ledger) as budget:
         assert budget.reserve(301, 1) is None
         assert budget.reserve(300, 1)
 
 
 def test_a_line_cut_off_anywhere_never_makes_it_look_as_if_less_was_spent(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
-    with open_budget(Limits(), ledger) as budget:
+    with open_budget(BudgetLimits(), ledger) as budget:
         kept = budget.reserve(1000, 10)
         assert kept
         after_reserve = ledger.stat().st_size
@@ -197,29 +197,29 @@ def test_a_line_cut_off_anywhere_never_makes_it_look_as_if_less_was_spent(tmp_pa
 def test_a_damaged_ledger_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
     ledger.write_text('{"carried": {"pico": 5}}\nrubbish\n')
-    with pytest.raises(StoreError, match=r"ledger:2: is damaged"), open_budget(Limits(), ledger):
+    with pytest.raises(StoreError, match=r"ledger:2: is damaged"), open_budget(BudgetLimits(), ledger):
         pass
     assert "rubbish" in ledger.read_text()
 
 
 def test_two_processes_do_not_draw_on_one_ledger(tmp_path: Path) -> None:
     with (
-        open_budget(Limits(), tmp_path / "ledger"),
+        open_budget(BudgetLimits(), tmp_path / "ledger"),
         pytest.raises(StoreError, match=f"process {os.getpid()} is using it"),
-        open_budget(Limits(), tmp_path / "ledger"),
+        open_budget(BudgetLimits(), tmp_path / "ledger"),
     ):
         pass
 
 
 def test_an_error_inside_is_not_taken_for_one_of_the_ledger(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), open_budget(Limits(), tmp_path / "ledger"):
+    with pytest.raises(FileNotFoundError), open_budget(BudgetLimits(), tmp_path / "ledger"):
         (tmp_path / "nothing").read_text()
 
 
 def test_a_full_disk_is_told_and_nothing_is_reserved() -> None:
     handle = os.open("/dev/full", os.O_WRONLY)
     try:
-        budget = Budget(Limits(max_usd=1.0), handle=handle, path=Path("/dev/full"))
+        budget = Budget(BudgetLimits(max_usd=1.0), handle=handle, path=Path("/dev/full"))
         with pytest.raises(StoreError, match="no space left"):
             budget.reserve(5, 5)
         assert (budget.num_reserved, budget.reserved_usd) == (0, 0.0)

@@ -18,7 +18,7 @@ pytest.importorskip("gguf", reason="its model is written with the gguf package: 
 
 from tests.llm.peer import CONTEXT_TOKENS, write_model
 from vldata.llm.answers import Answers, open_answers
-from vldata.llm.budget import Limits
+from vldata.llm.budget import BudgetLimits
 from vldata.llm.endpoint import Endpoint
 from vldata.llm.events import Sent
 from vldata.llm.prices import Price, size_of, usage_of
@@ -85,7 +85,7 @@ def no_pictures(part: Mapping[str, Any]) -> bytes:
 
 def run(requests: list[Request], url: str, answers: Answers, **more: Any) -> Sent:
     endpoint = Endpoint("peer", url, SecretStr("none"), prices={"tiny": PRICE}, timeout_s=30.0)
-    limits = Limits(max_usd=1.0, concurrency=4)
+    limits = BudgetLimits(max_usd=1.0, concurrency=4)
     options = {"pictures": no_pictures, "rng": random.Random(0), "limits": limits, **more}
     return send(requests, endpoint=endpoint, answers=answers, **options)
 

@@ -41,7 +41,7 @@ from tests.llm.server import (
 from vldata.errors import RecipeError, VldataError
 from vldata.llm import attempts as sending
 from vldata.llm.answers import Answers, open_answers
-from vldata.llm.budget import Limits, read_ledger
+from vldata.llm.budget import BudgetLimits, read_ledger
 from vldata.llm.endpoint import Endpoint, EndpointError, find_endpoint
 from vldata.llm.events import Event, Sent
 from vldata.llm.prices import Price, size_of
@@ -253,7 +253,7 @@ def test_retry_after_pauses_the_whole_endpoint_for_as_long_as_it_says(
 def test_a_pause_that_is_too_long_to_wait_ends_the_run(server: BillingServer, answers: Answers) -> None:
     server.script = lambda asked: answer() if asked.number <= 3 else rate_limited(seconds="7200")
     started = time.monotonic()
-    sent = run(asks(20), endpoint(server), answers, limits=Limits(concurrency=1))
+    sent = run(asks(20), endpoint(server), answers, limits=BudgetLimits(concurrency=1))
     assert time.monotonic() - started < 5
     assert sent.stopped is not None and sent.stopped.reason == "long_wait"
     assert "asks to wait 7200 s" in str(sent.stopped.error)
@@ -279,7 +279,7 @@ def test_congestion_lowers_how_many_are_under_way(server: BillingServer, answers
         return rate_limited() if 100 < asked.number <= 110 else answer(delay_s=0.5)
 
     server.script = script
-    assert run(asks(200), endpoint(server), answers, limits=Limits(concurrency=32)).answered == 200
+    assert run(asks(200), endpoint(server), answers, limits=BudgetLimits(concurrency=32)).answered == 200
     assert most[0] > 20 and most[1] < most[0]
 
 
@@ -297,7 +297,7 @@ def test_a_fault_that_every_request_would_meet_stops_the_run_at_once(
     server: BillingServer, answers: Answers, act: Act, reason: str
 ) -> None:
     server.script = lambda asked: act
-    sent = run(asks(100), endpoint(server), answers, limits=Limits(concurrency=4))
+    sent = run(asks(100), endpoint(server), answers, limits=BudgetLimits(concurrency=4))
     assert sent.stopped is not None and sent.stopped.reason == reason
     assert isinstance(sent.stopped.error, EndpointError) and sent.stopped.error.fix
     assert server.bill.requests <= 4
@@ -337,7 +337,7 @@ def test_a_server_that_always_fails_stops_the_run_before_it_costs_much(
 ) -> None:
     monkeypatch.setattr("vldata.llm.pace.MAX_BACKOFF_S", 0.01)
     server.script = lambda asked: failure(500, is_billed=True, delay_s=0.002)
-    sent = run(asks(1000), endpoint(server), answers, limits=Limits(concurrency=8))
+    sent = run(asks(1000), endpoint(server), answers, limits=BudgetLimits(concurrency=8))
     assert sent.stopped is not None and sent.stopped.reason == "failing"
     assert server.bill.requests < 60
 
@@ -355,7 +355,7 @@ def test_a_server_that_fails_for_a_moment_does_not_stop_the_run(
         return failure(503) if is_down else answer(delay_s=0.002)
 
     server.script = script
-    sent = run(asks(200), endpoint(server), answers, limits=Limits(concurrency=16))
+    sent = run(asks(200), endpoint(server), answers, limits=BudgetLimits(concurrency=16))
     assert sent.stopped is None and sent.answered + len(sent.failed) == 200
     assert sent.answered > 190
 
@@ -364,7 +364,7 @@ def test_with_a_fifth_of_all_requests_failing_every_row_ends_answered_or_with_a_
     server: BillingServer, answers: Answers, tmp_path: Path
 ) -> None:
     server.script = faulty(0.2, seed=3)
-    sent = run(asks(300), endpoint(server), answers, limits=Limits(max_usd=10.0), ledger=tmp_path / "ledger")
+    sent = run(asks(300), endpoint(server), answers, limits=BudgetLimits(max_usd=10.0), ledger=tmp_path / "ledger")
     assert sent.stopped is None
     assert sent.answered + len(sent.failed) == 300 and sent.unsent == 0
     assert {*answers.keys()} | sent.failed.keys() == {request.key for request in asks(300)}
@@ -390,7 +390,7 @@ def test_spending_never_passes_the_cap_over_all_runs_and_goes_on_when_it_is_rais
     server.script = faulty(0.3, seed=5, faults=(failure(500, is_billed=True), without_usage(), reset()))
     cap, ledger, answered = 20 * ceiling_usd(ask(0)), tmp_path / "ledger", 0
     for _ in range(3):
-        sent = run(asks(100), endpoint(server), answers, limits=Limits(max_usd=cap), ledger=ledger)
+        sent = run(asks(100), endpoint(server), answers, limits=BudgetLimits(max_usd=cap), ledger=ledger)
         assert sent.stopped is not None and sent.stopped.reason == "max_usd"
         assert "raise max_usd" in str(sent.stopped.error)
         assert sent.total.usd <= cap
@@ -398,21 +398,21 @@ def test_spending_never_passes_the_cap_over_all_runs_and_goes_on_when_it_is_rais
         assert sent.hits + sent.answered == answered
         assert sent.unsent == 100 - answered
     assert (server.bill.input_tokens * 1.0 + server.bill.output_tokens * 2.0) / 1e6 <= cap
-    raised = run(asks(100), endpoint(server), answers, limits=Limits(max_usd=1.0), ledger=ledger)
+    raised = run(asks(100), endpoint(server), answers, limits=BudgetLimits(max_usd=1.0), ledger=ledger)
     assert raised.stopped is None and raised.hits + raised.answered == 100
 
 
 def test_a_cap_is_used_up_though_reservations_are_larger_than_what_is_spent(
     server: BillingServer, answers: Answers
 ) -> None:
-    sent = run(asks(100), endpoint(server), answers, limits=Limits(max_usd=3 * ceiling_usd(ask(0))))
+    sent = run(asks(100), endpoint(server), answers, limits=BudgetLimits(max_usd=3 * ceiling_usd(ask(0))))
     one = sent.spent.usd / sent.answered
     assert sent.answered > 3  # all three are reserved at first; each that settles for less makes room for others
     assert 3 * ceiling_usd(ask(0)) - sent.spent.usd < ceiling_usd(ask(0)) + one
 
 
-@pytest.mark.parametrize("limits", [Limits(max_requests=7), Limits(max_tokens=7 * 140)])
-def test_other_limits_stop_cleanly_too(server: BillingServer, answers: Answers, limits: Limits) -> None:
+@pytest.mark.parametrize("limits", [BudgetLimits(max_requests=7), BudgetLimits(max_tokens=7 * 140)])
+def test_other_limits_stop_cleanly_too(server: BillingServer, answers: Answers, limits: BudgetLimits) -> None:
     sent = run(asks(50), endpoint(server, prices={}), answers, limits=limits)
     assert sent.stopped is not None and sent.stopped.reason in ("max_requests", "max_tokens")
     assert sent.answered + (sent.unsent or 0) == 50 and sent.answered >= 7
@@ -422,22 +422,22 @@ def test_other_limits_stop_cleanly_too(server: BillingServer, answers: Answers, 
 
 def test_after_the_cap_hits_are_still_found(server: BillingServer, answers: Answers) -> None:
     run(asks(50)[25:], endpoint(server), answers)
-    sent = run(asks(50), endpoint(server), answers, limits=Limits(max_requests=5))
+    sent = run(asks(50), endpoint(server), answers, limits=BudgetLimits(max_requests=5))
     assert (sent.answered, sent.hits, sent.unsent) == (5, 25, 20)
 
 
 def test_a_model_without_a_price_refuses_max_usd_before_anything_is_sent(
     server: BillingServer, answers: Answers
 ) -> None:
-    sent = run(asks(3), endpoint(server, prices={}), answers, limits=Limits(max_usd=1.0))
+    sent = run(asks(3), endpoint(server, prices={}), answers, limits=BudgetLimits(max_usd=1.0))
     assert sent.stopped is not None and sent.stopped.reason == "no_price"
     assert "price of 'm' is not known" in str(sent.stopped.error)
     assert server.bill.requests == 0 and sent.unsent == 3
 
 
-@pytest.mark.parametrize("limits", [Limits(max_usd=1.0), Limits(max_tokens=10**6)])
+@pytest.mark.parametrize("limits", [BudgetLimits(max_usd=1.0), BudgetLimits(max_tokens=10**6)])
 def test_an_answer_without_a_largest_length_refuses_a_cap(
-    server: BillingServer, answers: Answers, limits: Limits
+    server: BillingServer, answers: Answers, limits: BudgetLimits
 ) -> None:
     sent = run([ask(0, parameters={})], endpoint(server), answers, limits=limits)
     assert sent.stopped is not None and sent.stopped.reason == "no_maximum"
@@ -471,14 +471,14 @@ def test_a_request_larger_than_a_minutes_tokens_is_given_up_and_not_waited_for(
 
 def test_an_endpoints_own_concurrency_wins(server: BillingServer, answers: Answers) -> None:
     server.script = lambda asked: answer(delay_s=0.005)
-    run(asks(30), endpoint(server, max_concurrency=3), answers, limits=Limits(concurrency=20))
+    run(asks(30), endpoint(server, max_concurrency=3), answers, limits=BudgetLimits(concurrency=20))
     assert server.bill.most_under_way == 3
 
 
 def test_a_format_that_the_server_ignores_stops_the_run_early(server: BillingServer, answers: Answers) -> None:
     server.script = lambda asked: ignoring_format()
     requests = [ask(n, response_format=TEXT_FORMAT) for n in range(100)]
-    sent = run(requests, endpoint(server), answers, limits=Limits(concurrency=2))
+    sent = run(requests, endpoint(server), answers, limits=BudgetLimits(concurrency=2))
     assert sent.stopped is not None and sent.stopped.reason == "format_ignored"
     assert sending.UNHEEDED <= sent.answered == sent.ignored_format <= sending.UNHEEDED + 2
 
@@ -497,7 +497,7 @@ def test_the_first_interruption_lets_what_is_under_way_end(server: BillingServer
         if event.kind == "sent":
             stop.set()
 
-    sent = run(asks(50), endpoint(server), answers, limits=Limits(concurrency=4), watch=watch, stop=stop)
+    sent = run(asks(50), endpoint(server), answers, limits=BudgetLimits(concurrency=4), watch=watch, stop=stop)
     assert sent.stopped is not None and sent.stopped.reason == "interrupted"
     assert sent.unsent is None
     assert sent.answered == server.bill.requests == len(answers) <= 4
@@ -525,7 +525,7 @@ def test_what_is_under_way_when_cancelled_is_given_up_but_counted(
     everything: dict[str, Any] = {"answers": answers, "pictures": no_pictures, "ledger": tmp_path / "ledger"}
 
     async def main() -> None:
-        limits = Limits(max_usd=1.0, concurrency=3)
+        limits = BudgetLimits(max_usd=1.0, concurrency=3)
         task = asyncio.create_task(send_all(asks(20), endpoint=endpoint(server), limits=limits, **everything))
         while server.bill.requests < 8:
             await asyncio.sleep(0.01)
@@ -593,7 +593,7 @@ with open_answers({str(tmp_path / "a")!r}) as answers:
         process.kill()
         kills += process.wait() == -signal.SIGKILL
     with open_answers(tmp_path / "a") as answers:
-        limits = Limits(max_usd=1.0, concurrency=8)
+        limits = BudgetLimits(max_usd=1.0, concurrency=8)
         sent = run(asks(200), endpoint(server), answers, limits=limits, ledger=tmp_path / "l")
     assert sent.hits + sent.answered == 200 and sent.stopped is None
     assert len(server.bill.by_digest) == 200
@@ -715,7 +715,9 @@ def test_the_key_is_in_no_log_error_event_or_file(
     found = Endpoint(found.name, found.url, found.key, found.key_from, timeout_s=0.2, prices={"m": PRICE})
     events: list[Event] = []
     with open_answers(tmp_path / "answers") as answers:
-        sent = run(asks(2), found, answers, watch=events.append, limits=Limits(max_usd=1.0), ledger=tmp_path / "ledger")
+        sent = run(
+            asks(2), found, answers, watch=events.append, limits=BudgetLimits(max_usd=1.0), ledger=tmp_path / "ledger"
+        )
     assert server.bill.requests
     shown = [repr(sent), repr(events), repr(found), caplog.text, *capfd.readouterr(), *(r.key for r in asks(2))]
     if sent.stopped is not None:
@@ -757,5 +759,5 @@ def test_memory_does_not_grow_with_the_number_of_requests_under_way(server: Bill
             pulled.append(server.bill.requests)
             yield ask(number)
 
-    run(requests(), endpoint(server), answers, limits=Limits(concurrency=4))
+    run(requests(), endpoint(server), answers, limits=BudgetLimits(concurrency=4))
     assert all(number - done <= 10 for number, done in enumerate(pulled))  # no request is made long before it is sent

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from vldata.mixture.models import Entry, Mixture, Strategy, check
+from vldata.mixture.models import Mixture, MixtureEntry, Strategy, check
 
 
 def problems(raw: dict[str, Any], names: str = "a b c") -> list[tuple[str, str]]:
@@ -25,8 +25,11 @@ def test_a_bare_number_is_a_weight_and_a_list_is_a_group_without_numbers() -> No
     loaded = Mixture.model_validate(
         {"sources": {"a": 3, "g": {"weight": 6, "strategy": "sqrt", "sources": ["b", "c"]}}}
     )
-    inner = {"b": Entry(), "c": Entry()}
-    assert loaded.sources == {"a": Entry(weight=3), "g": Entry(weight=6, strategy=Strategy(name="sqrt"), sources=inner)}
+    inner = {"b": MixtureEntry(), "c": MixtureEntry()}
+    assert loaded.sources == {
+        "a": MixtureEntry(weight=3),
+        "g": MixtureEntry(weight=6, strategy=Strategy(name="sqrt"), sources=inner),
+    }
 
 
 def test_a_loaded_mixture_survives_its_own_json() -> None:

@@ -58,7 +58,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Made:
+class VariantBuild:
     """A variant's build on the disk.
 
     Args:
@@ -183,7 +183,7 @@ class Builder:
         self.out, self.session = out, session
         self._file = out / "seconds.json"
 
-    def build(self, recipe: Recipe, name: str) -> tuple[Made, Mapping[str, SourceReport]]:
+    def build(self, recipe: Recipe, name: str) -> tuple[VariantBuild, Mapping[str, SourceReport]]:
         """Build a recipe into ``<out>/<name>``, or find it there.
 
         Raises:
@@ -192,7 +192,7 @@ class Builder:
         began = time.perf_counter()
         built = build(recipe, self.out / name, self.session)
         took = self._seconds(f"{name} {built.plan.key}", time.perf_counter() - began)
-        return Made(built.out, built.manifest, took), built.plan.sources
+        return VariantBuild(built.out, built.manifest, took), built.plan.sources
 
     def _seconds(self, name: str, seconds: float) -> float:
         known: dict[str, float] = json.loads(self._file.read_text()) if self._file.is_file() else {}

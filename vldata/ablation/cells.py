@@ -29,7 +29,7 @@ import orjson
 from blake3 import blake3
 
 from vldata import __version__
-from vldata.ablation.builds import Made, write_text
+from vldata.ablation.builds import VariantBuild, write_text
 from vldata.ablation.file import Train
 from vldata.ablation.process import Told, held, to_its_end
 from vldata.ablation.scores import ITEMS, read_scores
@@ -55,7 +55,7 @@ class Questions:
         split: Its name.
     """
 
-    made: Made
+    made: VariantBuild
     split: str
 
     @property
@@ -175,7 +175,7 @@ class Cell:
     variant: str
     seed: int
     data_seed: int
-    made: Made
+    made: VariantBuild
     questions: Questions
 
     def key(self, trainer: Trainer) -> str:
@@ -193,7 +193,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Failure:
+class CellFailure:
     """Why a cell has no scores.
 
     Args:
@@ -213,7 +213,7 @@ def run_cell(
     slot: int = 0,
     stopping: threading.Event | None = None,
     told: Told | None = None,
-) -> Failure | None:
+) -> CellFailure | None:
     """Train and evaluate, or find that done.
 
     Args:
@@ -244,7 +244,7 @@ def run_cell(
 
 def _attempt(
     cell: Cell, trainer: Trainer, folder: Path, lock: int, slot: int, stopping: threading.Event, told: Told
-) -> Failure | None:
+) -> CellFailure | None:
     """Train and evaluate in a cell's own folder, whose lock is held."""
     root = folder.parents[1]
     asked = {
@@ -257,7 +257,7 @@ def _attempt(
     }
     write_text(folder / "cell.json", orjson.dumps(asked, option=orjson.OPT_INDENT_2).decode())
     if trainer.key_now() != trainer.key():
-        return _failed(folder, Failure("train", _CHANGED))
+        return _failed(folder, CellFailure("train", _CHANGED))
     seconds: dict[str, float] = {}
     for stage, words in trainer.steps(cell, folder):
         told(stage)
@@ -266,12 +266,12 @@ def _attempt(
         if stopping.is_set():
             return None
         if problem is not None:
-            return _failed(folder, Failure(stage, problem))
+            return _failed(folder, CellFailure(stage, problem))
         seconds[stage] = round(time.perf_counter() - began, 3)
     try:
         read_scores(folder / SCORES)
     except VldataError as error:
-        return _failed(folder, Failure("evaluate", str(error)))
+        return _failed(folder, CellFailure("evaluate", str(error)))
     shutil.rmtree(folder / "run" / "checkpoints", ignore_errors=True)  # to go on from, and there is nothing left to do
     write_text(folder / "done.json", orjson.dumps({"seconds": seconds}, option=orjson.OPT_INDENT_2).decode())
     return None
@@ -284,7 +284,7 @@ def _below(folder: Path, root: Path) -> str:
 Read = TypeVar("Read")
 
 
-def outcome_of(folder: Path, read: Callable[[Path], Read]) -> Read | Failure:
+def outcome_of(folder: Path, read: Callable[[Path], Read]) -> Read | CellFailure:
     """What came of a cell.
 
     Args:
@@ -295,17 +295,17 @@ def outcome_of(folder: Path, read: Callable[[Path], Read]) -> Read | Failure:
         What was read, or why there is nothing to read.
     """
     if not (folder / "done.json").is_file():
-        return failure_of(folder) or Failure("train", "it was stopped")
+        return failure_of(folder) or CellFailure("train", "it was stopped")
     try:
         return read(folder / SCORES)
     except BuildError as error:
-        return Failure("evaluate", f"{error.where}: {error.problem}; {error.fix}")
+        return CellFailure("evaluate", f"{error.where}: {error.problem}; {error.fix}")
 
 
-def failure_of(folder: Path) -> Failure | None:
+def failure_of(folder: Path) -> CellFailure | None:
     """Why the last attempt at a cell failed."""
     try:
-        return Failure(**orjson.loads((folder / "failed.json").read_bytes()))
+        return CellFailure(**orjson.loads((folder / "failed.json").read_bytes()))
     except FileNotFoundError:
         return None
 
@@ -319,7 +319,7 @@ def seconds_of(folder: Path) -> float | None:
     return float(sum(found["seconds"].values()))
 
 
-def _failed(folder: Path, failure: Failure) -> Failure:
+def _failed(folder: Path, failure: CellFailure) -> CellFailure:
     told: Mapping[str, Any] = vars(failure)
     write_text(folder / "failed.json", orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
     return failure

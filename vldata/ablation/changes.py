@@ -36,7 +36,7 @@ _WORDS = re.compile(
 
 
 @dataclass(frozen=True)
-class Facts:
+class BaseFacts:
     """What changes need to know of the base.
 
     Args:
@@ -86,7 +86,7 @@ def _leaves(changes: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return found
 
 
-def changed(tree: Tree, changes: Mapping[str, Any], facts: Facts, held: Held | None, where: str) -> Tree:
+def changed(tree: Tree, changes: Mapping[str, Any], facts: BaseFacts, held: Held | None, where: str) -> Tree:
     """The base's tree with the changes made.
 
     Args:
@@ -180,7 +180,7 @@ def _for_all(tree: Tree, parts: Sequence[str], value: Any, where: str) -> None:
         target[parts[-1]] = deepcopy(value)
 
 
-def names_of(asked: Any, facts: Facts, where: str) -> list[str]:
+def names_of(asked: Any, facts: BaseFacts, where: str) -> list[str]:
     """Sources by name, or by their task where no source has that name.
 
     Raises:
@@ -196,7 +196,7 @@ def names_of(asked: Any, facts: Facts, where: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _gone(asked: Mapping[str, Any], facts: Facts, where: str) -> set[str]:
+def _gone(asked: Mapping[str, Any], facts: BaseFacts, where: str) -> set[str]:
     gone: set[str] = set()
     if asked.get("drop") is not None:
         gone |= set(names_of(asked["drop"], facts, f"{where}.drop"))
@@ -209,7 +209,7 @@ def _gone(asked: Mapping[str, Any], facts: Facts, where: str) -> set[str]:
     return gone
 
 
-def _without(tree: Tree, gone: set[str], facts: Facts, held: Held, where: str) -> None:
+def _without(tree: Tree, gone: set[str], facts: BaseFacts, held: Held, where: str) -> None:
     """Leave sources out; those that a kept synthetic one is made from stay, with nothing taken from them."""
     needed = {name for chat, made_from in facts.synthetic.items() if chat not in gone for name in made_from}
     for name in gone - needed:
@@ -241,7 +241,7 @@ def _without(tree: Tree, gone: set[str], facts: Facts, held: Held, where: str) -
     tree["mixture"] = mixture
 
 
-def _counted(mixture: Tree, counts: Mapping[str, int], facts: Facts) -> Tree:
+def _counted(mixture: Tree, counts: Mapping[str, int], facts: BaseFacts) -> Tree:
     found: Tree = {key: mixture[key] for key in ("unit", "max_epochs") if key in mixture}
     if facts.epochs > 1 and "max_epochs" not in found:  # the base says its passes, which have no limit of their own
         found["max_epochs"] = facts.epochs
@@ -292,7 +292,7 @@ def _members(level: Any) -> set[str]:
     return {one for name in level for one in (_members(inside[name]) if inside.get(name) is not None else {name})}
 
 
-def _weight(tree: Tree, key: str, value: Any, facts: Facts, where: str) -> None:
+def _weight(tree: Tree, key: str, value: Any, facts: BaseFacts, where: str) -> None:
     name = key.partition(".")[2]
     level = (tree.get("mixture") or {}).get("sources")
     place = _place(level, name)
@@ -326,7 +326,7 @@ def _place(level: Any, name: str) -> Tree | None:
     return next((found for inner in inside if (found := _place(inner, name)) is not None), None)
 
 
-def _strategy(tree: Tree, _key: str, value: Any, facts: Facts, _where: str) -> None:
+def _strategy(tree: Tree, _key: str, value: Any, facts: BaseFacts, _where: str) -> None:
     """A rule in place of all numbers and groups; the total stays what it was."""
     mixture = tree.get("mixture") or {}
     kept = {key: mixture[key] for key in ("unit", "max_epochs", "total") if key in mixture}
@@ -334,7 +334,7 @@ def _strategy(tree: Tree, _key: str, value: Any, facts: Facts, _where: str) -> N
     tree["mixture"] = {**kept, "strategy": value}
 
 
-def _total(tree: Tree, _key: str, value: Any, _facts: Facts, where: str) -> None:
+def _total(tree: Tree, _key: str, value: Any, _facts: BaseFacts, where: str) -> None:
     mixture = tree.setdefault("mixture", {})
     if _kind(mixture.get("sources")) in ("count", "epochs"):
         problem = "the base's mixture says counts or epochs, so its total is their sum"
@@ -342,7 +342,7 @@ def _total(tree: Tree, _key: str, value: Any, _facts: Facts, where: str) -> None
     mixture["total"] = value
 
 
-_AMOUNT: dict[str, Callable[[Tree, str, Any, Facts, str], None]] = {
+_AMOUNT: dict[str, Callable[[Tree, str, Any, BaseFacts, str], None]] = {
     "weights": _weight,
     "strategy": _strategy,
     "total": _total,

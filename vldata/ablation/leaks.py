@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from vldata.ablation.builds import Made
+from vldata.ablation.builds import VariantBuild
 from vldata.ablation.cells import Questions
 from vldata.dataset.open import block_table, list_values
 from vldata.dataset.split_leaks import find_leaks
@@ -21,7 +21,7 @@ Pictures = list[tuple[pa.ChunkedArray, str]]
 _ROW = ("source", "row")
 
 
-def same_pictures(builds: Mapping[str, Made], asked: Questions) -> dict[str, int]:
+def same_pictures(builds: Mapping[str, VariantBuild], asked: Questions) -> dict[str, int]:
     """Build to how many of the pictures that are asked about it trains on, by their bytes; only those with any.
 
     Args:
@@ -35,7 +35,7 @@ def same_pictures(builds: Mapping[str, Made], asked: Questions) -> dict[str, int
     return {name: number for name, number in found.items() if number}
 
 
-def same_rows(builds: Mapping[str, Made], asked: Questions) -> dict[str, int]:
+def same_rows(builds: Mapping[str, VariantBuild], asked: Questions) -> dict[str, int]:
     """Build to how many of the rows that are asked it trains on, by source and row, whatever their pictures' bytes.
 
     Only where the questions are held out of the same sources; another recipe's rows may have the same names.
@@ -49,7 +49,7 @@ def same_rows(builds: Mapping[str, Made], asked: Questions) -> dict[str, int]:
     return _counted(builds, columns, lambda block: set(_rows(block).join(asked_rows, on=_ROW, how="semi").iter_rows()))
 
 
-def same_texts(builds: Mapping[str, Made], asked: Questions) -> dict[str, int]:
+def same_texts(builds: Mapping[str, VariantBuild], asked: Questions) -> dict[str, int]:
     """Build to how many of the samples without a picture that are asked it trains on, word for word.
 
     Args:
@@ -72,7 +72,7 @@ def _texts(block: pa.Table) -> list[str]:
 
 
 def _counted(
-    builds: Mapping[str, Made], columns: tuple[str, ...], pick: Callable[[pa.Table], set[Any]]
+    builds: Mapping[str, VariantBuild], columns: tuple[str, ...], pick: Callable[[pa.Table], set[Any]]
 ) -> dict[str, int]:
     """Build to how many different things are picked from its blocks; only those with any."""
     picked: dict[str, set[Any]] = {}
@@ -88,19 +88,19 @@ def _counted(
     return {name: number for name, number in counts.items() if number}
 
 
-def _shared(questions: Pictures, builds: Iterable[Made]) -> int:
+def _shared(questions: Pictures, builds: Iterable[VariantBuild]) -> int:
     return find_leaks([*questions, *_pictures(builds, "train", "trained")]).shared
 
 
-def _pictures(builds: Iterable[Made], split: str, label: str) -> Pictures:
+def _pictures(builds: Iterable[VariantBuild], split: str, label: str) -> Pictures:
     return [(list_values(block["images"]), label) for block in _blocks(builds, split, ("images",))]
 
 
-def _blocks(builds: Iterable[Made], split: str, columns: tuple[str, ...]) -> Iterator[pa.Table]:
+def _blocks(builds: Iterable[VariantBuild], split: str, columns: tuple[str, ...]) -> Iterator[pa.Table]:
     return (block_table(folder, block, columns) for folder, block in _distinct(builds, split))
 
 
-def _distinct(builds: Iterable[Made], split: str) -> list[tuple[Any, dict[str, Any]]]:
+def _distinct(builds: Iterable[VariantBuild], split: str) -> list[tuple[Any, dict[str, Any]]]:
     """Folder and entry of every distinct block of a split."""
     every = ((made.folder, block) for made in builds for block in made.manifest["blocks"] if block["split"] == split)
     return list({block["key"]: (folder, block) for folder, block in every}.values())

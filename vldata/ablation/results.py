@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from vldata.ablation.builds import Made, sharing
-from vldata.ablation.cells import Failure
+from vldata.ablation.builds import VariantBuild, sharing
+from vldata.ablation.cells import CellFailure
 from vldata.ablation.scores import Key, TaskScores
-from vldata.ablation.statistics import Comparison, Scores, compare_all, joined, noise
+from vldata.ablation.statistics import VariantComparison, VariantScores, compare_all, joined, noise
 from vldata.ablation.variants import BASE, Variant
 
 FORMAT = 1
@@ -47,7 +47,7 @@ class Training:
     seed: int
     data_seed: int
     scores: Mapping[str, TaskScores] | None
-    failure: Failure | None = None
+    failure: CellFailure | None = None
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Found:
     """
 
     variants: Sequence[Variant]
-    made: Mapping[str, Made]
+    made: Mapping[str, VariantBuild]
     trainings: Mapping[str, Sequence[Training]]
     photographs: Mapping[tuple[str, str], str]
     broken: Sequence[tuple[str, int, str]] = ()
@@ -116,7 +116,7 @@ def results(
     }
 
 
-def _odd(found: Found, arms: Mapping[str, Mapping[str, tuple[Scores, Scores | None]]]) -> Iterable[str]:
+def _odd(found: Found, arms: Mapping[str, Mapping[str, tuple[VariantScores, VariantScores | None]]]) -> Iterable[str]:
     """What a reader of the numbers should know: tasks that tell nothing, scores that are not those of the answers."""
     for task in arms.get(BASE, {}):
         values = [half.values for of in arms.values() if task in of for half in of[task] if half is not None]
@@ -133,14 +133,14 @@ def _odd(found: Found, arms: Mapping[str, Mapping[str, tuple[Scores, Scores | No
                     )
 
 
-def _is_seedless(arms: Mapping[str, Mapping[str, tuple[Scores, Scores | None]]]) -> bool:
+def _is_seedless(arms: Mapping[str, Mapping[str, tuple[VariantScores, VariantScores | None]]]) -> bool:
     """Whether no seed of any variant scored any answer otherwise than the first."""
     runs = [scores.values for of in arms.values() for two in of.values() for scores in two if scores is not None]
     several = [values for values in runs if len(values) > 1]
     return bool(several) and all(bool((values == values[0]).all()) for values in several)
 
 
-def _told(c: Comparison) -> dict[str, Any]:
+def _told(c: VariantComparison) -> dict[str, Any]:
     return {
         "difference": _plain(c.difference),
         "ci_low": _plain(c.ci_low),
@@ -212,7 +212,7 @@ def _failed(found: Found) -> Iterable[dict[str, Any]]:
                 yield {**seeds, "stage": training.failure.stage, "error": training.failure.error}
 
 
-Arm = tuple[Scores, Scores | None]
+Arm = tuple[VariantScores, VariantScores | None]
 """A variant's runs on a task; of the base the first half, and the control."""
 
 
@@ -305,8 +305,8 @@ def _common(
     return sorted(common)
 
 
-def _scores(runs: Sequence[TaskScores], keys: Sequence[Key], clusters: Any) -> Scores | None:
+def _scores(runs: Sequence[TaskScores], keys: Sequence[Key], clusters: Any) -> VariantScores | None:
     if not runs:
         return None
     values = [[one.items[key] for key in keys] if keys else [one.value] for one in runs]
-    return Scores(np.array(values, np.float64), clusters)
+    return VariantScores(np.array(values, np.float64), clusters)

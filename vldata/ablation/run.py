@@ -18,8 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vldata.ablation.builds import Builder, Made, of_seed, picked, sharing, with_amounts, write_text
-from vldata.ablation.cells import SCORES, Cell, Failure, Questions, Trainer, outcome_of
+from vldata.ablation.builds import Builder, VariantBuild, of_seed, picked, sharing, with_amounts, write_text
+from vldata.ablation.cells import SCORES, Cell, CellFailure, Questions, Trainer, outcome_of
 from vldata.ablation.checks import check_seeds, few_seeds, split_of
 from vldata.ablation.leaks import same_pictures, same_rows, same_texts
 from vldata.ablation.load import Opened
@@ -86,7 +86,7 @@ def run(
         trainer = Trainer(ablation.train, known, threads, tuple(gpus))
         trainer.words()  # an unreadable command is told before anything is built
         with open_session(store, workers, board, synthetic=AnsweredSources(), is_shared=True) as session:
-            work = _Work(opened, Builder(out, session), num_seeds, list(chosen))
+            work = _AblationWork(opened, Builder(out, session), num_seeds, list(chosen))
             work.build_all()
         plan = work.plan()
         write_text(out / "plan.json", json.dumps(plan, indent=1, ensure_ascii=False) + "\n")
@@ -108,7 +108,7 @@ def _refuse_other(out: Path) -> None:
         raise BuildError(f"--out {out}", "the folder holds something that is no ablation", "name a new or empty folder")
 
 
-class _Work:
+class _AblationWork:
     """One ablation while it goes on."""
 
     def __init__(self, opened: Opened, builder: Builder, num_seeds: int, chosen: Sequence[str]) -> None:
@@ -116,7 +116,7 @@ class _Work:
         self.first_seed = opened.base.head.seed
         self.variants: list[Variant] = []
         self.num_base_seeds = 0
-        self.made: dict[tuple[str, int], Made] = {}
+        self.made: dict[tuple[str, int], VariantBuild] = {}
         self.broken: list[tuple[str, int, str]] = []
         self.questions: dict[str, Questions] = {}
         self.notes: list[str] = []
@@ -204,7 +204,7 @@ class _Work:
         return split
 
     def _in_own_words(self, split: str) -> None:
-        by_key: dict[str, Made] = {}
+        by_key: dict[str, VariantBuild] = {}
         if self.opened.held_out is None:
             by_key = {
                 v.key: self.made[v.name, self.first_seed]
@@ -280,7 +280,7 @@ class _Work:
         trainings: dict[str, list[Training]] = {}
         for (variant, number), cell in cells.items():
             came = outcome_of(folder / cell.key(trainer), self._scores)
-            scores, failure = (None, came) if isinstance(came, Failure) else (came, None)
+            scores, failure = (None, came) if isinstance(came, CellFailure) else (came, None)
             trainings.setdefault(variant, []).append(Training(number, cell.data_seed, scores, failure))
         self._check_metric(trainings, cells, trainer, folder)
         asked = self.questions[BASE]

@@ -25,7 +25,7 @@ ITEMS = ".items.jsonl"
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Task(BaseModel):
+class _TaskScore(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     metric: Annotated[str, Field(min_length=1)]
@@ -37,7 +37,7 @@ class _Task(BaseModel):
 class _File(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
-    tasks: Annotated[dict[str, _Task], Field(min_length=1)]
+    tasks: Annotated[dict[str, _TaskScore], Field(min_length=1)]
 
 
 class _Item(BaseModel):
@@ -127,7 +127,7 @@ def read_metric(path: Path, metric: str) -> tuple[dict[str, TaskScores], list[st
     return dict(sorted(found.items())), sorted(told.keys() - found.keys())
 
 
-def _told(path: Path) -> dict[str, _Task]:
+def _told(path: Path) -> dict[str, _TaskScore]:
     fix = 'write {"tasks": {"<task>": {"metric": "…", "value": 0.5}}}'
     try:
         found = _File.model_validate(orjson.loads(path.read_bytes()))

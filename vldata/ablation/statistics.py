@@ -68,7 +68,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(96)
 
 
 @dataclass(frozen=True)
-class Scores:
+class VariantScores:
     """What the runs of one variant scored on one task.
 
     Args:
@@ -91,7 +91,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class VariantComparison:
     """A variant against the base on one task.
 
     Args:
@@ -115,7 +115,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Noise(Comparison):
+class Noise(VariantComparison):
     """The base against itself with other seeds.
 
     Args:
@@ -138,19 +138,19 @@ def base_seeds(seeds: int, variants: int) -> int:
     return 2 * math.ceil(seeds * (1 + math.sqrt(variants)) / 2)
 
 
-def joined(first: Scores, second: Scores) -> Scores:
+def joined(first: VariantScores, second: VariantScores) -> VariantScores:
     """The runs of both, over the same items.
 
     Raises:
         ValueError: The items differ.
     """
     _check_items(first, second, "the second half")
-    return Scores(np.concatenate([first.values, second.values]), first.clusters)
+    return VariantScores(np.concatenate([first.values, second.values]), first.clusters)
 
 
 def compare_all(
-    base: Mapping[str, Scores], variants: Mapping[str, Mapping[str, Scores]], *, level: float = 0.95
-) -> dict[tuple[str, str], Comparison]:
+    base: Mapping[str, VariantScores], variants: Mapping[str, Mapping[str, VariantScores]], *, level: float = 0.95
+) -> dict[tuple[str, str], VariantComparison]:
     """Every variant against the base on every task that both have, as one family.
 
     Args:
@@ -191,7 +191,9 @@ def compare_all(
     }
 
 
-def noise(base: Mapping[str, Scores], again: Mapping[str, Scores], *, level: float = 0.95) -> dict[str, Noise]:
+def noise(
+    base: Mapping[str, VariantScores], again: Mapping[str, VariantScores], *, level: float = 0.95
+) -> dict[str, Noise]:
     """The base against itself: two sets of runs with different seeds, one comparison a task.
 
     Args:
@@ -234,12 +236,12 @@ class _Arm:
         return self.runs - 1
 
 
-def _check_items(scores: Scores, base: Scores, name: str | None) -> None:
+def _check_items(scores: VariantScores, base: VariantScores, name: str | None) -> None:
     if not np.array_equal(scores.clusters, base.clusters):
         raise ValueError(f"{name!r} was not scored on the items of the base")
 
 
-def _arm(scores: Scores, base: Scores, name: str | None) -> _Arm:
+def _arm(scores: VariantScores, base: VariantScores, name: str | None) -> _Arm:
     _check_items(scores, base, name)
     values = scores.values.astype(np.float64)
     runs, items = values.shape
@@ -350,11 +352,11 @@ def _p(difference: float, error: float, df: float, comparisons: int) -> float:
     return -math.expm1(comparisons * math.log1p(-alone)) if alone < 1 else 1.0
 
 
-def _comparison(difference: float, half: float, p_value: float, scores: Scores) -> Comparison:
+def _comparison(difference: float, half: float, p_value: float, scores: VariantScores) -> VariantComparison:
     low, high = difference - half, difference + half
     verdict: Verdict = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
     runs, items = scores.values.shape
-    return Comparison(difference, low, high, p_value, runs, items, verdict)
+    return VariantComparison(difference, low, high, p_value, runs, items, verdict)
 
 
 def _student_tail(t: Floats, df: Floats) -> Floats:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, NamedTuple
 
-from vldata.ablation.changes import Facts, Tree, changed, drops_sources, flat, of_words
+from vldata.ablation.changes import BaseFacts, Tree, changed, drops_sources, flat, of_words
 from vldata.ablation.file import Ablation, Axes
 from vldata.errors import RecipeError, RecipeErrors, VldataError
 from vldata.recipe.load import from_tree
@@ -71,7 +71,7 @@ def recipe_key(recipe: Recipe) -> str:
     )
 
 
-def points(axes: Axes, facts: Facts) -> list[list[Point]]:
+def points(axes: Axes, facts: BaseFacts) -> list[list[Point]]:
     """Every axis with its values."""
     found: list[list[Point]] = []
     for key in ("drop", "only"):
@@ -95,7 +95,7 @@ def points(axes: Axes, facts: Facts) -> list[list[Point]]:
     return [axis for axis in found if axis]
 
 
-def named(ablation: Ablation, facts: Facts) -> dict[str, dict[str, Any]]:
+def named(ablation: Ablation, facts: BaseFacts) -> dict[str, dict[str, Any]]:
     """Name to changes of every variant but the base, in order.
 
     Raises:
@@ -160,9 +160,9 @@ def _digest(value: Any) -> str:
     return key_of("variant", repr(value))[:8]
 
 
-def facts_of(recipe: Recipe, amounts: Mapping[str, int] | None = None, epochs: float = 1.0) -> Facts:
+def facts_of(recipe: Recipe, amounts: Mapping[str, int] | None = None, epochs: float = 1.0) -> BaseFacts:
     """What changes need to know of the base."""
-    return Facts(
+    return BaseFacts(
         tasks={name: entry.task.name for name, entry in recipe.entries.items()},
         synthetic={name: entry.synth.from_ for name, entry in recipe.entries.items() if entry.synth is not None},
         amounts=amounts or {},
@@ -170,13 +170,13 @@ def facts_of(recipe: Recipe, amounts: Mapping[str, int] | None = None, epochs: f
     )
 
 
-def needs_amounts(ablation: Ablation, facts: Facts) -> bool:
+def needs_amounts(ablation: Ablation, facts: BaseFacts) -> bool:
     """Whether any variant can only be written out when the base's counts are known."""
     return any(drops_sources(changes) or "strategy" in changes for changes in named(ablation, facts).values())
 
 
 def variants(
-    ablation: Ablation, tree: Tree, base: Recipe, facts: Facts, questions: Tree | None = None
+    ablation: Ablation, tree: Tree, base: Recipe, facts: BaseFacts, questions: Tree | None = None
 ) -> list[Variant]:
     """The base and every variant, written out.
 

@@ -15,11 +15,11 @@ from vldata.generate.run import ALL, Options, askings, is_final, ledger_of, smal
 from vldata.generate.sources import Asking, opened
 from vldata.llm.answers import Answers, open_answers
 from vldata.llm.batch.book import open_book
-from vldata.llm.batch.collect import Collected, collect, poll
+from vldata.llm.batch.collect import BatchResults, collect, poll
 from vldata.llm.batch.lines import MAX_BYTES, MAX_LINES
 from vldata.llm.batch.route import State
 from vldata.llm.batch.submit import LIMITS, Submitted, submit
-from vldata.llm.budget import Limits, read_ledger
+from vldata.llm.budget import BudgetLimits, read_ledger
 from vldata.llm.endpoint import Endpoint, find_endpoint
 from vldata.llm.events import Event, Stop
 from vldata.llm.folder import default_answers
@@ -53,7 +53,7 @@ class Tally:
     problems: list[str] = field(default_factory=list)
     stopped: Stop | None = None
 
-    def add(self, came: Collected) -> None:
+    def add(self, came: BatchResults) -> None:
         """Count what an endpoint gave."""
         self.batches_ended += sum(came.ended.values())
         self.answered += came.answered
@@ -277,7 +277,7 @@ def _submit(
     spec = ask.spec
     ledger = ledger_of(known.folder, recipe.head.name, name)
     own = None if left_usd is None else read_ledger(ledger).usd + left_usd
-    limits = Limits(
+    limits = BudgetLimits(
         max_usd=smaller(own, spec.max_usd),
         max_requests=spec.max_requests,
         max_tokens=spec.max_tokens,
@@ -328,7 +328,7 @@ def _sent(sent: Submitted) -> dict[str, Any]:
     }
 
 
-def _came(endpoint: Endpoint, came: Collected) -> dict[str, Any]:
+def _came(endpoint: Endpoint, came: BatchResults) -> dict[str, Any]:
     return {
         "endpoint": endpoint.name,
         "ended": dict(came.ended),

@@ -17,7 +17,7 @@ from vldata.llm.batch.book import keep_requests, open_book, read_keys, read_requ
 from vldata.llm.batch.budget import open_account
 from vldata.llm.batch.files import Imported, export, import_
 from vldata.llm.batch.lines import MAX_BYTES, MAX_LINES
-from vldata.llm.budget import Limits
+from vldata.llm.budget import BudgetLimits
 from vldata.llm.endpoint import NO_KEY, Endpoint
 from vldata.llm.events import Event
 from vldata.llm.folder import default_answers
@@ -138,7 +138,7 @@ def import_batch(
             came = import_(files, known, of_group, prices=prices, scrub=scrub, watch=tell)
             if owner is not None:
                 path = ledger_of(place, recipe.head.name, owner)
-                with open_account(Limits(), path) as account:
+                with open_account(BudgetLimits(), path) as account:
                     account.change(came.spent)
             total = _added(total, _counts(came))
             bad = [{"file": str(path), "line": line.number, "problem": line.problem} for path, line in came.bad]

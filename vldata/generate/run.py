@@ -14,7 +14,7 @@ from vldata.errors import RecipeError, nearest
 from vldata.generate.sources import Asking, asking, opened
 from vldata.llm.answers import Answers, open_answers
 from vldata.llm.batch.book import under_way
-from vldata.llm.budget import Limits, Spent, read_ledger
+from vldata.llm.budget import BudgetLimits, Spent, read_ledger
 from vldata.llm.endpoint import find_endpoint
 from vldata.llm.events import Event, Stop
 from vldata.llm.faults import FAULTS, Scope
@@ -126,7 +126,7 @@ def _run_one(
     endpoint = find_endpoint(spec.endpoint, url=options.endpoint)
     ledger = ledger_of(folder, recipe_name, name)
     before = read_ledger(ledger)
-    limits = Limits(
+    limits = BudgetLimits(
         max_usd=smaller(None if options.max_usd is None else before.usd + options.max_usd, spec.max_usd),
         max_requests=spec.max_requests,
         max_tokens=spec.max_tokens,

@@ -23,7 +23,7 @@ from blake3 import blake3
 from vldata.images.files import check_regular, problem_of, read_known
 from vldata.images.look import MAX_PIXELS, look
 from vldata.images.problem import ImageProblem
-from vldata.images.references import ImageReader, Place
+from vldata.images.references import ImageLocation, ImageReader
 
 FACTS: dict[str, pl.DataType | type[pl.DataType]] = {
     "ref": pl.String,  # as in the source's `images` column
@@ -58,13 +58,13 @@ class _Stat(NamedTuple):
     mode: int
 
 
-class _Task(NamedTuple):
+class _InspectTask(NamedTuple):
     ref: str
-    place: Place
+    place: ImageLocation
     stat: _Stat
 
 
-class Share(Protocol):
+class FactsPool(Protocol):
     """Calls `facts` elsewhere, with no more than these arguments, and gives what it returns in any order."""
 
     def __call__(self, chunks: list[list[str]], root: str, max_pixels: int) -> Iterator[pl.DataFrame]:
@@ -86,7 +86,7 @@ def facts(
     workers: int = 2,
     progress: Callable[[int], None] | None = None,
     spool: Path | None = None,
-    share: Share | None = None,
+    share: FactsPool | None = None,
 ) -> pl.DataFrame:
     """Look at every image of ``refs`` that is not remembered.
 
@@ -123,7 +123,7 @@ def facts(
         if isinstance(stat, ImageProblem):
             rows.append(_bad(ref, stat))
         else:
-            tasks.append(_Task(ref, place, stat))
+            tasks.append(_InspectTask(ref, place, stat))
     if remembered is not None and dict(remembered.schema) == FACTS:
         known = _unchanged(remembered, tasks, max_pixels)
         still = set(known["ref"])
@@ -158,7 +158,7 @@ def facts(
 
 
 def _share_out(
-    refs: list[str], reader: ImageReader, share: Share, max_pixels: int, progress: Callable[[int], None] | None
+    refs: list[str], reader: ImageReader, share: FactsPool, max_pixels: int, progress: Callable[[int], None] | None
 ) -> tuple[list[str], list[pl.DataFrame]]:
     """What stays to be done here, and the facts of what was done elsewhere: plain files, when they are many."""
     is_plain = pl.DataFrame({"ref": refs}, schema={"ref": pl.String}).select(reader.plain(pl.col("ref"))).to_series()
@@ -200,8 +200,8 @@ def _exists(folder: str) -> bool:
     return True
 
 
-def _located(reader: ImageReader, refs: list[str]) -> tuple[dict[str, Place], list[_Row]]:
-    places: dict[str, Place] = {}
+def _located(reader: ImageReader, refs: list[str]) -> tuple[dict[str, ImageLocation], list[_Row]]:
+    places: dict[str, ImageLocation] = {}
     refused: list[_Row] = []
     for ref in refs:
         try:
@@ -236,7 +236,7 @@ def _stat(file: str) -> _Stat | ImageProblem:
     return _Stat(status.st_size, status.st_mtime_ns, status.st_ino, status.st_mode)
 
 
-def _unchanged(remembered: pl.DataFrame, tasks: list[_Task], max_pixels: int) -> pl.DataFrame:
+def _unchanged(remembered: pl.DataFrame, tasks: list[_InspectTask], max_pixels: int) -> pl.DataFrame:
     now = pl.DataFrame(
         {
             "ref": [task.ref for task in tasks],
@@ -261,7 +261,7 @@ def _unchanged(remembered: pl.DataFrame, tasks: list[_Task], max_pixels: int) ->
     )
 
 
-def _row(reader: ImageReader, task: _Task, max_pixels: int, fresh_ns: int) -> _Row:
+def _row(reader: ImageReader, task: _InspectTask, max_pixels: int, fresh_ns: int) -> _Row:
     ref, place, stat = task
     is_member = place.member is not None
     mtime_ns = stat.mtime_ns if stat.mtime_ns < fresh_ns else None

@@ -35,7 +35,7 @@ _DRIVE = re.compile(r"[A-Za-z]:(?!:)")
 _SUSPICIOUS = re.compile(r"\\|:|\x00|\.\.|//|(?:^|/)\./|^/|^$")
 
 
-class Place(NamedTuple):
+class ImageLocation(NamedTuple):
     """Where an image's bytes are.
 
     Args:
@@ -67,20 +67,20 @@ class ImageReader:
         self._containers: dict[str, Archive | ImageProblem] = {}
         self._locks: dict[str, threading.Lock] = {}
 
-    def locate(self, ref: str) -> Place:
+    def locate(self, ref: str) -> ImageLocation:
         """Find where a reference points, without looking whether anything is there.
 
         Raises:
             ImageProblem: ``image_outside_root``.
         """
         if self._root_is_container:
-            return Place(self.root, _inside(ref))
+            return ImageLocation(self.root, _inside(ref))
         if not _SUSPICIOUS.search(ref):  # nearly all of them: 0.5 us
-            return Place(f"{self.root}/{ref}", None)
+            return ImageLocation(f"{self.root}/{ref}", None)
         outer, separator, member = ref.partition(SEPARATOR)
         if separator and outer.endswith(ARCHIVES + TABLES):
-            return Place(posixpath.join(self.root, _inside(outer)), _inside(member))
-        return Place(posixpath.join(self.root, _inside(ref)), None)
+            return ImageLocation(posixpath.join(self.root, _inside(outer)), _inside(member))
+        return ImageLocation(posixpath.join(self.root, _inside(ref)), None)
 
     def plain(self, ref: pl.Expr) -> pl.Expr:
         """Whether references are plain names of files below the root, of which `locate` has nothing to say."""
@@ -104,7 +104,7 @@ class ImageReader:
         """
         return self.read_at(self.locate(ref))
 
-    def read_at(self, place: Place) -> bytes:
+    def read_at(self, place: ImageLocation) -> bytes:
         """`read` for a reference that is located already."""
         if place.member is None:
             return read_file(place.file)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from vldata.images.orientation import UnusualExifError, orientation, upright
 
 
-class Scan(NamedTuple):
+class HeaderScan(NamedTuple):
     """What an ordinary image says of itself.
 
     Args:
@@ -34,7 +34,7 @@ _SOS, _DQT, _APP1 = 0xDA, 0xDB, 0xE1
 _XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"
 
 
-def scan_jpeg(data: bytes) -> Scan | None:
+def scan_jpeg(data: bytes) -> HeaderScan | None:
     """Walk the segments up to the first scan; the end is an EOI marker anywhere after it.
 
     Entropy-coded data never holds the bytes of a marker, so what follows EOI (padding, a second picture) is harmless,
@@ -83,7 +83,7 @@ _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: 
 _PNG_XMP_HEAD = b"XML:com.adobe.xmp\0\0"  # keyword, then "not compressed"
 
 
-def scan_png(data: bytes) -> Scan | None:
+def scan_png(data: bytes) -> HeaderScan | None:
     """Walk every chunk, as an eXIf chunk may stand behind the pixels; the end is IEND."""
     if data[8:16] != b"\0\0\0\rIHDR" or len(data) < 33:
         return None
@@ -118,7 +118,7 @@ def scan_png(data: bytes) -> Scan | None:
     return _upright(width, height, exif, xmp, ended=ended)
 
 
-def scan_webp(data: bytes) -> Scan | None:
+def scan_webp(data: bytes) -> HeaderScan | None:
     """Read the frame or canvas size; the end is where the RIFF header says it is."""
     end = 8 + int.from_bytes(data[4:8], "little")
     if len(data) < 30 or 20 + int.from_bytes(data[16:20], "little") > end:
@@ -154,10 +154,10 @@ def _crc_holds(data: bytes, at: int, length: int) -> bool:
     return bool(zlib.crc32(data[at + 4 : at + 8 + length]) == crc)
 
 
-def _upright(width: int, height: int, exif: bytes, xmp: bytes | None, *, ended: bool) -> Scan | None:
+def _upright(width: int, height: int, exif: bytes, xmp: bytes | None, *, ended: bool) -> HeaderScan | None:
     if exif or xmp:
         try:
             width, height = upright(width, height, orientation(exif, xmp))
         except UnusualExifError:
             return None
-    return Scan(width, height, ended)
+    return HeaderScan(width, height, ended)

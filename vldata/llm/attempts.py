@@ -41,7 +41,7 @@ class StoppedError(Exception):
 
 
 @dataclass(slots=True)
-class Job:
+class RequestJob:
     """A request on its way."""
 
     request: Request
@@ -80,7 +80,7 @@ class Attempts:
         self._stopping = asyncio.Event()
         self._settled = asyncio.Event()
 
-    async def make(self, job: Job, body: bytes) -> Fault | None:
+    async def make(self, job: RequestJob, body: bytes) -> Fault | None:
         """Try until there is an answer, or a fault to give up on."""
         while True:
             kept = await self._room(job)
@@ -111,7 +111,7 @@ class Attempts:
             if not fault.retry_after_s:  # else the whole endpoint waits
                 await self._sleep(wait)
 
-    async def _room(self, job: Job) -> Reservation:
+    async def _room(self, job: RequestJob) -> Reservation:
         """Reserve what the attempt can cost; when others under way keep the room, wait for them to settle for less."""
         while self.stopped is None:
             kept = self._budget.reserve(job.pico, job.size.ceiling)
@@ -124,7 +124,7 @@ class Attempts:
             await self._settled.wait()
         raise StoppedError
 
-    async def _attempt(self, job: Job, body: bytes, kept: Reservation, ticket: Ticket) -> Fault | None:
+    async def _attempt(self, job: RequestJob, body: bytes, kept: Reservation, ticket: Ticket) -> Fault | None:
         """Send once, and keep or account for what comes back."""
         client, key = self.client, job.request.key
         assert client is not None
@@ -160,13 +160,13 @@ class Attempts:
         self._check_format(job.request, raw)
         return None
 
-    def _account(self, job: Job, kept: Reservation, at: float, fault: Fault) -> None:
+    def _account(self, job: RequestJob, kept: Reservation, at: float, fault: Fault) -> None:
         is_free = fault.billed is Billed.NO
         cost = 0.0 if is_free else None
         job.attempts.append(Attempt(at, fault.status, fault.name, cost_usd=cost, request_id=fault.request_id))
         self._settle(kept, 0 if is_free else None, 0 if is_free else None)
 
-    def _put(self, job: Job, raw: Mapping[str, Any]) -> None:
+    def _put(self, job: RequestJob, raw: Mapping[str, Any]) -> None:
         costs = [attempt.cost_usd for attempt in job.attempts]
         known = [cost for cost in costs if cost is not None]
         answer = Answer(
@@ -199,7 +199,7 @@ class Attempts:
             self._pace.concurrency.alone(now)
             self._pause(wait, fault.name)
 
-    def _wait_after(self, job: Job, fault: Fault) -> float | None:
+    def _wait_after(self, job: RequestJob, fault: Fault) -> float | None:
         """How long to wait before the next attempt; None when there have been enough."""
         if fault.name == "rate_limited":
             job.num_rate_limited += 1
@@ -243,7 +243,7 @@ class Attempts:
         error = VldataError("sending", "was interrupted", "run again to go on: answers that came are kept")
         self.halt("interrupted", error)
 
-    def _halt_at(self, limit: str, job: Job) -> None:
+    def _halt_at(self, limit: str, job: RequestJob) -> None:
         spent, limits = self._budget.spent, self._budget.limits
         problem = {
             "max_usd": f"${spent.usd:.4f} of ${limits.max_usd} are spent, and the next request can cost up to "

@@ -34,7 +34,7 @@ SYNC_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BudgetLimits:
     """What may be spent; None: without limit.
 
     Args:
@@ -113,7 +113,7 @@ class Budget:
     """
 
     def __init__(
-        self, limits: Limits, carried: Spent = Spent(), handle: int | None = None, path: Path = Path("ledger")
+        self, limits: BudgetLimits, carried: Spent = Spent(), handle: int | None = None, path: Path = Path("ledger")
     ) -> None:
         self.limits = limits
         self.spent = carried
@@ -210,7 +210,7 @@ class Budget:
 
 
 @contextmanager
-def open_budget(limits: Limits, ledger: Path | None = None) -> Iterator[Budget]:
+def open_budget(limits: BudgetLimits, ledger: Path | None = None) -> Iterator[Budget]:
     """A budget for the time of the block.
 
     Args:

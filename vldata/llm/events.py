@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vldata.errors import VldataError
-from vldata.llm.budget import Limits, Spent
+from vldata.llm.budget import BudgetLimits, Spent
 from vldata.llm.endpoint import Endpoint, EndpointError
 from vldata.llm.prices import Price, Usage, max_output_tokens
 from vldata.llm.request import Request
@@ -86,7 +86,7 @@ class Sent:
         return dict(sorted(Counter(self.failed.values()).items()))
 
 
-def unbounded(request: Request, endpoint: Endpoint, limits: Limits, *, in_batch: bool = False) -> Stop | None:
+def unbounded(request: Request, endpoint: Endpoint, limits: BudgetLimits, *, in_batch: bool = False) -> Stop | None:
     """Why a request cannot be held to the limits, which then goes for all others like it; None: it can.
 
     Args:

@@ -18,7 +18,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from vldata.llm.segments import ANSWER, DAMAGE, Frame
+from vldata.llm.segments import ANSWER, DAMAGE, StoredFrame
 
 Table = npt.NDArray[np.void]
 
@@ -171,7 +171,7 @@ class Index:
         self._recent, self._recent_by_key = [], {}
 
 
-def row_of(frame: Frame, segment: int) -> Row:
+def row_of(frame: StoredFrame, segment: int) -> Row:
     """The row of a frame."""
     key_a, key_b = _KEY.unpack(frame.key)
     return Row(
@@ -187,7 +187,7 @@ def row_of(frame: Frame, segment: int) -> Row:
     )
 
 
-def table_of(frames: Sequence[Frame], segment: int) -> Table:
+def table_of(frames: Sequence[StoredFrame], segment: int) -> Table:
     """The rows of frames."""
     return np.array([row_of(frame, segment) for frame in frames], ROW)
 

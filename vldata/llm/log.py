@@ -19,7 +19,7 @@ from vldata.llm import index as indexes
 from vldata.llm import segments
 from vldata.llm.durable import Flusher
 from vldata.llm.index import Index, Row, Table, row_of, table_of
-from vldata.llm.segments import DAMAGE, Frame
+from vldata.llm.segments import DAMAGE, StoredFrame
 from vldata.store.disk import require
 from vldata.store.lock import exclusive
 from vldata.store.trouble import store_error, told_as_store_errors
@@ -107,7 +107,7 @@ class Log:
                 end = self._ends[self._segment]
             self._write(frame, end)
             self._ends[self._segment] = end + len(frame)
-            row = row_of(Frame(kind, bytes.fromhex(key), subject, *cost, end, len(payload)), self._segment)
+            row = row_of(StoredFrame(kind, bytes.fromhex(key), subject, *cost, end, len(payload)), self._segment)
             self.index.add(row)
             self._flusher.wrote()
 

@@ -38,7 +38,7 @@ HEADER_BYTES = _HEADER.size + _CRC.size
 MAX_PAYLOAD_BYTES = 1 << 30
 
 
-class Frame(NamedTuple):
+class StoredFrame(NamedTuple):
     """What a header says, and where the frame is.
 
     Args:
@@ -60,7 +60,7 @@ class Frame(NamedTuple):
     length: int
 
 
-class Scan(NamedTuple):
+class SegmentScan(NamedTuple):
     """What a stretch of a segment holds.
 
     Args:
@@ -68,7 +68,7 @@ class Scan(NamedTuple):
         end: Offset in the segment behind the last of them; what follows, if anything, is no whole frame.
     """
 
-    frames: list[Frame]
+    frames: list[StoredFrame]
     end: int
 
 
@@ -78,9 +78,9 @@ def frame_bytes(kind: int, key: bytes, subject: int, pico_usd: int, num_unknown:
     return b"".join((header, _CRC.pack(crc32(header)), payload))
 
 
-def scan(data: bytes, offset: int) -> Scan:
+def scan(data: bytes, offset: int) -> SegmentScan:
     """Find the frames in ``data``, which stands at ``offset`` of its segment, checking every byte."""
-    frames: list[Frame] = []
+    frames: list[StoredFrame] = []
     at, size, view = 0, len(data), memoryview(data)
     while at < size:
         header = _header(data, at)
@@ -95,9 +95,9 @@ def scan(data: bytes, offset: int) -> Scan:
         end = at + HEADER_BYTES + length
         if crc32(view[at + HEADER_BYTES : end]) != checksum:
             kind = DAMAGE  # its money was spent all the same
-        frames.append(Frame(kind, key, subject, pico_usd, num_unknown, offset + at, length))
+        frames.append(StoredFrame(kind, key, subject, pico_usd, num_unknown, offset + at, length))
         at = end
-    return Scan(frames, offset + at)
+    return SegmentScan(frames, offset + at)
 
 
 def is_torn(tail: bytes) -> bool:
@@ -110,9 +110,9 @@ def is_torn(tail: bytes) -> bool:
     return not any(tail) or _checked(tail, 0) is not None
 
 
-def damage(offset: int, size_bytes: int) -> Frame:
+def damage(offset: int, size_bytes: int) -> StoredFrame:
     """A stretch that cannot be read."""
-    return Frame(DAMAGE, bytes(16), 0, 0, 0, offset, size_bytes)
+    return StoredFrame(DAMAGE, bytes(16), 0, 0, 0, offset, size_bytes)
 
 
 def payload_of(handle: int, key: bytes, offset: int, length: int) -> bytes | None:

@@ -25,8 +25,8 @@ import orjson
 
 from vldata.errors import VldataError
 from vldata.llm.answers import Answers
-from vldata.llm.attempts import Attempts, Job, StoppedError
-from vldata.llm.budget import Budget, Limits, open_budget
+from vldata.llm.attempts import Attempts, RequestJob, StoppedError
+from vldata.llm.budget import Budget, BudgetLimits, open_budget
 from vldata.llm.endpoint import Endpoint, EndpointError
 from vldata.llm.events import Event, Sent, unbounded
 from vldata.llm.faults import Fault
@@ -71,7 +71,7 @@ async def send_all(
     endpoint: Endpoint,
     answers: Answers,
     pictures: Pictures,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: BudgetLimits = BudgetLimits(),  # noqa: B008 - frozen
     watch: Callable[[Event], None] = lambda event: None,
     stop: asyncio.Event | None = None,
     ledger: Path | None = None,
@@ -96,11 +96,11 @@ async def send_all(
         asyncio.CancelledError: The task was cancelled; what was under way is given up.
     """
     with open_budget(limits, ledger) as budget:
-        run = _Run(endpoint, answers, pictures, budget, watch, stop or asyncio.Event(), rng or random.Random())
+        run = _Sending(endpoint, answers, pictures, budget, watch, stop or asyncio.Event(), rng or random.Random())
         return await run.whole(iter(requests))
 
 
-class _Run:
+class _Sending:
     def __init__(
         self,
         endpoint: Endpoint,
@@ -221,7 +221,7 @@ class _Run:
             self._attempts.halt(stop.reason, stop.error)
             self._leave(request.key)
             return
-        job = Job(request, price, size, None if ceiling is None else to_pico(ceiling))
+        job = RequestJob(request, price, size, None if ceiling is None else to_pico(ceiling))
         try:
             body = await self._body(request)
             fault = body if isinstance(body, Fault) else await self._attempts.make(job, body)

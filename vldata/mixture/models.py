@@ -71,7 +71,7 @@ def _child(value: Any) -> Any:
         if not 0 <= value < inf:
             raise ValueError(f"the weight {value!r} is not a number from 0")
         return {"weight": value}
-    if not isinstance(value, dict | Entry):
+    if not isinstance(value, dict | MixtureEntry):
         raise ValueError(f"{value!r} is neither a weight nor a map with `weight`, `count`, `epochs` or `sources`")
     return value
 
@@ -87,7 +87,7 @@ def _children(value: Any) -> Any:
     return {name: {} for name in value}
 
 
-class Entry(Spec):
+class MixtureEntry(Spec):
     """A source, or a group of them, on one level of the mixture.
 
     Args:
@@ -111,8 +111,8 @@ class Entry(Spec):
 
 
 Children = Annotated[
-    dict[str, Annotated[Entry, BeforeValidator(_child, json_schema_input_type=float | Entry | None)]],
-    BeforeValidator(_children, json_schema_input_type=list[str] | dict[str, float | Entry | None]),
+    dict[str, Annotated[MixtureEntry, BeforeValidator(_child, json_schema_input_type=float | MixtureEntry | None)]],
+    BeforeValidator(_children, json_schema_input_type=list[str] | dict[str, float | MixtureEntry | None]),
     Field(min_length=1),
 ]
 
@@ -135,16 +135,16 @@ class Mixture(Spec):
     strategy: StrategyField | None = None
     sources: Children | None = None
 
-    def level(self, names: Collection[str]) -> Mapping[str, Entry]:
+    def level(self, names: Collection[str]) -> Mapping[str, MixtureEntry]:
         """The top level, with the recipe's sources where the mixture names none."""
-        return dict.fromkeys(sorted(names), Entry()) if self.sources is None else self.sources
+        return dict.fromkeys(sorted(names), MixtureEntry()) if self.sources is None else self.sources
 
 
 class Level(NamedTuple):
     """One level of a mixture and its place in the recipe."""
 
     where: str
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, MixtureEntry]
     strategy: Strategy | None
 
     @property
@@ -248,5 +248,5 @@ def _check_names(found: list[Level], names: Collection[str]) -> list[RecipeError
     return problems
 
 
-def _positive(entry: Entry) -> bool:
+def _positive(entry: MixtureEntry) -> bool:
     return any((getattr(entry, kind) or 0) > 0 for kind in entry.kinds)

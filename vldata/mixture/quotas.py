@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from vldata.errors import RecipeError, RecipeErrors
 from vldata.mixture.apportion import apportion
-from vldata.mixture.models import Entry, Level, Mixture, check, inside, levels
+from vldata.mixture.models import Level, Mixture, MixtureEntry, check, inside, levels
 from vldata.mixture.strategies import STRATEGIES, Member
 
 
@@ -33,13 +33,13 @@ class Sizes(NamedTuple):
     available: Mapping[str, int]
     tasks: Mapping[str, str]
 
-    def of(self, name: str, entry: Entry) -> int:
+    def of(self, name: str, entry: MixtureEntry) -> int:
         """Units of a source or of all members of a group."""
         if entry.sources is None:
             return self.available[name]
         return sum(self.of(member, below) for member, below in entry.sources.items())
 
-    def task(self, name: str, entry: Entry) -> str:
+    def task(self, name: str, entry: MixtureEntry) -> str:
         """Task of a source; of a group the one task of its members, else the group's own name."""
         if entry.sources is None:
             return self.tasks[name]

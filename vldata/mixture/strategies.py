@@ -20,7 +20,7 @@ class Member(NamedTuple):
     task: str
 
 
-class Strategy(NamedTuple):
+class MixingRule(NamedTuple):
     """A mixing rule.
 
     Args:
@@ -65,13 +65,13 @@ def capped(members: Mapping[str, Member], cap: float) -> dict[str, Fraction]:
     return {name: min(Fraction(member.size), _decimal(cap)) for name, member in members.items()}
 
 
-STRATEGIES: dict[str, Strategy] = {
-    "proportional": Strategy("n: as many as there are", proportional),
-    "uniform": Strategy("1: the same for each", uniform),
-    "uniform_tasks": Strategy("1 / (tasks x members of the task): the same for each task", uniform_tasks),
-    "sqrt": Strategy("sqrt(n)", sqrt),
-    "temperature": Strategy("n ^ (1 / T)", temperature, 2),
-    "capped": Strategy("min(n, cap)", capped, 100_000),
+STRATEGIES: dict[str, MixingRule] = {
+    "proportional": MixingRule("n: as many as there are", proportional),
+    "uniform": MixingRule("1: the same for each", uniform),
+    "uniform_tasks": MixingRule("1 / (tasks x members of the task): the same for each task", uniform_tasks),
+    "sqrt": MixingRule("sqrt(n)", sqrt),
+    "temperature": MixingRule("n ^ (1 / T)", temperature, 2),
+    "capped": MixingRule("min(n, cap)", capped, 100_000),
 }
 """Every rule; ``explicit``, the numbers of the recipe itself, is the one that needs none."""
 

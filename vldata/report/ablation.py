@@ -18,14 +18,14 @@ from markupsafe import Markup
 from vldata.errors import BuildError
 from vldata.report import plots
 from vldata.report.page import render
-from vldata.report.read import Part, read_part
+from vldata.report.read import FilePart, read_part
 from vldata.report.text import plain
 
 VERDICTS = {"better": ("^", "▲", "k1"), "worse": ("v", "▼", "k4"), "no difference shown": ("o", "○", "muted")}
 """What a comparison may say -> its mark in the plot, its sign in the text, its colour."""
 
 
-class Build(Part):
+class BuildRow(FilePart):
     """What a variant's build holds, and what it added to the store."""
 
     samples: int
@@ -35,16 +35,16 @@ class Build(Part):
     shared_bytes: int
 
 
-class Variant(Part):
+class VariantRow(FilePart):
     """A variant: what it changes, and whether that makes it another one."""
 
     name: str
     changes: dict[str, Any]
     same_as: str | None
-    build: Build
+    build: BuildRow
 
 
-class Cell(Part):
+class ScoreRow(FilePart):
     """What one training scored on one task."""
 
     variant: str
@@ -55,7 +55,7 @@ class Cell(Part):
     blind: float | None
 
 
-class Failed(Part):
+class Failed(FilePart):
     """A build, training or evaluation that failed."""
 
     variant: str
@@ -64,7 +64,7 @@ class Failed(Part):
     error: str
 
 
-class Missing(Part):
+class Missing(FilePart):
     """A comparison that cannot be made, or not of all seeds; the task ``*`` is all of them."""
 
     variant: str
@@ -72,7 +72,7 @@ class Missing(Part):
     why: str
 
 
-class Difference(Part):
+class Difference(FilePart):
     """A difference and its interval; an end that is null is not known."""
 
     task: str
@@ -93,7 +93,7 @@ class Difference(Part):
         return math.inf if self.ci_high is None else self.ci_high
 
 
-class Noise(Difference):
+class NoiseRow(Difference):
     """The base against itself."""
 
     band: float | None
@@ -108,7 +108,7 @@ class Compared(Difference):
     items: int
 
 
-class Results(Part):
+class Results(FilePart):
     """``results.json``."""
 
     name: str
@@ -119,17 +119,17 @@ class Results(Part):
     correction: str
     seeds: list[int]
     data_seeds: list[int]
-    variants: list[Variant]
-    cells: list[Cell]
+    variants: list[VariantRow]
+    cells: list[ScoreRow]
     failed: list[Failed]
     missing: list[Missing]
-    noise: list[Noise]
+    noise: list[NoiseRow]
     comparisons: list[Compared]
     notes: list[str] = []
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskRow:
     """One task of the page.
 
     Args:
@@ -143,7 +143,7 @@ class Task:
     metric: str
     base: float | None
     blind: float | None
-    noise: Noise | None
+    noise: NoiseRow | None
     plot: Markup
     rows: tuple[Compared, ...]
     missing: Mapping[str, str]
@@ -198,7 +198,7 @@ def read_results(file: Path) -> Results:
     return results
 
 
-def _task(results: Results, task: str, number: int) -> Task:
+def _task(results: Results, task: str, number: int) -> TaskRow:
     rows = tuple(one for one in results.comparisons if one.task == task)
     noise = next((one for one in results.noise if one.task == task), None)
     missing: dict[str, str] = {}
@@ -210,7 +210,7 @@ def _task(results: Results, task: str, number: int) -> Task:
     metrics = [*(cell.metric for cell in (*of_base, *cells)), *(one.metric for one in rows)]
     metric = metrics[0] if metrics else ""
     blind = [cell.blind for cell in of_base if cell.blind is not None]
-    return Task(
+    return TaskRow(
         name=task,
         metric=metric,
         base=fmean(cell.value for cell in of_base) if of_base else None,
@@ -227,7 +227,7 @@ def _forest(
     task: str,
     metric: str,
     rows: Sequence[Compared],
-    noise: Noise | None,
+    noise: NoiseRow | None,
     missing: Mapping[str, str],
     number: int,
 ) -> Markup:

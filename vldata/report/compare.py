@@ -9,7 +9,7 @@ from typing import Any
 from vldata.dataset.diff import differences
 from vldata.paths import home
 from vldata.report import plots
-from vldata.report.facts import Facts, Spread, read_facts
+from vldata.report.facts import PageFacts, Spread, read_facts
 from vldata.report.page import render
 
 _PARTS = (
@@ -81,7 +81,7 @@ def _number(manifest: Mapping[str, Any], name: str, key: str) -> Any:
     return None if source is None else source[key]
 
 
-def _reasons(one: Facts, two: Facts) -> list[tuple[str, str, int, int]]:
+def _reasons(one: PageFacts, two: PageFacts) -> list[tuple[str, str, int, int]]:
     """Source, reason and how many turns in each, where these differ."""
     counts = [{(r.source, r.reason): r.num for r in facts.reasons} for facts in (one, two)]
     keys = list(dict.fromkeys([*counts[0], *counts[1]]))
@@ -89,7 +89,9 @@ def _reasons(one: Facts, two: Facts) -> list[tuple[str, str, int, int]]:
     return [row for row in rows if row[2] != row[3]]
 
 
-def _lengths(one: Facts, two: Facts, names: list[str]) -> dict[str, list[tuple[str, Spread | None, Spread | None]]]:
+def _lengths(
+    one: PageFacts, two: PageFacts, names: list[str]
+) -> dict[str, list[tuple[str, Spread | None, Spread | None]]]:
     """Source to what is counted and how it is spread in each."""
     kinds = {"characters": [facts.chars for facts in (one, two)], "turns": [facts.turns for facts in (one, two)]}
     kinds |= {f"visual tokens, {p.replace('_', '-')}": [f.tokens[p] for f in (one, two)] for p in one.tokens}

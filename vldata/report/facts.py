@@ -85,7 +85,7 @@ class Wording:
 
 
 @dataclass(frozen=True)
-class Facts:
+class PageFacts:
     """All that a build's page says, but for the gallery.
 
     Args:
@@ -108,7 +108,7 @@ class Facts:
     leaks: Leaks
 
 
-def read_facts(build: Path) -> Facts:
+def read_facts(build: Path) -> PageFacts:
     """Read a build folder.
 
     Raises:
@@ -119,7 +119,7 @@ def read_facts(build: Path) -> Facts:
     whole = pa.concat_tables(block.drop_columns(["images"]) for block in blocks)
     names = list(manifest["sources"])
     rows = _rows(whole, np.repeat(times, [block.num_rows for block in blocks]))
-    return Facts(
+    return PageFacts(
         manifest=manifest,
         chars=_spreads(rows, "chars", names),
         tokens=_tokens(rows, _sizes(whole), names),

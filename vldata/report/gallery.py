@@ -36,7 +36,7 @@ _COLUMNS = ["id", "image_sizes", "messages", "source", "task", "split", "turns",
 
 
 @dataclass(frozen=True)
-class Frame:
+class ImageFrame:
     """A box on a picture.
 
     Args:
@@ -53,7 +53,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Picture:
+class SampleImage:
     """A picture of a sample.
 
     Args:
@@ -67,11 +67,11 @@ class Picture:
     height: int
     data: str | None
     problem: str
-    frames: tuple[Frame, ...]
+    frames: tuple[ImageFrame, ...]
 
 
 @dataclass(frozen=True)
-class Part:
+class MessagePart:
     """A text of a message, or the place of a picture.
 
     Args:
@@ -87,7 +87,7 @@ class Message:
     """What one side says."""
 
     role: str
-    parts: tuple[Part, ...]
+    parts: tuple[MessagePart, ...]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Shown:
     task: str
     split: str
     chars: int
-    pictures: tuple[Picture, ...]
+    pictures: tuple[SampleImage, ...]
     more_pictures: int
     messages: tuple[Message, ...]
     more_messages: int
@@ -177,7 +177,7 @@ def _shown(place: tuple[pa.Table, int, Any], thumbnails: _Thumbnails) -> Shown:
                 if (box["image"] or 0) == i and number < _MAX_BOXES:
                     number += 1
                     w, h = box["x1"] - box["x0"], box["y1"] - box["y0"]
-                    frames.append(Frame(box["x0"], box["y0"], w, h, number, cut(box["phrase"] or "", 200)))
+                    frames.append(ImageFrame(box["x0"], box["y0"], w, h, number, cut(box["phrase"] or "", 200)))
         pictures.append(thumbnails.picture(image, sizes[i] if i < len(sizes) else None, tuple(frames)))
     return Shown(
         id=row["id"],
@@ -200,7 +200,9 @@ def _messages(messages: list[Any]) -> tuple[Message, ...]:
         parts = []
         for part in message["content"]:
             number += part["type"] == "image"
-            parts.append(Part("", number) if part["type"] == "image" else Part(cut(part["text"] or "", _MAX_TEXT)))
+            parts.append(
+                MessagePart("", number) if part["type"] == "image" else MessagePart(cut(part["text"] or "", _MAX_TEXT))
+            )
         shown.append(Message(message["role"], tuple(parts)))
     return tuple(shown)
 
@@ -213,7 +215,9 @@ class _Thumbnails:
         self._max_bytes = max_bytes
         self._reader = ImageReader("/")
 
-    def picture(self, image: Mapping[str, Any], size: Mapping[str, int] | None, frames: tuple[Frame, ...]) -> Picture:
+    def picture(
+        self, image: Mapping[str, Any], size: Mapping[str, int] | None, frames: tuple[ImageFrame, ...]
+    ) -> SampleImage:
         """A picture of a row, or why it cannot be shown."""
         known = (size["width"], size["height"]) if size else None
         try:
@@ -221,12 +225,12 @@ class _Thumbnails:
         except ImageProblem as problem:
             width, height = known or (0, 0)
             why = f"not shown: {problem.reason.replace('_', ' ')}"
-            return Picture(width, height, None, why, frames if known else ())
+            return SampleImage(width, height, None, why, frames if known else ())
         width, height = known or drawn
         if self.used + len(data) > self._max_bytes:
-            return Picture(width, height, None, "not shown, to keep the page small", frames)
+            return SampleImage(width, height, None, "not shown, to keep the page small", frames)
         self.used += len(data)
-        return Picture(width, height, data, "", frames)
+        return SampleImage(width, height, data, "", frames)
 
     def _bytes(self, image: Mapping[str, Any]) -> bytes:
         if image["bytes"] is not None:

@@ -16,8 +16,8 @@ from markupsafe import Markup
 from vldata import __version__
 from vldata.base import size
 from vldata.report import text
-from vldata.report.facts import DUPLICATES, LEAKS, TOKEN_POLICIES, Facts, Spread, fingerprint, read_facts
-from vldata.report.gallery import Picture, gallery
+from vldata.report.facts import DUPLICATES, LEAKS, TOKEN_POLICIES, PageFacts, Spread, fingerprint, read_facts
+from vldata.report.gallery import SampleImage, gallery
 from vldata.store.trouble import told_as_store_errors
 
 PAGE = "report.html"
@@ -68,7 +68,7 @@ def build_page(build: Path) -> str:
     return render("build.html.jinja", title=facts.manifest["name"], parts=_PARTS, **_of_build(facts), gallery=shown)
 
 
-def _of_build(facts: Facts) -> dict[str, Any]:
+def _of_build(facts: PageFacts) -> dict[str, Any]:
     from vldata.report import plots
 
     manifest = facts.manifest
@@ -109,7 +109,7 @@ def _of_build(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _spreads(facts: Facts) -> dict[str, list[tuple[str, Spread]]]:
+def _spreads(facts: PageFacts) -> dict[str, list[tuple[str, Spread]]]:
     """Source to what is counted and how it is spread."""
     rows = {}
     for name in facts.chars:
@@ -158,7 +158,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _stage_px(picture: Picture) -> int:
+def _stage_px(picture: SampleImage) -> int:
     """How wide a picture is shown: across its card, but neither too high nor blown up much."""
     widest = min(_STAGE_PX, max(160, 3 * picture.width))
     return max(1, round(min(widest, _STAGE_HEIGHT_PX * picture.width / picture.height)))

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from vldata.report.draw import BAND, C1, C2, C4, INK, MUTED, PAPER, RULE, SERIES, drawn, named
-from vldata.report.facts import Facts, Spread
+from vldata.report.facts import PageFacts, Spread
 from vldata.report.text import plain, short
 
 UNIT_NAMES = {"samples": "samples", "images": "images", "turns": "turns", "answer_chars": "answer characters"}
@@ -27,7 +27,7 @@ _LINE_CHARS = 48  # a name that has its line alone
 _REMARK_CHARS = 20
 
 
-def shares(facts: Facts) -> Markup:
+def shares(facts: PageFacts) -> Markup:
     """Achieved shares of each source in four units, as marks of four shapes, and the share that was asked for."""
     sources = facts.manifest["sources"]
 
@@ -54,7 +54,7 @@ def shares(facts: Facts) -> Markup:
     )
 
 
-def flow(facts: Facts) -> Markup:
+def flow(facts: PageFacts) -> Markup:
     """What became of the turns of each source, as parts of all that were read."""
     sources = facts.manifest["sources"]
     look = {"rows_out": C1, "filtered": C2, "rejected": C4, "not_chosen": RULE}

@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from vldata.errors import BuildError
 
 
-class Part(BaseModel):
+class FilePart(BaseModel):
     """A part of such a file; what is not named in it is not needed."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-Whole = TypeVar("Whole", bound=Part)
+Whole = TypeVar("Whole", bound=FilePart)
 
 
 def read_part(file: Path, model: type[Whole], what: str, fix: str) -> Whole:

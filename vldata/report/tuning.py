@@ -10,13 +10,13 @@ from markupsafe import Markup
 
 from vldata.report import plots
 from vldata.report.page import render
-from vldata.report.read import Part, read_part
+from vldata.report.read import FilePart, read_part
 from vldata.report.text import short
 
 _MOST_LINES = 40
 
 
-class Source(Part):
+class SourceRow(FilePart):
     """A source of the mixture."""
 
     available: int
@@ -24,7 +24,7 @@ class Source(Part):
     max_share: float
 
 
-class Fit(Part):
+class Fit(FilePart):
     """How far predictions were off on the held-out mixtures."""
 
     mixtures: int
@@ -41,7 +41,7 @@ class TaskFit(Fit):
     model: str
 
 
-class Run(Part):
+class MixtureRow(FilePart):
     """One mixture, what it scored and what was predicted of it."""
 
     name: str
@@ -52,7 +52,7 @@ class Run(Part):
     error: str | None
 
 
-class Proposed(Part):
+class Proposed(FilePart):
     """The best predicted mixture."""
 
     shares: dict[str, float]
@@ -65,7 +65,7 @@ class Proposed(Part):
     error: str | None
 
 
-class Tuning(Part):
+class Tuning(FilePart):
     """``tune.json``."""
 
     name: str
@@ -74,9 +74,9 @@ class Tuning(Part):
     total: int
     proxy_total: int
     max_epochs: float
-    sources: dict[str, Source]
+    sources: dict[str, SourceRow]
     tasks: dict[str, TaskFit]
-    runs: list[Run]
+    runs: list[MixtureRow]
     held_out: Fit
     proposed: Proposed | None
     refused: str | None
@@ -141,7 +141,7 @@ def _shares(weights: Sequence[Weight]) -> Markup:
     return plots.two_shares({one.name: (one.base, one.proposed) for one in weights}, "the base", "the proposed mixture")
 
 
-def _predicted(found: Tuning, told: list[Run]) -> Markup:
+def _predicted(found: Tuning, told: list[MixtureRow]) -> Markup:
     lines = [
         plots.Pair(run.name, _off(run.predicted, run.measured), run.predicted, run.measured)
         for run in told[:_MOST_LINES]

@@ -48,7 +48,7 @@ from vldata.sources.reading.fields import (
 )
 from vldata.sources.reading.files import expand, read_json
 from vldata.sources.reading.rows import note
-from vldata.sources.reading.tables import PLACE, SUFFIXES, Frame, details_of, open_frame, suffix_of
+from vldata.sources.reading.tables import PLACE, SUFFIXES, TableFile, details_of, open_frame, suffix_of
 from vldata.sources.shapes import Shapes
 from vldata.sources.standins import draw, scenes_for
 
@@ -166,7 +166,7 @@ class Table(Source):
         fields = {"row": "question_id", "answer": "label"}
         return {"path": str(path.resolve()), "image_root": str((folder / "images").resolve()), "fields": fields}
 
-    def _turns(self, frame: Frame, task: str) -> pl.DataFrame:
+    def _turns(self, frame: TableFile, task: str) -> pl.DataFrame:
         is_cauldron = (
             task in _DIALOGUES and "texts" in frame.columns and not {*frame.columns, *self.fields} & {*_EXCHANGE}
         )
@@ -216,7 +216,7 @@ class Table(Source):
         problem = pl.when(pl.col("detail").is_not_null()).then(pl.lit("unparsable_row")).alias("problem")
         return pl.DataFrame([*columns, detail]).with_columns(problem)
 
-    def _inside(self, frame: Frame, images: Origin) -> pl.Series | None:
+    def _inside(self, frame: TableFile, images: Origin) -> pl.Series | None:
         """References to the pictures inside a table, for each of its rows; None where the column names files."""
         present = frame.pictures(images.text) if images.expression is None else None
         if present is None:

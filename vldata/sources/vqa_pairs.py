@@ -39,7 +39,7 @@ from vldata.sources.reading.files import expand, open_json, plain
 from vldata.sources.reading.rows import (
     ID,
     TEXT,
-    Kind,
+    NativeType,
     checked_pattern,
     files_named,
     image_name,
@@ -61,7 +61,7 @@ class _Said(msgspec.Struct, gc=False):
     answer: str
 
 
-ANSWERS = Kind(
+ANSWERS = NativeType(
     "a list of objects with an `answer`",
     frozenset({list}),
     pl.List(pl.String),
@@ -69,7 +69,7 @@ ANSWERS = Kind(
     list[_Said],
     lambda values: listed([said.answer for value in values for said in value], [len(value) for value in values]),
 )
-LABEL = Kind(
+LABEL = NativeType(
     "an object of answers and their scores",
     frozenset({dict}),
     pl.List(pl.String),

@@ -28,7 +28,7 @@ BLOCKS = "blocks"
 
 
 @dataclass
-class Kind:
+class KindUsage:
     """What happened to one kind of objects; in a dry run, what would have.
 
     Args:
@@ -45,7 +45,7 @@ class Kind:
 
 
 @dataclass
-class Collected:
+class CollectionResult:
     """What a collection did.
 
     Args:
@@ -54,7 +54,7 @@ class Collected:
         gone_builds: Registered folders that do not, now forgotten.
     """
 
-    kinds: dict[str, Kind] = field(default_factory=dict)
+    kinds: dict[str, KindUsage] = field(default_factory=dict)
     live_builds: list[str] = field(default_factory=list)
     gone_builds: list[str] = field(default_factory=list)
 
@@ -97,7 +97,7 @@ def register(store: Store, out: Path) -> None:
         temporary.replace(root)
 
 
-def collect(store: Store, *, keep_days: float, dry_run: bool = False) -> Collected:
+def collect(store: Store, *, keep_days: float, dry_run: bool = False) -> CollectionResult:
     """Remove objects that no live build names and that were not made or used for ``keep_days``.
 
     Args:
@@ -109,7 +109,7 @@ def collect(store: Store, *, keep_days: float, dry_run: bool = False) -> Collect
         StoreError: A build is running, or a live build's manifest cannot be read (its blocks would be lost).
     """
     with exclusive(_lock(store), wait=False):
-        report = Collected()
+        report = CollectionResult()
         live = _live_keys(store, report, dry_run=dry_run)
         report.live_builds.sort()
         report.gone_builds.sort()
@@ -125,7 +125,7 @@ def _lock(store: Store) -> Path:
     return store.root / "locks" / "collect"
 
 
-def _live_keys(store: Store, report: Collected, *, dry_run: bool) -> set[str]:
+def _live_keys(store: Store, report: CollectionResult, *, dry_run: bool) -> set[str]:
     live: set[str] = set()
     with told_as_store_errors(store.root / "roots"):
         roots = sorted((store.root / "roots").glob("*.json"))
@@ -151,8 +151,8 @@ def _live_keys(store: Store, report: Collected, *, dry_run: bool) -> set[str]:
     return live
 
 
-def _collect_kind(folder: Path, live: set[str], oldest: float, *, dry_run: bool) -> Kind:
-    kind = Kind()
+def _collect_kind(folder: Path, live: set[str], oldest: float, *, dry_run: bool) -> KindUsage:
+    kind = KindUsage()
     for key, paths in sorted(_units(folder).items()):
         files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()]
         states = [file.stat() for file in files]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vldata.ablation.tune.fit import MAX_CHANCE, Error, Model, Predict
-from vldata.ablation.tune.runs import Best, Run, whole
+from vldata.ablation.tune.runs import Best, MixtureRun, whole
 from vldata.ablation.tune.space import Space
 
 
@@ -28,7 +28,9 @@ def told_error(error: Error) -> dict[str, Any]:
     }
 
 
-def told_run(run: Run, held_out: bool, tasks: Mapping[str, float], predict: Predict, space: Space) -> dict[str, Any]:
+def told_run(
+    run: MixtureRun, held_out: bool, tasks: Mapping[str, float], predict: Predict, space: Space
+) -> dict[str, Any]:
     """A run with its loss, and with what the fitted models say of it."""
     return {
         "name": run.name,
@@ -42,7 +44,7 @@ def told_run(run: Run, held_out: bool, tasks: Mapping[str, float], predict: Pred
     }
 
 
-def told_failure(run: Run) -> str | None:
+def told_failure(run: MixtureRun) -> str | None:
     """Why it has no losses."""
     return None if run.failure is None else f"{run.failure.stage}: {run.failure.error}"
 

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from vldata.ablation.builds import Builder, Made, write_text
-from vldata.ablation.cells import Cell, Failure, Questions, Trainer, outcome_of
+from vldata.ablation.builds import Builder, VariantBuild, write_text
+from vldata.ablation.cells import Cell, CellFailure, Questions, Trainer, outcome_of
 from vldata.ablation.checks import split_of
 from vldata.ablation.schedule import Board, run_cells
 from vldata.ablation.scores import TaskScores, read_scores
@@ -31,7 +31,7 @@ from vldata.ablation.tune.file import MIN_HELD_OUT, MIN_RUNS, OpenedTune
 from vldata.ablation.tune.findings import refusal, told_error, told_failure, told_model, told_run
 from vldata.ablation.tune.fit import Floats, Model, Predict, error_of, fitted, refitted
 from vldata.ablation.tune.mixtures import drawn
-from vldata.ablation.tune.runs import Best, Run, losses_of, shares_of, whole
+from vldata.ablation.tune.runs import Best, MixtureRun, losses_of, shares_of, whole
 from vldata.ablation.tune.space import laid_over, space_of
 from vldata.base import Progress
 from vldata.errors import BuildError, RecipeError, VldataError, nearest
@@ -98,7 +98,7 @@ def tune(
         trainer = Trainer(train, known, threads, tuple(gpus))
         trainer.words()  # an unreadable command is told before anything is built
         places = _Places(out, store, workers or cores(), progress)
-        work = _Work(asked, places, trainer, jobs, board or Board())
+        work = _TuningWork(asked, places, trainer, jobs, board or Board())
         table = work.table(runs or asked.tune.runs)
         write_text(out / "tune.json", json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         return table
@@ -130,7 +130,7 @@ class _Places:
             yield Builder(self.out, session)
 
 
-class _Work:
+class _TuningWork:
     """One tuning while it goes on."""
 
     def __init__(self, asked: OpenedTune, places: _Places, trainer: Trainer, jobs: int, board: Board) -> None:
@@ -193,42 +193,42 @@ class _Work:
         low, high = self.asked.tune.concentration
         return {"concentration": (low, high), "seed": self.asked.tune.seed, "purpose": purpose}
 
-    def _questions(self, base: Made, builder: Builder) -> Questions:
+    def _questions(self, base: VariantBuild, builder: Builder) -> Questions:
         made = base
         if self.asked.opened.held_out is not None:
             made, _ = builder.build(from_tree(self.asked.opened.held_out), "held_out/questions")
         has = [name for name, rows in made.manifest["splits"].items() if rows]
         return Questions(made, split_of(self.asked.tune.evaluate.split, has, is_own=made is base))
 
-    def _run(self, mixtures: Mapping[str, Floats]) -> list[Run]:
+    def _run(self, mixtures: Mapping[str, Floats]) -> list[MixtureRun]:
         """Build, train and ask, or find that done."""
         opened, folder = self.asked.opened, self.places.out / "cells"
         units = {name: self.space.units(row.tolist(), self.space.proxy_total) for name, row in mixtures.items()}
         cells: dict[str, Cell] = {}
-        failed: dict[str, Failure] = {}
+        failed: dict[str, CellFailure] = {}
         with self.places.builder() as builder:
             for name in mixtures:
                 recipe = from_tree({**opened.tree, "mixture": self.space.mixture(units[name])})
                 try:
                     made, _ = builder.build(recipe, f"builds/{name}")
                 except VldataError as error:
-                    failed[name] = Failure("build", str(error))
+                    failed[name] = CellFailure("build", str(error))
                     continue
                 cells[name] = Cell(name, SEED, opened.base.head.seed, made, self.questions)
         run_cells(list(cells.values()), self.trainer, folder, self.jobs, self.board)
         found = []
         for name in mixtures:
             shares = np.array([units[name][source] / self.space.proxy_total for source in self.space.base])
-            came: dict[str, float] | Failure
+            came: dict[str, float] | CellFailure
             came = failed[name] if name in failed else outcome_of(folder / cells[name].key(self.trainer), self._read)
-            losses, failure = (None, came) if isinstance(came, Failure) else (came, None)
-            found.append(Run(name, shares, units[name], losses, failure))
+            losses, failure = (None, came) if isinstance(came, CellFailure) else (came, None)
+            found.append(MixtureRun(name, shares, units[name], losses, failure))
         return found
 
     def _read(self, path: Path) -> dict[str, float]:
         return _losses_of(read_scores(path), self.asked.tune.loss)
 
-    def _tasks(self, base: Run) -> dict[str, float]:
+    def _tasks(self, base: MixtureRun) -> dict[str, float]:
         """Task to its weight in what is minimised; the weights sum to 1."""
         if base.losses is None:
             error = base.failure.error if base.failure else "no losses"
@@ -242,7 +242,7 @@ class _Work:
         whole = sum(weights.values())
         return {task: weights[task] / whole for task in sorted(weights)}
 
-    def _best(self, models: Mapping[str, Model], runs: Sequence[Run], tasks: Mapping[str, float]) -> Best:
+    def _best(self, models: Mapping[str, Model], runs: Sequence[MixtureRun], tasks: Mapping[str, float]) -> Best:
         """The best of many candidates, by models that are fitted again to all runs."""
         space = self.space
         predict = _objective(
@@ -254,7 +254,7 @@ class _Work:
         base = np.array(list(space.base.values()))
         return Best(best, *predict(np.stack([best, base])).tolist())
 
-    def _proposed(self, best: Best, base: Run, tasks: Mapping[str, float]) -> dict[str, Any]:
+    def _proposed(self, best: Best, base: MixtureRun, tasks: Mapping[str, float]) -> dict[str, Any]:
         """The best predicted mixture, run once to see what it is."""
         space = self.space
         run = _complete(self._run({"proposed": best.shares})[0], tasks)
@@ -303,12 +303,14 @@ def _losses_of(scores: Mapping[str, TaskScores], loss: str) -> dict[str, float]:
     return found
 
 
-def _complete(run: Run, tasks: Mapping[str, float]) -> Run:
+def _complete(run: MixtureRun, tasks: Mapping[str, float]) -> MixtureRun:
     """A run without some task's loss is a failed one."""
     lacking = sorted(set(tasks) - set(run.losses)) if run.losses is not None else []
     if not lacking:
         return run
-    return Run(run.name, run.shares, run.units, None, Failure("evaluate", f"no loss of {', '.join(lacking)}"))
+    return MixtureRun(
+        run.name, run.shares, run.units, None, CellFailure("evaluate", f"no loss of {', '.join(lacking)}")
+    )
 
 
 def _held_out(names: Sequence[str], part: float, seed: int) -> set[str]:

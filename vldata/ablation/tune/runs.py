@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vldata.ablation.cells import Failure
+from vldata.ablation.cells import CellFailure
 from vldata.ablation.tune.fit import Floats
 
 
@@ -17,7 +17,7 @@ class Best:
     """The best predicted mixture; predictions are from all runs, the held-out ones among them.
 
     Args:
-        shares: As of a `Run`.
+        shares: As of a `MixtureRun`.
         predicted: What is minimised.
         base_predicted: The same of the base's own mixture.
     """
@@ -28,7 +28,7 @@ class Best:
 
 
 @dataclass(frozen=True)
-class Run:
+class MixtureRun:
     """One mixture and what came of it.
 
     Args:
@@ -43,19 +43,19 @@ class Run:
     shares: Floats
     units: Mapping[str, int]
     losses: Mapping[str, float] | None
-    failure: Failure | None = None
+    failure: CellFailure | None = None
 
 
-def shares_of(runs: Sequence[Run]) -> Floats:
+def shares_of(runs: Sequence[MixtureRun]) -> Floats:
     """Shape (runs, sources)."""
     return np.array([run.shares for run in runs])
 
 
-def losses_of(runs: Sequence[Run], task: str) -> Floats:
+def losses_of(runs: Sequence[MixtureRun], task: str) -> Floats:
     """Shape (runs,), of those that have losses."""
     return np.array([run.losses[task] for run in runs if run.losses is not None])
 
 
-def whole(run: Run, tasks: Mapping[str, float]) -> float:
+def whole(run: MixtureRun, tasks: Mapping[str, float]) -> float:
     """What is minimised: the weighted mean of the tasks' losses."""
     return sum(weight * run.losses[task] for task, weight in tasks.items()) if run.losses is not None else math.nan

@@ -39,7 +39,7 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BatchPart:
     """One file of requests, and the batch made of it.
 
     Args:
@@ -86,18 +86,18 @@ class Book:
         handle: The open file; None: for reading only.
     """
 
-    def __init__(self, folder: Path, parts: Mapping[str, Part], handle: int | None) -> None:
+    def __init__(self, folder: Path, parts: Mapping[str, BatchPart], handle: int | None) -> None:
         self.folder = folder
         self._parts = dict(parts)
         self._handle = handle
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[BatchPart, ...]:
         """All parts, in the order in which they were planned."""
         return tuple(self._parts.values())
 
     @property
-    def open_parts(self) -> tuple[Part, ...]:
+    def open_parts(self) -> tuple[BatchPart, ...]:
         """Those that have not ended."""
         return tuple(part for part in self._parts.values() if part.ended is None)
 
@@ -117,10 +117,10 @@ class Book:
         """
         return self._keys(part for part in self.open_parts if part.batch_id is not None)
 
-    def _keys(self, parts: Iterable[Part]) -> set[str]:
+    def _keys(self, parts: Iterable[BatchPart]) -> set[str]:
         return {key for part in parts for key in read_keys(self.path(part.id, "requests"))}
 
-    def requests(self, part: Part) -> dict[str, Request]:
+    def requests(self, part: BatchPart) -> dict[str, Request]:
         """The requests of a part by key.
 
         Raises:
@@ -132,17 +132,17 @@ class Book:
         """A file of a part's."""
         return self.folder / f"{part}.{suffix}"
 
-    def plan(self, part: Part) -> Part:
+    def plan(self, part: BatchPart) -> BatchPart:
         """Write a new part down."""
         return self._note(part, {name: value for name, value in _as_json(part).items() if value is not None})
 
-    def note(self, part: Part, **changed: Any) -> Part:
+    def note(self, part: BatchPart, **changed: Any) -> BatchPart:
         """Write down what is new about a part; it is on the disk when this returns."""
         new = replace(part, **changed)
         written = _as_json(new)
         return self._note(new, {"id": part.id, **{name: written[name] for name in changed}})
 
-    def end(self, part: Part, ended: str, counts: Mapping[str, int] | None = None) -> Part:
+    def end(self, part: BatchPart, ended: str, counts: Mapping[str, int] | None = None) -> BatchPart:
         """Write down that a part has ended, and remove its files."""
         part = self.note(part, ended=ended, counts=dict(counts or {}))
         for suffix in _SUFFIXES:
@@ -169,7 +169,7 @@ class Book:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _note(self, part: Part, line: Mapping[str, Any]) -> Part:
+    def _note(self, part: BatchPart, line: Mapping[str, Any]) -> BatchPart:
         if self._handle is None:
             raise ValueError(f"{self.folder} is open for reading only")
         with told_as_store_errors(self.folder / _NAME):
@@ -182,7 +182,7 @@ class Book:
 _NAME = "book.jsonl"
 _KEY_CHARS = 32
 _SUFFIXES = ("requests", "requests.new", "jsonl", "output", "errors")
-_FIELDS = {each.name for each in fields(Part)}
+_FIELDS = {each.name for each in fields(BatchPart)}
 
 
 def open_book(answers: Path, *, read_only: bool = False) -> Book:
@@ -256,7 +256,7 @@ def write_all(handle: int, data: bytes) -> None:
         data = data[os.write(handle, data) :]
 
 
-def _read(path: Path, data: bytes) -> dict[str, Part]:
+def _read(path: Path, data: bytes) -> dict[str, BatchPart]:
     written: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(data.splitlines(), start=1):
         try:
@@ -278,17 +278,17 @@ def _damaged(path: Path, number: int | None) -> StoreError:
     )
 
 
-def _as_json(part: Part) -> dict[str, Any]:
+def _as_json(part: BatchPart) -> dict[str, Any]:
     return asdict(part)
 
 
-def _as_part(values: Mapping[str, Any]) -> Part:
+def _as_part(values: Mapping[str, Any]) -> BatchPart:
     known = {name: value for name, value in values.items() if name in _FIELDS}
     if known.get("charged") is not None:
         known["charged"] = Spent(**known["charged"])
     if known.get("intent") is not None:
         known["intent"] = Intent(Spent(**known["intent"]["before"]), Spent(**known["intent"]["change"]))
-    return Part(**known)
+    return BatchPart(**known)
 
 
 def under_way(answers: Path) -> Iterator[str]:

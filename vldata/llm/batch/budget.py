@@ -19,8 +19,8 @@ from pathlib import Path
 
 import orjson
 
-from vldata.llm.batch.book import Book, Intent, Part, write_all
-from vldata.llm.budget import Budget, Limits, Spent, open_budget
+from vldata.llm.batch.book import BatchPart, Book, Intent, write_all
+from vldata.llm.budget import Budget, BudgetLimits, Spent, open_budget
 from vldata.store.trouble import told_as_store_errors
 
 
@@ -42,7 +42,7 @@ class Account:
         return self._budget.spent
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> BudgetLimits:
         """What may be spent."""
         return self._budget.limits
 
@@ -68,7 +68,7 @@ class Account:
 
 
 @contextmanager
-def open_account(limits: Limits, ledger: Path | None) -> Iterator[Account]:
+def open_account(limits: BudgetLimits, ledger: Path | None) -> Iterator[Account]:
     """An account for the time of the block; nobody else spends from this ledger in it.
 
     Raises:
@@ -78,14 +78,14 @@ def open_account(limits: Limits, ledger: Path | None) -> Iterator[Account]:
         yield Account(budget, ledger)
 
 
-def charge(book: Book, part: Part, account: Account, most: Spent) -> Part:
+def charge(book: Book, part: BatchPart, account: Account, most: Spent) -> BatchPart:
     """Charge a part with the most that it can cost."""
     part = book.note(part, intent=Intent(account.spent, most))
     account.change(most)
     return book.note(part, charged=most, intent=None)
 
 
-def settle(book: Book, part: Part, cost: Spent) -> Part:
+def settle(book: Book, part: BatchPart, cost: Spent) -> BatchPart:
     """Put what a part did cost in the place of its charge.
 
     Args:
@@ -96,11 +96,11 @@ def settle(book: Book, part: Part, cost: Spent) -> Part:
     part = reconcile(book, part)
     if part.charged is None:
         return part
-    with open_account(Limits(), ledger_of(book, part)) as account:
+    with open_account(BudgetLimits(), ledger_of(book, part)) as account:
         return settle_in(account, book, part, cost)
 
 
-def settle_in(account: Account, book: Book, part: Part, cost: Spent) -> Part:
+def settle_in(account: Account, book: Book, part: BatchPart, cost: Spent) -> BatchPart:
     """As `settle`, for a part that was charged to an account that is still open."""
     change = cost - (part.charged or Spent())
     part = book.note(part, intent=Intent(account.spent, change))
@@ -108,11 +108,11 @@ def settle_in(account: Account, book: Book, part: Part, cost: Spent) -> Part:
     return book.note(part, charged=None, intent=None)
 
 
-def reconcile(book: Book, part: Part) -> Part:
+def reconcile(book: Book, part: BatchPart) -> BatchPart:
     """Find out whether a change of the budget that was announced was made."""
     if part.intent is None:
         return part
-    with open_account(Limits(), ledger_of(book, part)) as account:
+    with open_account(BudgetLimits(), ledger_of(book, part)) as account:
         now = account.spent
     is_made = now == part.intent.before + part.intent.change
     if part.charged is None:  # a charge: it can be given back only if it is there
@@ -121,6 +121,6 @@ def reconcile(book: Book, part: Part) -> Part:
     return book.note(part, charged=part.charged if is_not_made else None, intent=None)
 
 
-def ledger_of(book: Book, part: Part) -> Path | None:
+def ledger_of(book: Book, part: BatchPart) -> Path | None:
     """The ledger that a part is charged to."""
     return None if part.budget is None else book.folder.parent / part.budget

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vldata.llm.answers import Answers
-from vldata.llm.batch.book import Part, open_book
+from vldata.llm.batch.book import BatchPart, open_book
 from vldata.llm.batch.budget import settle
 from vldata.llm.batch.files import Imported, import_, most_of
 from vldata.llm.batch.route import Route, State, state_of
@@ -25,7 +25,7 @@ DOWNLOADS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Collected:
+class BatchResults:
     """What came back.
 
     Args:
@@ -132,7 +132,7 @@ def collect(
     forget: bool = False,
     watch: Callable[[Event], None] = lambda event: None,
     now: Callable[[], float] = time.time,
-) -> Collected:
+) -> BatchResults:
     """Take the answers of every batch of an endpoint that has ended; needs no recipe.
 
     Args:
@@ -173,7 +173,7 @@ class _Collection:
         self._open: list[State] = []
         self.stopped: Stop | None = None
 
-    def look(self, part: Part) -> None:
+    def look(self, part: BatchPart) -> None:
         """Collect a part if its batch has ended."""
         if self.stopped is not None:
             self._open.append(state_of(part, {"status": "not_looked_at"}))
@@ -188,9 +188,9 @@ class _Collection:
         else:
             self._open.append(state_of(part, batch))
 
-    def done(self) -> Collected:
+    def done(self) -> BatchResults:
         """What came."""
-        return Collected(
+        return BatchResults(
             ended=dict(self._ended),
             answered=self._answered,
             already=self._already,
@@ -205,7 +205,7 @@ class _Collection:
             stopped=self.stopped,
         )
 
-    def _take(self, part: Part, batch: Mapping[str, Any]) -> None:
+    def _take(self, part: BatchPart, batch: Mapping[str, Any]) -> None:
         """Read both files, whatever the state in which the batch ended, keep what they hold, then settle."""
         files, is_whole = [], True
         for name, suffix in (("output_file_id", "output"), ("error_file_id", "errors")):
@@ -239,7 +239,7 @@ class _Collection:
             cost = sum((most_of(request, endpoint.prices.get(request.model)) for request in missing), cost)
         self._end(part, str(batch["status"]), cost, len(missing) + came.unfinished, came)
 
-    def _end(self, part: Part, ended: str, cost: Spent, wanting: int, came: Imported | None = None) -> None:
+    def _end(self, part: BatchPart, ended: str, cost: Spent, wanting: int, came: Imported | None = None) -> None:
         answered = 0 if came is None else came.answered + came.already
         failed = 0 if came is None else came.failed.total()
         counts = {"answered": answered, "failed": failed, "wanting": wanting}
@@ -258,7 +258,7 @@ class _Collection:
                 break
         return fault
 
-    def _stop(self, part: Part, fault: Fault, batch: Mapping[str, Any]) -> None:
+    def _stop(self, part: BatchPart, fault: Fault, batch: Mapping[str, Any]) -> None:
         self.stopped = Stop(fault.name, self._route.told(fault))
         self._open.append(state_of(part, batch))
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vldata.llm.answers import Answers
-from vldata.llm.batch.book import Book, Part
+from vldata.llm.batch.book import BatchPart, Book
 from vldata.llm.batch.budget import settle
 from vldata.llm.budget import Spent
 from vldata.llm.endpoint import Endpoint, EndpointError
@@ -95,11 +95,11 @@ class Route:
                 self._answers.guard(self.endpoint.reveal_key())
         return self._client
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[BatchPart]:
         """The open parts of this endpoint, as they were when asked for."""
         yield from [part for part in self.book.open_parts if part.endpoint == self.endpoint.name]
 
-    def batch(self, part: Part) -> Mapping[str, Any] | Fault:
+    def batch(self, part: BatchPart) -> Mapping[str, Any] | Fault:
         """The batch of a part; a status of ours where there is none to ask for."""
         if part.place != self.place:
             return {"status": "elsewhere"}
@@ -135,7 +135,7 @@ class Route:
                 self.abandon(part)
         return None
 
-    def abandon(self, part: Part) -> None:
+    def abandon(self, part: BatchPart) -> None:
         """End a part that no batch was made of; its charge is given back."""
         self.book.end(settle(self.book, part, Spent()), "abandoned")
 
@@ -152,7 +152,7 @@ class Route:
         )
 
 
-def state_of(part: Part, batch: Mapping[str, Any]) -> State:
+def state_of(part: BatchPart, batch: Mapping[str, Any]) -> State:
     """How far a part is, from the endpoint's view of its batch."""
     counts = batch.get("request_counts")
     return State(

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from vldata.errors import VldataError
 from vldata.llm.answers import Answers
-from vldata.llm.batch.book import Part, keep_requests, open_book
+from vldata.llm.batch.book import BatchPart, keep_requests, open_book
 from vldata.llm.batch.budget import Account, charge, open_account, settle_in
 from vldata.llm.batch.files import Sheet, most_of, rendered
 from vldata.llm.batch.lines import MAX_BYTES, MAX_LINES
 from vldata.llm.batch.route import Route
-from vldata.llm.budget import Limits, Spent
+from vldata.llm.budget import BudgetLimits, Spent
 from vldata.llm.endpoint import Endpoint
 from vldata.llm.events import Stop, unbounded
 from vldata.llm.faults import Billed, Fault
@@ -63,7 +63,7 @@ def submit(
     endpoint: Endpoint,
     answers: Answers,
     pictures: Pictures,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: BudgetLimits = BudgetLimits(),  # noqa: B008 - frozen
     ledger: Path | None = None,
     label: str = "",
     max_lines: int = MAX_LINES,
@@ -226,7 +226,7 @@ class _Submission:
         sheet.finish()
         keep_requests(book.path(part_id, "requests"), sheet.requests)
         part = book.plan(
-            Part(
+            BatchPart(
                 id=part_id,
                 endpoint=route.endpoint.name,
                 place=route.place,
@@ -258,7 +258,7 @@ class _Submission:
         self._batches += 1
         self._requests += len(sheet.requests)
 
-    def _give_up(self, part: Part, fault: Fault, num_requests: int) -> None:
+    def _give_up(self, part: BatchPart, fault: Fault, num_requests: int) -> None:
         """The endpoint refused: nothing was sent."""
         book = self._route.book
         self._charged -= part.charged or Spent()

@@ -43,10 +43,10 @@ _shown.maxstring = _shown.maxother = 60
 
 
 class Misfit(ValueError):
-    """A value is not of the `Kind` that it must be."""
+    """A value is not of the `NativeType` that it must be."""
 
 
-class Kind(NamedTuple):
+class NativeType(NamedTuple):
     """What the values of one native field must be.
 
     Args:
@@ -139,17 +139,17 @@ def _boxes(values: list[list[float]]) -> pl.Series:
     return pl.Series(table, dtype=pl.Array(pl.Float64, 4))
 
 
-TEXT = Kind("text", frozenset({str}), pl.String, texts, str)
-ID = Kind("a text or a whole number", frozenset({int, str}), pl.String, _ids, int | str)
-VALUE = Kind("a text or a number", frozenset({int, float, str}), pl.String, _ids, int | float | str)
-WHOLE = Kind("a whole number", frozenset({int}), pl.Int64, _whole, int)
-FLAG = Kind("true, false, 0 or 1", frozenset({int, bool}), pl.Boolean, _flags, int | bool)
-SIDE = Kind("a side in pixels", frozenset({int}), pl.Int32, _sides, int)
-TEXTS = Kind("a list of texts", frozenset({list}), pl.List(pl.String), lists_of_texts, list[str])
-XYWH = Kind("a list of 4 numbers", frozenset({list}), pl.Array(pl.Float64, 4), _boxes, list[float])
+TEXT = NativeType("text", frozenset({str}), pl.String, texts, str)
+ID = NativeType("a text or a whole number", frozenset({int, str}), pl.String, _ids, int | str)
+VALUE = NativeType("a text or a number", frozenset({int, float, str}), pl.String, _ids, int | float | str)
+WHOLE = NativeType("a whole number", frozenset({int}), pl.Int64, _whole, int)
+FLAG = NativeType("true, false, 0 or 1", frozenset({int, bool}), pl.Boolean, _flags, int | bool)
+SIDE = NativeType("a side in pixels", frozenset({int}), pl.Int32, _sides, int)
+TEXTS = NativeType("a list of texts", frozenset({list}), pl.List(pl.String), lists_of_texts, list[str])
+XYWH = NativeType("a list of 4 numbers", frozenset({list}), pl.Array(pl.Float64, 4), _boxes, list[float])
 
 
-def typed(rows: Sequence[Any], columns: Mapping[str, Kind], *, optional: Collection[str] = ()) -> pl.DataFrame:
+def typed(rows: Sequence[Any], columns: Mapping[str, NativeType], *, optional: Collection[str] = ()) -> pl.DataFrame:
     """A column a field, and ``problem`` and ``detail`` for the rows that do not fit; rows keep number and order.
 
     Args:
@@ -177,7 +177,7 @@ def typed(rows: Sequence[Any], columns: Mapping[str, Kind], *, optional: Collect
     return _noted(table, len(rows), notes)
 
 
-def _row_type(columns: Mapping[str, Kind]) -> type[msgspec.Struct] | None:
+def _row_type(columns: Mapping[str, NativeType]) -> type[msgspec.Struct] | None:
     """An object with these fields, each of them null or absent perhaps; None when a kind has no JSON type."""
     if any(kind.json is None for kind in columns.values()):
         return None
@@ -189,7 +189,7 @@ def _row_type(columns: Mapping[str, Kind]) -> type[msgspec.Struct] | None:
 def _decoded(
     rows: Sequence[msgspec.Raw],
     row_type: type[msgspec.Struct] | None,
-    columns: Mapping[str, Kind],
+    columns: Mapping[str, NativeType],
     optional: Collection[str],
 ) -> pl.DataFrame:
     """`typed` of rows that are still encoded: at once where all of them fit, else one by one."""
@@ -398,7 +398,9 @@ def shown(value: object) -> str:
     return _shown.repr(value)
 
 
-def _column(values: list[Any], name: str, kind: Kind, optional: bool, notes: dict[int, tuple[str, str]]) -> pl.Series:
+def _column(
+    values: list[Any], name: str, kind: NativeType, optional: bool, notes: dict[int, tuple[str, str]]
+) -> pl.Series:
     places = [place for place, value in enumerate(values) if value is not None]
     if not optional and len(places) < len(values):
         for place in {*range(len(values))}.difference(places):
@@ -426,7 +428,7 @@ def _spread(column: pl.Series, places: list[int], height: int) -> pl.Series:
     return column.gather(pl.Series(source).cast(pl.UInt32, strict=False))
 
 
-def _fitting(values: list[Any], kind: Kind) -> pl.Series | None:
+def _fitting(values: list[Any], kind: NativeType) -> pl.Series | None:
     """The values as a column, or None when one of them does not fit."""
     if not kind.types.issuperset(map(type, values)):
         return None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PLACE = "\0place"
-"""The column of a row's number in its file, from 0, that `Frame.read` puts first; no file has a column of this name."""
+"""A column with the place of each row in its file, from 0, which `TableFile.read` puts first; no file has this name."""
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _PLACES = pl.List(pl.UInt32)
@@ -37,7 +37,7 @@ SUFFIXES = (".parquet", ".arrow", *_SEPARATORS, *LINES, ".json")
 
 
 @dataclass(frozen=True)
-class Frame:
+class TableFile:
     """A file that has been looked at, and not been read.
 
     Args:
@@ -55,7 +55,7 @@ class Frame:
     pictures: Callable[[str], pl.Series | None] = lambda column: None
 
 
-def open_frame(path: Path) -> Frame:
+def open_frame(path: Path) -> TableFile:
     """Look at a file; its suffix tells how it is written.
 
     Raises:
@@ -77,7 +77,7 @@ def open_frame(path: Path) -> Frame:
 
 
 def details_of(places: pl.Series, notes: Mapping[int, str]) -> pl.Series:
-    """What `Frame.read` found wrong with the rows at these places, null of sound ones; the column ``detail``."""
+    """What `TableFile.read` found wrong with the rows at these places, null of sound ones; the column ``detail``."""
     if not notes:
         return pl.Series("detail", [None], dtype=pl.String).new_from_index(0, places.len())
     found = places.replace_strict(list(notes), list(notes.values()), default=None, return_dtype=pl.String)
@@ -89,36 +89,36 @@ def suffix_of(path: Path) -> str:
     return Path(path.name.removesuffix(".gz")).suffix
 
 
-def _open_parquet(path: Path) -> Frame:
+def _open_parquet(path: Path) -> TableFile:
     scan = _polars(path, pl.scan_parquet, path, glob=False)
     columns = _polars(path, scan.collect_schema).names()
-    return Frame(path, tuple(columns), partial(_read_scan, path, scan), partial(_parquet_pictures, path))
+    return TableFile(path, tuple(columns), partial(_read_scan, path, scan), partial(_parquet_pictures, path))
 
 
-def _open_arrow(path: Path) -> Frame:
+def _open_arrow(path: Path) -> TableFile:
     table = _arrow_table(path)
-    return Frame(path, tuple(table.column_names), partial(_read_arrow, table), partial(_arrow_pictures, table))
+    return TableFile(path, tuple(table.column_names), partial(_read_arrow, table), partial(_arrow_pictures, table))
 
 
-def _open_csv(path: Path, separator: str) -> Frame:
+def _open_csv(path: Path, separator: str) -> TableFile:
     refuse_wide(path)
     scan = _polars(path, pl.scan_csv, path, separator=separator, infer_schema=False, glob=False)
     columns = _polars(path, scan.collect_schema).names()
-    return Frame(path, tuple(columns), partial(_read_csv, path, scan, separator))
+    return TableFile(path, tuple(columns), partial(_read_csv, path, scan, separator))
 
 
-def _open_json_lines(path: Path) -> Frame:
+def _open_json_lines(path: Path) -> TableFile:
     try:
         schema = pl.scan_ndjson(path, infer_schema_length=None).collect_schema()
     except pl.exceptions.PolarsError:
         return _open_json(path)
-    return Frame(path, tuple(schema.names()), partial(_read_json_lines, path, pl.scan_ndjson(path, schema=schema)))
+    return TableFile(path, tuple(schema.names()), partial(_read_json_lines, path, pl.scan_ndjson(path, schema=schema)))
 
 
-def _open_json(path: Path) -> Frame:
+def _open_json(path: Path) -> TableFile:
     rows, notes = _objects(path)
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
-    return Frame(path, columns, partial(_read_objects, path, rows, notes))
+    return TableFile(path, columns, partial(_read_objects, path, rows, notes))
 
 
 def _read_scan(path: Path, scan: pl.LazyFrame, names: Sequence[str]) -> tuple[pl.DataFrame, dict[int, str]]:
