@@ -75,3 +75,13 @@ def test_every_part_has_a_rule() -> None:
 def test_importing_vldata_loads_nothing_heavy(heavy: str) -> None:
     code = f"import sys, vldata, vldata.cli.main; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent).returncode == 0
+
+
+def test_at_most_ten_class_names_stand_for_more_than_one_class() -> None:
+    places: dict[str, list[str]] = {}
+    for file in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(file.relative_to(PACKAGE)))
+    twice = {name: files for name, files in places.items() if len(files) > 1}
+    assert len(twice) <= 10, twice

@@ -30,7 +30,7 @@ from torch import nn
 from vldata.train.collate import Pictures
 from vldata.train.config import TrainCfg
 from vldata.train.flops import useful_flops
-from vldata.train.inputs import Inputs, config_of, read_inputs
+from vldata.train.inputs import ModelInputs, config_of, read_inputs
 from vldata.train.loop import steps
 from vldata.train.lora import add_lora
 from vldata.train.model import VLM
@@ -67,7 +67,7 @@ class Turn:
     workers: int = 0
     most_rows: int = 0
 
-    def inputs(self) -> Inputs:
+    def inputs(self) -> ModelInputs:
         """The stage alone, one pass over the rows; AdamW on both sides, whatever the preset has."""
         config = config_of(self.preset, self.sets, None)
         stage = replace(config.stages[self.stage], steps=0, epochs=1.0, optimizer="adamw")
@@ -181,7 +181,7 @@ def peer(turn: Turn) -> dict[str, Any]:
 class _Padded:
     """Rows to a padded batch; what a processor of `transformers` gives."""
 
-    def __init__(self, inputs: Inputs) -> None:
+    def __init__(self, inputs: ModelInputs) -> None:
         self.config, self.data = inputs.config, inputs.stages[0]
         self.pictures = Pictures(self.data.split, self.config.vision.side_px, cache_bytes=0)
         self.real = self.places = 0
@@ -308,7 +308,7 @@ def _grouped_share(lengths: np.ndarray, group: int, batch: int) -> float:
 
 
 def _counted(
-    config: TrainCfg, inputs: Inputs, seconds: float, device: str, chosen: np.ndarray | None = None
+    config: TrainCfg, inputs: ModelInputs, seconds: float, device: str, chosen: np.ndarray | None = None
 ) -> dict[str, Any]:
     encoded = inputs.stages[0].encoded
     rows = np.arange(len(encoded)) if chosen is None else chosen

@@ -21,7 +21,7 @@ from vldata.cli.synth_batch import add_batch_commands
 from vldata.generate.batch import collect_batch, run_batch, submit_batch
 from vldata.generate.batch_cancel import cancel_batch
 from vldata.generate.batch_files import export_batch, import_batch
-from vldata.generate.run import Options, run, status
+from vldata.generate.run import SynthOptions, run, status
 from vldata.llm.answers import open_answers
 from vldata.llm.budget import read_ledger
 from vldata.recipe.load import from_tree, load
@@ -81,8 +81,8 @@ def recipe(**synth: Any) -> Recipe:
     return from_tree(tree(**synth))
 
 
-def there(server: BatchServer, **more: Any) -> Options:
-    return Options(endpoint=server.url, **more)
+def there(server: BatchServer, **more: Any) -> SynthOptions:
+    return SynthOptions(endpoint=server.url, **more)
 
 
 def states(where: dict[str, Path], asked: Recipe | None = None) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from vldata import build
 from vldata.cli.main import app
 from vldata.errors import BuildError, RecipeErrors
 from vldata.generate.plan import plan
-from vldata.generate.run import Options, run, status
+from vldata.generate.run import SynthOptions, run, status
 from vldata.generate.show import show
 from vldata.pipeline.build import Built
 from vldata.recipe.load import from_tree
@@ -66,7 +66,7 @@ class Place:
         self.where = {"store": folder / "store", "answers": folder / "answers"}
 
     def run(self, recipe: Recipe, **options: Any) -> dict[str, Any]:
-        (row,) = run(recipe, options=Options(endpoint=self.server.url, **options), **self.where)
+        (row,) = run(recipe, options=SynthOptions(endpoint=self.server.url, **options), **self.where)
         return row
 
     def build(self, recipe: Recipe, out: str = "out", **options: Any) -> Built:
@@ -205,7 +205,7 @@ def test_a_row_that_the_endpoint_refuses_for_good_is_left_alone_until_retry(plac
     place.run(recipe())
     assert len(place.server.asked) == asked
     place.server.script = reply
-    (row,) = run(recipe(), retry=True, options=Options(endpoint=place.server.url), **place.where)
+    (row,) = run(recipe(), retry=True, options=SynthOptions(endpoint=place.server.url), **place.where)
     assert row["wanting"] == 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vldata.generate import samples as synth_samples
-from vldata.generate.samples import Sample, Samples
+from vldata.generate.samples import SynthSample, SynthSamples
 from vldata.generate.sources import asking
 from vldata.llm.request import image_part
 from vldata.pipeline.build import with_corpora
@@ -18,7 +18,7 @@ from vldata.schema.boxes import Box
 from vldata.schema.keyed import keyed, string_keys
 from vldata.synth.inputs import Inputs, Reading, Region
 
-FULL = Sample(
+FULL = SynthSample(
     Inputs(
         "a.jpg",
         ("A cat.", "Ein Kätzchen 🐈."),
@@ -32,12 +32,12 @@ FULL = Sample(
 )
 
 
-def plain(number: int) -> Iterator[Sample]:
-    return (Sample(Inputs(f"{n}.jpg", (f"Picture {n}.",))) for n in range(number))
+def plain(number: int) -> Iterator[SynthSample]:
+    return (SynthSample(Inputs(f"{n}.jpg", (f"Picture {n}.",))) for n in range(number))
 
 
 def test_samples_come_back_whole_and_as_often_as_wanted(tmp_path: Path) -> None:
-    samples = Samples(tmp_path, iter([FULL, *plain(3)]), seed=1, source="chat")
+    samples = SynthSamples(tmp_path, iter([FULL, *plain(3)]), seed=1, source="chat")
     assert len(samples) == 4
     assert list(samples) == list(samples)
     assert [s.inputs for s in samples] == list(samples.inputs) == list(samples.inputs)
@@ -55,18 +55,18 @@ def test_their_order_is_that_of_their_keyed_ranks_however_many_are_ranked_at_onc
     digests = set()
     for at_once in (1, 7, 1_000):
         monkeypatch.setattr(synth_samples, "_AT_ONCE", at_once)
-        samples = Samples(tmp_path, plain(50), seed=7, source="chat")
+        samples = SynthSamples(tmp_path, plain(50), seed=7, source="chat")
         assert [sample.inputs.row for sample in samples] == expected
         digests.add(samples.digest)
     assert len(digests) == 1
-    few = Samples(tmp_path, plain(50), seed=7, source="chat", total=5)
+    few = SynthSamples(tmp_path, plain(50), seed=7, source="chat", total=5)
     assert [sample.inputs.row for sample in few] == expected[:5]
     assert few.digest not in digests
-    assert Samples(tmp_path, plain(50), seed=8, source="chat").digest not in digests
+    assert SynthSamples(tmp_path, plain(50), seed=8, source="chat").digest not in digests
 
 
 def test_no_samples_are_none(tmp_path: Path) -> None:
-    assert list(Samples(tmp_path, iter(()), seed=1, source="chat")) == []
+    assert list(SynthSamples(tmp_path, iter(()), seed=1, source="chat")) == []
 
 
 def test_what_all_sources_say_about_a_picture_is_one_sample(tmp_path: Path) -> None:

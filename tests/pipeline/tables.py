@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from vldata.images.facts import FACTS
-from vldata.pipeline.finished_rows import Words
+from vldata.pipeline.finished_rows import RenderSettings
 from vldata.prompts.models import Templates
 from vldata.prompts.template import Template, load
 from vldata.recipe.load import from_tree
@@ -71,7 +71,7 @@ def template(folder: Path, task: str, text: str | None = None) -> Template:
     return load(task, task_class(task)().template_names(), Templates(path=str(folder)))
 
 
-def words(folder: Path, task: str = "vqa_open", text: str | None = None, **options: Any) -> Words:
+def words(folder: Path, task: str = "vqa_open", text: str | None = None, **options: Any) -> RenderSettings:
     """What a source named ``src`` says, the images first."""
     usual: dict[str, Any] = {
         "source": "src",
@@ -85,7 +85,7 @@ def words(folder: Path, task: str = "vqa_open", text: str | None = None, **optio
         "image_prefix": "",
         "seed": 7,
     }
-    return Words(template=template(folder, task, text), **(usual | options))
+    return RenderSettings(template=template(folder, task, text), **(usual | options))
 
 
 def leaf(*samples: Mapping[str, Any], task: str = "vqa_open") -> tuple[pl.DataFrame, pl.DataFrame]:

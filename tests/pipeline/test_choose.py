@@ -13,7 +13,7 @@ import pytest
 from tests.pipeline.tables import entry, facts_of
 from vldata.errors import RecipeErrors
 from vldata.mixture.models import Mixture
-from vldata.pipeline.choose import Chosen, Known, Pool, Share, choose
+from vldata.pipeline.choose import CandidateCache, Chosen, Pool, Share, choose
 from vldata.schema.turns import COMMON, KEY
 
 Look = Callable[[list[str]], pl.DataFrame]
@@ -186,7 +186,7 @@ def test_a_split_that_is_held_out_is_used_up_before_anything_repeats_and_never_r
 
 
 def test_more_units_never_mean_fewer_for_a_split() -> None:
-    known = Known()
+    known = CandidateCache()
 
     def amounts(units: int) -> tuple[int, int]:
         some = pool(20, splits={"train": 0.6, "val": 0.4}, key="a", known=known)
@@ -243,7 +243,7 @@ def test_a_large_source_is_looked_at_only_as_far_as_it_is_wanted_and_that_change
 
 
 def test_what_was_found_of_the_same_candidates_is_known_to_the_next_build() -> None:
-    known, look = Known(), Looked({"1.0"})
+    known, look = CandidateCache(), Looked({"1.0"})
     wanted = mixture(sources={"a": {"count": 3}})
     once = choose({"a": pool(8, look, key="k", known=known)}, wanted)["a"]
     again = choose({"a": pool(8, look, key="k", known=known)}, wanted)["a"]

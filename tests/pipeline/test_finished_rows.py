@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from tests.pipeline.tables import box, leaf, words
-from vldata.pipeline.finished_rows import Piece, Words, render_leaf
+from vldata.pipeline.finished_rows import Piece, RenderSettings, render_leaf
 from vldata.prompts.models import Templates
 from vldata.schema.rows import arrow_schema
 from vldata.store.blocks import write_stream
@@ -28,19 +28,19 @@ def said(role: str, *content: Mapping[str, Any] | str) -> dict[str, Any]:
     return {"role": role, "content": [text(part) if isinstance(part, str) else part for part in content]}
 
 
-def rendered(one: Words, *samples: Mapping[str, Any]) -> Piece:
+def rendered(one: RenderSettings, *samples: Mapping[str, Any]) -> Piece:
     piece = render_leaf(*leaf(*samples, task=one.task.name), one)
     assert isinstance(piece, Piece)
     return piece
 
 
-def failed(one: Words, *samples: Mapping[str, Any]) -> dict[str, str]:
+def failed(one: RenderSettings, *samples: Mapping[str, Any]) -> dict[str, str]:
     rows = render_leaf(*leaf(*samples, task=one.task.name), one)
     assert isinstance(rows, dict)
     return rows
 
 
-def messages(one: Words, *samples: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
+def messages(one: RenderSettings, *samples: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
     return rendered(one, *samples).table.column("messages").to_pylist()
 
 

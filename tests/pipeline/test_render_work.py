@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from tests.pipeline.tables import leaf, words
-from vldata.pipeline.finished_rows import Words
+from vldata.pipeline.finished_rows import RenderSettings
 from vldata.pipeline.render_work import Made, RenderJob, render_job
 from vldata.store.blocks import BLOCK, NOTE, PIECE, file_digest, is_whole, note_of
 from vldata.store.store import Store
@@ -37,7 +37,7 @@ def work(tmp_path: Path, store: Store) -> Work:
         low: int = 1,
         high: int = 3,
         *,
-        said: Words | None = None,
+        said: RenderSettings | None = None,
         as_block: bool = False,
         pixels: Mapping[str, Any] = PIXELS,
     ) -> Made:
@@ -54,7 +54,7 @@ def written(
     samples: list[dict[str, Any]],
     low: int,
     high: int,
-    said: Words,
+    said: RenderSettings,
     as_block: bool = False,
     pixels: Mapping[str, Any] = PIXELS,
 ) -> RenderJob:

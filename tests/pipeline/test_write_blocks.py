@@ -15,7 +15,7 @@ from blake3 import blake3
 from PIL import Image
 
 from tests.pipeline.tables import finished, piece, rows_of_stream
-from vldata.pipeline.write_blocks import Bad, Job, Pictures, forget_readers, make
+from vldata.pipeline.write_blocks import Bad, Job, SourceImages, forget_readers, make
 from vldata.store.blocks import BLOCK, NOTE, PIECE, Note, file_digest, is_whole, note_of, write_block
 from vldata.store.store import Store
 
@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def made(store: Store, key: str, *, root: Path, **pictures: Any) -> list[Bad]:
-    bad = make(Job(key, {"src": Pictures(str(root), pictures.pop("max_side_px", None), **pictures)}), store)
+    bad = make(Job(key, {"src": SourceImages(str(root), pictures.pop("max_side_px", None), **pictures)}), store)
     assert is_whole(key, store) == (not bad)
     assert store.has("blocks", key, BLOCK) == store.has("blocks", key, NOTE) == (not bad)
     return bad
@@ -143,7 +143,7 @@ def test_each_source_has_its_own_place_and_its_own_pixels(store: Store, folder: 
     (tmp_path / "other" / "a-0.jpg").write_bytes(large := png("white", (20, 20)))
     table = pa.concat_tables([finished("a"), finished("a", source="other")]).combine_chunks()
     piece(store, "aa", table, [HASHES[0], hashed(large)])
-    places = {"src": Pictures(str(folder), None), "other": Pictures(str(tmp_path / "other"), 5)}
+    places = {"src": SourceImages(str(folder), None), "other": SourceImages(str(tmp_path / "other"), 5)}
     assert make(Job("aa", places), store) == []
     first, second = (row["images"][0]["bytes"] for row in rows(store))
     assert first == IMAGES["a-0.jpg"]

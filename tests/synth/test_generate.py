@@ -12,7 +12,7 @@ from vldata.llm.request import Request, image_part
 from vldata.synth.draws import NOT_BEST, NOT_GENERATED, Draw, Outcome
 from vldata.synth.generate import first_requests, load_kinds, replay
 from vldata.synth.inputs import Inputs, Region
-from vldata.synth.kind import Kind
+from vldata.synth.kind import SynthKind
 from vldata.synth.models import Synth
 
 GOOD = (
@@ -40,7 +40,9 @@ class Generated:
         return [request for outcome in self.outcomes for request in outcome.wanting]
 
 
-def generate(samples: list[Inputs], kind: Kind, spec: Synth, known: Known, judge: Kind | None = None) -> Generated:
+def generate(
+    samples: list[Inputs], kind: SynthKind, spec: Synth, known: Known, judge: SynthKind | None = None
+) -> Generated:
     return Generated(replay(samples, kind, spec, known, judge, fold=list))
 
 
@@ -77,7 +79,7 @@ def spec(kind: str = "llava.conversation", **more: Any) -> Synth:
     return Synth.model_validate({"from": "coco", "kind": kind, "model": "m", **more})
 
 
-def made(kind: str = "llava.conversation", **more: Any) -> tuple[Synth, Kind, Kind | None]:
+def made(kind: str = "llava.conversation", **more: Any) -> tuple[Synth, SynthKind, SynthKind | None]:
     wanted = spec(kind, **more)
     return wanted, *load_kinds(wanted, "sources.chat.synth")
 

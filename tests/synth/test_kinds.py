@@ -17,7 +17,7 @@ from vldata.llm.request import Request, image_part
 from vldata.synth.best import agreement, best, coverage, judged, leads, pairs_to_judge
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs, Reading, Region
-from vldata.synth.kind import Kind
+from vldata.synth.kind import SynthKind
 from vldata.synth.kinds import kind_names, load_kind
 from vldata.synth.validate import Finding
 from vldata.synth.validate.base import words_of
@@ -51,7 +51,7 @@ FULL = Inputs(
 )
 
 
-def written(kind: Kind, inputs: Inputs, *, sample_index: int = 0, **parameters: Any) -> Request:
+def written(kind: SynthKind, inputs: Inputs, *, sample_index: int = 0, **parameters: Any) -> Request:
     """Its request."""
     return kind.write(inputs, kind.prompt(model="m", endpoint="e", **parameters), sample_index=sample_index)
 
@@ -261,7 +261,7 @@ def test_inputs_with_markup_stay_text() -> None:
 
 def test_a_kind_travels_between_processes() -> None:
     kind = load_kind("grounded.chat")
-    again: Kind = pickle.loads(pickle.dumps(kind))
+    again: SynthKind = pickle.loads(pickle.dumps(kind))
     assert again.digest == kind.digest
     assert pickle.loads(pickle.dumps(FULL)) == FULL
     assert written(again, FULL).key == written(kind, FULL).key

@@ -40,10 +40,10 @@ def synth_plan(
     """Say what a run would ask, why, and what that would cost. Sends nothing."""
     from vldata.cli.terminal import say, table
     from vldata.generate.plan import plan
-    from vldata.generate.run import Options
+    from vldata.generate.run import SynthOptions
     from vldata.recipe.load import load
 
-    options = Options(names=source or (), standin=standin)
+    options = SynthOptions(names=source or (), standin=standin)
     rows = plan(load(recipe, set_ or []), store=store, answers=answers, options=options)
     if as_json:
         print_json(rows)
@@ -93,11 +93,13 @@ def _asking(about: str, *, retry: bool) -> Callable[..., None]:
         as_json: JsonOption = False,
     ) -> None:
         from vldata.cli.terminal import live
-        from vldata.generate.run import Options, run
+        from vldata.generate.run import SynthOptions, run
         from vldata.recipe.load import load
 
         names = source or ()
-        options = Options(endpoint=endpoint, max_usd=max_usd, concurrency=concurrency, names=names, standin=standin)
+        options = SynthOptions(
+            endpoint=endpoint, max_usd=max_usd, concurrency=concurrency, names=names, standin=standin
+        )
         panel = Panel()
         with live(panel.lines, quiet=as_json):
             rows = run(
@@ -135,10 +137,10 @@ def synth_status(
 ) -> None:
     """Say what is there: draws kept, wanting and dropped, why, and what it cost."""
     from vldata.cli.terminal import say
-    from vldata.generate.run import Options, status
+    from vldata.generate.run import SynthOptions, status
     from vldata.recipe.load import load
 
-    options = Options(names=source or (), standin=standin)
+    options = SynthOptions(names=source or (), standin=standin)
     rows = status(load(recipe, set_ or []), store=store, answers=answers, options=options)
     if as_json:
         print_json(rows)
@@ -167,11 +169,11 @@ def synth_show(
 ) -> None:
     """Show prompts, replies, and the turns and findings of these, side by side."""
     from vldata.cli.terminal import heading, say, table
-    from vldata.generate.run import Options
+    from vldata.generate.run import SynthOptions
     from vldata.generate.show import show
     from vldata.recipe.load import load
 
-    options = Options(names=source or (), standin=standin)
+    options = SynthOptions(names=source or (), standin=standin)
     rows = show(load(recipe, set_ or []), store=store, answers=answers, options=options, only=only, limit=limit)
     if as_json:
         print_json(rows)

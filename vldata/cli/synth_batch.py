@@ -55,7 +55,7 @@ def export_batch(
     """Write what is wanting as files for a Batch API. Sends nothing, and needs no key."""
     from vldata.cli.terminal import say
     from vldata.generate.batch_files import export_batch as run
-    from vldata.generate.run import Options
+    from vldata.generate.run import SynthOptions
     from vldata.recipe.load import load
 
     rows = run(
@@ -63,7 +63,7 @@ def export_batch(
         folder,
         store=store,
         answers=answers,
-        options=Options(names=source or (), standin=standin),
+        options=SynthOptions(names=source or (), standin=standin),
         max_lines=max_lines,
         max_bytes=max_mb * 10**6,
         retry=retry,
@@ -91,10 +91,10 @@ def import_batch(
     """Take the output and error files of batches back. Doing it twice changes nothing."""
     from vldata.cli.terminal import say, visible
     from vldata.generate.batch_files import import_batch as run
-    from vldata.generate.run import Options
+    from vldata.generate.run import SynthOptions
     from vldata.recipe.load import load
 
-    options = Options(names=source or (), standin=standin)
+    options = SynthOptions(names=source or (), standin=standin)
     came = run(load(recipe, set_ or []), files, store=store, answers=answers, options=options)
     if as_json:
         print_json(came)
@@ -138,11 +138,11 @@ def batch(
 ) -> None:
     """Send what is wanting through the Batch API, wait, and collect. End it when you like; run it again to go on."""
     from vldata.cli.terminal import say
-    from vldata.generate.run import Options
+    from vldata.generate.run import SynthOptions
     from vldata.recipe.load import load
 
     loaded = load(recipe, set_ or [])
-    options = Options(endpoint=endpoint, max_usd=max_usd, names=source or (), standin=standin)
+    options = SynthOptions(endpoint=endpoint, max_usd=max_usd, names=source or (), standin=standin)
     common = {"answers": answers, "options": options}
     at_most = {"max_lines": max_lines, "max_bytes": max_mb * 10**6, "max_open": max_open}
     sending = {**common, **at_most, "store": store, "retry": retry}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vldata.base import Progress
-from vldata.generate.run import ALL, Options, askings, is_final, ledger_of, smaller, told
+from vldata.generate.run import ALL, SynthOptions, askings, is_final, ledger_of, smaller, told
 from vldata.generate.sources import Asking, opened
 from vldata.llm.answers import Answers, open_answers
 from vldata.llm.batch.book import open_book
@@ -79,7 +79,7 @@ def submit_batch(
     *,
     store: Path | None = None,
     answers: Path | None = None,
-    options: Options = ALL,
+    options: SynthOptions = ALL,
     max_lines: int = MAX_LINES,
     max_bytes: int = MAX_BYTES,
     max_open: int | None = None,
@@ -120,7 +120,7 @@ def collect_batch(
     recipe: Recipe,
     *,
     answers: Path | None = None,
-    options: Options = ALL,
+    options: SynthOptions = ALL,
     forget: bool = False,
     watch: Watch = lambda name, event: None,
 ) -> list[dict[str, Any]]:
@@ -151,7 +151,7 @@ def run_batch(
     *,
     store: Path | None = None,
     answers: Path | None = None,
-    options: Options = ALL,
+    options: SynthOptions = ALL,
     max_lines: int = MAX_LINES,
     max_bytes: int = MAX_BYTES,
     max_open: int | None = None,
@@ -267,7 +267,7 @@ def _submit(
     ask: Asking,
     wanted: Iterable[Request],
     known: Answers,
-    options: Options,
+    options: SynthOptions,
     max_lines: int,
     max_bytes: int,
     max_open: int | None,
@@ -302,7 +302,7 @@ def still_wanting(ask: Asking, known: Any, *, retry: bool) -> list[Request]:
     return [request for key, request in found.items() if retry or not is_final(known, key)]
 
 
-def endpoints_of(recipe: Recipe, options: Options) -> Iterator[Endpoint]:
+def endpoints_of(recipe: Recipe, options: SynthOptions) -> Iterator[Endpoint]:
     """Every endpoint that the meant sources name, once."""
     entries = [entry for name, entry in recipe.entries.items() if not options.names or name in options.names]
     names = dict.fromkeys(entry.synth.endpoint for entry in entries if entry.synth is not None)
@@ -310,7 +310,7 @@ def endpoints_of(recipe: Recipe, options: Options) -> Iterator[Endpoint]:
         yield find_endpoint(name, url=options.endpoint)
 
 
-def endpoint_of(ask: Asking, options: Options) -> Endpoint:
+def endpoint_of(ask: Asking, options: SynthOptions) -> Endpoint:
     """Where a source's requests go."""
     return find_endpoint(ask.spec.endpoint, url=options.endpoint)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vldata.generate.batch import POLL_S, Tally, Watch, endpoints_of, is_lost, label_of
-from vldata.generate.run import ALL, Options
+from vldata.generate.run import ALL, SynthOptions
 from vldata.llm.answers import open_answers
 from vldata.llm.batch.collect import cancel, collect
 from vldata.llm.batch.route import State
@@ -22,7 +22,7 @@ def cancel_batch(
     recipe: Recipe,
     *,
     answers: Path | None = None,
-    options: Options = ALL,
+    options: SynthOptions = ALL,
     wait: bool = True,
     poll_s: float = POLL_S,
     sleep: Callable[[float], None] = time.sleep,

@@ -10,7 +10,7 @@ from typing import Any
 from vldata.base import Progress
 from vldata.errors import StoreError
 from vldata.generate.batch import Watch, endpoint_of, still_wanting
-from vldata.generate.run import ALL, Options, askings, ledger_of
+from vldata.generate.run import ALL, SynthOptions, askings, ledger_of
 from vldata.generate.sources import Asking, opened
 from vldata.llm.answers import Answers, open_answers
 from vldata.llm.batch.book import keep_requests, open_book, read_keys, read_requests
@@ -36,7 +36,7 @@ def export_batch(
     *,
     store: Path | None = None,
     answers: Path | None = None,
-    options: Options = ALL,
+    options: SynthOptions = ALL,
     max_lines: int = MAX_LINES,
     max_bytes: int = MAX_BYTES,
     retry: bool = False,
@@ -93,7 +93,7 @@ def import_batch(
     *,
     store: Path | None = None,
     answers: Path | None = None,
-    options: Options = ALL,
+    options: SynthOptions = ALL,
     watch: Watch = lambda name, event: None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:

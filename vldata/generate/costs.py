@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vldata.generate.run import Options, status
+from vldata.generate.run import SynthOptions, status
 from vldata.recipe.models import Recipe
 from vldata.store.store import Store
 
@@ -33,7 +33,7 @@ def synth_costs(recipe: Recipe, ready: Recipe, store: Store, *, standin: int | N
     keys = {name: file.stem for name, file in files.items() if file.is_relative_to(store.root / _KIND)}
     wanting = tuple(name for name, key in keys.items() if not store.has(_KIND, key, _SUFFIX))
     if wanting:
-        for state in status(recipe, store=store.root, options=Options(names=wanting, standin=standin)):
+        for state in status(recipe, store=store.root, options=SynthOptions(names=wanting, standin=standin)):
             name = state.pop("source")
             with store.write(_KIND, keys[name], _SUFFIX) as path:
                 path.write_text(json.dumps(state))

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vldata.generate.run import ALL, Options, askings
+from vldata.generate.run import ALL, SynthOptions, askings
 from vldata.generate.sources import Asking, opened
 from vldata.llm.answers import Answers
 from vldata.llm.differences import differences
@@ -25,7 +25,7 @@ _FEW = 20
 
 
 def plan(
-    recipe: Recipe, *, store: Path | None = None, answers: Path | None = None, options: Options = ALL
+    recipe: Recipe, *, store: Path | None = None, answers: Path | None = None, options: SynthOptions = ALL
 ) -> list[dict[str, Any]]:
     """What a run would ask, per synthetic source: requests, hits, why the others are new, tokens and cost.
 

@@ -29,7 +29,7 @@ from vldata.synth.generate import Known
 
 
 @dataclass(frozen=True)
-class Options:
+class SynthOptions:
     """What a command may say for all synthetic sources of a recipe; None leaves it to the recipe.
 
     Args:
@@ -47,13 +47,13 @@ class Options:
     standin: int | None = None
 
 
-ALL = Options()
+ALL = SynthOptions()
 """Every source, as the recipe says."""
 
 
 @contextmanager
 def askings(
-    recipe: Recipe, store: Path | None, options: Options, progress: Progress | None = None
+    recipe: Recipe, store: Path | None, options: SynthOptions, progress: Progress | None = None
 ) -> Iterator[dict[str, Asking]]:
     """Every synthetic source that is meant, ready to be asked about.
 
@@ -78,7 +78,7 @@ def run(
     *,
     store: Path | None = None,
     answers: Path | None = None,
-    options: Options = ALL,
+    options: SynthOptions = ALL,
     retry: bool = False,
     watch: Callable[[str, Event], None] = lambda name, event: None,
     begin: Callable[[str, int], None] = lambda name, total: None,
@@ -118,7 +118,7 @@ def _run_one(
     ask: Asking,
     answers: Answers,
     folder: Path,
-    options: Options,
+    options: SynthOptions,
     retry: bool,
     watch: Callable[[str, Event], None],
 ) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def _run_one(
 
 
 def status(
-    recipe: Recipe, *, store: Path | None = None, answers: Path | None = None, options: Options = ALL
+    recipe: Recipe, *, store: Path | None = None, answers: Path | None = None, options: SynthOptions = ALL
 ) -> list[dict[str, Any]]:
     """What is there of every synthetic source: draws kept, wanting and dropped by reason, and what all cost.
 

@@ -34,7 +34,7 @@ from vldata.schema.boxes import Box
 from vldata.schema.keyed import keyed, string_keys
 from vldata.store.store import Store
 from vldata.synth.inputs import PARTS, Inputs, Reading, Region
-from vldata.synth.kind import Kind
+from vldata.synth.kind import SynthKind
 
 _FIELDS = {"question": "question", "answer": "answer", "instruction": "question", "response": "answer"}
 _NUMBERS_ITS_CHOICES = "vqa_mc"
@@ -43,7 +43,7 @@ _AT_ONCE = 10_000  # names whose keys are computed at once
 
 
 @dataclass(frozen=True)
-class Sample:
+class SynthSample:
     """What is known of one picture or text, and where it came from.
 
     Args:
@@ -57,7 +57,7 @@ class Sample:
     sizes: tuple[tuple[int, int] | None, ...] = ()
 
 
-class Samples:
+class SynthSamples:
     """Samples in a file without a name, in an order of their own; gone through as often as wanted.
 
     Args:
@@ -69,7 +69,7 @@ class Samples:
     """
 
     def __init__(
-        self, folder: Path, found: Iterator[Sample], *, seed: int, source: str, total: int | None = None
+        self, folder: Path, found: Iterator[SynthSample], *, seed: int, source: str, total: int | None = None
     ) -> None:
         with tempfile.TemporaryFile(dir=folder) as file:
             ends, ranks, names = array("q", [0]), [np.empty(0, np.uint64)], list[str]()
@@ -95,9 +95,9 @@ class Samples:
     def __len__(self) -> int:
         return len(self._order)
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[SynthSample]:
         """In their order."""
-        decode = msgspec.msgpack.Decoder(Sample).decode
+        decode = msgspec.msgpack.Decoder(SynthSample).decode
         return map(decode, self._encoded())
 
     @property
@@ -121,7 +121,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class _InputsOf:
-    samples: Samples
+    samples: SynthSamples
 
     def __iter__(self) -> Iterator[Inputs]:
         return (sample.inputs for sample in self.samples)
@@ -168,8 +168,8 @@ class _Known:
 
 
 def samples_of(
-    made_from: Sequence[Entry], turns: Sequence[pl.DataFrame], facts: pl.DataFrame, kind: Kind, entry: Entry
-) -> Iterator[Sample]:
+    made_from: Sequence[Entry], turns: Sequence[pl.DataFrame], facts: pl.DataFrame, kind: SynthKind, entry: Entry
+) -> Iterator[SynthSample]:
     """One sample a picture; or one a turn, where the kind works on a turn's own texts.
 
     Args:
@@ -237,7 +237,7 @@ def _with_facts(table: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
     return numbered.join(of_row, on="at", how="left", maintain_order="left").drop("at")
 
 
-def _sample(name: str, known: _Known, seen: Sequence[Fact | None], entry: Entry) -> Sample:
+def _sample(name: str, known: _Known, seen: Sequence[Fact | None], entry: Entry) -> SynthSample:
     assert entry.synth is not None
     parts: tuple[Mapping[str, Any], ...] = ()
     if all(fact is not None for fact in seen):
@@ -251,7 +251,9 @@ def _sample(name: str, known: _Known, seen: Sequence[Fact | None], entry: Entry)
         images=parts,
         fields=known.fields,
     )
-    return Sample(inputs, known.images, tuple(None if fact is None else (fact.width, fact.height) for fact in seen))
+    return SynthSample(
+        inputs, known.images, tuple(None if fact is None else (fact.width, fact.height) for fact in seen)
+    )
 
 
 def _fields(row: Mapping[str, Any], source: Entry) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from vldata.generate.run import ALL, Options, askings
+from vldata.generate.run import ALL, SynthOptions, askings
 from vldata.generate.sources import opened
 from vldata.llm.folder import default_answers
 from vldata.recipe.models import Recipe
@@ -19,7 +19,7 @@ def show(
     *,
     store: Path | None = None,
     answers: Path | None = None,
-    options: Options = ALL,
+    options: SynthOptions = ALL,
     only: str | None = None,
     limit: int = 5,
 ) -> list[dict[str, Any]]:

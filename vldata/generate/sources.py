@@ -21,7 +21,7 @@ import polars as pl
 from vldata import __version__
 from vldata.base import Progress, Silent
 from vldata.errors import BuildError
-from vldata.generate.samples import Samples, samples_of, usable_turns
+from vldata.generate.samples import SynthSamples, samples_of, usable_turns
 from vldata.generate.turns import write_turns
 from vldata.images.pixels import resized
 from vldata.images.references import ImageReader
@@ -36,7 +36,7 @@ from vldata.store.keys import key_of
 from vldata.store.store import Store
 from vldata.synth.draws import Outcome
 from vldata.synth.generate import Folded, load_kinds, outcomes, replay
-from vldata.synth.kind import Kind
+from vldata.synth.kind import SynthKind
 from vldata.synth.models import Synth
 
 GENERATED_VERSION = 2
@@ -56,9 +56,9 @@ class Asking:
     """
 
     entry: Entry
-    kind: Kind
-    judge: Kind | None
-    samples: Samples
+    kind: SynthKind
+    judge: SynthKind | None
+    samples: SynthSamples
     pictures: pl.DataFrame = field(repr=False)
     root: str | None = None
 
@@ -110,7 +110,7 @@ def asking(recipe: Recipe, name: str, store: Store, progress: Progress | None = 
     facts = lookup.look(made_from[0])(references.to_list())
     lookup.remember_seen()
     sound = facts.filter(pl.col("problem").is_null())
-    samples = Samples(
+    samples = SynthSamples(
         store.root / "tmp",
         samples_of(made_from, turns, sound, kind, entry),
         seed=recipe.head.seed,

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vldata.codecs import codec
-from vldata.generate.samples import Sample
+from vldata.generate.samples import SynthSample
 from vldata.recipe.models import Entry
 from vldata.schema.boxes import padded_square
 from vldata.schema.turns import BOX, COMMON
@@ -34,7 +34,7 @@ _ROWS = 8_192
 """Turns that are held until they are written."""
 
 
-def write_turns(drawn: Iterable[tuple[Sample, Draw]], entry: Entry, lineage: str, path: Path) -> None:
+def write_turns(drawn: Iterable[tuple[SynthSample, Draw]], entry: Entry, lineage: str, path: Path) -> None:
     """Canonical columns of everything that was generated, and a row with its reason for every draw that gives none.
 
     Args:
@@ -57,7 +57,7 @@ def _arrow(table: pl.DataFrame) -> pa.Table:
     return table.to_arrow()
 
 
-def _rows(sample: Sample, draw: Draw, entry: Entry, lineage: str) -> Iterator[dict[str, Any]]:
+def _rows(sample: SynthSample, draw: Draw, entry: Entry, lineage: str) -> Iterator[dict[str, Any]]:
     asked, answered = COLUMNS[entry.task.name]
     sizes = [{"width": size[0], "height": size[1]} for size in sample.sizes if size is not None]
     head = {
@@ -79,13 +79,13 @@ def _rows(sample: Sample, draw: Draw, entry: Entry, lineage: str) -> Iterator[di
         yield {**head, **words, **place_in, "row": f"{draw.row}/{position + 1}" if many else draw.row}
 
 
-def _regions(exchange: Exchange, sample: Sample) -> list[Region]:
+def _regions(exchange: Exchange, sample: SynthSample) -> list[Region]:
     """The boxes that an answer means, each with the question as its phrase."""
     found = linked_regions(exchange.answer_links, sample.inputs)
     return [region._replace(phrase=exchange.question) for region in found]
 
 
-def _texts(exchange: Exchange, sample: Sample, entry: Entry) -> tuple[str, str]:
+def _texts(exchange: Exchange, sample: SynthSample, entry: Entry) -> tuple[str, str]:
     """Question and answer, with boxes behind linked phrases in the recipe's codec and frame."""
     if not (exchange.question_links or exchange.answer_links):
         return exchange.question, exchange.answer

@@ -50,7 +50,7 @@ class Pool:
     excluded_hashes: frozenset[str]
     unit: str
     key: str | None = None
-    known: Known = field(default_factory=lambda: Known())
+    known: CandidateCache = field(default_factory=lambda: CandidateCache())
     ranges: list[int] = field(init=False, default_factory=list)
     starts: npt.NDArray[np.int64] = field(init=False)
     done: int = field(init=False, default=0)
@@ -142,7 +142,7 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Known:
+class CandidateCache:
     """What was found of candidates before, for builds that follow one another; what was not asked for longest goes.
 
     Args:

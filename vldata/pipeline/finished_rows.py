@@ -36,7 +36,7 @@ _SYSTEM, _USER, _ASSISTANT = range(3)
 
 
 @dataclass(frozen=True)
-class Words:
+class RenderSettings:
     """All that decides the words of a source's samples.
 
     Args:
@@ -71,7 +71,7 @@ class Piece:
     image_bytes: int
 
 
-def render_leaf(samples: pl.DataFrame, turns: pl.DataFrame, words: Words) -> Piece | dict[str, str]:
+def render_leaf(samples: pl.DataFrame, turns: pl.DataFrame, words: RenderSettings) -> Piece | dict[str, str]:
     """Finish the samples of one leaf.
 
     Args:
@@ -106,7 +106,7 @@ def render_leaf(samples: pl.DataFrame, turns: pl.DataFrame, words: Words) -> Pie
     return failed or _piece(samples, turns, rendered, marked, rows, words)
 
 
-def _columns(turns: pl.DataFrame, samples: pl.DataFrame, words: Words) -> dict[str, Sequence[Any]]:
+def _columns(turns: pl.DataFrame, samples: pl.DataFrame, words: RenderSettings) -> dict[str, Sequence[Any]]:
     boxed = "fractions" in turns.columns
     wanted = set(words.template.file.reads) | (words.task.columns.keys() if boxed else set())
     columns: dict[str, Sequence[Any]] = {name: _values(turns[name]) for name in sorted(wanted & set(turns.columns))}
@@ -123,7 +123,7 @@ def _values(column: pl.Series) -> list[Any]:
     return [flat[low:high] for low, high in pairwise([0, *column.list.len().cum_sum().to_list()])]
 
 
-def _framed(turns: pl.DataFrame, samples: pl.DataFrame, words: Words) -> list[list[tuple[str | None, Box]]]:
+def _framed(turns: pl.DataFrame, samples: pl.DataFrame, words: RenderSettings) -> list[list[tuple[str | None, Box]]]:
     """Every turn's (phrase, box), the box in fractions of the frame that the recipe's ``reference`` names."""
     sizes = dict(zip(samples["at"].to_list(), samples["sizes"].to_list(), strict=True))
     framed = []
@@ -156,7 +156,12 @@ def _marks(user: Sequence[str | None], marked: Sequence[int], samples: pl.DataFr
 
 
 def _piece(
-    samples: pl.DataFrame, turns: pl.DataFrame, rendered: Rendered, marked: Sequence[int], rows: list[str], words: Words
+    samples: pl.DataFrame,
+    turns: pl.DataFrame,
+    rendered: Rendered,
+    marked: Sequence[int],
+    rows: list[str],
+    words: RenderSettings,
 ) -> Piece:
     bounds = np.concatenate([[0], np.cumsum(samples["num_turns"].to_numpy())]).astype(np.int64)
     counts = samples["images"].list.len().to_numpy().astype(np.int64)
@@ -185,12 +190,12 @@ def _piece(
     )
 
 
-def _paths(references: list[str], words: Words) -> pa.Array:
+def _paths(references: list[str], words: RenderSettings) -> pa.Array:
     paths = pa.array([words.image_prefix + ref for ref in references], pa.string())
     return pa.StructArray.from_arrays([pa.nulls(len(references), pa.binary()), paths], fields=list(IMAGE))
 
 
-def _sizes(sizes: pl.Series, words: Words) -> pa.Array:
+def _sizes(sizes: pl.Series, words: RenderSettings) -> pa.Array:
     if words.max_side_px is None:
         sides = [pa.array(sizes.struct.field(side).fill_null(0).to_numpy()) for side in ("width", "height")]
         unknown = pa.array(sizes.is_null().to_numpy()) if sizes.null_count() else None
@@ -205,7 +210,7 @@ def _stored(size: dict[str, int] | None, max_side_px: int) -> dict[str, int] | N
     return {"width": width, "height": height}
 
 
-def _image_after(turns: pl.DataFrame, bounds: Ints, words: Words) -> npt.NDArray[np.bool_]:
+def _image_after(turns: pl.DataFrame, bounds: Ints, words: RenderSettings) -> npt.NDArray[np.bool_]:
     """Whether a sample's images stand behind the text of its first question."""
     if words.image_position != "random":
         return np.full(len(bounds) - 1, words.image_position == "after")
@@ -278,7 +283,7 @@ def _starts(sizes: Ints) -> Ints:
     return np.cumsum(sizes) - sizes
 
 
-def _stored_boxes(turns: pl.DataFrame, samples: pl.DataFrame, words: Words) -> list[list[dict[str, Any]]]:
+def _stored_boxes(turns: pl.DataFrame, samples: pl.DataFrame, words: RenderSettings) -> list[list[dict[str, Any]]]:
     """Every turn's boxes in pixels of the images as they are stored."""
     boxes = [of or [] for of in turns["boxes"].to_list()]
     if words.max_side_px is None:
@@ -296,7 +301,9 @@ def _stored_boxes(turns: pl.DataFrame, samples: pl.DataFrame, words: Words) -> l
     return scaled
 
 
-def _lineage(turns: pl.DataFrame, samples: pl.DataFrame, rendered: Rendered, rows: list[str], words: Words) -> pa.Array:
+def _lineage(
+    turns: pl.DataFrame, samples: pl.DataFrame, rendered: Rendered, rows: list[str], words: RenderSettings
+) -> pa.Array:
     num = len(rows)
     if "boxes" in turns.columns:
         boxes = pa.array(_stored_boxes(turns, samples, words), pa.list_(ROW_BOX))

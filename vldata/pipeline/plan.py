@@ -28,7 +28,7 @@ from vldata.pipeline.row_shards import Instance, Shard, row_shards
 from vldata.pipeline.screen import Kept, Screened, ScreenJob, across_sources, screen
 from vldata.pipeline.session import Session
 from vldata.pipeline.workers import Engine
-from vldata.pipeline.write_blocks import Pictures
+from vldata.pipeline.write_blocks import SourceImages
 from vldata.prompts.template import Template, load
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.keyed import keyed_one
@@ -284,8 +284,8 @@ def _put_together(
     )
 
 
-def _pictures(entry: Entry) -> Pictures:
-    return Pictures(place_of(entry).root, entry.settings.images.max_side_px, entry.settings.images.decode)
+def _pictures(entry: Entry) -> SourceImages:
+    return SourceImages(place_of(entry).root, entry.settings.images.max_side_px, entry.settings.images.decode)
 
 
 def _in_keyed_order(made: Mapping[str, list[Leaf]], seed: int) -> list[Block]:

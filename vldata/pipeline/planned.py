@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from vldata.pipeline.row_shards import Shard
-from vldata.pipeline.write_blocks import Pictures
+from vldata.pipeline.write_blocks import SourceImages
 from vldata.store.blocks import is_whole
 from vldata.store.store import Store
 
@@ -83,7 +83,7 @@ class Plan:
     ledger: Path
     inputs: dict[str, dict[str, str]]
     templates: dict[str, str]
-    pictures: dict[str, Pictures]
+    pictures: dict[str, SourceImages]
     shards: dict[str, Shard] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     num_new_blocks: int = 0
@@ -106,7 +106,7 @@ def recall(key: str, store: Store) -> Plan | None:
             "blocks": [Block(**block) for block in known["blocks"]],
             "sources": {name: SourceReport(**report) for name, report in known["sources"].items()},
             "ledger": store.path("plans", key, ".ledger.parquet"),
-            "pictures": {name: Pictures(**pictures) for name, pictures in known["pictures"].items()},
+            "pictures": {name: SourceImages(**pictures) for name, pictures in known["pictures"].items()},
             "shards": {k: Shard(**{**s, "rows": [(p, n) for p, n in s["rows"]]}) for k, s in known["shards"].items()},
         }
     )

@@ -15,7 +15,7 @@ from vldata.base import Progress
 from vldata.errors import BuildError
 from vldata.pipeline.block_cuts import leaves
 from vldata.pipeline.choose import Chosen
-from vldata.pipeline.finished_rows import RENDER_VERSION, Words
+from vldata.pipeline.finished_rows import RENDER_VERSION, RenderSettings
 from vldata.pipeline.render_work import Made, RenderJob, render_job
 from vldata.pipeline.scratch import scratch
 from vldata.pipeline.workers import Engine
@@ -113,7 +113,7 @@ class _Text:
     as_block: bool
 
 
-def _lay_out(folder: Path, recipe: Recipe, entry: Entry, chosen: Chosen, words: Words) -> _Text:
+def _lay_out(folder: Path, recipe: Recipe, entry: Entry, chosen: Chosen, words: RenderSettings) -> _Text:
     output = recipe.head.output
     if output.images == "path":
         _refuse_containers(entry, chosen.samples)
@@ -149,7 +149,7 @@ def _as_block(recipe: Recipe) -> bool:
     return recipe.head.output.images == "path" and recipe.head.output.layout == "blocks"
 
 
-def _asked(recipe: Recipe, entry: Entry, chosen: Chosen, words: Words) -> str | None:
+def _asked(recipe: Recipe, entry: Entry, chosen: Chosen, words: RenderSettings) -> str | None:
     """Everything that decides a source's leaves, as far as it is known without laying them out."""
     if chosen.key is None:
         return None
@@ -212,10 +212,10 @@ def _known_leaves(key: str, store: Store, as_block: bool) -> list[Leaf] | None:
     return found if all(store.has(kind, leaf.made.key, ".json") for leaf in found) else None
 
 
-def _words(recipe: Recipe, entry: Entry, template: Template) -> Words:
+def _words(recipe: Recipe, entry: Entry, template: Template) -> RenderSettings:
     settings = entry.settings
     root = Path(entry.source.image_root or ".").absolute()
-    return Words(
+    return RenderSettings(
         source=entry.name,
         dataset=entry.name,
         task=entry.task,

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 from blake3 import blake3
 
-from vldata.pipeline.finished_rows import RENDER_VERSION, Words, render_leaf
+from vldata.pipeline.finished_rows import RENDER_VERSION, RenderSettings, render_leaf
 from vldata.schema.rows import SCHEMA_VERSION
 from vldata.store.blocks import BLOCK, NOTE, PIECE, durable, write_block, write_stream
 from vldata.store.keys import key_of
@@ -38,7 +38,7 @@ class RenderJob:
     low: int
     high: int
     first_rank: int
-    words: Words
+    words: RenderSettings
     as_block: bool
     pixels: Mapping[str, int | str | None]
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from vldata.base import Progress, Silent
-from vldata.pipeline.choose import Known
+from vldata.pipeline.choose import CandidateCache
 from vldata.pipeline.image_facts import Place
 from vldata.pipeline.workers import Engine, cores
 from vldata.prompts.template import Template
@@ -60,7 +60,7 @@ class Session:
     is_shared: bool = False
     remembered: dict[Place, pl.DataFrame | None] = field(default_factory=dict)
     seen: dict[Place, pl.DataFrame] = field(default_factory=dict)
-    candidates: Known = field(default_factory=Known)
+    candidates: CandidateCache = field(default_factory=CandidateCache)
     laid_out: dict[str, str] = field(default_factory=dict)
     templates: dict[str, Template] = field(default_factory=dict)
     drawn: set[tuple[str, int]] = field(default_factory=set)
@@ -69,7 +69,7 @@ class Session:
         """Look at everything again."""
         self.remembered.clear()
         self.seen.clear()
-        self.candidates = Known()
+        self.candidates = CandidateCache()
         self.laid_out.clear()
         self.drawn.clear()
 

@@ -27,7 +27,7 @@ SPOOL = "spool"
 
 
 @dataclass(frozen=True)
-class Pictures:
+class SourceImages:
     """Where the images of a source lie and what is done to them."""
 
     root: str | None
@@ -45,7 +45,7 @@ class Job:
     """
 
     key: str
-    pictures: dict[str, Pictures] | None
+    pictures: dict[str, SourceImages] | None
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def forget_readers() -> None:
     _reader.cache_clear()
 
 
-def _take(arena: Arena, reader: ImageReader, ref: str, expected: str | None, pictures: Pictures) -> None:
+def _take(arena: Arena, reader: ImageReader, ref: str, expected: str | None, pictures: SourceImages) -> None:
     data = reader.read_into(ref, arena.room)
     if expected is not None and blake3(data).hexdigest(length=16) != expected:
         raise ImageProblem("image_unreadable", "its bytes changed while the dataset was being built")

@@ -17,7 +17,7 @@ from vldata.synth.best import agreement, best, coverage, judged, leads, pairs_to
 from vldata.synth.draws import MISSING_INPUT, NOT_BEST, NOT_GENERATED, Draw, Outcome
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
-from vldata.synth.kind import Kind
+from vldata.synth.kind import SynthKind
 from vldata.synth.kinds import load_kind
 from vldata.synth.models import Synth
 from vldata.synth.parse import ParseError
@@ -38,7 +38,7 @@ class Known(Protocol):
         ...
 
 
-def load_kinds(spec: Synth, where: str) -> tuple[Kind, Kind | None]:
+def load_kinds(spec: Synth, where: str) -> tuple[SynthKind, SynthKind | None]:
     """The kind that a recipe asks for, and the one that judges for it.
 
     Args:
@@ -64,14 +64,14 @@ class _Source:
         judge: The kind that chooses, and its words; None where none does.
     """
 
-    kind: Kind
+    kind: SynthKind
     spec: Synth
     answers: Known
     prompt: Prompt
-    judge: tuple[Kind, Prompt] | None = None
+    judge: tuple[SynthKind, Prompt] | None = None
 
 
-def _source(kind: Kind, spec: Synth, answers: Known, judge: Kind | None) -> _Source:
+def _source(kind: SynthKind, spec: Synth, answers: Known, judge: SynthKind | None) -> _Source:
     prompt = kind.prompt(model=spec.model, endpoint=spec.endpoint, parameters=spec.parameters)
     if judge is None:
         return _Source(kind, spec, answers, prompt)
@@ -80,7 +80,7 @@ def _source(kind: Kind, spec: Synth, answers: Known, judge: Kind | None) -> _Sou
     )
 
 
-def first_requests(samples: Iterable[Inputs], kind: Kind, spec: Synth) -> Iterator[Request]:
+def first_requests(samples: Iterable[Inputs], kind: SynthKind, spec: Synth) -> Iterator[Request]:
     """What is asked about every sample before any reply is known."""
     prompt = kind.prompt(model=spec.model, endpoint=spec.endpoint, parameters=spec.parameters)
     for inputs in samples:
@@ -90,7 +90,7 @@ def first_requests(samples: Iterable[Inputs], kind: Kind, spec: Synth) -> Iterat
 
 
 def outcomes(
-    samples: Iterable[Inputs], kind: Kind, spec: Synth, answers: Known, judge: Kind | None = None
+    samples: Iterable[Inputs], kind: SynthKind, spec: Synth, answers: Known, judge: SynthKind | None = None
 ) -> Iterator[Outcome]:
     """What becomes of every sample by itself, one after the other; nothing is held, however many there are.
 
@@ -101,10 +101,10 @@ def outcomes(
 
 def replay(
     samples: Iterable[Inputs],
-    kind: Kind,
+    kind: SynthKind,
     spec: Synth,
     answers: Known,
-    judge: Kind | None = None,
+    judge: SynthKind | None = None,
     *,
     fold: Callable[[Iterator[Outcome]], Folded],
 ) -> Folded:
@@ -225,20 +225,20 @@ def _leads(pairs: Sequence[Inputs], source: _Source) -> tuple[list[float | None]
     return leads(judgements), wanting
 
 
-def _judged(judge: Kind, answer: Answer, pair: Inputs, number: int) -> Sequence[Exchange] | None:
+def _judged(judge: SynthKind, answer: Answer, pair: Inputs, number: int) -> Sequence[Exchange] | None:
     try:
         return judge.read(text_of(answer.reply), pair, sample_index=number)
     except ParseError:  # missing, as a judgement that cannot be read says nothing about either answer
         return None
 
 
-def _without_same(alone: Iterator[Outcome], kind: Kind, found: Mapping[str, list[Finding]]) -> Iterator[Outcome]:
+def _without_same(alone: Iterator[Outcome], kind: SynthKind, found: Mapping[str, list[Finding]]) -> Iterator[Outcome]:
     """Findings about answers that are given for many pictures, added to the draws that they are about."""
     for outcome in alone:
         yield outcome._replace(draws=[_with(draw, kind, found.get(draw.row, [])) for draw in outcome.draws])
 
 
-def _with(draw: Draw, kind: Kind, found: Sequence[Finding]) -> Draw:
+def _with(draw: Draw, kind: SynthKind, found: Sequence[Finding]) -> Draw:
     if not draw.kept or not found:
         return draw
     more = [finding._replace(exchange=draw.kept[finding.exchange or 0]) for finding in found]

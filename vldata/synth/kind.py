@@ -13,7 +13,7 @@ from vldata.schema.reasons import GENERATED
 from vldata.store.keys import key_of
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs, inputs_text, read_inputs
-from vldata.synth.kind_settings import Settings
+from vldata.synth.kind_settings import SynthKindSettings
 from vldata.synth.parse import PARSERS, Options, ParseError
 from vldata.synth.validate import Exchanges, Finding, Policy, Reply, Validator, text_of
 
@@ -47,7 +47,7 @@ class Decision(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Kind:
+class SynthKind:
     """A kind, read and accepted.
 
     Args:
@@ -64,7 +64,7 @@ class Kind:
     """
 
     name: str
-    settings: Settings
+    settings: SynthKindSettings
     system_message: str = field(repr=False)
     few_shots: tuple[FewShot, ...] = field(repr=False)
     questions: tuple[str, ...] = field(repr=False)

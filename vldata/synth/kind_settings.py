@@ -42,7 +42,7 @@ class Choose(Spec):
     least: float | None = None
 
 
-class Settings(Spec):
+class SynthKindSettings(Spec):
     """What ``kind.yaml`` says.
 
     Args:

@@ -28,8 +28,8 @@ from vldata import bundled
 from vldata.errors import RecipeErrors, TemplateError, nearest
 from vldata.schema.spec import Spec
 from vldata.synth.inputs import PARTS, read_inputs
-from vldata.synth.kind import FewShot, Kind
-from vldata.synth.kind_settings import Settings
+from vldata.synth.kind import FewShot, SynthKind
+from vldata.synth.kind_settings import SynthKindSettings
 from vldata.synth.parse import PARSERS, Options, ParseError
 from vldata.synth.schema_check import unknown_words
 from vldata.synth.validate import VALIDATORS, Validator
@@ -60,7 +60,7 @@ def kind_names() -> list[str]:
     return sorted(path.parent.name for path in (bundled("templates") / "synth").glob("*/kind.yaml"))
 
 
-def load_kind(name: str, folder: Path | str | None = None, *, where: str = "kind") -> Kind:
+def load_kind(name: str, folder: Path | str | None = None, *, where: str = "kind") -> SynthKind:
     """Read and check a kind.
 
     Args:
@@ -91,7 +91,7 @@ def load_kind(name: str, folder: Path | str | None = None, *, where: str = "kind
         raise RecipeErrors([error]) from None
 
 
-def _loaded(name: str, base: Path, own: Path | None) -> Kind:
+def _loaded(name: str, base: Path, own: Path | None) -> SynthKind:
     folder = own or base
     found = {path.name: path for path in folder.iterdir() if path.suffix == ".txt"}
     for borrowed in ("kind.yaml", "questions.txt", "asks.txt"):
@@ -103,7 +103,7 @@ def _loaded(name: str, base: Path, own: Path | None) -> Kind:
     used = {n: p for n, p in found.items() if _SHOT.fullmatch(n) or n in _FILES}
     texts = {file: _text(path) for file, path in sorted(used.items())}
     settings = _settings(texts["kind.yaml"], found["kind.yaml"])
-    kind = Kind(
+    kind = SynthKind(
         name=name,
         settings=settings,
         system_message=texts.get("system_message.txt", "").strip(),
@@ -122,7 +122,7 @@ def _loaded(name: str, base: Path, own: Path | None) -> Kind:
 _FILES = frozenset({"kind.yaml", "system_message.txt", "questions.txt", "asks.txt"})
 
 
-def _consistent(kind: Kind, folder: Path) -> None:
+def _consistent(kind: SynthKind, folder: Path) -> None:
     """A kind whose parts do not fit would only be found out after it was paid for."""
     settings = kind.settings
     if settings.question == "drawn" and not kind.questions:
@@ -155,13 +155,13 @@ def _few_shots(texts: Mapping[str, str], folder: Path) -> tuple[FewShot, ...]:
     return tuple(FewShot(n, texts[f"{n}_caps.txt"].strip(), texts[f"{n}_conv.txt"].strip()) for n in numbers)
 
 
-def _settings(text: str, path: Path) -> Settings:
+def _settings(text: str, path: Path) -> SynthKindSettings:
     try:
         _refuse_bombs(text, path)
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise TemplateError(str(path), f"not YAML: {' '.join(str(error).split())}", "mend it") from None
-    return _validated(Settings, value, str(path), "")
+    return _validated(SynthKindSettings, value, str(path), "")
 
 
 def _refuse_bombs(text: str, path: Path) -> None:
@@ -180,7 +180,7 @@ def _refuse_bombs(text: str, path: Path) -> None:
             raise TemplateError(str(path), "nested too deeply", "write fewer lists and maps inside one another")
 
 
-def _parser_options(settings: Settings, path: Path) -> Options:
+def _parser_options(settings: SynthKindSettings, path: Path) -> Options:
     name, options = settings.parser
     if name not in PARSERS:
         raise TemplateError(f"{path}: parser", f"no parser named {name!r}", nearest(name, PARSERS))
@@ -196,7 +196,7 @@ def _parser_options(settings: Settings, path: Path) -> Options:
     return _validated(known, options, str(path), f"parser.{name}")
 
 
-def _validators(settings: Settings, path: Path) -> tuple[Validator, ...]:
+def _validators(settings: SynthKindSettings, path: Path) -> tuple[Validator, ...]:
     made = []
     for name, options in settings.validators:
         if name not in VALIDATORS:

@@ -28,7 +28,7 @@ from vldata.errors import BuildError
 from vldata.train import checkpoint
 from vldata.train.checkpoint import WRITING, Checkpoint, Tensors, write_tensors, write_whole
 from vldata.train.config import TrainCfg, TrainError, to_dict
-from vldata.train.inputs import Inputs
+from vldata.train.inputs import ModelInputs
 from vldata.train.settings import from_dict
 from vldata.train.tokenizer import Tokenizer, load
 
@@ -45,7 +45,7 @@ class RunFolder:
 
     path: Path
 
-    def claim(self, inputs: Inputs) -> None:
+    def claim(self, inputs: ModelInputs) -> None:
         """Make it this run's, or see that it is already.
 
         Raises:
@@ -82,7 +82,7 @@ class RunFolder:
         ]
         write_whole(self.path / "left_out.jsonl", b"".join(unfit))
 
-    def _begin(self, inputs: Inputs, asked: Mapping[str, Any]) -> None:
+    def _begin(self, inputs: ModelInputs, asked: Mapping[str, Any]) -> None:
         # a run that was killed before its run.json was there leaves the tokenizer, or a file half written
         if self.path.exists() and not self.path.is_dir():
             raise BuildError(str(self.path), "this is a file", "choose another --out")

@@ -44,7 +44,7 @@ class StageData:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class ModelInputs:
     """All that a run needs before a weight is made.
 
     Args:
@@ -81,7 +81,7 @@ def config_of(preset: str, sets: Sequence[str], steps: int | None) -> TrainCfg:
     return checked(config)
 
 
-def read_inputs(config: TrainCfg, builds: Builds, *, leave_out: bool = False) -> Inputs:
+def read_inputs(config: TrainCfg, builds: Builds, *, leave_out: bool = False) -> ModelInputs:
     """Read, tokenise and check what the stages learn from; a build that several share is read once.
 
     Args:
@@ -108,7 +108,7 @@ def read_inputs(config: TrainCfg, builds: Builds, *, leave_out: bool = False) ->
         )
         for folder, split in found.items()
     }
-    return Inputs(config, tokenizer, tuple(by_build[folder] for folder in folders))
+    return ModelInputs(config, tokenizer, tuple(by_build[folder] for folder in folders))
 
 
 def held_out(build: Path, name: str | None) -> Split:

@@ -23,7 +23,7 @@ from vldata.train.config import TrainCfg
 from vldata.train.flops import useful_flops
 from vldata.train.folder import RunFolder
 from vldata.train.hf_io import load_decoder, load_vision
-from vldata.train.inputs import Builds, Inputs, config_of, read_inputs
+from vldata.train.inputs import Builds, ModelInputs, config_of, read_inputs
 from vldata.train.loop import StagePlan, Step, steps
 from vldata.train.model import VLM
 from vldata.train.ranks import Ranks, joined
@@ -104,7 +104,7 @@ def train(
 class _Run:
     """One run while it goes on."""
 
-    inputs: Inputs
+    inputs: ModelInputs
     folder: RunFolder
     ranks: Ranks
     tell: Progress

@@ -31,7 +31,7 @@ def suffix(data: bytes) -> str:
     return _SUFFIXES[sniff(data)]
 
 
-class Pictures:
+class RowImages:
     """Reads the images of rows."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class ImageFolder:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._pictures = Pictures()
+        self._pictures = RowImages()
 
     def place(self, image: Mapping[str, Any]) -> str:
         """Make sure that an image is a file, and say where: below ``root``, or absolute where it was a file already.

@@ -29,7 +29,7 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
-from vldata.dataset.export.images import Pictures, suffix
+from vldata.dataset.export.images import RowImages, suffix
 from vldata.dataset.export.outcome import NotExported, Written
 from vldata.dataset.open import BuildFolder
 from vldata.errors import SourceError
@@ -108,7 +108,7 @@ def read(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _samples(build: BuildFolder, split: str, skipped: NotExported, told: Callable[[int], None]) -> Iterator[Sample]:
-    pictures = Pictures()
+    pictures = RowImages()
     for row, number_of_pass in zip(build.rows(split), _passes(build, split), strict=True):
         try:
             yield _files(row, sample_key(row["id"], int(number_of_pass)), pictures)
@@ -123,7 +123,7 @@ def _passes(build: BuildFolder, split: str) -> npt.NDArray[np.int64]:
     return running_count(np.concatenate(keys))
 
 
-def _files(row: Mapping[str, Any], key: str, pictures: Pictures) -> Sample:
+def _files(row: Mapping[str, Any], key: str, pictures: RowImages) -> Sample:
     images = [pictures.data(image) for image in row["images"]]
     kept = {**row, "images": [{"path": image["path"]} for image in row["images"]]}
     kept.update({column: _json(kept[column]) for column in _NESTED})

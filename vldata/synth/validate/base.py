@@ -17,7 +17,7 @@ from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
 
 if TYPE_CHECKING:
-    from vldata.synth.kind import Kind
+    from vldata.synth.kind import SynthKind
 
 Policy = Literal["drop", "mark", "reask"]
 """``drop``: it never becomes data. ``mark``: it does, and says so. ``reask``: asked for once more, then dropped."""
@@ -33,7 +33,7 @@ class Finding(NamedTuple):
         reason: A name in `vldata.schema.reasons.GENERATED`.
         exchange: Which exchange, counted from 0; None: the reply as a whole.
         detail: What exactly.
-        policy: What is to be done about it; set by `Kind.check` from the check's options.
+        policy: What is to be done about it; set by `SynthKind.check` from the check's options.
     """
 
     reason: str
@@ -103,7 +103,7 @@ class Validator(Spec):
     """What it may find: names in `vldata.schema.reasons.GENERATED`."""
     policy: Policy = "drop"
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: Kind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
         """What is wrong, in the order of the exchanges.
 
         Args:

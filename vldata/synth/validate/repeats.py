@@ -12,7 +12,7 @@ from vldata.synth.inputs import Inputs
 from vldata.synth.validate.base import Finding, Reply, Validator
 
 if TYPE_CHECKING:
-    from vldata.synth.kind import Kind
+    from vldata.synth.kind import SynthKind
 
 _LONG = 60
 
@@ -31,7 +31,7 @@ class Repetition(Validator):
     distinct: Annotated[float, Field(ge=0, le=1)] = 0.2
     words: Annotated[int, Field(ge=1)] = 5
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: Kind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
         """At most one finding for each text, about the later one of two."""
         found = []
         questions: dict[str, int] = {}

@@ -12,7 +12,7 @@ from vldata.synth.inputs import Inputs
 from vldata.synth.validate.base import Finding, Policy, Reply, Validator, starts_of, words_of
 
 if TYPE_CHECKING:
-    from vldata.synth.kind import Kind
+    from vldata.synth.kind import SynthKind
 
 
 class KeepsAnswer(Validator):
@@ -27,7 +27,7 @@ class KeepsAnswer(Validator):
     policy: Policy = "reask"
     field: str = "answer"
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: Kind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
         """At most one finding an exchange."""
         short = inputs.fields.get(self.field, "")
         wanted = words_of(short).all
@@ -57,7 +57,7 @@ class Evolved(Validator):
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.95
     lengthening: Annotated[float, Field(gt=1)] = 12.0
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: Kind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
         """At most one finding an exchange."""
         from rapidfuzz.distance import Levenshtein
 
