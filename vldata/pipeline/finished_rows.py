@@ -57,6 +57,22 @@ class RenderSettings:
     image_prefix: str
     seed: int
 
+    def identity(self) -> dict[str, Any]:
+        """All of it as plain values, for keys: a class or a field that is renamed renders nothing again."""
+        return {
+            "source": self.source,
+            "dataset": self.dataset,
+            "task": [self.task.name, self.task.model_dump(mode="json")],
+            "template": [self.template.name, self.template.digest],
+            "templates": self.templates.model_dump(mode="json"),
+            "box_format": self.box_format,
+            "padded": self.padded,
+            "image_position": self.image_position,
+            "max_side_px": self.max_side_px,
+            "image_prefix": self.image_prefix,
+            "seed": self.seed,
+        }
+
 
 @dataclass(frozen=True)
 class Piece:

@@ -132,7 +132,7 @@ def _lay_out(folder: Path, recipe: Recipe, entry: Entry, chosen: Chosen, words: 
             "what": "rendered",
             "versions": [__version__, SCHEMA_VERSION, RENDER_VERSION],
             "data": [file_digest(samples), file_digest(turns)],
-            "words": [repr(words), words.template.digest],
+            "words": words.identity(),
             "cuts": [[low, high] for low, high, _, _ in cuts],
             "output": output.model_dump(mode="json"),
             "pixels": pixels,
@@ -155,7 +155,7 @@ def _asked(recipe: Recipe, entry: Entry, chosen: Chosen, words: RenderSettings) 
         return None
     output = recipe.head.output.model_dump(mode="json")
     images = entry.settings.images.model_dump(mode="json")
-    return key_of("asked", chosen.key, repr(words), words.template.digest, output, images)
+    return key_of("asked", chosen.key, words.identity(), output, images)
 
 
 def _faults(failed: Mapping[str, str]) -> pl.DataFrame:
