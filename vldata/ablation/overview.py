@@ -37,7 +37,6 @@ def overview(
         seeds: In place of the file's.
         chosen: Only these variants, and the base.
         cost: Steps of one training, and the most tokens that it reads, where the file fixes them.
-        progress: Who watches.
 
     Raises:
         VldataError: The base cannot be planned, or the file makes no sense.

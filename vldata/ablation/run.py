@@ -66,7 +66,6 @@ def run(
         gpus: For trainings to take turns on; see `Trainer`.
         chosen: Only these variants, and the base.
         builds_only: Stop when everything is built.
-        board: Who watches.
 
     Returns:
         What is in ``results.json``; with ``builds_only`` what is in ``plan.json``.

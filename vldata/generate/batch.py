@@ -92,12 +92,10 @@ def submit_batch(
         recipe: With synthetic sources.
         store: Of blocks.
         answers: The answer store's folder.
-        options: The command's.
         max_lines: Most requests in a batch.
         max_bytes: Most bytes of its file.
         max_open: Most batches of an endpoint that are open at once.
         retry: Also what the endpoint refused for good.
-        progress: Who watches what comes before.
 
     Raises:
         VldataError: An endpoint or a source cannot be used.
@@ -131,7 +129,6 @@ def collect_batch(
     Args:
         recipe: With synthetic sources.
         answers: The answer store's folder.
-        options: The command's.
         forget: Give up batches that the endpoint does not know any more.
         watch: Is told what is answered and what failed, with the endpoint's name.
 
@@ -171,7 +168,6 @@ def run_batch(
         recipe: With synthetic sources.
         store: Of blocks.
         answers: The answer store's folder.
-        options: The command's.
         max_lines: As for `submit_batch`, and so are the next three.
         max_bytes: See above.
         max_open: See above.
@@ -181,7 +177,6 @@ def run_batch(
         sleep: Waits.
         watch: Is told what is answered and what failed.
         waiting: Is told what is open before each wait.
-        progress: Who watches what comes before.
 
     Raises:
         VldataError: An endpoint or a source cannot be used.

@@ -37,7 +37,6 @@ def cancel_batch(
     Args:
         recipe: With synthetic sources.
         answers: The answer store's folder.
-        options: The command's.
         wait: Until all have ended; else a later call, or `collect_batch`, settles them.
         poll_s: Seconds between two looks.
         sleep: Waits.

@@ -49,11 +49,9 @@ def export_batch(
         folder: New; with a folder for each source where there are several.
         store: Of blocks.
         answers: The answer store's folder.
-        options: The command's.
         max_lines: Most requests in a file.
         max_bytes: Most bytes in a file.
         retry: Also what the endpoint refused for good.
-        progress: Who watches what comes before.
 
     Raises:
         VldataError: A source cannot be read, or the folder cannot be written.
@@ -104,9 +102,7 @@ def import_batch(
         files: As the provider gave them.
         store: Of blocks.
         answers: The answer store's folder.
-        options: The command's.
         watch: Is told what is answered and what failed.
-        progress: Who watches what comes before.
 
     Raises:
         VldataError: A source or a file cannot be read.

@@ -90,11 +90,9 @@ def run(
         recipe: With synthetic sources.
         store: Of blocks.
         answers: The answer store's folder.
-        options: The command's.
         retry: Ask again for what the endpoint refused for good, such as by its content policy.
         watch: Is told everything that happens, with the source's name.
         begin: Is told of each source how many requests it makes, should nothing be asked again.
-        progress: Who watches what comes before.
 
     Raises:
         VldataError: An endpoint or a source cannot be used.

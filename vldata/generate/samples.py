@@ -63,7 +63,6 @@ class SynthSamples:
     Args:
         folder: On a disk with room.
         found: One after the other, as they are found.
-        seed: The recipe's.
         source: The synthetic source, which with the seed decides the order.
         total: At most so many, the first ones in that order; None: all.
     """

@@ -29,7 +29,6 @@ def show(
         recipe: With synthetic sources.
         store: Of blocks.
         answers: The answer store's folder.
-        options: The command's.
         only: ``kept``, a reason, or a sample's row; None: whatever comes first.
         limit: At most so many of each source.
     """

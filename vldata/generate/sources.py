@@ -136,7 +136,6 @@ def with_synth(
         store: Where the files go.
         answers: The answer store's folder.
         standin: The recipe is only tried: a synthetic source without any answer is a stand-in of so many turns.
-        progress: Who watches.
 
     Raises:
         VldataError: A source that one is made from cannot be read, or the answer store cannot.

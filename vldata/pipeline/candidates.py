@@ -58,7 +58,6 @@ def inspect(
         turns: Turns of some samples, sorted, with ``at``: the position of their sample among all candidates.
         entry: Their source.
         look: Opens pictures, or remembers them.
-        seed: The recipe's.
         splits: Every split with its share; they add up to 1.
         excluded_hashes: Content hashes of images that must not be used.
     """

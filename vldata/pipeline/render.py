@@ -58,7 +58,6 @@ def render_all(
         templates: Their words.
         store: Where leaves are kept.
         engine: Where they are rendered.
-        progress: Who watches.
         laid_out: Names of leaves by `_asked`, which this one adds to; what is there needs not be laid out to be found.
     """
     told = progress.stage("render", sum(one.turns.height for one in chosen.values()))

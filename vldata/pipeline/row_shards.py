@@ -45,7 +45,6 @@ def row_shards(
     Args:
         instances: Split to its pieces; a piece may stand there several times.
         store: Holds the pieces.
-        seed: The recipe's.
         max_rows: Most rows in a shard.
         versions: What else decides the blocks' bytes.
     """

@@ -66,7 +66,6 @@ def screen(job: ScreenJob, *, store: Store, seed: int, exclude: ExclusionList | 
     Args:
         job: The source.
         store: Where the result is kept.
-        seed: The recipe's.
         exclude: Rows, URLs and images that must not be used.
     """
     entry, indexed, faults = job.entry, job.indexed, job.faults

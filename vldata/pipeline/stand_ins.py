@@ -98,7 +98,6 @@ def with_images(
     Args:
         recipe: What is to be built.
         store: Where the pictures are kept.
-        progress: Who watches.
         drawn_before: Folders, with the number of scenes, that need no look any more; what is drawn is added.
     """
     drawn = {n: e for n, e in recipe.entries.items() if hasattr(e.source, "materialise")}

@@ -30,7 +30,6 @@ def keyed(keys: Keys, seed: int, purpose: str, salt: str = "") -> Keys:
 
     Args:
         keys: From `string_keys`.
-        seed: The recipe's.
         purpose: What is decided ("rank", "variant", "choices" …): two purposes are independent.
         salt: Whose rows they are, usually the source's name.
     """

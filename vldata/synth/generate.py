@@ -42,7 +42,6 @@ def load_kinds(spec: Synth, where: str) -> tuple[SynthKind, SynthKind | None]:
     """The kind that a recipe asks for, and the one that judges for it.
 
     Args:
-        spec: The recipe's.
         where: The place in the recipe, for errors.
 
     Raises:
@@ -114,7 +113,6 @@ def replay(
         samples: What is known of each; ``row`` differs. They are gone through twice when an answer turns out to be
             given for many pictures, which only the last sample can tell.
         kind: What is made of them.
-        spec: The recipe's.
         answers: Open for reading.
         judge: The kind that chooses, where ``kind`` says that one does.
         fold: Goes through all outcomes. When it is called twice, the first result is forgotten.

@@ -28,7 +28,6 @@ class StageLoss(nn.Module):
     """Weighted sum of the losses of a batch's supervised tokens; one module, so that its head is sharded with it.
 
     Args:
-        model: Whose.
         in_bf16: Run in bf16 where torch's autocast does.
     """
 

@@ -32,7 +32,6 @@ def export(build: Path, out: Path, *, to: str, progress: Progress | None = None)
         build: A build folder.
         out: Folder to write: new or empty.
         to: A name of `FORMS`.
-        progress: Who watches.
 
     Returns:
         ``rows`` written, ``files`` written, and rows ``not_exported``.
