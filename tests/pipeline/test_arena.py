@@ -1,4 +1,4 @@
-from vldata.pipeline.arena import Arena
+from vldata.pipeline.write_blocks import Arena
 
 
 def test_values_stand_one_behind_the_other_and_survive_growing():

@@ -15,7 +15,7 @@ from blake3 import blake3
 from PIL import Image
 
 from tests.pipeline.tables import finished, piece, rows_of_stream
-from vldata.pipeline.write_blocks import Bad, Job, SourceImages, forget_readers, make
+from vldata.pipeline.write_blocks import BlockJob, FailedImage, SourceImages, forget_readers, make
 from vldata.store.blocks import BLOCK, NOTE, PIECE, Note, file_digest, is_whole, note_of, write_block
 from vldata.store.store import Store
 
@@ -45,8 +45,8 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def made(store: Store, key: str, *, root: Path, **pictures: Any) -> list[Bad]:
-    bad = make(Job(key, {"src": SourceImages(str(root), pictures.pop("max_side_px", None), **pictures)}), store)
+def made(store: Store, key: str, *, root: Path, **pictures: Any) -> list[FailedImage]:
+    bad = make(BlockJob(key, {"src": SourceImages(str(root), pictures.pop("max_side_px", None), **pictures)}), store)
     assert is_whole(key, store) == (not bad)
     assert store.has("blocks", key, BLOCK) == store.has("blocks", key, NOTE) == (not bad)
     return bad
@@ -91,7 +91,7 @@ def test_every_image_that_cannot_be_used_is_returned_and_no_block_is_made(store:
     first, second = made(store, "aa", root=folder)
     assert (first.source, first.ref, first.reason) == ("src", "a-0.jpg", "image_missing")
     changed = "its bytes changed while the dataset was being built"
-    assert second == Bad("src", "c-0.jpg", "image_unreadable", changed)
+    assert second == FailedImage("src", "c-0.jpg", "image_unreadable", changed)
 
 
 def test_bytes_that_nobody_has_hashed_are_not_compared(store: Store, folder: Path) -> None:
@@ -144,7 +144,7 @@ def test_each_source_has_its_own_place_and_its_own_pixels(store: Store, folder: 
     table = pa.concat_tables([finished("a"), finished("a", source="other")]).combine_chunks()
     piece(store, "aa", table, [HASHES[0], hashed(large)])
     places = {"src": SourceImages(str(folder), None), "other": SourceImages(str(tmp_path / "other"), 5)}
-    assert make(Job("aa", places), store) == []
+    assert make(BlockJob("aa", places), store) == []
     first, second = (row["images"][0]["bytes"] for row in rows(store))
     assert first == IMAGES["a-0.jpg"]
     with Image.open(io.BytesIO(second)) as image:
@@ -153,7 +153,7 @@ def test_each_source_has_its_own_place_and_its_own_pixels(store: Store, folder: 
 
 def test_where_paths_are_stored_the_block_is_the_piece(store: Store) -> None:
     piece(store, "aa", finished("abc"), [None] * 3)
-    assert make(Job("aa", None), store) == []
+    assert make(BlockJob("aa", None), store) == []
     block, whole = store.path("blocks", "aa", BLOCK), store.path("pieces", "aa", PIECE)
     assert block.read_bytes() == whole.read_bytes()
 
@@ -193,7 +193,7 @@ def test_a_block_that_is_cut_or_has_lost_its_note_is_not_whole_and_is_made_again
     store: Store, damage: Callable[[Path, Path], object]
 ) -> None:
     piece(store, "aa", finished("abc"), [None] * 3)
-    make(Job("aa", None), store)
+    make(BlockJob("aa", None), store)
     block, note = store.path("blocks", "aa", BLOCK), store.path("blocks", "aa", NOTE)
     before = block.read_bytes(), note.read_bytes()
     assert is_whole("aa", store)
@@ -201,7 +201,7 @@ def test_a_block_that_is_cut_or_has_lost_its_note_is_not_whole_and_is_made_again
         path.chmod(0o644)
     damage(block, note)
     assert not is_whole("aa", store)
-    assert make(Job("aa", None), store) == []
+    assert make(BlockJob("aa", None), store) == []
     assert is_whole("aa", store)
     assert (block.read_bytes(), note.read_bytes()) == before
 

@@ -17,7 +17,7 @@ from vldata.pipeline.planned import UNITS, Block, Plan
 from vldata.pipeline.row_shards import gather
 from vldata.pipeline.session import Session
 from vldata.pipeline.stand_ins import with_images, with_standins
-from vldata.pipeline.write_blocks import Bad, Job, forget_readers, make
+from vldata.pipeline.write_blocks import BlockJob, FailedImage, forget_readers, make
 from vldata.recipe.models import Recipe
 from vldata.store.blocks import Note, note_of
 from vldata.store.disk import free_bytes, require
@@ -146,7 +146,7 @@ def _all_blocks(
     recipe: Recipe, out: Path, session: Session, *, limit: int | None, locked: dict[str, Any] | None
 ) -> _AllBlocks:
     store = session.store
-    undecodable: set[Bad] = set()
+    undecodable: set[FailedImage] = set()
     forget_readers()
     while True:
         planned = plan(recipe, session, limit=limit)
@@ -201,15 +201,15 @@ def overview(
     }
 
 
-def _make_all(missing: list[Block], planned: Plan, session: Session, *, embed: bool) -> list[Bad]:
+def _make_all(missing: list[Block], planned: Plan, session: Session, *, embed: bool) -> list[FailedImage]:
     store = session.store
     told = session.progress.stage("make blocks", sum(block.rows for block in missing)) if missing else None
     for block in missing:
         if block.key in planned.shards:
             gather(planned.shards[block.key], store)
-    jobs = [Job(block.key, planned.pictures if embed else None) for block in missing]
+    jobs = [BlockJob(block.key, planned.pictures if embed else None) for block in missing]
     rows = {block.key: block.rows for block in missing}
-    bad: list[Bad] = []
+    bad: list[FailedImage] = []
     for job, found in session.engine.run(partial(make, store=store), jobs):
         bad += found
         if told:
@@ -217,7 +217,7 @@ def _make_all(missing: list[Block], planned: Plan, session: Session, *, embed: b
     return bad
 
 
-def _mark(bad: Iterable[Bad], recipe: Recipe, session: Session) -> None:
+def _mark(bad: Iterable[FailedImage], recipe: Recipe, session: Session) -> None:
     by_source: dict[str, set[tuple[str, str, str]]] = {}
     for one in bad:
         if one.reason == "image_undecodable":  # whatever else is wrong is seen when it is looked at again

@@ -144,4 +144,4 @@ def _warm() -> None:
     import polars  # noqa: F401
     import pyarrow  # noqa: F401
 
-    import vldata.pipeline.render_work  # noqa: F401
+    import vldata.pipeline.render  # noqa: F401

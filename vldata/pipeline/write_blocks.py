@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from blake3 import blake3
 
 from vldata.images.pixels import decoded, resized
 from vldata.images.problem import ImageProblem
 from vldata.images.references import ImageReader
-from vldata.pipeline.arena import Arena
 from vldata.schema.rows import IMAGE, arrow_schema
 from vldata.store.blocks import NOTE, PIECE, write_block
 from vldata.store.store import Store
@@ -36,7 +36,7 @@ class SourceImages:
 
 
 @dataclass(frozen=True)
-class Job:
+class BlockJob:
     """One block to make from a piece; travels to any worker.
 
     Args:
@@ -49,7 +49,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Bad:
+class FailedImage:
     """An image that failed only now."""
 
     source: str
@@ -58,7 +58,7 @@ class Bad:
     detail: str
 
 
-def make(job: Job, store: Store) -> list[Bad]:
+def make(job: BlockJob, store: Store) -> list[FailedImage]:
     """Make the block of a piece; the images that could not be used, in which case no block is made."""
     note = json.loads(store.path("pieces", job.key, NOTE).read_text())
     with pa.memory_map(str(store.path("pieces", job.key, PIECE))) as source:
@@ -71,7 +71,7 @@ def make(job: Job, store: Store) -> list[Bad]:
         data = _arena()
         data.clear()
         paths: list[str] = []
-        bad: list[Bad] = []
+        bad: list[FailedImage] = []
         for name, of_sample in zip(sources, images, strict=True):
             pictures = job.pictures[name]
             reader = _reader(pictures.root, store.root / SPOOL)
@@ -79,7 +79,7 @@ def make(job: Job, store: Store) -> list[Bad]:
                 try:
                     _take(data, reader, image["path"], note["hashes"][len(paths)], pictures)
                 except ImageProblem as problem:
-                    bad.append(Bad(name, image["path"], problem.reason, problem.detail))
+                    bad.append(FailedImage(name, image["path"], problem.reason, problem.detail))
                 paths.append(Path(image["path"].rpartition("::")[2]).name)
         if bad:
             return bad
@@ -117,3 +117,37 @@ def _arena() -> Arena:
 @lru_cache(maxsize=64)
 def _reader(root: str | None, spool: Path) -> ImageReader:
     return ImageReader(root, spool)
+
+
+class Arena:
+    """The images of a block, one behind the other: a column of bytes that grows at its end.
+
+    Its memory serves the next block too: pages that a process has never touched cost as much as the copying itself.
+    """
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, dtype=np.uint8)
+        self._ends = [0]
+
+    def clear(self) -> None:
+        """Begin again; what `column` gave before must not be used any more."""
+        self._ends = [0]
+
+    def room(self, num_bytes: int) -> memoryview:
+        """A place behind all that was kept; it is lost unless it is kept, and asking again gives it again."""
+        used = self._ends[-1]
+        if used + num_bytes > len(self._memory):
+            larger = np.empty(max(2 * len(self._memory), used + num_bytes), dtype=np.uint8)
+            larger[:used] = self._memory[:used]
+            self._memory = larger
+        return self._memory.data[used : used + num_bytes]
+
+    def keep(self, num_bytes: int) -> None:
+        """Make the first bytes of the last room the next value."""
+        self._ends.append(self._ends[-1] + num_bytes)
+
+    def column(self) -> pa.BinaryArray:
+        """The values, without a copy: at most 2 GiB, which a block never has."""
+        offsets = np.array(self._ends, dtype=np.int32)
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(self._memory[: self._ends[-1]])]
+        return pa.BinaryArray.from_buffers(pa.binary(), len(offsets) - 1, buffers)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.pipeline.tables import leaf, words
 from vldata.pipeline.finished_rows import RenderSettings
-from vldata.pipeline.render_work import Made, RenderJob, render_job
+from vldata.pipeline.render import RenderedLeaf, RenderJob, render_job
 from vldata.store.blocks import BLOCK, NOTE, PIECE, file_digest, is_whole, note_of
 from vldata.store.store import Store
 
@@ -25,7 +25,7 @@ SAMPLES: list[dict[str, Any]] = [
     {"turns": [("why?", "look")]},
 ]
 
-Work = Callable[..., Made]
+Work = Callable[..., RenderedLeaf]
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def work(tmp_path: Path, store: Store) -> Work:
         said: RenderSettings | None = None,
         as_block: bool = False,
         pixels: Mapping[str, Any] = PIXELS,
-    ) -> Made:
+    ) -> RenderedLeaf:
         job = written(tmp_path, samples, low, high, said or words(tmp_path), as_block, pixels)
         made = render_job(job, store)
-        assert isinstance(made, Made)
+        assert isinstance(made, RenderedLeaf)
         return made
 
     return rendered
@@ -73,7 +73,7 @@ def read(path: Path) -> pa.Table:
 
 def test_what_is_told_of_a_leaf(work: Work) -> None:
     made = work()
-    assert made == Made(
+    assert made == RenderedLeaf(
         key=made.key,
         first_rank=1 << 60,
         split="val",
