@@ -284,12 +284,12 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from vldata.generate.batch import run_batch
-from vldata.generate.run import Options
+from vldata.generate.run import SynthOptions
 from vldata.recipe.load import from_tree
 folder, recipe = Path(sys.argv[1]), from_tree(json.loads(sys.argv[3]))
 print("ready", flush=True)
 where = {"store": folder / "store", "answers": folder / "answers"}
-run_batch(recipe, options=Options(endpoint=sys.argv[2]), max_lines=1, poll_s=0.01, **where)
+run_batch(recipe, options=SynthOptions(endpoint=sys.argv[2]), max_lines=1, poll_s=0.01, **where)
 print("done", flush=True)
 """
 

@@ -631,7 +631,7 @@ DRIVER = """
 import json, os, random, signal, sys, time
 sys.path.insert(0, sys.argv[2])
 import test_answers as t
-from vldata.synth import segments, index
+from vldata.llm import segments, index
 
 folder, rounds = sys.argv[1], int(sys.argv[3])
 segments.SEGMENT_BYTES, index._FOLD_ROWS = 30_000, 50

@@ -166,8 +166,8 @@ def test_a_reservation_outlives_the_process_that_made_it(tmp_path: Path) -> None
     code = f"""
 import os, signal
 from pathlib import Path
-from vldata.llm.budget import Limits, open_budget
-with open_budget(Limits(), Path({str(ledger)!r})) as budget:
+from vldata.llm.budget import BudgetLimits, open_budget
+with open_budget(BudgetLimits(), Path({str(ledger)!r})) as budget:
     first, second = budget.reserve(1000, 10), budget.reserve(500, 5)
     budget.settle(first, 200, 4)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -576,12 +576,12 @@ from pathlib import Path
 from pydantic import SecretStr
 from tests.llm.test_send import asks, no_pictures, PRICE
 from vldata.llm.answers import open_answers
-from vldata.llm.budget import Limits
+from vldata.llm.budget import BudgetLimits
 from vldata.llm.endpoint import Endpoint
 from vldata.llm.send import send
 with open_answers({str(tmp_path / "a")!r}) as answers:
     endpoint = Endpoint("test", {server.url!r}, SecretStr("none"), prices={{"m": PRICE}})
-    limits, ledger = Limits(max_usd=1.0, concurrency=8), Path({str(tmp_path / "l")!r})
+    limits, ledger = BudgetLimits(max_usd=1.0, concurrency=8), Path({str(tmp_path / "l")!r})
     send(asks(200), endpoint=endpoint, answers=answers, pictures=no_pictures, limits=limits, ledger=ledger)
 """
     kills, number = 0, 0
