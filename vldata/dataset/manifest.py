@@ -19,7 +19,7 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
     """The manifest of a build folder, or None when it is not one."""
     try:
         manifest = json.loads((out / MANIFEST).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # brackets a thousand deep are JSON too
         return None
     return manifest if _is_manifest(manifest) else None
 

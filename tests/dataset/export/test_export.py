@@ -15,6 +15,7 @@ from vldata.dataset.preview import samples
 from vldata.dataset.verify import verify
 from vldata.dataset.why import whereabouts
 from vldata.errors import BuildError, StoreError, VldataError
+from vldata.report.write import write_report
 
 MakeBuild = Callable[..., Path]
 
@@ -121,17 +122,27 @@ def test_a_manifest_that_names_what_no_build_has_is_refused_by_every_reader(
     (build / manifest["blocks"][0]["file"]).rename(tmp_path / "x.arrow")
     manifest["blocks"][0] = {**manifest["blocks"][0], **block} if block else {}
     (build / "manifest.json").write_text(json.dumps(manifest))
+    _refused_by_every_reader(build, tmp_path / "out")
+
+
+def test_a_manifest_nested_too_deep_to_parse_is_refused_by_every_reader(build: Path, tmp_path: Path) -> None:
+    (build / "manifest.json").write_text("[" * 100_000)
+    _refused_by_every_reader(build, tmp_path / "out")
+
+
+def _refused_by_every_reader(build: Path, out: Path) -> None:
     readers: list[Callable[[], object]] = [
-        lambda: export(build, tmp_path / "out", to="llava"),
+        lambda: export(build, out, to="llava"),
         lambda: list(samples(build)),
         lambda: differences(build, build),
         lambda: whereabouts(build, "hand/a"),
         lambda: verify(build),
+        lambda: write_report(build),
     ]
     for read in readers:
         with pytest.raises(BuildError, match=r"its manifest\.json is damaged"):
             read()
-    assert not (tmp_path / "out").exists()
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("form", FORMS)
