@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from vldata.errors import BuildError
 
 MANIFEST = "manifest.json"
 
+_PARTS = {"name": str, "plan": str, "ledger": str, "recipe": dict, "sources": dict, "totals": dict, "blocks": list}
+_BLOCK = {"key": str, "digest": str, "split": str, "file": str, "rows": int, "size_bytes": int}
+"""What a manifest and each block in it must have for any reader; a build has at least one block."""
 
 _FILE = re.compile(r"(\w+/)?data-\d{5,}-of-\d{5,}\.arrow")
 
@@ -42,17 +46,15 @@ def manifest_of(build: Path) -> dict[str, Any]:
 
 def _is_manifest(manifest: Any) -> bool:
     """Whether this is a manifest of ours: builds come from strangers, and what it names is opened."""
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("plan"), str):
+    if not _has(manifest, _PARTS) or not all(isinstance(source, dict) for source in manifest["sources"].values()):
         return False
-    blocks, sources = manifest.get("blocks"), manifest.get("sources")
-    if not isinstance(blocks, list) or not isinstance(sources, dict):
-        return False
-    texts, numbers = ("key", "digest", "split", "file"), ("rows", "size_bytes")
-    return all(
-        isinstance(block, dict)
-        and all(isinstance(block.get(name), str) for name in texts)
-        and all(isinstance(block.get(name), int) for name in numbers)
+    return len(manifest["blocks"]) > 0 and all(
+        _has(block, _BLOCK)
         and isinstance(block.get("source"), str | None)
         and _FILE.fullmatch(block["file"]) is not None
-        for block in blocks
+        for block in manifest["blocks"]
     )
+
+
+def _has(value: Any, parts: Mapping[str, type]) -> bool:
+    return isinstance(value, dict) and all(type(value.get(name)) is kind for name, kind in parts.items())

@@ -13,20 +13,26 @@ from vldata.dataset.manifest import manifest_of, read_manifest
 from vldata.errors import BuildError
 from vldata.schema.rows import arrow_schema
 
+_FIX = "run `vldata verify`, then build again"
+_SLICE_ROWS = 32
+"""Rows that are Python objects at the same time: with 20 MB images still under 1 GB."""
+
 
 def block_table(build: Path, block: dict[str, Any], columns: tuple[str, ...] | None = None) -> pa.Table:
     """The rows of one block, mapped into memory.
 
     Raises:
-        BuildError: The file is missing or no Arrow stream.
+        BuildError: The file is missing, damaged, or of another version of vldata.
     """
+    path = build / block["file"]
     try:
-        with pa.memory_map(str(build / block["file"])) as source:
-            table = pa.ipc.open_stream(source).read_all()
+        with pa.memory_map(str(path)) as source:
+            reader = pa.ipc.open_stream(source)
+            _check_columns(path, reader.schema)
+            table = reader.read_all()
     except (OSError, pa.ArrowInvalid) as error:
-        raise BuildError(
-            str(build / block["file"]), f"cannot be read ({error})", "run `vldata verify`, then build again"
-        ) from None
+        raise BuildError(str(path), f"cannot be read ({error})", _FIX) from None
+    _check_rows(path, table.num_rows, block["rows"])
     return table.select(list(columns)) if columns else table
 
 
@@ -38,10 +44,6 @@ def list_values(lists: pa.ChunkedArray) -> pa.ChunkedArray:
         low, high = ends[0].as_py(), ends[len(chunk)].as_py()
         chunks.append(chunk.values.slice(low, high - low))
     return pa.chunked_array(chunks, lists.type.value_type)
-
-
-_SLICE_ROWS = 32
-"""Rows that are Python objects at the same time: with 20 MB images still under 1 GB."""
 
 
 @dataclass(frozen=True)
@@ -101,17 +103,23 @@ def _batches(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
     try:
         with pa.memory_map(str(path)) as source:
             reader = pa.ipc.open_stream(source)
-            if not reader.schema.equals(arrow_schema()):
-                raise BuildError(str(path), "its columns are those of another version of vldata", "build it again")
+            _check_columns(path, reader.schema)
             while (batch := _next(reader)) is not None:
                 found += batch.num_rows
                 yield batch
     except (OSError, pa.ArrowInvalid) as error:
-        raise BuildError(str(path), f"cannot be read ({error})", "run `vldata verify`, then build again") from None
+        raise BuildError(str(path), f"cannot be read ({error})", _FIX) from None
+    _check_rows(path, found, rows)
+
+
+def _check_columns(path: Path, schema: pa.Schema) -> None:
+    if not schema.equals(arrow_schema()):
+        raise BuildError(str(path), "its columns are those of another version of vldata", "build it again")
+
+
+def _check_rows(path: Path, found: int, rows: int) -> None:
     if found != rows:
-        raise BuildError(
-            str(path), f"{found:,} rows where the manifest says {rows:,}", "run `vldata verify`, then build again"
-        )
+        raise BuildError(str(path), f"{found:,} rows where the manifest says {rows:,}", _FIX)
 
 
 def _next(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:

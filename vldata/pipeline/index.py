@@ -125,7 +125,7 @@ def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str) -> pl.DataFrame:
             "hashed", [f"{k:016x}" for k in string_keys(hashed.to_series().fill_null("").to_list()).tolist()]
         )
         filled = filled.with_columns(row=pl.coalesce("row", ids))
-    if filled["row"].n_unique() < filled.height:
+    while filled["row"].n_unique() < filled.height:  # again where a native id is another one's number: a, a, a~2
         filled = _numbered(filled, content)
     return filled.with_columns(pl.Series(KEY, string_keys(filled["row"].to_list()), dtype=pl.UInt64))
 

@@ -54,7 +54,8 @@ def make_build(tmp_path: Path) -> MakeBuild:
                 known = {"key": file, "digest": "0", "size_bytes": 1}
                 blocks.append({"file": file, "split": split, "source": "hand", "rows": len(rows), **known})
         source = {"format": "table", "task": "vqa_open", "licence": "MIT | CC0", "achieved": {"samples": 2}}
-        manifest = {"name": "tiny", "plan": "0", "sources": {"hand": source}, "recipe": {"about": "Two rows."}}
+        manifest = {"name": "tiny", "plan": "0", "ledger": "0", "sources": {"hand": source}, "totals": {"samples": 2}}
+        manifest["recipe"] = {"about": "Two rows."}
         (folder / "manifest.json").write_text(json.dumps({**manifest, "blocks": blocks}))
         return folder
 

@@ -114,7 +114,9 @@ def test_what_is_no_build_is_refused(tmp_path: Path) -> None:
         export(tmp_path, tmp_path / "out", to="llava")
 
 
-@pytest.mark.parametrize("block", [{}, {"file": "../x.arrow"}, {"file": "/x.arrow"}, {"rows": "7"}, {"key": None}])
+@pytest.mark.parametrize(
+    "block", [{}, {"file": "../x.arrow"}, {"file": "/x.arrow"}, {"rows": "7"}, {"rows": True}, {"key": None}]
+)
 def test_a_manifest_that_names_what_no_build_has_is_refused_by_every_reader(
     build: Path, tmp_path: Path, block: dict[str, Any]
 ) -> None:
@@ -122,6 +124,17 @@ def test_a_manifest_that_names_what_no_build_has_is_refused_by_every_reader(
     (build / manifest["blocks"][0]["file"]).rename(tmp_path / "x.arrow")
     manifest["blocks"][0] = {**manifest["blocks"][0], **block} if block else {}
     (build / "manifest.json").write_text(json.dumps(manifest))
+    _refused_by_every_reader(build, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "part", [{"recipe": None}, {"ledger": 3}, {"blocks": []}, {"sources": {"hand": 3}}, {"name": None}, {"totals": []}]
+)
+def test_a_manifest_without_what_a_reader_needs_is_refused_by_every_reader(
+    build: Path, tmp_path: Path, part: dict[str, Any]
+) -> None:
+    manifest = json.loads((build / "manifest.json").read_text())
+    (build / "manifest.json").write_text(json.dumps({**manifest, **part}))
     _refused_by_every_reader(build, tmp_path / "out")
 
 
@@ -165,6 +178,8 @@ def test_a_block_with_other_rows_than_the_manifest_says_is_named(build: Path, tm
     manifest = json.loads((build / "manifest.json").read_text())
     manifest["blocks"][0]["rows"] = 7
     (build / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BuildError, match="1 rows where the manifest says 7"):
+        list(samples(build))
     with pytest.raises(BuildError, match="1 rows where the manifest says 7"):
         export(build, tmp_path / "out", to="parquet")
 

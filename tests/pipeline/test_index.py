@@ -1,0 +1,58 @@
+"""Row ids and keys: native ones, hashes where there are none, and repeats told apart by contents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.pipeline.tables import entry
+from vldata.errors import SourceError
+from vldata.pipeline.index import keyed_turns
+from vldata.schema.turns import KEY
+
+TASK = entry("vqa_open").task
+
+
+def ids(*rows: tuple[str | None, str], **more: Any) -> dict[str, str]:
+    """Question -> id of rows given as (native id, question)."""
+    table = pl.DataFrame(rows, schema={"row": pl.String, "question": pl.String}, orient="row")
+    turns = keyed_turns(table.with_columns(answer=pl.lit("yes"), **more), TASK, where="sources.vqa")
+    assert turns["row"].n_unique() == turns[KEY].n_unique() == len(rows)
+    return dict(turns.select("question", "row").iter_rows())
+
+
+def test_native_ids_stay() -> None:
+    assert ids(("a", "1?"), ("b", "2?")) == {"1?": "a", "2?": "b"}
+
+
+def test_repeats_are_numbered_by_their_contents_and_not_by_their_place() -> None:
+    numbered = {"1?": "a", "2?": "a~2", "3?": "a~3"}
+    assert ids(("a", "1?"), ("a", "2?"), ("a", "3?")) == numbered
+    assert ids(("a", "3?"), ("a", "1?"), ("a", "2?")) == numbered
+
+
+def test_a_native_id_that_is_the_number_of_another_one_is_told_apart_too() -> None:
+    given = (("a", "1?"), ("a", "3?"), ("a~2", "2?"))
+    assert ids(*given) == {"1?": "a", "2?": "a~2", "3?": "a~2~2"}
+    assert ids(*reversed(given)) == ids(*given)
+
+
+def test_a_row_without_an_id_is_named_by_its_contents_alone() -> None:
+    alone = ids((None, "1?"))
+    assert ids((None, "2?"), (None, "1?"))["1?"] == alone["1?"]
+    assert alone != ids((None, "1?"), images=pl.lit(["a.jpg"]))
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"question": ["q"], "answer": ["a"], "colour": ["red"]}, "a column 'colour' that 'vqa_open' does not know"),
+        ({"question": ["q"]}, "no column 'answer', which 'vqa_open' needs"),
+        ({"question": ["q"], "answer": ["a"], "problem": ["imagemissing"]}, "unknown reason 'imagemissing'"),
+    ],
+)
+def test_columns_and_reasons_that_nobody_knows_are_refused(columns: dict[str, list[str]], said: str) -> None:
+    with pytest.raises(SourceError, match=said):
+        keyed_turns(pl.DataFrame(columns), TASK, where="sources.vqa")
