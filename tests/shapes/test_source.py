@@ -119,7 +119,7 @@ def test_another_world_seed_gives_other_scenes():
 
 def test_pictures_are_drawn_once_and_a_missing_one_again(tmp_path):
     source = Shapes(scenes=1002, side_px=96, world_seed=2)
-    source.materialise(tmp_path / "pictures")
+    source.draw_images(tmp_path / "pictures")
     names = [picture_name(number) for number in range(1002)]
     files = sorted(path for path in (tmp_path / "pictures").rglob("*") if path.is_file())
     assert [path.relative_to(tmp_path / "pictures").as_posix() for path in files] == names
@@ -128,13 +128,13 @@ def test_pictures_are_drawn_once_and_a_missing_one_again(tmp_path):
     mended.unlink()
     kept = tmp_path / "pictures" / names[7]
     kept.write_bytes(b"not drawn again")
-    source.materialise(tmp_path / "pictures")
+    source.draw_images(tmp_path / "pictures")
     assert mended.read_bytes() == encoded(scene(1001, seed=2, side_px=96))
     assert kept.read_bytes() == b"not drawn again"
 
 
 def test_a_picture_is_the_scene_at_the_side_asked_for(tmp_path):
-    Shapes(scenes=1, side_px=130).materialise(tmp_path)
+    Shapes(scenes=1, side_px=130).draw_images(tmp_path)
     raw = (tmp_path / "00" / "000000.jpg").read_bytes()
     assert raw == encoded(scene(0, seed=0, side_px=130))
     with Image.open(BytesIO(raw)) as image:
@@ -144,13 +144,13 @@ def test_a_picture_is_the_scene_at_the_side_asked_for(tmp_path):
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "taken").write_text("a file where the folder should be")
     with pytest.raises(StoreError, match="taken") as caught:
-        Shapes(scenes=1).materialise(tmp_path / "taken")
+        Shapes(scenes=1).draw_images(tmp_path / "taken")
     assert "fix:" in str(caught.value)
 
 
-def test_the_picture_key_tells_apart_what_looks_different_and_nothing_else():
-    assert Shapes(scenes=3).picture_key() == Shapes(scenes=9).picture_key()
-    keys = [Shapes(world_seed=w, side_px=s).picture_key() for w in (0, 1, 11) for s in (96, 224, 196)]
+def test_the_images_key_tells_apart_what_looks_different_and_nothing_else():
+    assert Shapes(scenes=3).images_key() == Shapes(scenes=9).images_key()
+    keys = [Shapes(world_seed=w, side_px=s).images_key() for w in (0, 1, 11) for s in (96, 224, 196)]
     assert len(set(keys)) == 9
 
 

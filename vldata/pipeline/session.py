@@ -50,7 +50,7 @@ class Session:
         seen: What is known of images by now.
         candidates: Samples that were inspected and chosen.
         laid_out: Names of rendered leaves, by the samples, the words and the form of the output.
-        drawn: Folders of images that sources drew, with the number of scenes.
+        drawn: Folders of images that sources drew, with these sources.
     """
 
     store: Store
@@ -63,7 +63,7 @@ class Session:
     candidates: CandidateCache = field(default_factory=CandidateCache)
     laid_out: dict[str, str] = field(default_factory=dict)
     templates: dict[str, Template] = field(default_factory=dict)
-    drawn: set[tuple[str, int]] = field(default_factory=set)
+    drawn: set[tuple[str, str]] = field(default_factory=set)
 
     def forget(self) -> None:
         """Look at everything again."""

@@ -91,24 +91,24 @@ def _standin(entry: Entry, cls: type[Source], store: Store, *, rows: int, seed: 
 
 
 def with_images(
-    recipe: Recipe, store: Store, *, progress: Progress | None = None, drawn_before: set[tuple[str, int]] | None = None
+    recipe: Recipe, store: Store, *, progress: Progress | None = None, drawn_before: set[tuple[str, str]] | None = None
 ) -> Recipe:
     """The recipe with the pictures of sources that draw their own drawn into the store.
 
     Args:
         recipe: What is to be built.
         store: Where the pictures are kept.
-        drawn_before: Folders, with the number of scenes, that need no look any more; what is drawn is added.
+        drawn_before: Folders and sources that need no look any more; what is drawn is added.
     """
-    drawn = {n: e for n, e in recipe.entries.items() if hasattr(e.source, "materialise")}
+    drawn = {n: e for n, e in recipe.entries.items() if e.source.images_key() is not None}
     told = (progress or Silent()).stage("draw pictures", len(drawn)) if drawn else None
     entries = dict(recipe.entries)
     for name, entry in drawn.items():
-        folder = store.root / "pictures" / key_of(entry.source.picture_key())  # type: ignore[attr-defined]
+        folder = store.root / "pictures" / key_of(entry.source.images_key())
         folder.mkdir(parents=True, exist_ok=True)
-        what = str(folder), int(entry.source.scenes)  # type: ignore[attr-defined]
+        what = str(folder), entry.source.model_dump_json()
         if drawn_before is None or what not in drawn_before:
-            entry.source.materialise(folder)  # type: ignore[attr-defined]
+            entry.source.draw_images(folder)
         if drawn_before is not None:
             drawn_before.add(what)
         entries[name] = replace(entry, source=entry.source.model_copy(update={"image_root": str(folder)}))

@@ -65,6 +65,18 @@ class Source(Spec):
         """
         raise NotImplementedError
 
+    def images_key(self) -> str | None:
+        """What decides the images that the source draws itself; None where they lie in files, as with most."""
+        return None
+
+    def draw_images(self, folder: Path) -> None:
+        """Draw the images of a source that has an `images_key` below a folder, those that are not there yet.
+
+        Raises:
+            StoreError: The folder cannot be written.
+        """
+        raise NotImplementedError
+
     @classmethod
     def standin(
         cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True

@@ -2,7 +2,7 @@
 
 Ours (public domain, CC0-1.0): to try a recipe, to test one, or to train a small model whose answers can all be checked.
 Layout: none. The scenes 0 to ``scenes`` - 1 of the world ``world_seed`` are made when they are needed, and
-`Shapes.materialise` draws their pictures below a folder, as 00/000000.jpg to 00/000999.jpg, 01/001000.jpg and so on.
+`Shapes.draw_images` draws their pictures below a folder, as 00/000000.jpg to 00/000999.jpg, 01/001000.jpg and so on.
 A row (vqa_open): "12/q3", images ["00/000012.jpg"], question "What color is the star?", answer "red".
 Quirks: none to read; a quarter of the scenes have no printed word and so no `ocr` turn.
 """
@@ -97,11 +97,11 @@ class Shapes(Source):
         ]
         return _table(values, {"row": pl.String, **_EXCHANGE})
 
-    def materialise(self, folder: Path) -> None:
+    def draw_images(self, folder: Path) -> None:
         """Draw the pictures that are not below ``folder`` yet; each appears whole or not at all.
 
         Args:
-            folder: What ``image_root`` is to be, for pictures of this `picture_key` alone; made when it is not there.
+            folder: What ``image_root`` is to be, for pictures of this `images_key` alone; made when it is not there.
 
         Raises:
             StoreError: The folder cannot be written.
@@ -122,7 +122,7 @@ class Shapes(Source):
                 "free some space, or choose another --store",
             ) from None
 
-    def picture_key(self) -> str:
+    def images_key(self) -> str:
         """What decides the pictures: sources that differ in the number of their scenes alone can share a folder."""
         fewer = "" if self.max_things == MAX_THINGS else f" {self.max_things} things"
         return f"{self.format} {self.version} {self.world_seed} {self.side_px}px{fewer}"

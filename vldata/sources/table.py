@@ -296,7 +296,7 @@ def _turns_of_shapes(folder: Path, *, rows: int, seed: int, task: str, images: b
     pictures = folder / "images"
     pictures.mkdir(parents=True, exist_ok=True)
     if images and "images" in turns.columns:
-        world.materialise(pictures)
+        world.draw_images(pictures)
     path = folder / "turns.parquet"
     turns.write_parquet(path)
     return {"path": str(path.resolve()), "image_root": str(pictures.resolve())}
