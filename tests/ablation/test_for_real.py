@@ -20,7 +20,7 @@ SMALL = ["vision.side_px=48", "vision.width=64", "vision.heads=2", "vision.mlp_w
 def test_shuffled_labels_are_worse_on_their_task_and_the_base_is_like_itself(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     world = Shapes(scenes=400, side_px=96, max_things=2, world_seed=1)
-    world.materialise(tmp_path / "pictures")
+    world.draw_images(tmp_path / "pictures")
     turns = world.turns("vqa_open").select("row", "question", "answer", image="images").explode("image").to_dicts()
     answers = [turn["answer"] for turn in turns]
     random.Random(0).shuffle(answers)

@@ -126,9 +126,10 @@ def test_the_pictures_of_a_stand_in_exist_and_hold_its_boxes(
     source = source_class(name)(**corpora[name])
     turns = usable(source.turns(task))
     refs = turns["images"].explode().drop_nulls().unique().to_list() if "images" in turns.columns else []
-    if hasattr(source, "materialise"):
-        source.materialise(tmp_path)
-    reader = ImageReader(tmp_path if hasattr(source, "materialise") else source.image_root)
+    draws = source.images_key() is not None
+    if draws:
+        source.draw_images(tmp_path)
+    reader = ImageReader(tmp_path if draws else source.image_root)
     sizes = {ref: size_of(reader.read(ref)) for ref in refs}
     assert sizes or not task_class(task).needs_image
     for turn in turns.iter_rows(named=True):
