@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,11 @@ from torch import nn
 from vldata.train.collate import Pictures
 from vldata.train.config import TrainCfg
 from vldata.train.flops import useful_flops
-from vldata.train.inputs import ModelInputs, config_of, read_inputs
+from vldata.train.inputs import ModelInputs, read_inputs
 from vldata.train.loop import steps
 from vldata.train.lora import add_lora
 from vldata.train.model import VLM
+from vldata.train.overrides import config_of
 from vldata.train.projectors import make_projector
 from vldata.train.ranks import Ranks
 from vldata.train.stage import make_stage
@@ -70,8 +71,8 @@ class Turn:
     def inputs(self) -> ModelInputs:
         """The stage alone, one pass over the rows; AdamW on both sides, whatever the preset has."""
         config = config_of(self.preset, self.sets, None)
-        stage = replace(config.stages[self.stage], steps=0, epochs=1.0, optimizer="adamw")
-        return read_inputs(replace(config, stages=(stage,)), Path(self.build))
+        stage = config.stages[self.stage].replace(steps=0, epochs=1.0, optimizer="adamw")
+        return read_inputs(config.replace(stages=(stage,)), Path(self.build))
 
 
 def ours(turn: Turn) -> dict[str, Any]:
@@ -294,7 +295,7 @@ def _statistics(config: TrainCfg) -> tuple[list[float], list[float]]:
     """Mean and spread of pixels, read from this trainer's own encoder."""
     from vldata.train.vision import Vision
 
-    tiny = Vision(replace(config.vision, width=config.vision.heads, depth=2, layer=-1, mlp_width=1))
+    tiny = Vision(config.vision.replace(width=config.vision.heads, depth=2, layer=-1, mlp_width=1))
     return tiny.mean.flatten().tolist(), tiny.std.flatten().tolist()
 
 

@@ -15,10 +15,10 @@ torch.set_num_threads(1)
 
 VOCAB, PLACE = 40, 3
 SMALL = TrainCfg(
-    VisionCfg(side_px=16, patch_px=4, width=16, depth=2, heads=2, mlp_width=32),
-    DecoderCfg("llama", VOCAB, width=24, depth=2, heads=4, kv_heads=2, mlp_width=40),
-    ProjectorCfg("pixel_shuffle"),
-    (StageCfg("train", lr_vision=1e-3, lr_projector=1e-3, lr_decoder=1e-3),),
+    vision=VisionCfg(side_px=16, patch_px=4, width=16, depth=2, heads=2, mlp_width=32),
+    decoder=DecoderCfg(family="llama", vocab=VOCAB, width=24, depth=2, heads=4, kv_heads=2, mlp_width=40),
+    projector=ProjectorCfg(kind="pixel_shuffle"),
+    stages=(StageCfg(name="train", lr_vision=1e-3, lr_projector=1e-3, lr_decoder=1e-3),),
 )
 """16 patches, folded to 4 tokens for each image."""
 PER_IMAGE = SMALL.tokens_per_image()

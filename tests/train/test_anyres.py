@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ from train.conftest import TINY
 
 from vldata.errors import BuildError
 from vldata.train import anyres, collate, data, run, tokenizer
-from vldata.train.config import AnyResCfg, ProjectorCfg, StageCfg, TrainCfg, TrainError, VisionCfg
+from vldata.train.config import AnyResCfg, ProjectorCfg, StageCfg, TrainError, VisionCfg
 from vldata.train.model import arranged
+from vldata.train.presets import PRESETS
 
 torch.set_num_threads(1)
 
-NEXT = AnyResCfg(("1x2", "2x1", "2x2", "3x1", "1x3"))
+NEXT = AnyResCfg(grids=("1x2", "2x1", "2x2", "3x1", "1x3"))
 ONE_VISION = AnyResCfg(max_side=6, max_views=9)
 
 
@@ -57,7 +57,7 @@ def test_strange_images_have_a_map(size: tuple[int, int]) -> None:
 
 def test_each_cell_stands_where_it_is_in_the_image() -> None:
     side_px, side = 8, 2
-    one = anyres.layout(16, 24, AnyResCfg(("2x3",)), side_px, side)  # fills its grid
+    one = anyres.layout(16, 24, AnyResCfg(grids=("2x3",)), side_px, side)  # fills its grid
     rows, columns = np.mgrid[:24, :16]
     image = np.stack([rows // 4, columns // 4, 0 * rows], axis=2).astype(np.uint8)
     tiles = torch.from_numpy(anyres.cut(image, one.columns, one.rows, side_px))
@@ -73,7 +73,7 @@ def test_each_cell_stands_where_it_is_in_the_image() -> None:
 
 def test_black_rows_and_columns_are_cut_off() -> None:
     for size in ((32, 16), (16, 32)):
-        one = anyres.layout(*size, AnyResCfg(("2x2",)), 16, 4)
+        one = anyres.layout(*size, AnyResCfg(grids=("2x2",)), 16, 4)
         tiles = anyres.cut(np.full((size[1], size[0], 3), 255, np.uint8), 2, 2, 16)
         cells = torch.from_numpy(tiles[:, 0, 2::4, 2::4]).flatten(1).float()[:, :, None]
         rows = arranged(torch.cat([cells[:1], cells]), [one], torch.tensor([255.0]))
@@ -81,18 +81,18 @@ def test_black_rows_and_columns_are_cut_off() -> None:
 
 
 def test_a_map_that_is_too_large_is_shrunk_evenly() -> None:
-    one = anyres.layout(64, 64, AnyResCfg(("4x4",), max_views=4), 16, 4)
+    one = anyres.layout(64, 64, AnyResCfg(grids=("4x4",), max_views=4), 16, 4)
     assert one.is_shrunk and (one.height, one.width) == (8, 8)
     rows = arranged(torch.full((17, 16, 3), 0.5), [one], torch.zeros(3))
     assert rows.shape == (16 + 8 * 9, 3) and rows[16:24].unique().tolist() == [0.5]
 
 
 def test_a_projector_without_a_grid_and_a_grid_that_is_none_are_refused() -> None:
-    config = TrainCfg(VisionCfg(), projector=ProjectorCfg("perceiver", tokens=16), anyres=NEXT)
+    config = PRESETS["tiny"].replace(projector=ProjectorCfg(kind="perceiver", tokens=16), anyres=NEXT)
     with pytest.raises(TrainError, match="stand in no grid"):
         anyres.cells_a_side(config, StageCfg())
-    with pytest.raises(TrainError, match="'2by2' is no grid"):
-        AnyResCfg(("2by2",)).choices()
+    with pytest.raises(ValueError, match="'2by2' is no grid"):
+        AnyResCfg(grids=("2by2",))
 
 
 def picture(width: int, height: int, seed: int) -> bytes:
@@ -130,7 +130,11 @@ TILES = ("anyres={grids: [2x1, 1x2, 2x2]}",)
 
 
 def test_a_pack_of_tiles_has_the_tokens_that_were_planned(mixed: Path) -> None:
-    config = TrainCfg(VisionCfg(side_px=32), projector=ProjectorCfg("pixel_shuffle"), anyres=AnyResCfg(("2x1", "1x2")))
+    config = PRESETS["tiny"].replace(
+        vision=VisionCfg(side_px=32),
+        projector=ProjectorCfg(kind="pixel_shuffle"),
+        anyres=AnyResCfg(grids=("2x1", "1x2")),
+    )
     split = data.splits(mixed)["train"]
     encoded = data.encode(split.samples(), tokenizer.made_from(["What is it?"]))
     visual = anyres.visual_of(config, config.stages[0], split)
@@ -162,14 +166,13 @@ def test_a_run_with_tiles_learns_its_newline_and_is_evaluated(mixed: Path, tmp_p
 
 def test_packed_tiles_are_those_of_one_sample_at_a_time(mixed: Path) -> None:
     from vldata.train.model import VLM
-    from vldata.train.presets import preset
-    from vldata.train.settings import override
+    from vldata.train.overrides import config_of
 
-    config = override(preset("tiny"), (*TINY, *TILES))
+    config = config_of("tiny", (*TINY, *TILES))
     split = data.splits(mixed)["train"]
     encoded = data.encode(split.samples(), form := tokenizer.made_from(["What is it?"]))
     torch.manual_seed(0)
-    model = VLM(replace(config, decoder=replace(config.decoder, vocab=form.size))).eval()
+    model = VLM(config.replace(decoder=config.decoder.replace(vocab=form.size))).eval()
     visual = anyres.visual_of(config, config.stages[0], split)
     pictures = collate.Pictures(split, 32, visual.layout)
     made = collate.Collator(encoded, pictures, split.id, visual.per_view)

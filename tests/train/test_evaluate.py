@@ -15,9 +15,8 @@ from vldata.train import collate, evaluate, kinds, questions, tokenizer
 from vldata.train.config import TrainCfg
 from vldata.train.data import Sample, Turn
 from vldata.train.model import VLM
+from vldata.train.overrides import config_of
 from vldata.train.pack import Limits
-from vldata.train.presets import preset
-from vldata.train.settings import override
 
 torch.set_num_threads(1)
 
@@ -37,8 +36,8 @@ def asked_of(*samples: Sample) -> list[questions.Question]:
 def scorer() -> evaluate.Scorer:
     """A model that knows nothing yet."""
     form = tokenizer.made_from(["What color is it? red blue green A. B. C."])
-    base: TrainCfg = override(preset("tiny"), TINY)
-    config = replace(base, decoder=replace(base.decoder, vocab=form.size))
+    base: TrainCfg = config_of("tiny", TINY)
+    config = base.replace(decoder=base.decoder.replace(vocab=form.size))
     torch.manual_seed(0)
     limits = Limits(config.pack_tokens, config.pack_images)
     return evaluate.Scorer(VLM(config).eval(), form, limits, config.tokens_per_image(), torch.device("cpu"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 pytest.importorskip("torch")
@@ -82,7 +80,7 @@ def test_targets_choose_layers_by_name() -> None:
 
 
 def test_updates_of_a_half_precision_model_are_learnt_in_full() -> None:
-    made = model(replace(SMALL, seed=1))
+    made = model(SMALL.replace(seed=1))
     apply_stage(made, STAGE, frozen_dtype=torch.bfloat16)
     dtypes = {name: p.dtype for name, p in made.named_parameters()}
     for name, dtype in dtypes.items():

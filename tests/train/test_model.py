@@ -16,8 +16,8 @@ from vldata.train.config import PARTS, DecoderCfg, ProjectorCfg, StageCfg, Train
 from vldata.train.loss import summed_loss
 from vldata.train.model import VLM, apply_stage, param_groups
 
-QWEN3 = replace(SMALL, decoder=replace(SMALL.decoder, family="qwen3", head_width=8, tied=False))
-C_ABS = replace(SMALL, projector=ProjectorCfg("c_abs", tokens=4, hidden=16, depth=1))
+QWEN3 = SMALL.replace(decoder=SMALL.decoder.replace(family="qwen3", head_width=8, tied=False))
+C_ABS = SMALL.replace(projector=ProjectorCfg(kind="c_abs", tokens=4, hidden=16, depth=1))
 CONFIGS = pytest.mark.parametrize("cfg", [SMALL, QWEN3, C_ABS], ids=["llama", "qwen3", "c_abs"])
 
 
@@ -179,7 +179,7 @@ def test_the_model_overfits_four_samples() -> None:
 
 def test_a_vocabulary_of_unknown_size_is_refused() -> None:
     with pytest.raises(TrainError, match="size of the vocabulary is unknown"):
-        VLM(replace(SMALL, decoder=DecoderCfg()))
+        VLM(SMALL.replace(decoder=DecoderCfg()))
 
 
 def test_a_batch_moves_whole() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from vldata.train.vision import Vision, resized_grid
 torch.set_num_threads(1)
 
 SIGLIP = VisionCfg(side_px=16, patch_px=4, width=16, depth=3, heads=2, mlp_width=32)
-CLIP = replace(SIGLIP, family="clip", layer=-2, post_norm=False)
+CLIP = SIGLIP.replace(family="clip", layer=-2, post_norm=False)
 SIZES = {
     "hidden_size": 16,
     "intermediate_size": 32,
@@ -47,10 +46,11 @@ def theirs(family: str, folder: Path):  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize(("layer", "post_norm"), [(-1, False), (-2, False), (1, False)])
 @pytest.mark.parametrize("family", ["clip", "siglip"])
 def test_hidden_states_are_those_of_transformers(family: str, layer: int, post_norm: bool, tmp_path: Path) -> None:
-    from vldata.train.hf_io import load_vision, read_vision_cfg
+    from vldata.train.hf_config import vision_shape
+    from vldata.train.hf_io import load_vision
 
     reference = theirs(family, tmp_path)
-    cfg = read_vision_cfg(tmp_path, layer, post_norm)
+    cfg = vision_shape(tmp_path).replace(layer=layer, post_norm=post_norm)
     vision = Vision(cfg)
     load_vision(vision, tmp_path)
     found = vision(IMAGES)
@@ -61,16 +61,17 @@ def test_hidden_states_are_those_of_transformers(family: str, layer: int, post_n
 
 
 def test_siglips_closing_norm_is_applied_when_asked_for(tmp_path: Path) -> None:
-    from vldata.train.hf_io import load_vision, read_vision_cfg
+    from vldata.train.hf_config import vision_shape
+    from vldata.train.hf_io import load_vision
 
     reference = theirs("siglip", tmp_path)
-    vision = Vision(read_vision_cfg(tmp_path, post_norm=True))
+    vision = Vision(vision_shape(tmp_path).replace(post_norm=True))
     load_vision(vision, tmp_path)
     torch.testing.assert_close(vision(IMAGES), reference(IMAGES / 127.5 - 1).last_hidden_state, atol=1e-5, rtol=1e-5)
 
 
 def test_blocks_after_the_selected_one_are_not_made() -> None:
-    assert [len(Vision(replace(CLIP, layer=layer)).layers) for layer in (-1, -2, 0, 2)] == [3, 2, 0, 2]
+    assert [len(Vision(CLIP.replace(layer=layer)).layers) for layer in (-1, -2, 0, 2)] == [3, 2, 0, 2]
 
 
 @pytest.mark.parametrize("cfg", [CLIP, SIGLIP])

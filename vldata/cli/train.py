@@ -42,7 +42,11 @@ def train(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the reference model on a build; a run that was stopped goes on where it was."""
+    """Train the reference model on a build; a run that was stopped resumes.
+
+    --set vision_dir=DIR and --set decoder_dir=DIR start from local Hugging Face folders, in the shapes of their
+    config.json.
+    """
     _require_torch()
     from vldata.cli.terminal import say
     from vldata.train.run import train as run

@@ -167,7 +167,7 @@ def layout(width_px: int, height_px: int, cfg: AnyResCfg, side_px: int, side: in
     # a sliver keeps a cell, or two where the middle lies between two
     kept = [max(2 - a % 2, b) for a, b in zip(full, unpadded(width_px, height_px, *full), strict=True)]
     left, top = ((a - b) // 2 for a, b in zip(full, kept, strict=True))
-    width, height = shrunk(*kept, cfg.max_views * side * side)
+    width, height = shrunk(kept[0], kept[1], cfg.max_views * side * side)
     return Layout(width_px, height_px, columns, rows, top, left, height, width, is_shrunk=[width, height] != kept)
 
 

@@ -15,10 +15,7 @@ from vldata.train.anyres import visual_of
 from vldata.train.config import StageCfg, TrainCfg
 from vldata.train.data import HELD_OUT, Encoded, Split, encode, splits, texts_of
 from vldata.train.pack import Limits, too_large
-from vldata.train.presets import preset as preset_of
-from vldata.train.settings import override
 from vldata.train.tokenizer import Tokenizer, load, made_from
-from vldata.train.validity import checked
 
 Builds = Path | Mapping[str, Path]
 """One build for all stages, or one for each, by the stage's name."""
@@ -66,21 +63,6 @@ class ModelInputs:
         return "; ".join(_told(data.unfit, len(data.encoded), self.config) for data in self.distinct() if data.unfit)
 
 
-def config_of(preset: str, sets: Sequence[str], steps: int | None) -> TrainCfg:
-    """A preset with changes.
-
-    Raises:
-        TrainError: The preset or a change is none, or what they make is no model.
-        BuildError: No step would be done.
-    """
-    config = override(preset_of(preset), sets)
-    if steps is not None:
-        if steps < 1:
-            raise BuildError("--steps", f"{steps} steps are none", "give at least 1")
-        config = replace(config, stages=tuple(replace(stage, steps=steps) for stage in config.stages))
-    return checked(config)
-
-
 def read_inputs(config: TrainCfg, builds: Builds, *, leave_out: bool = False) -> ModelInputs:
     """Read, tokenise and check what the stages learn from; a build that several share is read once.
 
@@ -97,7 +79,8 @@ def read_inputs(config: TrainCfg, builds: Builds, *, leave_out: bool = False) ->
     named = config.tokenizer or config.decoder_dir
     texts = (text for split in found.values() for text in texts_of(split.samples()))
     tokenizer = load(Path(named)) if named else made_from(texts)
-    config = replace(config, decoder=replace(config.decoder, vocab=max(config.decoder.vocab, tokenizer.size)))
+    vocab = max(config.decoder.vocab, tokenizer.size)
+    config = config.replace(decoder=config.decoder.replace(vocab=vocab))
     encoded = {folder: encode(split.samples(), tokenizer, split.fingerprint) for folder, split in found.items()}
     by_build = {
         folder: _checked(

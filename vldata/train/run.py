@@ -23,9 +23,10 @@ from vldata.train.config import TrainCfg
 from vldata.train.flops import useful_flops
 from vldata.train.folder import RunFolder
 from vldata.train.hf_io import load_decoder, load_vision
-from vldata.train.inputs import Builds, ModelInputs, config_of, read_inputs
+from vldata.train.inputs import Builds, ModelInputs, read_inputs
 from vldata.train.loop import StagePlan, Step, steps
 from vldata.train.model import VLM
+from vldata.train.overrides import config_of
 from vldata.train.ranks import Ranks, joined
 from vldata.train.report import evaluate
 from vldata.train.stage import make_stage
