@@ -20,6 +20,7 @@ from vldata.errors import BuildError
 from vldata.train import anyres, collate, data, run, tokenizer
 from vldata.train.config import AnyResCfg, ProjectorCfg, StageCfg, TrainError, VisionCfg
 from vldata.train.model import arranged
+from vldata.train.overrides import config_of
 from vldata.train.presets import PRESETS
 
 torch.set_num_threads(1)
@@ -157,7 +158,7 @@ def test_a_run_with_tiles_learns_its_newline_and_is_evaluated(mixed: Path, tmp_p
     from safetensors.torch import load_file
 
     for steps in (1, 4):
-        run.train(mixed, tmp_path / str(steps), sets=(*TINY, *TILES), steps=steps, device="cpu")
+        run.train(mixed, tmp_path / str(steps), config_of("tiny", (*TINY, *TILES), steps), device="cpu")
     one, four = (load_file(tmp_path / name / "model.safetensors")["projector.newline"] for name in ("1", "4"))
     assert not torch.equal(one, four)
     found = run.evaluate(tmp_path / "4", mixed, device="cpu")
@@ -166,7 +167,6 @@ def test_a_run_with_tiles_learns_its_newline_and_is_evaluated(mixed: Path, tmp_p
 
 def test_packed_tiles_are_those_of_one_sample_at_a_time(mixed: Path) -> None:
     from vldata.train.model import VLM
-    from vldata.train.overrides import config_of
 
     config = config_of("tiny", (*TINY, *TILES))
     split = data.splits(mixed)["train"]

@@ -81,7 +81,8 @@ def test_a_folder_of_a_presets_own_shape_is_that_preset(tmp_path: Path) -> None:
 def test_a_run_starts_from_the_weights_of_its_folders(small_build: Path, folders: list[str], tmp_path: Path) -> None:
     made_from(["What is in it?"], size=VOCAB).save(tmp_path / "decoder" / "tokenizer.json")
     frozen = "stages=[{name: align, lr_projector: 1e-3}]"
-    run.train(small_build, tmp_path / "run", sets=[*folders, frozen, "pack_tokens=4096"], steps=1, device="cpu")
+    config = config_of("tiny", [*folders, frozen, "pack_tokens=4096"], 1)
+    run.train(small_build, tmp_path / "run", config, device="cpu")
     weights = load_file(tmp_path / "run" / "model.safetensors")
     torch.manual_seed(0)
     for part, module in (("vision", Vision(ENCODER)), ("decoder", Decoder(SMALL.decoder))):

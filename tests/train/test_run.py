@@ -19,12 +19,13 @@ from train.conftest import TINY
 
 from vldata.errors import BuildError
 from vldata.train import run
+from vldata.train.overrides import config_of
 
 torch.set_num_threads(1)
 
 
-def trained(build: Path, out: Path, *sets: str, **options: Any) -> dict[str, Any]:
-    return run.train(build, out, sets=(*TINY, *sets), device="cpu", **options)
+def trained(build: Path, out: Path, *sets: str, steps: int | None = None, **options: Any) -> dict[str, Any]:
+    return run.train(build, out, config_of("tiny", (*TINY, *sets), steps), device="cpu", **options)
 
 
 def lines(out: Path) -> list[dict[str, Any]]:
@@ -188,7 +189,7 @@ def test_a_gpu_that_is_not_there_is_one_error(small_build: Path, tmp_path: Path)
     if torch.cuda.is_available():
         pytest.skip("there is one")
     with pytest.raises(BuildError, match="'cuda' is not here"):
-        run.train(small_build, tmp_path / "run", sets=TINY, steps=1, device="cuda")
+        run.train(small_build, tmp_path / "run", config_of("tiny", TINY, 1), device="cuda")
 
 
 def test_evaluation_gives_each_task_its_measure_and_the_blind_control(
@@ -234,9 +235,10 @@ SCRIPT = """
 import sys, torch
 from pathlib import Path
 torch.set_num_threads(1)
+from vldata.train.overrides import config_of
 from vldata.train.run import train
-options = dict(sets=sys.argv[3].split(), steps=int(sys.argv[4]), device="cpu", checkpoint_steps=10_000)
-print(train(Path(sys.argv[1]), Path(sys.argv[2]), **options).get("stopped"))
+config = config_of("tiny", sys.argv[3].split(), int(sys.argv[4]))
+print(train(Path(sys.argv[1]), Path(sys.argv[2]), config, device="cpu", checkpoint_steps=10_000).get("stopped"))
 """
 
 
@@ -259,7 +261,7 @@ def test_sigterm_saves_and_stops(small_build: Path, tmp_path: Path) -> None:
 
 def test_two_ranks_are_one_rank(small_build: Path, tmp_path: Path) -> None:
     sets = (*TINY, "stages.0.packs_per_step=3")
-    run.train(small_build, tmp_path / "one", sets=sets, steps=4, device="cpu")
+    run.train(small_build, tmp_path / "one", config_of("tiny", sets, 4), device="cpu")
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _free_port(), "GLOO_SOCKET_IFNAME": "lo"}
     command = [sys.executable, "-c", SCRIPT, str(small_build), str(tmp_path / "two"), " ".join(sets), "4"]
     ranks = [subprocess.Popen(command, env={**os.environ, **shared, "RANK": str(rank)}) for rank in range(2)]

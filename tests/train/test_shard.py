@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from train.conftest import TINY
 
 from vldata.train import loop, run
+from vldata.train.overrides import config_of
 
 torch.set_num_threads(1)
 
@@ -30,6 +31,7 @@ from pathlib import Path
 torch.set_num_threads(1)
 from train.test_shard import apart
 from vldata.train import loop, stage
+from vldata.train.overrides import config_of
 from vldata.train.run import train
 spread = stage.shard
 def told(root, blocks, ranks):
@@ -39,8 +41,9 @@ def told(root, blocks, ranks):
 stage.shard = told
 if sys.argv[5] == "apart":
     loop.StagePlan.step = apart
-options = dict(sets=sys.argv[3].split("|"), steps=int(sys.argv[4]), device="cpu", checkpoint_steps=int(sys.argv[6]))
-print(train(Path(sys.argv[1]), Path(sys.argv[2]), **options).get("stopped"))
+config = config_of("tiny", sys.argv[3].split("|"), int(sys.argv[4]))
+build, out = Path(sys.argv[1]), Path(sys.argv[2])
+print(train(build, out, config, device="cpu", checkpoint_steps=int(sys.argv[6])).get("stopped"))
 """
 
 
@@ -93,7 +96,7 @@ def test_sharded_ranks_are_one_rank_through_two_stages_with_lora(small_build: Pa
     sets = (*TINY, *LORA)
     done(start(small_build, tmp_path / "two", (*sets, "shard=true"), 3))
     is_spread(tmp_path / "two")
-    run.train(small_build, tmp_path / "one", sets=sets, steps=3, device="cpu")
+    run.train(small_build, tmp_path / "one", config_of("tiny", sets, 3), device="cpu")
     same(tmp_path / "one", tmp_path / "two")
 
 
@@ -103,7 +106,7 @@ def test_text_alone_on_one_rank_keeps_nobody_waiting(
     sets = (*TINY, "stages.0.packs_per_step=2", "stages.0.optimizer=adamw")
     done(start(small_build, tmp_path / "two", (*sets, "shard=true"), 2, "apart"))
     monkeypatch.setattr(loop.StagePlan, "step", apart)
-    run.train(small_build, tmp_path / "one", sets=sets, steps=2, device="cpu")
+    run.train(small_build, tmp_path / "one", config_of("tiny", sets, 2), device="cpu")
     same(tmp_path / "one", tmp_path / "two")
 
 
@@ -121,5 +124,5 @@ def test_a_sharded_run_goes_on_from_a_whole_checkpoint(small_build: Path, tmp_pa
     done(start(small_build, out, (*sets, "shard=true"), 6, every=3))
     weights = load_file(out / "model.safetensors")
     assert {name: w.shape for name, w in saved.items()} == {name: w.shape for name, w in weights.items()}
-    run.train(small_build, tmp_path / "one", sets=sets, steps=6, device="cpu")
+    run.train(small_build, tmp_path / "one", config_of("tiny", sets, 6), device="cpu")
     same(tmp_path / "one", out)

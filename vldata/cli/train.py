@@ -49,6 +49,7 @@ def train(
     """
     _require_torch()
     from vldata.cli.terminal import say
+    from vldata.train.overrides import config_of
     from vldata.train.run import train as run
 
     by_stage = _by_stage(builds)
@@ -56,9 +57,7 @@ def train(
         summary = run(
             by_stage,
             out,
-            preset=preset,
-            sets=set_ or (),
-            steps=steps,
+            config_of(preset, set_ or (), steps),
             device=device,
             progress=progress,
             leave_out=leave_out,

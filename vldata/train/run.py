@@ -10,7 +10,7 @@ import dataclasses
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from vldata.train.hf_io import load_decoder, load_vision
 from vldata.train.inputs import Builds, ModelInputs, read_inputs
 from vldata.train.loop import StagePlan, Step, steps
 from vldata.train.model import VLM
-from vldata.train.overrides import config_of
 from vldata.train.ranks import Ranks, joined
 from vldata.train.report import evaluate
 from vldata.train.stage import make_stage
@@ -43,28 +42,23 @@ _NO_NUMBER = "the loss is no finite number any more"
 
 
 def train(
-    build: Builds,
+    builds: Builds,
     out: Path,
+    config: TrainCfg,
     *,
-    preset: str = "tiny",
-    sets: Sequence[str] = (),
-    steps: int | None = None,
     device: str | None = None,
     progress: Progress | None = None,
     leave_out: bool = False,
     checkpoint_steps: int = CHECKPOINT_STEPS,
     workers: int | None = None,
 ) -> dict[str, Any]:
-    """Train a model on a build; a run that was stopped or killed goes on from its last checkpoint.
+    """Train a model on a build; a run that was stopped or killed resumes from its last checkpoint.
 
     Args:
-        build: What `vldata build` wrote, or any `datasets` folder with its columns; or one for each stage, by name.
+        builds: What `vldata build` wrote, or any `datasets` folder with its columns; or one for each stage, by name.
         out: The run's folder.
-        preset: A name of `vldata.train.presets`.
-        sets: Changes of it, ``dotted.key=value``.
-        steps: Steps of each stage in place of the preset's.
+        config: As `vldata.train.overrides.config_of` reads it.
         device: ``cpu``, ``cuda`` or None: a GPU where there is one.
-        progress: Is told what happens.
         leave_out: Leave samples out that fit in no pack, and list them, in place of stopping.
         checkpoint_steps: Steps between two checkpoints.
         workers: Threads that make batches ahead; None is 0 on a CPU, where they would only compete, else 8.
@@ -76,10 +70,9 @@ def train(
     Raises:
         BuildError: The builds, the tokenizer or the lengths do not fit the run: nothing was loaded onto a device then.
             Or on the way: the loss is no number, the device is too small, the disk is full.
-        TrainError: The preset or a change is none.
     """
     tell = progress or (lambda event: None)
-    inputs = read_inputs(config_of(preset, sets, steps), build, leave_out=leave_out)
+    inputs = read_inputs(config, builds, leave_out=leave_out)
     folder = RunFolder(out)
     with joined(device) as ranks:
         if ranks.is_first:
