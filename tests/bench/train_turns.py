@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vldata.train.collate import Pictures
+from vldata.train.collate import SplitImages
 from vldata.train.config import TrainCfg
 from vldata.train.flops import useful_flops
 from vldata.train.inputs import ModelInputs, read_inputs
@@ -88,7 +88,7 @@ def ours(turn: Turn) -> dict[str, Any]:
     for done in steps(stage.loss, stage.plan, stage.collator, stage.optimizer, ranks, **options):
         if done.number + 1 >= turn.warmup:
             break
-    stage.collator.pictures = Pictures(data.split, stage.collator.pictures.side_px)  # none is decoded yet
+    stage.collator.pictures = SplitImages(data.split, stage.collator.pictures.side_px)  # none is decoded yet
     _forget_memory(turn.device)
     began, began_cpu = time.perf_counter(), time.process_time()
     told = list(steps(stage.loss, stage.plan, stage.collator, stage.optimizer, ranks, **options))
@@ -184,7 +184,7 @@ class _Padded:
 
     def __init__(self, inputs: ModelInputs) -> None:
         self.config, self.data = inputs.config, inputs.stages[0]
-        self.pictures = Pictures(self.data.split, self.config.vision.side_px, cache_bytes=0)
+        self.pictures = SplitImages(self.data.split, self.config.vision.side_px, cache_bytes=0)
         self.real = self.places = 0
         mean, std = _statistics(self.config)
         self.mean, self.std = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))

@@ -36,7 +36,7 @@ def test_every_turn_has_its_own_row_and_no_column_of_another_type(task):
 
 
 @pytest.mark.parametrize("task", [task for task in Shapes.tasks if task != "text_instruction"])
-def test_every_turn_names_the_picture_of_its_scene_and_its_size(task):
+def test_every_turn_names_the_image_of_its_scene_and_its_size(task):
     for turn in Shapes(scenes=12, side_px=120).turns(task).iter_rows(named=True):
         number = int(turn["row"].split("/")[0])
         assert turn["images"] == [picture_name(number)]
@@ -45,12 +45,12 @@ def test_every_turn_names_the_picture_of_its_scene_and_its_size(task):
 
 def test_a_question_is_that_of_its_scene_in_both_forms():
     source = Shapes(scenes=13, world_seed=5)
-    asked = language.questions(scene(12, seed=5))[3]
+    question = language.questions(scene(12, seed=5))[3]
     open_turn = source.turns("vqa_open").row(by_predicate=pl.col("row") == "12/q3", named=True)
-    assert (open_turn["question"], open_turn["answer"]) == (asked.question, asked.answer)
+    assert (open_turn["question"], open_turn["answer"]) == (question.question, question.answer)
     choice = source.turns("vqa_mc").row(by_predicate=pl.col("row") == "12/q3", named=True)
-    assert (choice["question"], tuple(choice["choices"])) == (asked.question, asked.choices)
-    assert choice["choices"][choice["answer"]] == asked.answer
+    assert (choice["question"], tuple(choice["choices"])) == (question.question, question.choices)
+    assert choice["choices"][choice["answer"]] == question.answer
 
 
 def test_a_statement_keeps_its_truth():
@@ -68,7 +68,7 @@ def test_a_referring_expression_has_the_box_of_its_thing():
 
 
 @pytest.mark.parametrize("task", ["rec", "reg", "grounded_caption", "ocr"])
-def test_every_box_lies_inside_its_picture(task):
+def test_every_box_lies_inside_its_image(task):
     boxes = Shapes(scenes=100, side_px=96).turns(task)["boxes"].explode().struct.unnest()
     assert boxes.filter(
         (pl.col("x0") < 0) | (pl.col("x1") > 96) | (pl.col("y0") < 0) | (pl.col("y1") > 96) | (pl.col("image") != 0)
@@ -95,7 +95,7 @@ def test_exchanges_stay_in_their_thread_in_order():
         assert list(exchanges.select("instruction", "response").iter_rows()) == said
 
 
-def test_text_problems_have_no_picture():
+def test_text_problems_have_no_image():
     turns = Shapes(scenes=30).turns("text_instruction")
     assert turns.height == 30
     assert "images" not in turns.columns
@@ -117,23 +117,23 @@ def test_another_world_seed_gives_other_scenes():
     assert not Shapes(scenes=5, world_seed=1).turns("caption").equals(Shapes(scenes=5).turns("caption"))
 
 
-def test_pictures_are_drawn_once_and_a_missing_one_again(tmp_path):
+def test_images_are_drawn_once_and_a_missing_one_again(tmp_path):
     source = Shapes(scenes=1002, side_px=96, world_seed=2)
-    source.draw_images(tmp_path / "pictures")
+    source.draw_images(tmp_path / "images")
     names = [picture_name(number) for number in range(1002)]
-    files = sorted(path for path in (tmp_path / "pictures").rglob("*") if path.is_file())
-    assert [path.relative_to(tmp_path / "pictures").as_posix() for path in files] == names
+    files = sorted(path for path in (tmp_path / "images").rglob("*") if path.is_file())
+    assert [path.relative_to(tmp_path / "images").as_posix() for path in files] == names
 
-    mended = tmp_path / "pictures" / names[1001]
-    mended.unlink()
-    kept = tmp_path / "pictures" / names[7]
+    redrawn = tmp_path / "images" / names[1001]
+    redrawn.unlink()
+    kept = tmp_path / "images" / names[7]
     kept.write_bytes(b"not drawn again")
-    source.draw_images(tmp_path / "pictures")
-    assert mended.read_bytes() == encoded(scene(1001, seed=2, side_px=96))
+    source.draw_images(tmp_path / "images")
+    assert redrawn.read_bytes() == encoded(scene(1001, seed=2, side_px=96))
     assert kept.read_bytes() == b"not drawn again"
 
 
-def test_a_picture_is_the_scene_at_the_side_asked_for(tmp_path):
+def test_an_image_is_the_scene_at_the_requested_side(tmp_path):
     Shapes(scenes=1, side_px=130).draw_images(tmp_path)
     raw = (tmp_path / "00" / "000000.jpg").read_bytes()
     assert raw == encoded(scene(0, seed=0, side_px=130))
@@ -154,7 +154,7 @@ def test_the_images_key_tells_apart_what_looks_different_and_nothing_else():
     assert len(set(keys)) == 9
 
 
-def test_a_standin_gives_as_many_turns_as_asked_and_writes_nothing(tmp_path):
+def test_a_standin_gives_the_requested_turns_and_writes_nothing(tmp_path):
     read_back = Shapes.model_validate(Shapes.standin(tmp_path, rows=37, seed=4))
     assert list(tmp_path.iterdir()) == []
     for task in set(Shapes.tasks) - {"ocr"}:

@@ -59,12 +59,12 @@ def packed(documents: Sequence[dict[str, Any]]) -> Batch:
 def model(cfg: TrainCfg = SMALL, seed: int = 0) -> VLM:
     """A random model, its head scaled up so that logits differ by more than rounding."""
     torch.manual_seed(seed)
-    made = VLM(cfg)
+    vlm = VLM(cfg)
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in vlm.parameters():
             if parameter.dim() > 1:
                 parameter.mul_(3)
-    return made
+    return vlm
 
 
 DOCUMENTS = [document(11, 1, 1), document(5, 0, 2), document(15, 2, 3), document(7, 0, 4)]

@@ -40,8 +40,8 @@ def test_the_loop_equals_the_dense_mask_forward_and_backward(
         out = path(*inputs, cu(lengths), causal)
         (out * torch.arange(out.numel()).view(out.shape).cos()).sum().backward()
         results.append([out, *(x.grad for x in inputs)])
-    for found, expected in zip(*results, strict=True):
-        torch.testing.assert_close(found, expected, atol=2e-6, rtol=2e-5)
+    for result, expected in zip(*results, strict=True):
+        torch.testing.assert_close(result, expected, atol=2e-6, rtol=2e-5)
 
 
 def test_a_token_sees_its_own_past_and_nothing_else() -> None:
@@ -86,8 +86,8 @@ def test_the_kernel_gets_the_same_meaning_in_both_wordings(
     monkeypatch.setattr(attention, "_varlen_parameters", lambda: frozenset(parameters))
     inputs = qkv(7, 4, 2)
     for causal in (True, False):
-        found = attention._varlen(*inputs, cu([3, 4]), 4, causal)
-        torch.testing.assert_close(found, dense_attention(*inputs, cu([3, 4]), causal))
+        result = attention._varlen(*inputs, cu([3, 4]), 4, causal)
+        torch.testing.assert_close(result, dense_attention(*inputs, cu([3, 4]), causal))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="varlen_attn has a CUDA kernel only")
@@ -96,7 +96,7 @@ def test_the_kernel_equals_the_dense_mask(groups: int) -> None:
     lengths = [5, 0, 130, 1, 64]
     inputs = [x.cuda().bfloat16() for x in qkv(sum(lengths), 4, groups)]
     places = cu(lengths).cuda()
-    found = packed_attention(*inputs, places, 130)
+    result = packed_attention(*inputs, places, 130)
     torch.testing.assert_close(
-        found.float(), dense_attention(*(x.float() for x in inputs), places), atol=2e-2, rtol=2e-2
+        result.float(), dense_attention(*(x.float() for x in inputs), places), atol=2e-2, rtol=2e-2
     )

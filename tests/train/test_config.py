@@ -81,7 +81,7 @@ def test_a_whole_stage_can_be_replaced() -> None:
         ("seed", "no value given"),
     ],
 )
-def test_a_wrong_override_is_refused(change: str, problem: str) -> None:
+def test_an_override_that_does_not_fit_is_refused(change: str, problem: str) -> None:
     with pytest.raises(TrainError, match=problem):
         config_of("tiny", [change])
 
@@ -156,8 +156,8 @@ def test_a_stage_may_bring_its_own_resolution() -> None:
 def test_useful_work_is_that_of_the_published_shapes(
     config: TrainCfg, stage: StageCfg, tokens: int, supervised: int, expected: float
 ) -> None:
-    found = useful_flops(config, stage, [tokens], 1, supervised) / 1e12
-    assert found == pytest.approx(expected, rel=0.02)
+    result = useful_flops(config, stage, [tokens], 1, supervised) / 1e12
+    assert result == pytest.approx(expected, rel=0.02)
 
 
 def test_a_frozen_decoder_costs_two_thirds_and_packing_costs_nothing() -> None:

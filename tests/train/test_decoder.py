@@ -35,13 +35,13 @@ def theirs(family: str, folder: Path, **more: Any):  # type: ignore[no-untyped-d
     """A random decoder of transformers', saved in a folder."""
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    config, made = {
+    config, model_class = {
         "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
         "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM),
         "qwen3": (transformers.Qwen3Config, transformers.Qwen3ForCausalLM),
     }[family]
     wide = {"head_dim": 10} if family == "qwen3" else {}
-    reference = made(config(**SIZES, **wide, **more))
+    reference = model_class(config(**SIZES, **wide, **more))
     with torch.no_grad():
         for parameter in reference.parameters():
             parameter.normal_(std=0.2) if parameter.dim() > 1 else parameter.add_(torch.randn_like(parameter) * 0.1)

@@ -32,7 +32,7 @@ SHAPES = [
 IDS = torch.arange(VOCAB)
 
 
-def made(cfg: Any = CFG, seed: int = 0) -> Any:
+def random_module(cfg: Any = CFG, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     module = Vision(cfg) if isinstance(cfg, VisionCfg) else Decoder(cfg)
     with torch.no_grad():
@@ -53,11 +53,11 @@ def edit(folder: Path, **changes: Any) -> None:
 
 @pytest.mark.parametrize("cfg", SHAPES, ids=lambda cfg: cfg.family)
 def test_a_decoder_survives_the_folder(cfg: Any, tmp_path: Path) -> None:
-    decoder = made(cfg)
+    decoder = random_module(cfg)
     save_decoder(decoder, tmp_path)
-    found = decoder_shape(tmp_path)
-    assert found == cfg
-    other = made(found, seed=1)
+    result = decoder_shape(tmp_path)
+    assert result == cfg
+    other = random_module(result, seed=1)
     load_decoder(other, tmp_path)
     assert same(decoder, other)
 
@@ -65,20 +65,20 @@ def test_a_decoder_survives_the_folder(cfg: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("cfg", SHAPES, ids=lambda cfg: cfg.family)
 def test_transformers_opens_a_saved_decoder_and_agrees(cfg: Any, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
-    decoder = made(cfg)
+    decoder = random_module(cfg)
     save_decoder(decoder, tmp_path)
     theirs, report = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
     cu = torch.tensor([0, VOCAB], dtype=torch.int32)
-    found = decoder(decoder.embed_tokens(IDS), IDS, cu, VOCAB) @ decoder.head_weight.T
-    torch.testing.assert_close(found, theirs.float()(IDS[None]).logits[0], atol=2e-5, rtol=2e-5)
+    result = decoder(decoder.embed_tokens(IDS), IDS, cu, VOCAB) @ decoder.head_weight.T
+    torch.testing.assert_close(result, theirs.float()(IDS[None]).logits[0], atol=2e-5, rtol=2e-5)
 
 
 @pytest.mark.parametrize("family", ["clip", "siglip"])
 def test_transformers_opens_a_saved_encoder_and_agrees(family: Any, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
-    vision = made(SMALL.vision.replace(family=family, layer=-1, post_norm=True))
+    vision = random_module(SMALL.vision.replace(family=family, layer=-1, post_norm=True))
     save_vision(vision, tmp_path)
     kind = {"clip": transformers.CLIPVisionModel, "siglip": transformers.SiglipVisionModel}[family]
     theirs, report = kind.from_pretrained(tmp_path, output_loading_info=True)
@@ -93,11 +93,11 @@ def test_transformers_opens_a_saved_encoder_and_agrees(family: Any, tmp_path: Pa
 
 @pytest.mark.parametrize("family", ["clip", "siglip"])
 def test_an_encoder_survives_the_folder(family: Any, tmp_path: Path) -> None:
-    vision = made(SMALL.vision.replace(family=family, layer=-2, post_norm=False))
+    vision = random_module(SMALL.vision.replace(family=family, layer=-2, post_norm=False))
     save_vision(vision, tmp_path)
-    found = vision_shape(tmp_path).replace(post_norm=False)
-    assert found == vision.cfg.replace(depth=1, layer=-1)
-    other = made(found, seed=1)
+    result = vision_shape(tmp_path).replace(post_norm=False)
+    assert result == vision.cfg.replace(depth=1, layer=-1)
+    other = random_module(result, seed=1)
     load_vision(other, tmp_path)
     assert same(vision, other)
 
@@ -118,22 +118,22 @@ def test_the_vision_half_of_a_whole_clip_is_found(tmp_path: Path) -> None:
 
 
 def test_weights_in_several_files_are_put_together(tmp_path: Path) -> None:
-    decoder = made()
+    decoder = random_module()
     save_decoder(decoder, tmp_path)
     tensors = list(load_file(tmp_path / "model.safetensors").items())
     (tmp_path / "model.safetensors").unlink()
     save_file(dict(tensors[:5]), tmp_path / "model-00001-of-00002.safetensors")
     save_file(dict(tensors[5:]), tmp_path / "model-00002-of-00002.safetensors")
-    other = made(seed=1)
+    other = random_module(seed=1)
     load_decoder(other, tmp_path)
     assert same(decoder, other)
 
 
 def test_added_tokens_start_as_the_mean_of_the_others(tmp_path: Path) -> None:
     cfg = CFG.replace(tied=False)
-    decoder = made(cfg)
+    decoder = random_module(cfg)
     save_decoder(decoder, tmp_path)
-    grown = made(cfg.replace(vocab=VOCAB + 2), seed=1)
+    grown = random_module(cfg.replace(vocab=VOCAB + 2), seed=1)
     load_decoder(grown, tmp_path)
     for old, new in ((decoder.embed_tokens, grown.embed_tokens), (decoder.lm_head, grown.lm_head)):
         assert torch.equal(new.weight[:VOCAB], old.weight)
@@ -141,27 +141,27 @@ def test_added_tokens_start_as_the_mean_of_the_others(tmp_path: Path) -> None:
 
 
 def test_a_missing_weight_is_named(tmp_path: Path) -> None:
-    save_decoder(made(), tmp_path)
+    save_decoder(random_module(), tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
     del tensors["model.layers.1.mlp.up_proj.weight"]
     save_file(tensors, tmp_path / "model.safetensors")
     with pytest.raises(TrainError, match=r"1 weights are missing, like 'layers.1.mlp.up_proj.weight'"):
-        load_decoder(made(), tmp_path)
+        load_decoder(random_module(), tmp_path)
 
 
 def test_a_weight_too_many_is_named(tmp_path: Path) -> None:
-    save_decoder(made(CFG.replace(depth=3)), tmp_path)
+    save_decoder(random_module(CFG.replace(depth=3)), tmp_path)
     with pytest.raises(TrainError, match=r"'model.layers.2\..*' has no place in the model"):
-        load_decoder(made(), tmp_path)
+        load_decoder(random_module(), tmp_path)
 
 
 def test_a_weight_of_another_shape_is_named_with_both(tmp_path: Path) -> None:
-    save_decoder(made(CFG.replace(mlp_width=48)), tmp_path)
+    save_decoder(random_module(CFG.replace(mlp_width=48)), tmp_path)
     with pytest.raises(TrainError, match=r"shape \((48|24), (24|48)\) in the file, \((40|24), (24|40)\) in the config"):
-        load_decoder(made(), tmp_path)
-    save_decoder(made(CFG.replace(vocab=VOCAB + 1)), tmp_path)
+        load_decoder(random_module(), tmp_path)
+    save_decoder(random_module(CFG.replace(vocab=VOCAB + 1)), tmp_path)
     with pytest.raises(TrainError, match=r"shape \(41, 24\) in the file, \(40, 24\) in the config"):
-        load_decoder(made(), tmp_path)
+        load_decoder(random_module(), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -175,14 +175,14 @@ def test_a_weight_of_another_shape_is_named_with_both(tmp_path: Path) -> None:
     ],
 )
 def test_a_decoder_with_other_parts_is_refused(changes: dict[str, Any], problem: str, tmp_path: Path) -> None:
-    save_decoder(made(), tmp_path)
+    save_decoder(random_module(), tmp_path)
     edit(tmp_path, **changes)
     with pytest.raises(TrainError, match=problem):
         decoder_shape(tmp_path)
 
 
 def test_an_encoder_with_other_parts_is_refused(tmp_path: Path) -> None:
-    save_vision(made(SMALL.vision), tmp_path)
+    save_vision(random_module(SMALL.vision), tmp_path)
     edit(tmp_path, hidden_act="gelu")
     with pytest.raises(TrainError, match="hidden_act 'gelu' is not modelled here"):
         vision_shape(tmp_path)
@@ -195,7 +195,7 @@ def test_a_folder_without_weights_says_so(tmp_path: Path) -> None:
     with pytest.raises(TrainError, match=r"config.json: no such file"):
         decoder_shape(tmp_path)
     with pytest.raises(TrainError, match="no safetensors file"):
-        load_decoder(made(), tmp_path)
+        load_decoder(random_module(), tmp_path)
 
 
 def test_published_configs_that_leave_out_sizes_get_the_familys(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_config_that_says_no_shape_is_refused(text: str, problem: str, tmp_pat
 
 
 def test_values_that_are_no_shape_are_named_all_at_once_as_the_file_has_them(tmp_path: Path) -> None:
-    save_decoder(made(), tmp_path)
+    save_decoder(random_module(), tmp_path)
     edit(tmp_path, hidden_size="wide", num_key_value_heads=3, rms_norm_eps=None)
     with pytest.raises(TrainErrors) as caught:
         decoder_shape(tmp_path)

@@ -1,4 +1,4 @@
-"""The whole way: a world of pictures, a build, the tiny preset as it is, and scores that no guess explains."""
+"""The whole way: a world of images, a build, the tiny preset as it is, and scores that no guess explains."""
 
 from __future__ import annotations
 

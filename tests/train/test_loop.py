@@ -33,13 +33,13 @@ class World:
 
     def __init__(self, build: Path, stage: StageCfg, limits: Limits | None = None) -> None:
         split = data.splits(build)["train"]
-        form = tokenizer.made_from(data.texts_of(split.samples()))
+        form = tokenizer.from_texts(data.texts_of(split.samples()))
         self.encoded = data.encode(split.samples(), form)
         base = config_of("tiny", TINY)
         self.config: TrainCfg = base.replace(decoder=base.decoder.replace(vocab=form.size), stages=(stage,))
         self.stage = stage
         k = self.config.tokens_per_image(stage)
-        self.collator = collate.Collator(self.encoded, collate.Pictures(split, 32), split.id, k)
+        self.collator = collate.Collator(self.encoded, collate.SplitImages(split, 32), split.id, k)
         self.plan = loop.StagePlan(self.encoded, limits or Limits(512, 16), stage, Visual(k), seed=0)
 
     def train(self, start: int = 0) -> tuple[list[loop.Step], dict[str, torch.Tensor]]:
@@ -76,8 +76,8 @@ def test_four_accumulation_steps_are_one(small_build: Path) -> None:
 
 def test_the_steps_of_a_plan_are_its_epochs_in_order(small_build: Path) -> None:
     plan = World(small_build, ALL.replace(steps=0, epochs=2.5)).plan
-    found = [sorted(index for pack in plan.step(number) for index in pack) for number in range(plan.total)]
-    first_epoch = found[: next(n for n in range(1, 99) if sum(map(len, found[:n])) == len(plan.encoded))]
+    result = [sorted(index for pack in plan.step(number) for index in pack) for number in range(plan.total)]
+    first_epoch = result[: next(n for n in range(1, 99) if sum(map(len, result[:n])) == len(plan.encoded))]
     assert sorted(index for step in first_epoch for index in step) == list(range(len(plan.encoded)))
     assert 2.4 * len(first_epoch) <= plan.total <= 2.6 * len(first_epoch) + 1
     assert plan.step(plan.total - 1) == World(small_build, ALL.replace(steps=0, epochs=2.5)).plan.step(plan.total - 1)

@@ -19,7 +19,7 @@ from vldata.train.config import TrainErrors
 from vldata.train.decoder import Decoder
 from vldata.train.overrides import config_of
 from vldata.train.presets import PRESETS
-from vldata.train.tokenizer import made_from
+from vldata.train.tokenizer import from_texts
 from vldata.train.vision import Vision
 
 torch.set_num_threads(1)
@@ -79,7 +79,7 @@ def test_a_folder_of_a_presets_own_shape_is_that_preset(tmp_path: Path) -> None:
 
 
 def test_a_run_starts_from_the_weights_of_its_folders(small_build: Path, folders: list[str], tmp_path: Path) -> None:
-    made_from(["What is in it?"], size=VOCAB).save(tmp_path / "decoder" / "tokenizer.json")
+    from_texts(["What is in it?"], size=VOCAB).save(tmp_path / "decoder" / "tokenizer.json")
     frozen = "stages=[{name: align, lr_projector: 1e-3}]"
     config = config_of("tiny", [*folders, frozen, "pack_tokens=4096"], 1)
     run.train(small_build, tmp_path / "run", config, device="cpu")

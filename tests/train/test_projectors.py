@@ -67,7 +67,7 @@ def test_tokens_of_a_new_projector_differ_from_each_other(kind: ProjectorKind) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_projector_takes_a_larger_picture(kind: ProjectorKind) -> None:
+def test_a_projector_takes_a_larger_image(kind: ProjectorKind) -> None:
     cfg, projector = small(kind)
     assert projector(torch.randn(1, 144, WIDTH_IN)).shape == (1, cfg.num_tokens(144), WIDTH_OUT)
 

@@ -34,11 +34,11 @@ from vldata.train import loop, stage
 from vldata.train.overrides import config_of
 from vldata.train.run import train
 spread = stage.shard
-def told(root, blocks, ranks):
+def spy(root, blocks, ranks):
     spread(root, blocks, ranks)
     held = [(weight.to_local().numel(), weight.numel()) for weight in root.parameters()]
     Path(f"{sys.argv[2]}.{ranks.rank}").write_text(f"{sum(own for own, _ in held)} {sum(all for _, all in held)}")
-stage.shard = told
+stage.shard = spy
 if sys.argv[5] == "apart":
     loop.StagePlan.step = apart
 config = config_of("tiny", sys.argv[3].split("|"), int(sys.argv[4]))
@@ -110,7 +110,7 @@ def test_text_alone_on_one_rank_keeps_nobody_waiting(
     same(tmp_path / "one", tmp_path / "two")
 
 
-def test_a_sharded_run_goes_on_from_a_whole_checkpoint(small_build: Path, tmp_path: Path) -> None:
+def test_a_sharded_run_resumes_from_a_whole_checkpoint(small_build: Path, tmp_path: Path) -> None:
     sets, out = (*TINY, "stages.0.packs_per_step=3"), tmp_path / "two"
     processes = start(small_build, out, (*sets, "shard=true"), 6, every=3)
     deadline = time.monotonic() + 250

@@ -33,14 +33,14 @@ def theirs(family: str, folder: Path):  # type: ignore[no-untyped-def]
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     if family == "clip":
-        made = transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**SIZES))
+        encoder = transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**SIZES))
     else:
-        made = transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**SIZES))
+        encoder = transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**SIZES))
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in encoder.parameters():
             parameter.normal_(std=0.2) if parameter.dim() > 1 else parameter.add_(torch.randn_like(parameter) * 0.1)
-    made.eval().save_pretrained(folder)
-    return made
+    encoder.eval().save_pretrained(folder)
+    return encoder
 
 
 @pytest.mark.parametrize(("layer", "post_norm"), [(-1, False), (-2, False), (1, False)])
@@ -53,14 +53,14 @@ def test_hidden_states_are_those_of_transformers(family: str, layer: int, post_n
     cfg = vision_shape(tmp_path).replace(layer=layer, post_norm=post_norm)
     vision = Vision(cfg)
     load_vision(vision, tmp_path)
-    found = vision(IMAGES)
+    result = vision(IMAGES)
     pixels = (IMAGES / 255 - vision.mean) / vision.std
     states = reference(pixels, output_hidden_states=True).hidden_states
-    torch.testing.assert_close(found, states[layer][:, int(family == "clip") :], atol=1e-5, rtol=1e-5)
-    assert found.shape == (2, 16, 16)
+    torch.testing.assert_close(result, states[layer][:, int(family == "clip") :], atol=1e-5, rtol=1e-5)
+    assert result.shape == (2, 16, 16)
 
 
-def test_siglips_closing_norm_is_applied_when_asked_for(tmp_path: Path) -> None:
+def test_siglips_closing_norm_is_applied_on_request(tmp_path: Path) -> None:
     from vldata.train.hf_config import vision_shape
     from vldata.train.hf_io import load_vision
 
@@ -75,7 +75,7 @@ def test_blocks_after_the_selected_one_are_not_made() -> None:
 
 
 @pytest.mark.parametrize("cfg", [CLIP, SIGLIP])
-def test_bytes_and_fractions_are_the_same_picture(cfg: VisionCfg) -> None:
+def test_bytes_and_fractions_are_the_same_image(cfg: VisionCfg) -> None:
     vision = Vision(cfg)
     torch.testing.assert_close(vision(IMAGES), vision(IMAGES / 255))
 
@@ -96,7 +96,7 @@ def test_an_image_does_not_depend_on_its_neighbours(cfg: VisionCfg) -> None:
 
 
 @pytest.mark.parametrize("cfg", [CLIP, SIGLIP])
-def test_larger_pictures_have_more_patches(cfg: VisionCfg) -> None:
+def test_larger_images_have_more_patches(cfg: VisionCfg) -> None:
     images = torch.zeros(1, 3, 24, 24, dtype=torch.uint8)
     assert Vision(cfg)(images).shape == (1, 36, 16)
 

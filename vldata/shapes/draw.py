@@ -1,4 +1,4 @@
-"""Scenes as pictures: every shape smooth-edged and filling its box, words in dark ink, a plain background."""
+"""Scenes as images: every shape smooth-edged and filling its box, words in dark ink, a plain background."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 _JPEG_QUALITY = 90
 
 
-def picture(scene: Scene) -> Image.Image:
+def render(scene: Scene) -> Image.Image:
     """The scene's pixels, RGB."""
     from PIL import Image, ImageDraw
 
@@ -60,7 +60,7 @@ def picture(scene: Scene) -> Image.Image:
 
 
 def encoded(scene: Scene, *, suffix: str = ".jpg") -> bytes:
-    """The picture as a file's bytes, the same every time.
+    """The image as a file's bytes, the same every time.
 
     Args:
         scene: What to draw.
@@ -73,7 +73,7 @@ def encoded(scene: Scene, *, suffix: str = ".jpg") -> bytes:
         raise ValueError(f"cannot draw {suffix!r}; use one of {', '.join(_FORMATS)}")
     buffer = BytesIO()
     options = {"quality": _JPEG_QUALITY} if _FORMATS[suffix] == "JPEG" else {}
-    picture(scene).save(buffer, _FORMATS[suffix], **options)
+    render(scene).save(buffer, _FORMATS[suffix], **options)
     return buffer.getvalue()
 
 

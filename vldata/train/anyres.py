@@ -3,7 +3,7 @@
 LLaVA-NeXT and LLaVA-OneVision: of the grids on offer the one that keeps most of the image's pixels; the image is fitted
 onto it, centred on black, and cut into tiles of the encoder's side. Their tokens are laid out as one map, the rows and
 columns that are only padding are cut off, and every row ends with one learnt newline token. The view of the whole comes
-first. How many tokens that makes follows from the image's size alone, so packs are planned without opening a picture.
+first. How many tokens that makes follows from the image's size alone, so packs are planned without opening an image.
 Samples of several images keep the view of the whole of each, as LLaVA-NeXT's do.
 Cells are visual tokens of the map; which grid, what is cut off and shrunk, is `vldata.images.geometry`'s.
 """
@@ -88,7 +88,7 @@ def visual_of(config: TrainCfg, stage: StageCfg, split: Split) -> Visual:
 
     Raises:
         TrainError: The projector's tokens stand in no grid, so tiles cannot be laid side by side.
-        BuildError: A picture's size is neither in the build nor in the picture.
+        BuildError: An image's size is neither in the build nor in the image.
     """
     return Visual(config.tokens_per_image(stage), layouts_of(config, stage, split))
 
@@ -110,20 +110,20 @@ def layouts_of(config: TrainCfg, stage: StageCfg, split: Split) -> Sequence[Layo
 def _sizes_of_single(split: Split) -> list[tuple[int, int] | None]:
     """Width and height in pixels of the image of each row that has exactly one, else None.
 
-    They stand in the build; where they do not, the picture says them.
+    They stand in the build; where they do not, the image says them.
     """
-    found: list[tuple[int, int] | None] = []
+    sizes: list[tuple[int, int] | None] = []
     for table in split.tables:
-        sizes = table.column("image_sizes") if "image_sizes" in table.column_names else None
+        column = table.column("image_sizes") if "image_sizes" in table.column_names else None
         for row, count in enumerate(num_images(table).tolist()):
-            known = sizes[row].as_py() if sizes is not None and count == 1 else None
+            stated = column[row].as_py() if column is not None and count == 1 else None
             if count != 1:
-                found.append(None)
-            elif known and known[0] and known[0]["width"] and known[0]["height"]:
-                found.append((int(known[0]["width"]), int(known[0]["height"])))
+                sizes.append(None)
+            elif stated and stated[0] and stated[0]["width"] and stated[0]["height"]:
+                sizes.append((int(stated[0]["width"]), int(stated[0]["height"])))
             else:
-                found.append(_size(split, len(found)))
-    return found
+                sizes.append(_size(split, len(sizes)))
+    return sizes
 
 
 def _size(split: Split, index: int) -> tuple[int, int]:
@@ -132,7 +132,7 @@ def _size(split: Split, index: int) -> tuple[int, int]:
     try:
         width_px, height_px = decoded(split.image(index, 0)).size
     except ImageProblem as problem:
-        fix = "build with `images: {decode: true}`, which finds such pictures"
+        fix = "build with `images: {decode: true}`, which finds such images"
         raise BuildError(f"{split.name} {split.id(index)}", f"its image cannot be decoded ({problem})", fix) from None
     return width_px, height_px
 

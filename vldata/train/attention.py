@@ -76,7 +76,7 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, max_len: int, c
 
 
 def _varlen_options(causal: bool) -> dict[str, Any]:
-    """How this torch is told to be causal: 2.10 has ``is_causal``, later ones ``window_size`` (left, right), -1 all."""
+    """What makes it causal: torch 2.10 has ``is_causal``, later ones ``window_size`` (left, right), -1 all."""
     if "window_size" in _varlen_parameters():
         return {"window_size": (-1, 0) if causal else (-1, -1)}
     return {"is_causal": causal}

@@ -1,4 +1,4 @@
-"""The folder of a run: who may write it, what stands in it, what a run that goes on finds there.
+"""The folder of a run: who may write it, what stands in it, what a resumed run finds there.
 
 <run>/run.json                     what was requested: config, builds, hashes; a folder with another one's is refused
 <run>/tokenizer.json               the tokenizer
@@ -68,8 +68,8 @@ class RunFolder:
             elif differs and _without_vocab(had.get("config")) != _without_vocab(config.model_dump(mode="json")):
                 differs.append("config")
             if differs:
-                told = f"its {' and its '.join(differs)} {'differ' if differs[1:] else 'differs'}"
-                problem = f"the folder holds another run: {told}"
+                which = f"its {' and its '.join(differs)} {'differ' if differs[1:] else 'differs'}"
+                problem = f"the folder holds another run: {which}"
                 raise BuildError(str(self.path), problem, "choose another --out, or remove the folder")
         else:
             self._begin(inputs, requested)
@@ -86,8 +86,8 @@ class RunFolder:
         # a run that was killed before its run.json was there leaves the tokenizer, or a file half written
         if self.path.exists() and not self.path.is_dir():
             raise BuildError(str(self.path), "this is a file", "choose another --out")
-        found = [file.name for file in self.path.iterdir()] if self.path.is_dir() else []
-        if any(name != _TOKENIZER and not name.startswith(WRITING) for name in found):
+        names = [file.name for file in self.path.iterdir()] if self.path.is_dir() else []
+        if any(name != _TOKENIZER and not name.startswith(WRITING) for name in names):
             raise BuildError(str(self.path), "the folder is not empty and holds no run", "choose another --out")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -95,13 +95,13 @@ class RunFolder:
             builds = {
                 stage.name: str(data.build) for stage, data in zip(inputs.config.stages, inputs.stages, strict=True)
             }
-            told = {
+            run = {
                 **requested,
                 "builds": builds,
                 "torch": torch.__version__,
                 "config": inputs.config.model_dump(mode="json"),
             }
-            write_whole(self.path / "run.json", orjson.dumps(told, option=orjson.OPT_INDENT_2))
+            write_whole(self.path / "run.json", orjson.dumps(run, option=orjson.OPT_INDENT_2))
         except OSError as error:
             raise BuildError(
                 str(self.path), f"it cannot be written ({error.strerror})", "choose another --out"
@@ -142,12 +142,12 @@ class RunFolder:
             raise BuildError(str(self.path), "this is no run: there is no run.json", "give the --out of `vldata train`")
         if self.summary() is None:
             raise BuildError(
-                str(self.path), "the run is not finished", "give the same `vldata train` again: it goes on"
+                str(self.path), "the run is not finished", "give the same `vldata train` again: it resumes"
             )
         try:
             return from_dict(_read(file).get("config"), str(file)), load(self.path)
         except TrainError as error:
-            raise BuildError(error.where, error.problem, "this run is of another version: train it anew") from None
+            raise BuildError(error.where, error.problem, "this run is of another version: train it again") from None
 
     def weights(self, config: TrainCfg, stage: int) -> Tensors:
         """All weights after a stage; -1 is the last.
@@ -159,7 +159,7 @@ class RunFolder:
         try:
             return load_file(file)
         except (OSError, SafetensorError) as error:
-            fix = "remove the run's folder and train it anew"
+            fix = "remove the run's folder and train it again"
             raise BuildError(str(file), f"the weights cannot be read ({error})", fix) from None
 
     def has_weights(self, config: TrainCfg, stage: int) -> bool:
@@ -218,11 +218,11 @@ def _without_vocab(config: Any) -> Any:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        found = orjson.loads(file.read_bytes())
+        content = orjson.loads(file.read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:
         raise BuildError(
-            str(file), f"it cannot be read ({error})", "remove the run's folder and train it anew"
+            str(file), f"it cannot be read ({error})", "remove the run's folder and train it again"
         ) from None
-    if not isinstance(found, dict):
-        raise BuildError(str(file), "it holds no mapping", "remove the run's folder and train it anew")
-    return found
+    if not isinstance(content, dict):
+        raise BuildError(str(file), "it holds no mapping", "remove the run's folder and train it again")
+    return content

@@ -104,9 +104,9 @@ def _shape(model: type[Shape], file: Path, raw: dict[str, Any], names: dict[str,
     return shape
 
 
-def _expect(file: Path, key: str, value: Any, known: Any) -> None:
-    if value != known:
-        raise TrainError(str(file), f"{key} {value!r} is not modelled here", f"use a model whose {key} is {known!r}")
+def _expect(file: Path, key: str, value: Any, modelled: Any) -> None:
+    if value != modelled:
+        raise TrainError(str(file), f"{key} {value!r} is not modelled here", f"use a model whose {key} is {modelled!r}")
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from vldata.train.anyres import visual_of
 from vldata.train.config import StageCfg, TrainCfg
 from vldata.train.data import HELD_OUT, Encoded, Split, encode, splits, texts_of
 from vldata.train.pack import Limits, too_large
-from vldata.train.tokenizer import Tokenizer, load, made_from
+from vldata.train.tokenizer import Tokenizer, from_texts, load
 
 Builds = Path | Mapping[str, Path]
 """One build for all stages, or one for each, by the stage's name."""
@@ -58,9 +58,11 @@ class ModelInputs:
         """Each build once, in the order of the stages."""
         return list({data.build: data for data in self.stages}.values())
 
-    def told_unfit(self) -> str:
+    def unfit_summary(self) -> str:
         """How many samples fit in no pack, and the first of them; empty when all fit."""
-        return "; ".join(_told(data.unfit, len(data.encoded), self.config) for data in self.distinct() if data.unfit)
+        return "; ".join(
+            _unfit_summary(data.unfit, len(data.encoded), self.config) for data in self.distinct() if data.unfit
+        )
 
 
 def read_inputs(config: TrainCfg, builds: Builds, *, leave_out: bool = False) -> ModelInputs:
@@ -75,13 +77,13 @@ def read_inputs(config: TrainCfg, builds: Builds, *, leave_out: bool = False) ->
         BuildError: A stage has no build, or a build or the tokenizer does not fit the run.
     """
     folders = _by_stage(config, builds)
-    found = {folder: _train_split(folder) for folder in dict.fromkeys(folders)}
+    by_folder = {folder: _train_split(folder) for folder in dict.fromkeys(folders)}
     named = config.tokenizer or config.decoder_dir
-    texts = (text for split in found.values() for text in texts_of(split.samples()))
-    tokenizer = load(Path(named)) if named else made_from(texts)
+    texts = (text for split in by_folder.values() for text in texts_of(split.samples()))
+    tokenizer = load(Path(named)) if named else from_texts(texts)
     vocab = max(config.decoder.vocab, tokenizer.size)
     config = config.replace(decoder=config.decoder.replace(vocab=vocab))
-    encoded = {folder: encode(split.samples(), tokenizer, split.fingerprint) for folder, split in found.items()}
+    encoded = {folder: encode(split.samples(), tokenizer, split.fingerprint) for folder, split in by_folder.items()}
     by_build = {
         folder: _checked(
             config,
@@ -89,7 +91,7 @@ def read_inputs(config: TrainCfg, builds: Builds, *, leave_out: bool = False) ->
             StageData(folder, split, encoded[folder], {}),
             leave_out,
         )
-        for folder, split in found.items()
+        for folder, split in by_folder.items()
     }
     return ModelInputs(config, tokenizer, tuple(by_build[folder] for folder in folders))
 
@@ -100,14 +102,14 @@ def held_out(build: Path, name: str | None) -> Split:
     Raises:
         BuildError: There is none.
     """
-    found = {own: rows for own, rows in splits(build).items() if len(rows)}
+    has_rows = {own: rows for own, rows in splits(build).items() if len(rows)}
     names = [name] if name else list(HELD_OUT)
     for own in names:
-        if own in found:
-            return found[own]
+        if own in has_rows:
+            return has_rows[own]
     raise BuildError(
         str(build),
-        f"it has no split {' or '.join(names)}; it has {', '.join(found) or 'no rows at all'}",
+        f"it has no split {' or '.join(names)}; it has {', '.join(has_rows) or 'no rows at all'}",
         "build with `splits: {val: 0.05}`, or name the split to evaluate",
     )
 
@@ -129,11 +131,11 @@ def _by_stage(config: TrainCfg, builds: Builds) -> list[Path]:
 
 
 def _train_split(build: Path) -> Split:
-    found = splits(build)
-    if not found.get("train"):
-        has = ", ".join(f"{name} ({len(rows)})" for name, rows in found.items()) or "none"
+    own_splits = splits(build)
+    if not own_splits.get("train"):
+        has = ", ".join(f"{name} ({len(rows)})" for name, rows in own_splits.items()) or "none"
         raise BuildError(str(build), f"it has no rows in a split named train; its splits: {has}", "build one that has")
-    return found["train"]
+    return own_splits["train"]
 
 
 def _checked(config: TrainCfg, stages: Sequence[StageCfg], data: StageData, leave_out: bool) -> StageData:
@@ -145,7 +147,7 @@ def _checked(config: TrainCfg, stages: Sequence[StageCfg], data: StageData, leav
     encoded, where = data.encoded, str(data.split.folder)
     if not encoded.num_supervised.any():
         raise BuildError(where, "no answer has a loss weight above 0", "check `turns.weight` of the build")
-    data.split.check_pictures()
+    data.split.check_images()
     limits = Limits(config.pack_tokens, config.pack_images)
     unfit: dict[int, dict[str, Any]] = {}
     for stage in stages:
@@ -160,11 +162,11 @@ def _checked(config: TrainCfg, stages: Sequence[StageCfg], data: StageData, leav
         fix = "raise pack_tokens or pack_images, or say that such samples be left out (--leave-out)"
         if leave_out:
             fix = "raise pack_tokens or pack_images: nothing would be left"
-        raise BuildError(where, _told(unfit, len(encoded), config), fix)
+        raise BuildError(where, _unfit_summary(unfit, len(encoded), config), fix)
     return replace(data, unfit=dict(sorted(unfit.items())))
 
 
-def _told(unfit: Mapping[int, Mapping[str, Any]], total: int, config: TrainCfg) -> str:
+def _unfit_summary(unfit: Mapping[int, Mapping[str, Any]], total: int, config: TrainCfg) -> str:
     """How many samples do not fit, and the first of them."""
     listed = [unfit[index] for index in sorted(unfit)]
     shown = ", ".join(f"{one['id']} ({one['tokens']} tokens, {one['images']} images)" for one in listed[:_LISTED])

@@ -165,8 +165,8 @@ def steps(
         packs = plan.step(number)
         return [[packs[place] for place in own] for own in deal(packs, [costs(pack) for pack in packs], ranks.size)]
 
-    mine = (pack for number in range(start, plan.total) for pack in dealt(number)[ranks.rank])
-    ahead = batches(mine, collator, workers)
+    own_packs = (pack for number in range(start, plan.total) for pack in dealt(number)[ranks.rank])
+    ahead = batches(own_packs, collator, workers)
     for number in range(start, plan.total):
         began, waited = time.perf_counter(), 0.0
         packs = plan.step(number)
@@ -175,9 +175,9 @@ def steps(
         total = torch.zeros((), device=ranks.device)
         own = dealt(number)
         for _ in own[ranks.rank]:
-            asked = time.perf_counter()
+            since = time.perf_counter()
             batch = next(ahead).to(ranks.device, non_blocking=True)
-            waited += time.perf_counter() - asked
+            waited += time.perf_counter() - since
             part = loss(batch) / whole
             (part * ranks.size if is_sharded else part).backward()  # type: ignore[no-untyped-call]
             total += part.detach()

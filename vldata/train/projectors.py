@@ -38,7 +38,7 @@ def make_projector(cfg: ProjectorCfg, num_patches: int, width_in: int, width_out
         width_out: The decoder's width.
 
     Raises:
-        TrainError: The kind cannot make tokens of so many patches.
+        TrainError: The kind cannot make tokens of ``num_patches`` patches.
     """
     cfg.num_tokens(num_patches)
     match cfg.kind:
