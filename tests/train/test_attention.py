@@ -9,11 +9,25 @@ pytest.importorskip("torch")
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from vldata.train import attention
-from vldata.train.attention import dense_attention, loop_attention, packed_attention
+from vldata.train.attention import loop_attention, packed_attention
 
 torch.set_num_threads(1)
+
+
+def dense_attention(q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, causal: bool = True) -> Tensor:
+    """As `packed_attention`, by a mask of T x T: the reference."""
+    repeats = q.shape[1] // k.shape[1]
+    keys, values = (x.repeat_interleave(repeats, dim=1).transpose(0, 1) for x in (k, v))
+    scores = q.transpose(0, 1) @ keys.transpose(1, 2) / q.shape[2] ** 0.5
+    places = torch.arange(len(q), device=q.device)
+    document = torch.searchsorted(cu_seqlens.long(), places, right=True)
+    seen = document[:, None] == document[None]
+    if causal:
+        seen &= places[:, None] >= places[None]
+    return (scores.masked_fill(~seen, float("-inf")).softmax(-1) @ values).transpose(0, 1)
 
 
 def qkv(total: int, heads: int, groups: int, seed: int = 0) -> list[torch.Tensor]:

@@ -63,7 +63,6 @@ def encoded(scene: Scene, *, suffix: str = ".jpg") -> bytes:
     """The image as a file's bytes, the same every time.
 
     Args:
-        scene: What to draw.
         suffix: ``.jpg`` (or ``.jpeg``; quality 90) or ``.png``.
 
     Raises:
@@ -81,7 +80,6 @@ def save(scene: Scene, path: Path) -> None:
     """Draw the scene into a file, in the format of its suffix; the file appears whole or not at all.
 
     Args:
-        scene: What to draw.
         path: File to write or replace; its folder must exist.
 
     Raises:

@@ -29,8 +29,6 @@ class Layout:
     """What becomes of one image's tiles.
 
     Args:
-        width_px, height_px: Of the image.
-        columns, rows: Tiles.
         top, left: Cells cut off above and below, and at the left and the right.
         height, width: Cells of the map in the end.
         is_shrunk: The cut map is resized to these, because it was too large.
@@ -156,9 +154,6 @@ def layout(width_px: int, height_px: int, cfg: AnyResCfg, side_px: int, side: in
 
     Args:
         width_px: Of the image, at least 1.
-        height_px: Likewise.
-        cfg: Which grids there are.
-        side_px: Of a tile.
         side: Cells of a tile a side.
     """
     canvas = best_grid(width_px, height_px, [(c * side_px, r * side_px) for c, r in cfg.choices()])

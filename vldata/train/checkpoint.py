@@ -57,7 +57,6 @@ def save(folder: Path, number: int, checkpoint: Checkpoint, kept: int = KEPT) ->
     Args:
         folder: Of all checkpoints of the run; made when it is not there.
         number: Steps done over all stages; names it.
-        checkpoint: What to write.
         kept: How many stay, this one included.
 
     Raises:

@@ -50,7 +50,6 @@ class SplitImages:
     """The decoded images of a split, square, kept while there is room; safe to use from many threads.
 
     Args:
-        split: Where the bytes are.
         side_px: Side of the square that they are resized to, as CLIP and SigLIP take them.
         layout: Of the only image of a sample, for tiles.
         blind: Replace each by its mean colour: the control that cannot see.
@@ -130,7 +129,6 @@ class Collator:
 
     Args:
         encoded: The split as tokens, weighed.
-        images: The split's.
         sample_ids: (samples,) for messages.
         tokens_per_view: Visual tokens of an image, or of each of its tiles.
         pin: Make batches in page-locked memory.
@@ -229,8 +227,6 @@ def batches(packs: Iterable[Pack], collate: Callable[[Pack], Batch], workers: in
     """The batch of each pack in order, made ahead by threads (decoding holds no interpreter lock).
 
     Args:
-        packs: In order.
-        collate: Makes one.
         workers: Threads; 0 makes each batch when it is needed.
     """
     if workers == 0:

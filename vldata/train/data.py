@@ -43,7 +43,6 @@ class Turn:
     Args:
         row: The native row it was made from.
         variant: The template's block: ``user``, ``flip_user``.
-        weight: Of its loss.
         has_boxes: Boxes are known for it.
     """
 
@@ -61,9 +60,6 @@ class Sample:
         id: Repeats share it.
         messages: Role and contents; None is an image's place.
         turns: One for each message of the assistant's.
-        source: Where it is from.
-        task: What it asks.
-        num_images: Images it holds.
     """
 
     id: str
@@ -235,7 +231,6 @@ def encode(samples: Iterable[Sample], tokenizer: Tokenizer, fingerprint: str = "
 
     Args:
         samples: In the order of the split; read once.
-        tokenizer: Whose frames and ids.
         fingerprint: Of the rows.
     """
     ids: list[Ids] = []

@@ -39,7 +39,6 @@ class Scored:
     """One answer's scores.
 
     Args:
-        question: The question.
         seen: The true answer's likelihood.
         said: What the model answers; None where nothing was generated.
         scores: Name to value; the first is the task's measure.
@@ -59,7 +58,6 @@ class Scorer:
         tokenizer: The one that it was trained with.
         limits: Tokens and images of a forward pass.
         tokens_per_view: Visual tokens of an image, or of each of its tiles.
-        device: The model's.
     """
 
     def __init__(
@@ -72,7 +70,6 @@ class Scorer:
         """Every question's scores, in order.
 
         Args:
-            questions: Of one split.
             image: By sample and place; see `vldata.train.collate.SplitImages`.
         """
         images = [[image(q.sample, place) for place in range(q.num_images)] for q in questions]
@@ -99,7 +96,6 @@ class Scorer:
 
         Args:
             pairs: Prompt (one token an image) and answer.
-            images: Of each.
         """
         by_place: dict[int, Seen] = {}
         for pack, batch in self._packed([(np.concatenate(pair), len(pair[0])) for pair in pairs], images):
@@ -181,7 +177,6 @@ def table(sees: Sequence[Scored], blind: Sequence[Scored], samples: Sequence[Sam
     """Scores per task and per source, with intervals, the control and what seeing gains.
 
     Args:
-        sees: Of every question.
         blind: Of the same questions, without images.
         samples: For their ids: answers of one sample are drawn together.
     """

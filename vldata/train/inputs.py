@@ -69,8 +69,6 @@ def read_inputs(config: TrainCfg, builds: Builds, *, leave_out: bool = False) ->
     """Read, tokenise and check what the stages learn from; a build that several share is read once.
 
     Args:
-        config: The run.
-        builds: Of its stages.
         leave_out: Samples that fit in no pack are left out, in place of an error.
 
     Raises:

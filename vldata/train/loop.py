@@ -35,11 +35,8 @@ class StagePlan:
     """The steps of a stage, each by its number.
 
     Args:
-        encoded: The samples.
-        limits: Of a pack.
         stage: Says how many steps or epochs, and packs a step.
         visual: What the images become in this stage.
-        seed: Of the run.
         without: Samples that fit in no pack.
     """
 
@@ -147,12 +144,6 @@ def steps(
     """Train, step by step; the caller logs, saves and stops between two of them.
 
     Args:
-        loss: Of the model.
-        plan: What each step holds.
-        collator: Makes its batches.
-        optimizer: Of the stage.
-        ranks: The processes.
-        start: First step to do.
         workers: Threads that make batches ahead.
         is_sharded: The model came from `vldata.train.shard`, which sums gradients itself. All ranks then make as many
             passes as the one with the most packs, the last ones over nothing.

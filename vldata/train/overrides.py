@@ -81,7 +81,6 @@ def _take(given: Any, shape: Cfg, base: dict[str, Any], part: str) -> None:
         given: The part of the config, with changes; changed in place.
         shape: The folder's.
         base: The part in the preset.
-        part: ``vision`` or ``decoder``.
 
     Raises:
         TrainErrors: Contradictions.

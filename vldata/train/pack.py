@@ -59,9 +59,7 @@ def epoch_steps(
     Args:
         tokens: (samples,) tokens of each, visual ones included.
         images: (samples,) images of each.
-        limits: Of a pack.
         packs_per_step: Packs of one step, over all ranks; the last step may have fewer.
-        seed: Of the run.
         epoch: Counted from 0.
         fingerprint: Of the encoded samples.
         without: Samples that fit in no pack, from `too_large`.
@@ -81,7 +79,6 @@ def deal(packs: Sequence[Pack], costs: Sequence[float], world: int) -> list[list
     """Which packs of a step each rank takes: the dearest first, each to the rank with the least to do so far.
 
     Args:
-        packs: Of the step.
         costs: Of each, in any unit.
         world: Ranks; some get nothing when there are fewer packs.
 

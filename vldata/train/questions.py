@@ -22,9 +22,7 @@ class Question:
         sample: Place of its sample among those evaluated.
         turn: Which of its answers, from 0.
         task: Its task; ``<task>_flipped`` when the template asks the other way round.
-        source: Its source.
         prompt: Tokens up to where the answer begins, one for an image.
-        answer: The true one.
         answer_ids: Its tokens and the one that ends it.
         num_images: Images of the prompt.
         options: Marks and texts of the options, when it has some and the answer is one of the marks.

@@ -37,11 +37,9 @@ def evaluate(
     """Score a finished run on a held-out split, seeing and blind.
 
     Args:
-        run: Its folder.
         build: Whose split is used; usually the one that it was trained on.
         out: Where the scores go as JSON; beside it, ``<name>.items.jsonl`` has each answer's, for paired comparisons.
         split: Its name; None takes the first there is of `vldata.train.data.HELD_OUT`.
-        device: As in `vldata.train.run.train`.
         compare_with: Scores of another run; its answers to the same questions are compared with this one's.
 
     Returns:

@@ -56,11 +56,9 @@ def train(
 
     Args:
         builds: What `vldata build` wrote, or any `datasets` folder with its columns; or one for each stage, by name.
-        out: The run's folder.
         config: As `vldata.train.overrides.config_of` reads it.
         device: ``cpu``, ``cuda`` or None: a GPU where there is one.
         leave_out: Leave samples out that fit in no pack, and list them, in place of stopping.
-        checkpoint_steps: Steps between two checkpoints.
         workers: Threads that make batches ahead; None is 0 on a CPU, where they would only compete, else 8.
 
     Returns:

@@ -47,10 +47,7 @@ class Stage:
 
     Args:
         model: In training mode, on its device.
-        loss: Of it.
         optimizer: Over what learns.
-        plan: What each step holds.
-        collator: Makes its batches.
         is_sharded: Each rank holds a part of every weight.
     """
 
@@ -65,7 +62,6 @@ class Stage:
         """What to resume from; every rank must call this when weights are sharded.
 
         Args:
-            number: Of the stage.
             step: Steps done in it.
         """
         learnt = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
@@ -90,9 +86,6 @@ def make_stage(
 
     Args:
         model: With the weights that the stage starts from; changed in place.
-        config: The run.
-        number: Of the stage.
-        data: What it learns from.
         ranks: The processes; with several and ``config.shard``, each keeps a part of every weight.
         resumed: A checkpoint of this stage.
 
