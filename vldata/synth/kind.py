@@ -13,23 +13,9 @@ from vldata.schema.reasons import GENERATED
 from vldata.store.keys import key_of
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs, inputs_text, read_inputs
-from vldata.synth.kind_settings import SynthKindSettings
+from vldata.synth.kind_files import KindFiles
 from vldata.synth.parse import PARSERS, Options, ParseError
 from vldata.synth.validate import Exchanges, Finding, Policy, Reply, Validator, text_of
-
-
-class FewShot(NamedTuple):
-    """An example in the prompt.
-
-    Args:
-        name: Its number: ``000``.
-        caps: What the user's message says.
-        answer: What the model replies.
-    """
-
-    name: str
-    caps: str
-    answer: str
 
 
 class Decision(NamedTuple):
@@ -47,29 +33,15 @@ class Decision(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SynthKind:
+class SynthKind(KindFiles):
     """A kind, read and accepted.
 
     Args:
-        name: What recipes call it.
-        settings: From ``kind.yaml``.
-        system_message: "" when there is none.
-        few_shots: In the order of their numbers.
-        questions: To draw from.
-        asks: To draw from.
-        digests: File name -> 32 hex characters of what it says, for every file that takes part.
         parser_options: Checked.
         validators: Made from the settings, in their order.
         correction: What asks again for a reply that will not do, with ``{problems}`` where these are to stand.
     """
 
-    name: str
-    settings: SynthKindSettings
-    system_message: str = field(repr=False)
-    few_shots: tuple[FewShot, ...] = field(repr=False)
-    questions: tuple[str, ...] = field(repr=False)
-    asks: tuple[str, ...] = field(repr=False)
-    digests: Mapping[str, str] = field(repr=False)
     parser_options: Options = field(repr=False)
     validators: tuple[Validator, ...] = field(repr=False)
     correction: str = field(repr=False)

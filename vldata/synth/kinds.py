@@ -28,8 +28,8 @@ from vldata import bundled
 from vldata.errors import RecipeErrors, TemplateError, nearest
 from vldata.schema.spec import Spec
 from vldata.synth.inputs import PARTS, read_inputs
-from vldata.synth.kind import FewShot, SynthKind
-from vldata.synth.kind_settings import SynthKindSettings
+from vldata.synth.kind import SynthKind
+from vldata.synth.kind_files import FewShot, SynthKindSettings
 from vldata.synth.parse import PARSERS, Options, ParseError
 from vldata.synth.schema_check import unknown_words
 from vldata.synth.validate import VALIDATORS, Validator

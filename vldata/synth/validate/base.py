@@ -10,14 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from vldata.schema.spec import Spec
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
-
-if TYPE_CHECKING:
-    from vldata.synth.kind import SynthKind
+from vldata.synth.kind_files import KindFiles
 
 Policy = Literal["drop", "mark", "reask"]
 """``drop``: it never becomes data. ``mark``: it does, and says so. ``reask``: asked for once more, then dropped."""
@@ -103,7 +101,7 @@ class Validator(Spec):
     """What it may find: names in `vldata.schema.reasons.GENERATED`."""
     policy: Policy = "drop"
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """What is wrong, in the order of the exchanges.
 
         Args:

@@ -6,16 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
+from vldata.synth.kind_files import KindFiles
 from vldata.synth.validate.base import Finding, Policy, Reply, Validator, together, words_of
-
-if TYPE_CHECKING:
-    from vldata.synth.kind import SynthKind
 
 _NAMES = """
 person bicycle car motorcycle airplane bus truck boat bench bird cat dog horse sheep cow elephant bear zebra giraffe
@@ -56,7 +54,7 @@ class Objects(Validator):
     vocabulary: tuple[str, ...] = OBJECTS
     excess: Annotated[int, Field(ge=0)] = 0
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange and object."""
         if not inputs.boxes:
             return []
@@ -101,7 +99,7 @@ class BoxReferences(Validator):
     answer: Annotated[int, Field(ge=0)] = 0
     overall: Annotated[int, Field(ge=0)] = 1
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """One finding for each wrong number and for each text with too few links."""
         found, total = [], 0
         for number, exchange in enumerate(exchanges):
@@ -138,7 +136,7 @@ class SaidInInputs(Validator):
     share: Annotated[float, Field(gt=0, le=1)] = 0.5
     words: Annotated[int, Field(ge=1)] = 12
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange."""
         own = words_of(inputs.words()).distinct | _YES_NO
         found = []

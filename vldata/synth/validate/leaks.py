@@ -9,16 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
+from vldata.synth.kind_files import KindFiles
 from vldata.synth.validate.base import Finding, Lexicon, Policy, Reply, Validator, Words, together, words_of
-
-if TYPE_CHECKING:
-    from vldata.synth.kind import SynthKind
 
 LEAKS = (
     "caption",
@@ -69,7 +67,7 @@ class Leak(Validator):
     more: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange, with all the words."""
         lexicon = _leaks(self.words, self.more, self.allow)
         said = together(exchanges)
@@ -96,7 +94,7 @@ class RawCoordinates(Validator):
     reasons: ClassVar[tuple[str, ...]] = ("raw_coordinates",)
     policy: Policy = "reask"
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange."""
         text = together(exchanges).text
         if "[" not in text and "(" not in text and "0." not in text and "1." not in text:
@@ -144,7 +142,7 @@ class SpecialTokens(Validator):
     reasons: ClassVar[tuple[str, ...]] = ("special_token_in_text",)
     marks: tuple[str, ...] = SPECIAL
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange."""
         text = together(exchanges).text
         if not any(first in text for first in _firsts(self.marks)) or not any(mark in text for mark in self.marks):
@@ -171,7 +169,7 @@ class FewShotEcho(Validator):
     reasons: ClassVar[tuple[str, ...]] = ("few_shot_echo",)
     run: Annotated[int, Field(ge=4)] = 12
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange, with the words."""
         texts = tuple(shot.answer for shot in kind.few_shots)
         return list(_echoes("few_shot_echo", exchanges, inputs, texts, self.run))
@@ -190,7 +188,7 @@ class PromptEcho(Validator):
     reasons: ClassVar[tuple[str, ...]] = ("prompt_echo",)
     run: Annotated[int, Field(ge=4)] = 8
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange, with the words."""
         return list(_echoes("prompt_echo", exchanges, inputs, (kind.system_message, *kind.asks), self.run))
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
+from vldata.synth.kind_files import KindFiles
 from vldata.synth.validate.base import Finding, Reply, Validator
-
-if TYPE_CHECKING:
-    from vldata.synth.kind import SynthKind
 
 _LONG = 60
 
@@ -31,7 +29,7 @@ class Repetition(Validator):
     distinct: Annotated[float, Field(ge=0, le=1)] = 0.2
     words: Annotated[int, Field(ge=1)] = 5
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding for each text, about the later one of two."""
         found = []
         questions: dict[str, int] = {}

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
+from vldata.synth.kind_files import KindFiles
 from vldata.synth.validate.base import Finding, Lexicon, Reply, Validator, message_of, text_of, together, words_of
-
-if TYPE_CHECKING:
-    from vldata.synth.kind import SynthKind
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -30,7 +28,7 @@ class FinishReason(Validator):
     before_parsing: ClassVar[bool] = True
     allowed: tuple[str, ...] = ("stop",)
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding, about the whole reply."""
         ended = message_of(reply)[1]
         if ended in self.allowed:
@@ -100,7 +98,7 @@ class Refusal(Validator):
     phrases: tuple[str, ...] = REFUSALS
     openings: tuple[str, ...] = APOLOGIES
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange; one about the whole reply when the API says that it is a refusal."""
         refused = message_of(reply)[0].get("refusal")
         if refused:
@@ -134,7 +132,7 @@ class Turns(Validator):
     least: Annotated[int, Field(ge=1)] = 1
     most: Annotated[int, Field(ge=1)] = 20
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding, about the whole reply."""
         if self.least <= len(exchanges) <= self.most:
             return []
@@ -160,7 +158,7 @@ class Length(Validator):
     question: tuple[Count, Count] = (1, 1_000)
     answer: tuple[Count, Count] = (1, 8_000)
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding for each text."""
         found = []
         generated = kind.settings.question == "generated"
