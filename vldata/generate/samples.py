@@ -36,9 +36,6 @@ from vldata.store.store import Store
 from vldata.synth.inputs import PARTS, Inputs, Reading, Region
 from vldata.synth.kind import SynthKind
 
-_FIELDS = {"question": "question", "answer": "answer", "instruction": "question", "response": "answer"}
-_NUMBERS_ITS_CHOICES = "vqa_mc"
-
 _AT_ONCE = 10_000  # names whose keys are computed at once
 
 
@@ -163,7 +160,7 @@ class _Known:
     captions: list[str] = field(default_factory=list)
     boxes: list[Region] = field(default_factory=list)
     ocr: list[Reading] = field(default_factory=list)
-    fields: dict[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 def samples_of(
@@ -186,12 +183,16 @@ def samples_of(
         facts_of = zip(*(rows[0][1][name] or () for name in _FACTS), strict=True)
         seen = [None if hash_ is None else Fact(hash_, width, height) for hash_, width, height in facts_of]
         known = _Known(images)
-        by_turn: list[tuple[str, dict[str, str]]] = []
+        by_turn: list[tuple[str, Mapping[str, str]]] = []
         for place, row in rows:
             source = made_from[place]
-            _learn(known, row, source, seen)
-            if is_by_turn and (fields := _fields(row, source)):
-                by_turn.append((f"{source.name}/{row['row']}", fields))
+            boxes = [(box["phrase"], _fractions(box, row, source, seen)) for box in row.get("boxes") or ()]
+            says = source.task.facts(row, [(phrase, box) for phrase, box in boxes if box is not None])
+            known.captions += says.captions
+            known.boxes += [Region(phrase, *box) for phrase, box in says.objects]
+            known.ocr += [Reading(text, box) for text, box in says.readings]
+            if is_by_turn and says.texts:
+                by_turn.append((f"{source.name}/{row['row']}", says.texts))
         if is_by_turn:
             yield from (_sample(name, replace(known, fields=fields), seen, entry) for name, fields in by_turn)
         elif images:
@@ -253,29 +254,6 @@ def _sample(name: str, known: _Known, seen: Sequence[Fact | None], entry: Entry)
     return SynthSample(
         inputs, known.images, tuple(None if fact is None else (fact.width, fact.height) for fact in seen)
     )
-
-
-def _fields(row: Mapping[str, Any], source: Entry) -> dict[str, str]:
-    """The texts of a turn by the names that kinds know them by."""
-    found = {_FIELDS[column]: row[column] for column in _FIELDS if isinstance(row.get(column), str)}
-    if source.task.name == _NUMBERS_ITS_CHOICES and row.get("choices") and row.get("answer") is not None:
-        found["answer"] = row["choices"][row["answer"]]
-    texts = [row[column] for column in source.task.texts if isinstance(row.get(column), str)]
-    text = found.get("question") or "\n".join(texts)
-    return {**found, "text": text} if text else found
-
-
-def _learn(known: _Known, row: Mapping[str, Any], source: Entry, seen: Sequence[Fact | None]) -> None:
-    if isinstance(row.get("caption"), str):
-        known.captions.append(row["caption"])
-    for box in row.get("boxes") or ():
-        corners = _fractions(box, row, source, seen)
-        phrase = box["phrase"] or row.get("phrase")  # a box that is all that its turn is about has the turn's phrase
-        if corners is not None and phrase:
-            if source.task.name == "ocr":
-                known.ocr.append(Reading(phrase, corners))
-            else:
-                known.boxes.append(Region(phrase, *corners))
 
 
 def _fractions(
