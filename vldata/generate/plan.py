@@ -46,6 +46,7 @@ def plan(
                     "model": ask.spec.model,
                     "endpoint": ask.spec.endpoint,
                     "samples": len(ask.samples),
+                    "rejected": ask.rejected,
                     "requests": len(first),
                     **planned,
                 }

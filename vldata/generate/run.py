@@ -187,7 +187,8 @@ def status(
 
 
 def _state(ask: Asking, answers: Any) -> dict[str, Any]:
-    return {"samples": len(ask.samples), **ask.replay(answers, lambda outcomes: _counted(outcomes, answers))}
+    counted = ask.replay(answers, lambda outcomes: _counted(outcomes, answers))
+    return {"samples": len(ask.samples), "rejected": ask.rejected, **counted}
 
 
 def _counted(outcomes: Iterator[Outcome], answers: Any) -> dict[str, Any]:

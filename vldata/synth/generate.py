@@ -142,7 +142,10 @@ def _compared(alone: Iterator[Outcome], comparison: Comparison) -> Iterator[Outc
 
 def _of_sample(inputs: Inputs, source: _Source) -> tuple[list[Draw], list[Request]]:
     if lacks := source.kind.missing(inputs):
-        return [Draw(inputs, 0, (), problem=MISSING_INPUT, detail=", ".join(lacks))], []
+        problem, detail = MISSING_INPUT, ", ".join(lacks)
+        if inputs.rejected:
+            problem, detail = inputs.rejected[0][0], f"{inputs.rejected[0][1]}; it lacks {detail}"
+        return [Draw(inputs, 0, (), problem=problem, detail=detail)], []
     settings = source.kind.settings
     draws = [_draw(inputs, number, source) for number in range(settings.draws)]
     return (draws, []) if settings.choose is None else _chosen(inputs, draws, source)

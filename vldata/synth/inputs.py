@@ -70,6 +70,7 @@ class Inputs:
         ocr: Texts in the image.
         images: Image parts as a request holds them: ``{"type": "image", "hash": …, "detail": …, "max_side_px": …}``.
         fields: Texts by name: ``question``, ``answer``, ``text``, ``answer_a`` …
+        rejected: Reason and detail of each turn about it that a build rejects. The model is shown nothing of these.
     """
 
     row: str
@@ -78,6 +79,7 @@ class Inputs:
     ocr: tuple[Reading, ...] = ()
     images: tuple[Mapping[str, Any], ...] = ()
     fields: Mapping[str, str] = field(default_factory=dict)
+    rejected: tuple[tuple[str, str], ...] = ()
 
     def has(self, need: str) -> bool:
         """Whether there is any of ``captions``, ``boxes``, ``ocr`` or ``image``, or a field of that name with words."""
