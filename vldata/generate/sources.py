@@ -81,7 +81,7 @@ class Asking:
 
     def wanted(self, answers: Answers) -> Iterator[Request]:
         """The requests whose answers are wanting, one after the other."""
-        return (request for outcome in self.outcomes(answers) for request in outcome.wanting)
+        return (request for outcome in self.outcomes(answers) for request in outcome.pending)
 
     def picture(self, part: Mapping[str, Any]) -> bytes:
         """The bytes that an image part of a request stands for.

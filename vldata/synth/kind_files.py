@@ -55,7 +55,7 @@ class SynthKindSettings(Spec):
             sample.
         task: What the exchanges become; null when they are no turns.
         parser: A name in `vldata.synth.parse.PARSERS` and its options.
-        reply_schema: The JSON schema that is asked for and held to; null for free text.
+        reply_schema: The JSON schema that is requested and checked; null for free text.
         parameters: Of the request, where the recipe does not say otherwise.
         draws: How many requests each sample gets.
         swap: Two texts that change places in every second draw, so that a judge's liking for the first one cancels

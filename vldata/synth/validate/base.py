@@ -18,7 +18,7 @@ from vldata.synth.inputs import Inputs
 from vldata.synth.kind_files import KindFiles
 
 Policy = Literal["drop", "mark", "reask"]
-"""``drop``: it never becomes data. ``mark``: it does, and says so. ``reask``: asked for once more, then dropped."""
+"""``drop``: it never becomes data. ``mark``: it does, and says so. ``reask``: requested once more, then dropped."""
 
 Reply = Mapping[str, Any]
 """A chat completion as it was received."""
@@ -66,8 +66,8 @@ def split_words(text: str) -> list[str]:
 
 def words_of(text: str) -> Words:
     """The words of a text, also without their order."""
-    found = split_words(text)
-    return Words(found, frozenset(found))
+    words = split_words(text)
+    return Words(words, frozenset(words))
 
 
 class Exchanges(tuple[Exchange, ...]):
@@ -106,7 +106,7 @@ class Validator(Spec):
 
         Args:
             exchanges: As parsed; empty for checks that come before parsing (`before_parsing`).
-            inputs: What the model was told.
+            inputs: What the model was shown.
             reply: As it was received.
             kind: Whose prompt it was.
         """
@@ -133,7 +133,7 @@ class Lexicon:
         """False when no phrase occurs; quick."""
         return not self._rare.isdisjoint(words.distinct)
 
-    def found(self, words: Words) -> list[str]:
+    def occurring(self, words: Words) -> list[str]:
         """The phrases that occur."""
         if not self.may_occur(words):
             return []

@@ -65,9 +65,9 @@ class Objects(Validator):
         if together(exchanges).words.distinct.isdisjoint(form[0] for form in forms):
             return []
         own = words_of(inputs.words()).distinct
-        found = []
+        findings = []
         for number, exchange in enumerate(exchanges):
-            asked = words_of(exchange.question).distinct
+            of_question = words_of(exchange.question).distinct
             seen: set[tuple[str, str]] = set()
             for form, name, count in _mentions(exchange.answer, forms):
                 word = " ".join(form)
@@ -75,12 +75,12 @@ class Objects(Validator):
                     reason = "count_above_annotation" if count > there[name] + self.excess else None
                     detail = f"it counts {count} ({word}), and {there[name]} are annotated"
                 else:
-                    known = not {form[0], words_of(name).all[0]}.isdisjoint(own | asked)
-                    reason, detail = None if known else "object_not_annotated", f"it says {word!r}"
+                    is_said = not {form[0], words_of(name).all[0]}.isdisjoint(own | of_question)
+                    reason, detail = None if is_said else "object_not_annotated", f"it says {word!r}"
                 if reason and (reason, name) not in seen:
                     seen.add((reason, name))
-                    found.append(Finding(reason, number, detail))
-        return found
+                    findings.append(Finding(reason, number, detail))
+        return findings
 
 
 class BoxReferences(Validator):
@@ -101,7 +101,7 @@ class BoxReferences(Validator):
 
     def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """One finding for each wrong number and for each text with too few links."""
-        found, total = [], 0
+        findings, total = [], 0
         for number, exchange in enumerate(exchanges):
             for what, links, least in (
                 ("question", exchange.question_links, self.question),
@@ -112,14 +112,14 @@ class BoxReferences(Validator):
                     for box in link.numbers:
                         if problem := _problem(box, inputs):
                             detail = f"{link.phrase!r} is linked to {box}, and {problem[1]}"
-                            found.append(Finding(problem[0], number, detail))
+                            findings.append(Finding(problem[0], number, detail))
                 if len(links) < least:
                     detail = f"the {what} has {len(links)}, and at least {least} are wanted"
-                    found.append(Finding("box_references_missing", number, detail))
+                    findings.append(Finding("box_references_missing", number, detail))
         if total < self.overall:
             detail = f"the reply has {total}, and at least {self.overall} are wanted"
-            found.append(Finding("box_references_missing", None, detail))
-        return found
+            findings.append(Finding("box_references_missing", None, detail))
+        return findings
 
 
 class SaidInInputs(Validator):
@@ -139,15 +139,15 @@ class SaidInInputs(Validator):
     def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange."""
         own = words_of(inputs.words()).distinct | _YES_NO
-        found = []
+        findings = []
         for number, exchange in enumerate(exchanges):
             words = words_of(exchange.answer)
             # how many there are is counted, and stands nowhere
             said = {word for word in words.distinct if len(word) > 2 and word not in NUMBERS}
             if len(words.all) <= self.words and said and len(said & own) < self.share * len(said):
                 strange = ", ".join(repr(word) for word in sorted(said - own))
-                found.append(Finding("answer_not_in_inputs", number, f"not there: {strange}"))
-        return found
+                findings.append(Finding("answer_not_in_inputs", number, f"not there: {strange}"))
+        return findings
 
 
 _YES_NO = frozenset({"yes", "no", "the", "and"})

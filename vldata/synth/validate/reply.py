@@ -81,11 +81,11 @@ APOLOGIES = (
     "I am unable to",
     "I won't be able to",
 )
-"""How refusals begin. Looked for at the beginning of an answer only: a person in the picture may be sorry, too."""
+"""How refusals begin. Looked for at the beginning of an answer only: a person in the image may be sorry, too."""
 
 
 class Refusal(Validator):
-    """The model did what it was asked to.
+    """The model did what the prompt says.
 
     Args:
         phrases: Anywhere in the reply, as whole words.
@@ -109,14 +109,14 @@ class Refusal(Validator):
         if not phrases.may_occur(words) and not openings.may_occur(words):
             return []
         texts = [(None, text_of(reply))] if said is None else [(n, e.answer) for n, e in enumerate(said)]
-        found = []
+        findings = []
         for number, text in texts:
-            told = phrases.found(words_of(text)) or [
+            signs = phrases.occurring(words_of(text)) or [
                 opening for opening in self.openings if _begins(words_of(text).all, words_of(opening).all)
             ]
-            if told:
-                found.append(Finding("refusal", number, f"it says {told[0]!r}"))
-        return found
+            if signs:
+                findings.append(Finding("refusal", number, f"it says {signs[0]!r}"))
+        return findings
 
 
 class Turns(Validator):
@@ -160,7 +160,7 @@ class Length(Validator):
 
     def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding for each text."""
-        found = []
+        findings = []
         generated = kind.settings.question == "generated"
         for number, exchange in enumerate(exchanges):
             texts = [("question", exchange.question, self.question)] if generated else []
@@ -168,8 +168,8 @@ class Length(Validator):
                 if not least <= len(text) <= most:
                     side = "short" if len(text) < least else "long"
                     detail = f"{len(text)} characters, and {least} to {most} are wanted"
-                    found.append(Finding(f"{what}_too_{side}", number, detail))
-        return found
+                    findings.append(Finding(f"{what}_too_{side}", number, detail))
+        return findings
 
 
 @cache

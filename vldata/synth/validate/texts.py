@@ -60,18 +60,18 @@ class Evolved(Validator):
         from rapidfuzz.distance import Levenshtein
 
         old = inputs.fields.get(self.field, "").strip()
-        found = []
+        findings = []
         for number, exchange in enumerate(exchanges):
             new = exchange.question
             alike = Levenshtein.normalized_similarity(old.lower(), new.lower())
             leaked = [phrase for phrase in _REWRITING if starts_of(words_of(phrase).all, words_of(new))]
             if alike >= self.similarity:
-                found.append(Finding("not_evolved", number, f"alike to {alike:.2f}"))
+                findings.append(Finding("not_evolved", number, f"alike to {alike:.2f}"))
             elif len(new) > self.lengthening * max(len(old), 40):
-                found.append(Finding("evolved_too_long", number, f"{len(new)} characters, made from {len(old)}"))
+                findings.append(Finding("evolved_too_long", number, f"{len(new)} characters, made from {len(old)}"))
             elif leaked:
-                found.append(Finding("evolution_leaked", number, f"it says {leaked[0]!r}"))
-        return found
+                findings.append(Finding("evolution_leaked", number, f"it says {leaked[0]!r}"))
+        return findings
 
 
 _REWRITING = (
