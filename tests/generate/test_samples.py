@@ -1,4 +1,4 @@
-"""What sources say about pictures, as samples in a file."""
+"""What sources say about images, as samples in a file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def plain(number: int) -> Iterator[SynthSample]:
     return (SynthSample(Inputs(f"{n}.jpg", (f"Picture {n}.",))) for n in range(number))
 
 
-def test_samples_come_back_whole_and_as_often_as_wanted(tmp_path: Path) -> None:
+def test_samples_come_back_whole_and_as_often_as_needed(tmp_path: Path) -> None:
     samples = SynthSamples(tmp_path, iter([FULL, *plain(3)]), seed=1, source="chat")
     assert len(samples) == 4
     assert list(samples) == list(samples)
@@ -76,7 +76,7 @@ def test_no_samples_are_none(tmp_path: Path) -> None:
     assert list(SynthSamples(tmp_path, iter(()), seed=1, source="chat")) == []
 
 
-def test_what_all_sources_say_about_a_picture_is_one_sample(tmp_path: Path) -> None:
+def test_what_all_sources_say_about_an_image_is_one_sample(tmp_path: Path) -> None:
     sources = {
         "captions": {"format": "shapes", "scenes": 12},
         "boxes": {"format": "shapes", "scenes": 12, "task": "rec"},

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from vldata.errors import RecipeError
 from vldata.images.geometry import best_grid, fit, padded, unpadded
-from vldata.images.visual_tokens import POLICIES, tiles_tokens, visual_tokens
+from vldata.images.visual_tokens import POLICIES, visual_tokens
 from vldata.schema.boxes import Box, padded_square
 
 sides = st.integers(1, 20_000)
@@ -72,11 +72,6 @@ def test_a_tie_goes_to_the_canvas_listed_first():
 def test_padding_leaves_the_grid_on_the_side_where_it_was():
     assert unpadded(640, 480, 48, 48) == (48, 36)
     assert unpadded(480, 640, 48, 48) == (36, 48)
-
-
-def test_the_papers_rule_shares_the_cap_among_all_views():
-    assert tiles_tokens(3, 1, 30) == 120
-    assert tiles_tokens(3, 1, 30, 100) == 100  # 25 tokens a view
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Mixtures over sizes: counts that are exact, repeats that are asked for, errors that name the source."""
+"""Mixtures over sizes: counts that are exact, requested repeats, errors that name the source."""
 
 from __future__ import annotations
 

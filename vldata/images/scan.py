@@ -77,7 +77,6 @@ def scan_jpeg(data: bytes) -> HeaderScan | None:
     return _upright(*size, exif, xmp, ended=ended)
 
 
-PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 # colour type -> bit depths (PNG specification, table 11.1)
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _PNG_XMP_HEAD = b"XML:com.adobe.xmp\0\0"  # keyword, then "not compressed"

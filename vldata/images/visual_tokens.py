@@ -14,21 +14,6 @@ from vldata.errors import RecipeError, nearest
 from vldata.images.geometry import best_grid, unpadded
 
 
-def tiles_tokens(columns: int, rows: int, tile_tokens: int, max_tokens: float = math.inf) -> float:
-    """LLaVA-OneVision's paper rule: ``(a * b + 1) * T`` tokens, all views shrunk alike to a cap.
-
-    Released code differs, see the policy ``llava_onevision``.
-
-    Args:
-        columns: Tiles beside each other, a.
-        rows: Tiles above each other, b.
-        tile_tokens: Tokens of one view, T.
-        max_tokens: The cap, tau: above it each view gets ``tau / (a * b + 1)`` tokens.
-    """
-    views = columns * rows + 1
-    return views * min(tile_tokens, max_tokens / views)
-
-
 def visual_tokens(policy: str, width: int, height: int, *, num_images: int = 1) -> int:
     """Visual tokens of one image under a named policy.
 

@@ -67,7 +67,6 @@ def render(
         template: From `vldata.prompts.template.load`, with the same ``options``.
         columns: At least those that the template reads (``template.file.reads``); structs as dicts.
         num_rows: How many values each column has, n.
-        options: The source's.
         variant_keys: Which wording, when there are many; shape (n,).
         flip_keys: Whether a row is put the other way round; shape (n,).
         dataset: What templates call ``dataset``.

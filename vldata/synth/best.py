@@ -67,7 +67,6 @@ def pairs_to_judge(inputs: Inputs, question: str, candidates: Sequence[str]) -> 
     So k candidates cost k - 1 comparisons, all at once, and their leads over the same one can be compared.
 
     Args:
-        inputs: The sample's.
         question: What the candidates answer.
         candidates: At least one.
     """

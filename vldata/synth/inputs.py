@@ -107,17 +107,6 @@ class Section(NamedTuple):
     title: str = ""
 
 
-CAPTIONS = (Section("captions"),)
-"""The layout of LLaVA's conversations."""
-CAPTIONS_AND_BOXES = (Section("captions"), Section("boxes"))
-"""The layout of LLaVA's descriptions and reasoning."""
-
-
-def caps_text(inputs: Inputs, *, with_boxes: bool) -> str:
-    """The user's message in LLaVA's own layout."""
-    return inputs_text(inputs, CAPTIONS_AND_BOXES if with_boxes else CAPTIONS)
-
-
 def inputs_text(inputs: Inputs, layout: Sequence[Section]) -> str:
     """The sections that have something to say, parted by an empty line; no line break at the end."""
     sections = []

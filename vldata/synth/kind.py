@@ -12,7 +12,7 @@ from vldata.llm.request import Prompt, Request
 from vldata.schema.reasons import GENERATED
 from vldata.store.keys import key_of
 from vldata.synth.exchange import Exchange
-from vldata.synth.inputs import Inputs, inputs_text, read_inputs
+from vldata.synth.inputs import Inputs, inputs_text
 from vldata.synth.kind_files import KindFiles
 from vldata.synth.parse import PARSERS, Options, ParseError
 from vldata.synth.validate import Exchanges, Finding, Policy, Reply, Validator, text_of
@@ -208,19 +208,6 @@ class SynthKind(KindFiles):
         if (fatal and whole) or not kept:
             return Decision("drop", (), tuple(sorted({finding.reason for finding in fatal})))
         return Decision("keep", kept, marks)
-
-    def self_check(self) -> list[tuple[str, Finding]]:
-        """What the kind's own checks find in its own few-shots: (few-shot, finding). A good kind has none.
-
-        The checks for echoes are left out, as every few-shot is an echo of itself.
-        """
-        of_shots = []
-        for shot in self.few_shots:
-            inputs = read_inputs(shot.caps, self.settings.layout, row=shot.name)
-            reply = {"choices": [{"message": {"content": shot.answer}, "finish_reason": "stop"}]}
-            _, findings = self.examine(reply, inputs)
-            of_shots += [(shot.name, finding) for finding in findings if finding.reason != "few_shot_echo"]
-        return of_shots
 
     def _shown(self, inputs: Inputs, sample_index: int) -> Inputs:
         if not self.settings.swap or sample_index % 2 == 0:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
@@ -67,13 +67,6 @@ class SameAnswers(Spec):
     words: Annotated[int, Field(ge=_RUN)] = 12
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.9
     policy: Policy = "drop"
-
-    def check_all(self, samples: Iterable[Answered]) -> dict[str, list[Finding]]:
-        """Row -> findings, of the rows that have any, in the order of the rows."""
-        comparison = Comparison(self)
-        for sample in samples:
-            comparison.add(sample)
-        return comparison.findings()
 
 
 class Comparison:

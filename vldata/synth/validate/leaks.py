@@ -193,19 +193,6 @@ class PromptEcho(Validator):
         return list(_echoes("prompt_echo", exchanges, inputs, (kind.system_message, *kind.asks), self.run))
 
 
-def longest_shared_run(words: Sequence[str], texts: Sequence[str]) -> int:
-    """The most words in a row that also stand in one of the texts: how the lengths above were found."""
-    longest = 0
-    while longest < len(words) and any(_shared(words, texts, longest + 1)):
-        longest += 1
-    return longest
-
-
-def _shared(words: Sequence[str], texts: Sequence[str], run: int) -> Iterator[bool]:
-    runs = _runs(tuple(texts), run)
-    return (tuple(words[place : place + run]) in runs for place in range(len(words) - run + 1))
-
-
 def _echoes(
     reason: str, exchanges: Sequence[Exchange], inputs: Inputs, texts: tuple[str, ...], run: int
 ) -> Iterator[Finding]:
