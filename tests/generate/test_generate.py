@@ -16,9 +16,7 @@ from tests.llm.server import Asked, BillingServer, answer, failure
 from vldata import build
 from vldata.cli.main import app
 from vldata.errors import BuildError, RecipeErrors
-from vldata.generate.plan import plan
-from vldata.generate.run import SynthOptions, run, status
-from vldata.generate.show import show
+from vldata.generate.session import SynthOptions, SynthSession
 from vldata.pipeline.build import Built
 from vldata.recipe.load import from_tree
 from vldata.recipe.models import Recipe
@@ -65,8 +63,11 @@ class Place:
         self.folder, self.server = folder, server
         self.where = {"store": folder / "store", "answers": folder / "answers"}
 
+    def session(self, recipe: Recipe, **options: Any) -> SynthSession:
+        return SynthSession(recipe, **self.where, options=SynthOptions(endpoint=self.server.url, **options))
+
     def run(self, recipe: Recipe, **options: Any) -> dict[str, Any]:
-        (row,) = run(recipe, options=SynthOptions(endpoint=self.server.url, **options), **self.where)
+        (row,) = self.session(recipe, **options).run()
         return row
 
     def build(self, recipe: Recipe, out: str = "out", **options: Any) -> Built:
@@ -96,7 +97,7 @@ def test_answers_become_turns_that_name_their_request(place: Place) -> None:
     assert len(rows[0]["images"]) == 1
     kind, _, key = rows[0]["turns"][0]["synthetic"].partition(" ")
     assert kind.startswith("llava.conversation@")
-    (shown,) = show(recipe(), only=rows[0]["turns"][0]["row"].rpartition("/")[0], limit=1, **place.where)
+    (shown,) = place.session(recipe()).show(only=rows[0]["turns"][0]["row"].rpartition("/")[0], limit=1)
     assert shown["request"] == key
     assert shown["turns"][0]["answer"] == rows[0]["messages"][1]["content"][0]["text"]
     assert all(
@@ -121,7 +122,7 @@ def test_nothing_is_asked_twice_and_a_build_asks_nothing(place: Place, monkeypat
 
 def test_more_samples_ask_only_for_the_new_ones_and_keep_the_old(place: Place) -> None:
     place.run(recipe(total=12))
-    (row,) = plan(recipe(total=20), **place.where)
+    (row,) = place.session(recipe(total=20)).plan()
     assert (row["hits"], row["to_send"], row["why_new"]) == (12, 8, {"never asked": 8})
     place.run(recipe(total=20))
     assert place.server.bill.requests == 20
@@ -137,20 +138,20 @@ def test_a_changed_few_shot_asks_again_and_says_why_and_a_changed_check_does_not
     mine = recipe(kind=str(kind))
     place.run(mine)
     (kind / "kind.yaml").write_text((kind / "kind.yaml").read_text().replace("question: [5, 500]", "question: [5, 10]"))
-    (row,) = plan(mine, **place.where)
+    (row,) = place.session(mine).plan()
     assert row["hits"] >= 12
     (kind / "kind.yaml").write_text((bundled / "kind.yaml").read_text())
     (kind / "000_conv.txt").write_text((kind / "000_conv.txt").read_text() + " It is quiet.")
-    (row,) = plan(mine, **place.where)
+    (row,) = place.session(mine).plan()
     assert row["to_send"] == 12
     assert row["why_new"] == {"few-shot 1 changed": 12}
 
 
 def test_the_plan_tells_the_price_before_anything_is_sent(place: Place) -> None:
-    (row,) = plan(recipe(), **place.where)
+    (row,) = place.session(recipe()).plan()
     cost = row["cost_usd"]
     assert 0 < cost["low"] < cost["expected"] < cost["max"]
-    (unknown,) = plan(recipe(model="dear"), **place.where)
+    (unknown,) = place.session(recipe(model="dear")).plan()
     assert unknown["cost_usd"] == {"low": None, "expected": None, "max": None}
     assert place.server.bill.requests == 0
 
@@ -205,7 +206,7 @@ def test_a_row_that_the_endpoint_refuses_for_good_is_left_alone_until_retry(plac
     place.run(recipe())
     assert len(place.server.asked) == asked
     place.server.script = reply
-    (row,) = run(recipe(), retry=True, options=SynthOptions(endpoint=place.server.url), **place.where)
+    (row,) = place.session(recipe()).run(retry=True)
     assert row["wanting"] == 0
 
 
@@ -224,17 +225,17 @@ def test_a_reply_full_of_markup_stays_text(place: Place) -> None:
 
 
 def test_status_counts_what_is_there(place: Place) -> None:
-    (before,) = status(recipe(), **place.where)
+    (before,) = place.session(recipe()).status()
     assert (before["wanting"], before["cost_usd"]) == (12, 0.0)
     place.run(recipe())
-    (after,) = status(recipe(), **place.where)
+    (after,) = place.session(recipe()).status()
     assert (after["wanting"], after["kept"], after["unpriced_attempts"]) == (0, 12, 0)
     assert after["cost_usd"] > 0
 
 
 def test_status_tells_what_is_damaged_and_a_run_asks_for_it_again(place: Place, tmp_path: Path) -> None:
     place.run(recipe())
-    (sound,) = status(recipe(), **place.where)
+    (sound,) = place.session(recipe()).status()
     assert sound["damaged"] == []
     segment = tmp_path / "answers" / "000001.answers"
     data = bytearray(segment.read_bytes())
@@ -245,7 +246,7 @@ def test_status_tells_what_is_damaged_and_a_run_asks_for_it_again(place: Place, 
     said = CliRunner().invoke(app, ["synth", "status", str(tmp_path / "recipe.yaml"), *where], env={"COLUMNS": "200"})
     assert said.exit_code == 0, said.output
     assert "damaged: 000001.answers, byte" in said.output and "fix: restore" in said.output
-    (after,) = status(recipe(), **place.where)
+    (after,) = place.session(recipe()).status()
     (damage,) = after["damaged"]
     assert damage["file"] == "000001.answers" and 0 < damage["offset"] < len(data)
     assert after["wanting"] == 1
@@ -262,9 +263,9 @@ def test_show_sets_prompt_reply_and_findings_side_by_side_and_all_stays_text(pla
     words = ["synth", "show", str(tmp_path / "recipe.yaml"), "--limit", "1", *where]
     said = CliRunner().invoke(app, words, env={"COLUMNS": "400"})
     assert said.exit_code == 0, said.output
-    heads = [line for line in said.output.splitlines() if line.startswith("asked")]
-    assert len(heads) == 1 and heads[0].split("  ")[0] == "asked"
-    assert "replied" in heads[0] and "turns and findings" in heads[0]
+    heads = [line for line in said.output.splitlines() if line.startswith("prompt ")]
+    assert len(heads) == 1 and heads[0].split("  ")[0] == "prompt"
+    assert "reply" in heads[0] and "turns and findings" in heads[0]
     flat = "".join(said.output.split())
     assert "<script>alert(1)</script>" in flat and "[bold]x[/bold]" in flat and "{{7*7}}" in flat
     assert "\x1b" not in said.output and "turn1kept:" in flat

@@ -9,7 +9,7 @@ import pytest
 
 from vldata.generate import samples as synth_samples
 from vldata.generate.samples import SynthSample, SynthSamples
-from vldata.generate.sources import asking
+from vldata.generate.sources import synth_source
 from vldata.llm.request import image_part
 from vldata.pipeline.build import with_corpora
 from vldata.pipeline.session import open_session
@@ -78,7 +78,7 @@ def test_what_all_sources_say_about_a_picture_is_one_sample(tmp_path: Path) -> N
     tree = {"name": "x", "sources": sources, "mixture": {"sources": {"captions": 0, "boxes": 0, "chat": 1}}}
     recipe = from_tree(tree)
     with open_session(tmp_path / "store", 1) as session:
-        found = list(asking(with_corpora(recipe, session), "chat", session.store).samples)
+        found = list(synth_source(with_corpora(recipe, session), "chat", session).samples)
     rows = [sample.inputs.row for sample in found]
     assert len(rows) == len(set(rows))
     told = [sample.inputs for sample in found if sample.inputs.captions and sample.inputs.boxes]

@@ -22,7 +22,7 @@ class AnsweredSources:
         """
         from vldata.generate.sources import with_synth
 
-        return with_synth(recipe, session.store, standin=standin, progress=session.progress)
+        return with_synth(recipe, session, standin=standin)
 
     def costs(self, recipe: Recipe, ready: Recipe, session: Session, standin: int | None) -> dict[str, dict[str, Any]]:
         """What was written for each synthetic source of ``ready``, by which model, at what price."""
