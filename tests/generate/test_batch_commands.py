@@ -106,14 +106,14 @@ def test_a_batch_is_submitted_waited_for_and_collected(server: BatchServer, plac
     assert (again["batches"], again["answered"], len(server.batches)) == (0, 0, 1)
 
 
-def test_a_reply_that_fails_its_checks_is_asked_again_in_another_batch(server: BatchServer, place: Place) -> None:
+def test_a_reply_that_fails_its_checks_is_requested_again_in_another_batch(server: BatchServer, place: Place) -> None:
     server.batch_script = lambda number: Fate(text=UNREADABLE if number == 1 else TEXT)
     total = place.session(recipe(max_reasks=1)).run_batch(polling=Polling(sleep=lambda s: None))
     assert (total["batches"], total["requests"], total["answered"]) == (2, 12, 12)
     assert states(place) == (6, 0)
 
 
-def test_what_expires_is_told_and_goes_with_the_next_command_or_online(server: BatchServer, place: Place) -> None:
+def test_what_expires_is_reported_and_goes_with_the_next_command_or_online(server: BatchServer, place: Place) -> None:
     server.batch_script = lambda number: Fate(status="expired", done=4, text=TEXT)
     total = place.session().run_batch(polling=Polling(sleep=lambda s: None))
     assert (total["answered"], total["wanting"], total["batches"]) == (4, 2, 1)
@@ -127,18 +127,18 @@ def test_submitting_and_collecting_are_also_two_commands(server: BatchServer, pl
     assert (sent["batches"], sent["requests"], sent["stopped"]) == (2, 6, None)
     (again,) = place.session().submit()
     assert (again["batches"], again["under_way"]) == (0, 6)
-    (came,) = place.session().collect()
-    assert len(came["open"]) == 2
-    (came,) = place.session(recipe(kind="llava.detail")).collect()
-    assert (came["answered"], came["open"]) == (6, [])  # whatever the recipe says by now
-    json.dumps([sent, came])
+    (collected,) = place.session().collect()
+    assert len(collected["open"]) == 2
+    (collected,) = place.session(recipe(kind="llava.detail")).collect()
+    assert (collected["answered"], collected["open"]) == (6, [])  # whatever the recipe says by now
+    json.dumps([sent, collected])
 
 
 def test_a_limit_of_dollars_holds_what_is_under_way_and_goes_on_with_what_comes_back(
     server: BatchServer, place: Place
 ) -> None:
-    asked = recipe(max_usd=0.012)
-    total = place.session(asked).run_batch(polling=Polling(sleep=lambda s: None))
+    limited = recipe(max_usd=0.012)
+    total = place.session(limited).run_batch(polling=Polling(sleep=lambda s: None))
     assert total["batches"] > 1 and total["answered"] == 6 and total["stopped"] is None
     most = max(len(batch.lines) for batch in server.batches.values())
     assert most < 6
@@ -177,9 +177,9 @@ def test_what_was_exported_comes_back_although_the_recipe_changed(
     ]
     results.append({"id": "b99", "custom_id": "somebody-else's", "response": None, "error": {"code": "x"}})
     (tmp_path / "result").write_text("".join(json.dumps(line) + "\n" for line in reversed(results)))
-    came = place.session(recipe(kind="llava.detail")).import_([tmp_path / "result"])
-    assert (came["answered"], came["unknown_ids"]) == (6, ["somebody-else's"])
-    assert came["unpriced_requests"] == 6  # whose endpoint it was is not known any more
+    imported = place.session(recipe(kind="llava.detail")).import_([tmp_path / "result"])
+    assert (imported["answered"], imported["unknown_ids"]) == (6, ["somebody-else's"])
+    assert imported["unpriced_requests"] == 6  # which endpoint it was is not known any more
     assert states(place) == (6, 0)
     again = place.session().import_([tmp_path / "result"])
     assert (again["answered"], again["already"], again["spent_usd"]) == (0, 6, 0.0)
@@ -250,7 +250,7 @@ def test_a_cancelled_batch_keeps_what_was_done_and_gives_the_rest_of_its_charge_
     with open_answers(place.answers, read_only=True) as answers:
         assert settled.usd == pytest.approx(answers.spent()[0])
     assert states(place) == (2, 4)
-    (row,) = place.session().run()  # what was not done is wanting, and nothing else is
+    (row,) = place.session().run()  # what was not done is pending, and nothing else is
     assert (row["answered"], row["wanting"]) == (4, 0)
     assert sum(server.batch_bill.values()) == 2
     again = place.session().cancel(Polling(sleep=lambda s: pytest.fail("?")))

@@ -1,4 +1,4 @@
-"""`vldata synth run`, killed again and again: nothing that was answered is asked for twice, and the end is the same."""
+"""`vldata synth run`, killed again and again: nothing that was answered is requested twice, and the end is the same."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def test_answers_become_turns_that_name_their_request(place: Place) -> None:
     )
 
 
-def test_nothing_is_asked_twice_and_a_build_asks_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_requested_twice_and_a_build_sends_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.run(recipe())
     assert place.server.bill.requests == 12
     assert place.run(recipe())["answered"] == 0
@@ -147,7 +147,7 @@ def test_a_changed_few_shot_asks_again_and_says_why_and_a_changed_check_does_not
     assert row["why_new"] == {"few-shot 1 changed": 12}
 
 
-def test_the_plan_tells_the_price_before_anything_is_sent(place: Place) -> None:
+def test_the_plan_says_the_price_before_anything_is_sent(place: Place) -> None:
     (row,) = place.session(recipe()).plan()
     cost = row["cost_usd"]
     assert 0 < cost["low"] < cost["expected"] < cost["max"]
@@ -156,7 +156,7 @@ def test_the_plan_tells_the_price_before_anything_is_sent(place: Place) -> None:
     assert place.server.bill.requests == 0
 
 
-def test_a_budget_stops_the_run_and_the_next_one_goes_on(place: Place) -> None:
+def test_a_budget_stops_the_run_and_the_next_one_resumes(place: Place) -> None:
     stopped = place.run(recipe(max_requests=5))
     assert stopped["stopped"]["reason"] == "max_requests"
     assert (place.server.bill.requests, stopped["wanting"]) == (5, 7)
@@ -202,9 +202,9 @@ def test_a_row_that_the_endpoint_refuses_for_good_is_left_alone_until_retry(plac
     )
     first = place.run(recipe(), concurrency=1)
     assert (first["failed"], first["wanting"]) == ({"policy": 1}, 1)
-    asked = len(place.server.asked)
+    before = len(place.server.asked)
     place.run(recipe())
-    assert len(place.server.asked) == asked
+    assert len(place.server.asked) == before
     place.server.script = reply
     (row,) = place.session(recipe()).run(retry=True)
     assert row["wanting"] == 0
@@ -233,7 +233,7 @@ def test_status_counts_what_is_there(place: Place) -> None:
     assert after["cost_usd"] > 0
 
 
-def test_status_tells_what_is_damaged_and_a_run_asks_for_it_again(place: Place, tmp_path: Path) -> None:
+def test_status_says_what_is_damaged_and_a_run_requests_it_again(place: Place, tmp_path: Path) -> None:
     place.run(recipe())
     (sound,) = place.session(recipe()).status()
     assert sound["damaged"] == []
@@ -299,14 +299,14 @@ def test_every_kind_asks_about_its_inputs_and_becomes_turns_of_its_task(place: P
         "sources": {**sources, "chat": {"synth": synth, "max_reject_rate": 1.0}},
         "mixture": {"sources": weights},
     }
-    told: list[str] = []
+    prompts: list[str] = []
 
     def said(asked: Asked) -> Any:
         content = asked.body["messages"][-1]["content"]
         text = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
         if "image" in settings.needs:
             assert content[0]["image_url"]["url"].startswith("data:image/")
-        told.append(text)
+        prompts.append(text)
         answered = text.partition("The short answer:\n")[2].partition("\n")[0]
         return answer(REPLIES.get(kind, LONG * 3).format(n=asked.digest[:4], answer=answered or "this"))
 
@@ -314,7 +314,7 @@ def test_every_kind_asks_about_its_inputs_and_becomes_turns_of_its_task(place: P
     made = from_tree(tree)
     ran = place.run(made)
     assert ran["samples"] == 6
-    assert told
+    assert prompts
     assert ran["kept"], ran["dropped"]
     built = place.build(made)
     assert built.manifest["sources"]["chat"]["rows_out"] == ran["turns"] > 0

@@ -1,4 +1,4 @@
-"""What sources say about pictures, as samples in a file."""
+"""What sources say about images, as samples in a file."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_no_samples_are_none(tmp_path: Path) -> None:
     assert list(SynthSamples(tmp_path, iter(()), seed=1, source="chat")) == []
 
 
-def test_what_all_sources_say_about_a_picture_is_one_sample(tmp_path: Path) -> None:
+def test_what_all_sources_say_about_an_image_is_one_sample(tmp_path: Path) -> None:
     sources = {
         "captions": {"format": "shapes", "scenes": 12},
         "boxes": {"format": "shapes", "scenes": 12, "task": "rec"},
@@ -78,12 +78,12 @@ def test_what_all_sources_say_about_a_picture_is_one_sample(tmp_path: Path) -> N
     tree = {"name": "x", "sources": sources, "mixture": {"sources": {"captions": 0, "boxes": 0, "chat": 1}}}
     recipe = from_tree(tree)
     with open_session(tmp_path / "store", 1) as session:
-        found = list(synth_source(with_corpora(recipe, session), "chat", session).samples)
-    rows = [sample.inputs.row for sample in found]
+        samples = list(synth_source(with_corpora(recipe, session), "chat", session).samples)
+    rows = [sample.inputs.row for sample in samples]
     assert len(rows) == len(set(rows))
-    told = [sample.inputs for sample in found if sample.inputs.captions and sample.inputs.boxes]
-    assert told
-    for sample in found:
+    complete = [sample.inputs for sample in samples if sample.inputs.captions and sample.inputs.boxes]
+    assert complete
+    for sample in samples:
         assert sample.images == (sample.inputs.row,)
         assert [part["type"] for part in sample.inputs.images] == ["image"]
         assert sample.sizes[0] is not None

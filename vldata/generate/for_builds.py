@@ -1,4 +1,4 @@
-"""What models wrote, as builds ask for it: `vldata.pipeline.session.SyntheticTurns`.
+"""What models wrote, as builds read it: `vldata.pipeline.session.SyntheticTurns`.
 
 The rest of the folder is loaded when a recipe has a synthetic source: it takes a fifth of a second.
 """

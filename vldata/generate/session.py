@@ -90,10 +90,6 @@ class SynthSession:
         """The synthetic sources that are meant."""
         return self.options.names or [name for name, entry in self.recipe.entries.items() if entry.synth is not None]
 
-    def _label(self, name: str) -> str:
-        """What the batches and the ledger of a source are called."""
-        return f"{self.recipe.head.name}.{name}"
-
     @contextmanager
     def sources(self) -> Iterator[dict[str, SynthSource]]:
         """Every synthetic source that is meant, with its samples.
@@ -326,6 +322,10 @@ class SynthSession:
         with self.sources() as sources, open_answers(self.folder) as answers:
             payers = {name: Payer(self._endpoint(source), self._ledger(name)) for name, source in sources.items()}
             return import_files(files, answers, sources, payers, self.watch)
+
+    def _label(self, name: str) -> str:
+        """What the batches and the ledger of a source are called."""
+        return f"{self.recipe.head.name}.{name}"
 
     def _endpoint(self, source: SynthSource) -> Endpoint:
         return find_endpoint(source.spec.endpoint, url=self.options.endpoint)
