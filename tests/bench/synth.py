@@ -35,7 +35,7 @@ from measure import Row, show
 from vldata.llm.answers import open_answers
 from vldata.llm.budget import BudgetLimits
 from vldata.llm.endpoint import Endpoint
-from vldata.llm.events import Sent
+from vldata.llm.events import SendResult
 from vldata.llm.prices import Price
 from vldata.llm.request import Request
 from vldata.llm.send import send
@@ -109,7 +109,7 @@ def plain(url: str, number: int, concurrency: int) -> float:
     return number / (time.perf_counter() - started)
 
 
-def ours(url: str, folder: Path, number: int, concurrency: int) -> tuple[float, Sent]:
+def ours(url: str, folder: Path, number: int, concurrency: int) -> tuple[float, SendResult]:
     """Requests a second of `send`, and what became of them."""
     endpoint = Endpoint("bench", url, SecretStr("none"), prices={"tiny": PRICE})
     limits = BudgetLimits(max_usd=1e6, concurrency=concurrency)
@@ -119,7 +119,7 @@ def ours(url: str, folder: Path, number: int, concurrency: int) -> tuple[float, 
             requests(number),
             endpoint=endpoint,
             answers=answers,
-            pictures=lambda part: b"",
+            read_image=lambda part: b"",
             limits=limits,
             ledger=folder / "ledger",
         )

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from tests.llm.server import Asked, BillingServer, answer, failure
+from tests.llm.server import BillingServer, ReceivedRequest, answer, failure
 from vldata import build
 from vldata.cli.main import app
 from vldata.errors import BuildError, RecipeErrors
@@ -54,7 +54,7 @@ def recipe(scenes: int = 40, total: int | None = 12, **synth: Any) -> Recipe:
     )
 
 
-def reply(asked: Asked) -> Any:
+def reply(asked: ReceivedRequest) -> Any:
     return answer(REPLY.format(n=asked.digest[:8]))
 
 
@@ -201,9 +201,9 @@ def test_a_row_that_the_endpoint_refuses_for_good_is_left_alone_until_retry(plac
     )
     first = place.run(recipe(), concurrency=1)
     assert (first["failed"], first["wanting"]) == ({"policy": 1}, 1)
-    asked = len(place.server.asked)
+    asked = len(place.server.received)
     place.run(recipe())
-    assert len(place.server.asked) == asked
+    assert len(place.server.received) == asked
     place.server.script = reply
     (row,) = run(recipe(), retry=True, options=SynthOptions(endpoint=place.server.url), **place.where)
     assert row["wanting"] == 0
@@ -212,7 +212,7 @@ def test_a_row_that_the_endpoint_refuses_for_good_is_left_alone_until_retry(plac
 def test_a_reply_full_of_markup_stays_text(place: Place) -> None:
     evil = "<script>alert(1)</script> {{ 7 * 7 }} {% raw %} ../../etc/passwd"
 
-    def hostile(asked: Asked) -> Any:
+    def hostile(asked: ReceivedRequest) -> Any:
         return answer(REPLY.replace("Several plain shapes", evil + " {n}").replace("{n}", asked.digest[:8]))
 
     place.server.script = hostile
@@ -300,7 +300,7 @@ def test_every_kind_asks_about_its_inputs_and_becomes_turns_of_its_task(place: P
     }
     told: list[str] = []
 
-    def said(asked: Asked) -> Any:
+    def said(asked: ReceivedRequest) -> Any:
         content = asked.body["messages"][-1]["content"]
         text = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
         if "image" in settings.needs:

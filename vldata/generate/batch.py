@@ -16,9 +16,9 @@ from vldata.generate.sources import Asking, opened
 from vldata.llm.answers import Answers, open_answers
 from vldata.llm.batch.book import open_book
 from vldata.llm.batch.collect import BatchResults, collect, poll
-from vldata.llm.batch.lines import MAX_BYTES, MAX_LINES
+from vldata.llm.batch.lines import MAX_BYTES, MAX_LINES, BatchLimits
 from vldata.llm.batch.route import State
-from vldata.llm.batch.submit import LIMITS, Submitted, submit
+from vldata.llm.batch.submit import LIMITS, SubmitResult, submit
 from vldata.llm.budget import BudgetLimits, read_ledger
 from vldata.llm.endpoint import Endpoint, find_endpoint
 from vldata.llm.events import Event, Stop
@@ -59,7 +59,7 @@ class Tally:
         self.answered += came.answered
         self.failed += Counter(came.failed)
         self.spent_usd += came.spent.usd
-        self.problems += [*came.problems, *came.bad_lines]
+        self.problems += [*came.problems, *came.unreadable]
         self.stopped = self.stopped or came.stopped
 
     def row(self) -> dict[str, Any]:
@@ -267,7 +267,7 @@ def _submit(
     max_bytes: int,
     max_open: int | None,
     left_usd: float | None,
-) -> Submitted:
+) -> SubmitResult:
     """Send what is wanting of one source; ``left_usd`` is what this run may still charge."""
     spec = ask.spec
     ledger = ledger_of(known.folder, recipe.head.name, name)
@@ -281,13 +281,11 @@ def _submit(
         wanted,
         endpoint=endpoint_of(ask, options),
         answers=known,
-        pictures=ask.picture,
+        read_image=ask.picture,
         limits=limits,
         ledger=ledger,
         label=label_of(recipe, name),
-        max_lines=max_lines,
-        max_bytes=max_bytes,
-        max_open=max_open,
+        batch_limits=BatchLimits(max_lines, max_bytes, max_open),
     )
 
 
@@ -310,7 +308,7 @@ def endpoint_of(ask: Asking, options: SynthOptions) -> Endpoint:
     return find_endpoint(ask.spec.endpoint, url=options.endpoint)
 
 
-def _sent(sent: Submitted) -> dict[str, Any]:
+def _sent(sent: SubmitResult) -> dict[str, Any]:
     return {
         "batches": sent.batches,
         "requests": sent.requests,
@@ -330,10 +328,10 @@ def _came(endpoint: Endpoint, came: BatchResults) -> dict[str, Any]:
         "answered": came.answered,
         "already": came.already,
         "failed": dict(came.failed),
-        "wanting": came.wanting,
+        "wanting": came.pending,
         "unknown": came.unknown,
         "duplicates": came.duplicates,
-        "bad_lines": list(came.bad_lines),
+        "bad_lines": list(came.unreadable),
         "problems": list(came.problems),
         "spent_usd": came.spent.usd,
         "open": [asdict(state) for state in came.open],
@@ -341,6 +339,6 @@ def _came(endpoint: Endpoint, came: BatchResults) -> dict[str, Any]:
     }
 
 
-def _left(left_usd: float | None, sent: Submitted) -> float | None:
+def _left(left_usd: float | None, sent: SubmitResult) -> float | None:
     """What this run may still charge; what comes back of it is for the next run."""
     return None if left_usd is None else max(0.0, left_usd - sent.charged.usd)

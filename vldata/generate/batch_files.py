@@ -14,10 +14,9 @@ from vldata.generate.run import ALL, SynthOptions, askings, ledger_of
 from vldata.generate.sources import Asking, opened
 from vldata.llm.answers import Answers, open_answers
 from vldata.llm.batch.book import keep_requests, open_book, read_keys, read_requests
-from vldata.llm.batch.budget import open_account
-from vldata.llm.batch.files import Imported, export, import_
-from vldata.llm.batch.lines import MAX_BYTES, MAX_LINES
-from vldata.llm.budget import BudgetLimits
+from vldata.llm.batch.files import ImportResult, export, import_
+from vldata.llm.batch.lines import MAX_BYTES, MAX_LINES, BatchLimits
+from vldata.llm.budget import BudgetLimits, open_budget
 from vldata.llm.endpoint import NO_KEY, Endpoint
 from vldata.llm.events import Event
 from vldata.llm.folder import default_answers
@@ -66,7 +65,7 @@ def export_batch(
                 under_way = book.keys_under_way()
                 wanted = [r for r in still_wanting(ask, known, retry=retry) if r.key not in under_way]
             target = folder / name if len(all_of_them) > 1 else folder
-            done = export(wanted, target, ask.picture, max_lines=max_lines, max_bytes=max_bytes)
+            done = export(wanted, target, ask.picture, BatchLimits(max_lines, max_bytes))
             for requests in done.requests:
                 kept = place / "batches" / f"{requests[0].key}-{len(requests)}.{EXPORTED}"
                 kept.parent.mkdir(exist_ok=True)
@@ -111,7 +110,7 @@ def import_batch(
         if not path.is_file():
             raise StoreError(str(path), "is not a file", "give the output and the error files of your batches")
     place = answers or default_answers()
-    total = _counts(Imported())
+    total = _counts(ImportResult())
     with askings(recipe, store, options, progress) as all_of_them, open_answers(place) as known:
         requests: dict[str, Request] = {}
         owners: dict[str, str] = {}
@@ -134,10 +133,10 @@ def import_batch(
             came = import_(files, known, of_group, prices=prices, scrub=scrub, watch=tell)
             if owner is not None:
                 path = ledger_of(place, recipe.head.name, owner)
-                with open_account(BudgetLimits(), path) as account:
-                    account.change(came.spent)
+                with open_budget(BudgetLimits(), path) as budget:
+                    budget.change(came.spent)
             total = _added(total, _counts(came))
-            bad = [{"file": str(path), "line": line.number, "problem": line.problem} for path, line in came.bad]
+            bad = [{"file": str(path), "line": line.number, "problem": line.problem} for path, line in came.unreadable]
             unknown = [key for key in came.unknown if key not in requests]
         _forget_answered(place, known)
     return {**total, "unknown": len(unknown), "unknown_ids": unknown[:20], "bad_lines": bad}
@@ -167,7 +166,7 @@ def _forget_answered(place: Path, known: Answers) -> None:
             kept.unlink()
 
 
-def _counts(came: Imported) -> dict[str, Any]:
+def _counts(came: ImportResult) -> dict[str, Any]:
     return {
         "answered": came.answered,
         "already": came.already,

@@ -14,7 +14,7 @@ from vldata.errors import RecipeError, nearest
 from vldata.generate.sources import Asking, asking, opened
 from vldata.llm.answers import Answers, open_answers
 from vldata.llm.batch.book import under_way
-from vldata.llm.budget import BudgetLimits, Spent, read_ledger
+from vldata.llm.budget import BudgetLimits, Spending, read_ledger
 from vldata.llm.endpoint import find_endpoint
 from vldata.llm.events import Event, Stop
 from vldata.llm.faults import FAULTS, Scope
@@ -130,7 +130,7 @@ def _run_one(
         max_tokens=spec.max_tokens,
         concurrency=options.concurrency,
     )
-    answered, failed, spent, stopped = 0, dict[str, str](), Spent(), None
+    answered, failed, spent, stopped = 0, dict[str, str](), Spending(), None
     total = before
     tried = set(under_way(folder))  # in a batch that is not back yet: not twice
 
@@ -146,7 +146,7 @@ def _run_one(
             untried(),
             endpoint=endpoint,
             answers=answers,
-            pictures=ask.picture,
+            read_image=ask.picture,
             limits=limits,
             watch=lambda event: watch(name, event),
             ledger=ledger,

@@ -1,4 +1,4 @@
-"""What a run tells while it sends, and when it has ended."""
+"""What a run reports while it sends, and when it has ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vldata.errors import VldataError
-from vldata.llm.budget import BudgetLimits, Spent
+from vldata.llm.budget import BudgetLimits, Spending
 from vldata.llm.endpoint import Endpoint, EndpointError
 from vldata.llm.prices import Price, Usage, max_output_tokens
 from vldata.llm.request import Request
@@ -54,8 +54,8 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """What became of all requests; hits, duplicates, answered, failed and unsent are all there were.
+class SendResult:
+    """What became of all requests, each of which is a hit, a duplicate, answered, failed or unsent.
 
     Args:
         hits: Answered before this run.
@@ -75,8 +75,8 @@ class Sent:
     answered: int
     failed: Mapping[str, str]
     unsent: int | None
-    spent: Spent
-    total: Spent
+    spent: Spending
+    total: Spending
     ignored_format: int = 0
     stopped: Stop | None = None
 

@@ -265,7 +265,7 @@ class Log:
         self._write_sidecar(number, handle, self._ends[number], [self.index.of_segment(number)])
 
     def _write_sidecar(self, number: int, handle: int, end: int, tables: Sequence[Table]) -> None:
-        with suppress(OSError):  # on a full disk: it only saves time, and is made again when it is missing
+        with suppress(OSError):  # on a full disk: it only saves time, and is rebuilt when it is missing
             identity = segments.identity_of(handle)
             if identity is not None:
                 indexes.write_sidecar(self._sidecar(number), identity, end, tables)

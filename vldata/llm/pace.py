@@ -128,7 +128,7 @@ class Breaker:
         window: Attempts.
         rate: 0 to 1.
         first_wait_s: The first pause; each following one is twice as long, at most `MAX_BACKOFF_S`.
-        trips: After so many pauses without ``window`` good attempts between them it gives up.
+        trips: It gives up after this number of pauses without ``window`` good attempts between them.
     """
 
     def __init__(self, window: int, *, rate: float = 0.5, first_wait_s: float = 1.0, trips: int = 6) -> None:
@@ -219,7 +219,7 @@ class Pace:
         return max(0.0, self._paused_until - self._clock())
 
     def pause(self, seconds: float) -> None:
-        """Send nothing for so long, or longer where more was asked for before."""
+        """Send nothing for ``seconds``, or longer where an earlier pause ends later."""
         self._paused_until = max(self._paused_until, self._clock() + seconds)
         self._changed.set()
 
@@ -229,7 +229,7 @@ class Pace:
         self._changed.set()
 
     async def enter(self, tokens: int) -> Ticket:
-        """Wait until a request of so many expected tokens may be sent.
+        """Wait until a request of ``tokens`` expected tokens may be sent.
 
         Raises:
             ClosedError: The pace is closed.
@@ -274,7 +274,7 @@ class Pace:
 
 
 def backoff_s(failures: int, rng: random.Random) -> float:
-    """How long to wait after so many failures of one request: evenly between nothing and a bound that doubles.
+    """How long to wait after N failures of one request: evenly between nothing and a bound that doubles.
 
     Requests that failed together so spread out ("full jitter" in Amazon's account of exponential backoff).
     """
@@ -282,7 +282,7 @@ def backoff_s(failures: int, rng: random.Random) -> float:
 
 
 async def _either(event: asyncio.Event, seconds: float | None) -> None:
-    """Wait for the event, at most so long."""
+    """Wait for the event, at most ``seconds``."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()
