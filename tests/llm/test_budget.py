@@ -100,7 +100,7 @@ def test_spent_and_reserved_never_pass_a_limit(cap: int, attempts: list[tuple[in
     kept = []
     for pico, tokens, share, settles in attempts:
         reserved = budget.reserve(pico, tokens)
-        assert budget.spent.usd + budget.reserved_usd <= to_usd(cap) * (1 + 1e-12)
+        assert budget.spent.usd + to_usd(budget._reserved_pico) <= to_usd(cap) * (1 + 1e-12)
         assert budget.spent.requests + budget.num_reserved <= 20
         if reserved is None:
             assert budget.lacking(pico, tokens)
@@ -110,7 +110,7 @@ def test_spent_and_reserved_never_pass_a_limit(cap: int, attempts: list[tuple[in
             kept.append((reserved, pico))
     for reserved, _ in kept:
         budget.settle(reserved, None, None)
-    assert budget.num_reserved == 0 and budget.reserved_usd == 0.0
+    assert budget.num_reserved == 0 and budget._reserved_pico == 0
     assert budget.spent.in_doubt_pico == sum(pico for _, pico in kept)
     assert budget.spent.pico <= cap and budget.spent.tokens <= 10**5
 
@@ -222,6 +222,6 @@ def test_a_full_disk_is_reported_and_nothing_is_reserved() -> None:
         budget = Budget(BudgetLimits(max_usd=1.0), handle=handle, path=Path("/dev/full"))
         with pytest.raises(StoreError, match="no space left"):
             budget.reserve(5, 5)
-        assert (budget.num_reserved, budget.reserved_usd) == (0, 0.0)
+        assert (budget.num_reserved, budget._reserved_pico) == (0, 0)
     finally:
         os.close(handle)

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from vldata.llm.folder import default_answers
 from vldata.llm.log import Damage as Damage
 from vldata.llm.log import Log
 from vldata.llm.prices import to_usd
@@ -246,8 +247,7 @@ def open_answers(folder: str | os.PathLike[str] | None = None, *, read_only: boo
         StoreError: Another process writes to it; it cannot be written; there is less room than one segment takes; it is
             of another version, or a folder with other things in it.
     """
-    chosen = folder or os.environ.get("VLDATA_ANSWERS") or ".vldata/answers"
-    absolute = Path(os.path.abspath(Path(chosen).expanduser()))  # noqa: PTH100 - a link to a folder is a fine place
+    absolute = Path(os.path.abspath(Path(folder or default_answers()).expanduser()))  # noqa: PTH100 - a link to a folder is a fine place
     return Answers(Log(absolute, read_only=read_only))
 
 

@@ -74,11 +74,6 @@ class Spending:
         """All of it, in dollars."""
         return to_usd(self.pico)
 
-    @property
-    def in_doubt_usd(self) -> float:
-        """The part that no server confirmed, in dollars."""
-        return to_usd(self.in_doubt_pico)
-
     def __add__(self, other: Spending) -> Spending:
         return Spending(*(a + b for a, b in zip(_fields(self), _fields(other), strict=True)))
 
@@ -135,11 +130,6 @@ class Budget:
     def num_reserved(self) -> int:
         """Attempts that are reserved and not settled."""
         return len(self._reserved)
-
-    @property
-    def reserved_usd(self) -> float:
-        """What is reserved and not settled, in dollars."""
-        return to_usd(self._reserved_pico)
 
     def lacking(self, pico: int | None, tokens: int | None, requests: int = 1) -> str | None:
         """The limit that so large an attempt would pass now, such as ``max_usd``; None when there is room.

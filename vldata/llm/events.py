@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -79,11 +78,6 @@ class SendResult:
     total: Spending
     ignored_format: int = 0
     stopped: Stop | None = None
-
-    @property
-    def failed_by_class(self) -> dict[str, int]:
-        """Class of fault to number of requests."""
-        return dict(sorted(Counter(self.failed.values()).items()))
 
 
 def unbounded(request: Request, endpoint: Endpoint, limits: BudgetLimits, *, in_batch: bool = False) -> Stop | None:

@@ -213,11 +213,6 @@ class Pace:
         """By this pace's clock."""
         return self._clock()
 
-    @property
-    def paused_s(self) -> float:
-        """For how long nothing is sent."""
-        return max(0.0, self._paused_until - self._clock())
-
     def pause(self, seconds: float) -> None:
         """Send nothing for ``seconds``, or longer where an earlier pause ends later."""
         self._paused_until = max(self._paused_until, self._clock() + seconds)

@@ -213,10 +213,18 @@ def import_(
         result.billed += spent
         if line.is_unfinished:
             result.unfinished += 1
-        elif line.reply is not None:
-            _answer(line, request, attempt, spent, answers, result, watch)
+            continue
+        is_new, event = _keep(line, request, attempt, answers)
+        if is_new:
+            result.spent += spent
+        if event is None:
+            result.already += 1
+            continue
+        if event.fault is None:
+            result.answered += 1
         else:
-            _fail(request, attempt, spent, answers, result, watch)
+            result.failed[event.fault] += 1
+        watch(event)
     answers.flush()
     return result
 
@@ -279,23 +287,24 @@ def _spent(line: ResultLine, request: Request, price: Price | None) -> tuple[Spe
     return spent, Attempt(at, 200, usage=line.reply["usage"], cost_usd=cost, request_id=line.request_id)
 
 
-def _answer(
-    line: ResultLine,
-    request: Request,
-    attempt: Attempt,
-    spent: Spending,
-    answers: Answers,
-    result: ImportResult,
-    watch: Callable[[Event], None],
-) -> None:
-    assert line.reply is not None
+def _keep(line: ResultLine, request: Request, attempt: Attempt, answers: Answers) -> tuple[bool, Event | None]:
+    """Keep what a line says.
+
+    Returns:
+        Whether it was not kept before, and the event of a request that had not ended.
+    """
+    key = request.key
+    if line.reply is None:
+        if _is_kept_as_failure(answers, key, attempt):
+            return False, None
+        answers.fail(key, request, [attempt])
+        return True, Event("failed", key, attempt.error)
     first = answers.get(request)
-    if first is not None and (_has(first.attempts, attempt) or _is_kept_as_failure(answers, request.key, attempt)):
-        result.already += 1
-        return
+    if first is not None and (_has(first.attempts, attempt) or _is_kept_as_failure(answers, key, attempt)):
+        return False, None
     answers.put(
         Answer(
-            key=request.key,
+            key=key,
             request=request,
             reply=line.reply,
             attempts=(attempt,),
@@ -305,33 +314,11 @@ def _answer(
             channel="batch",
         )
     )
-    result.spent += spent
     if first is not None:  # answered online meanwhile; the mark identifies this line when it is read again
         mark = Attempt(attempt.at, 200, ANSWERED_BEFORE, cost_usd=0.0, request_id=attempt.request_id)
-        answers.fail(request.key, request, [mark])
-        result.already += 1
-        return
-    result.answered += 1
-    usage = usage_of(line.reply)
-    watch(Event("answered", request.key, usage=usage, cost_usd=attempt.cost_usd))
-
-
-def _fail(
-    request: Request,
-    attempt: Attempt,
-    spent: Spending,
-    answers: Answers,
-    result: ImportResult,
-    watch: Callable[[Event], None],
-) -> None:
-    assert attempt.error is not None
-    if _is_kept_as_failure(answers, request.key, attempt):
-        result.already += 1
-        return
-    answers.fail(request.key, request, [attempt])
-    result.spent += spent
-    result.failed[attempt.error] += 1
-    watch(Event("failed", request.key, attempt.error))
+        answers.fail(key, request, [mark])
+        return True, None
+    return True, Event("answered", key, usage=usage_of(line.reply), cost_usd=attempt.cost_usd)
 
 
 def _is_kept_as_failure(answers: Answers, key: str, attempt: Attempt) -> bool:
