@@ -87,11 +87,6 @@ class Endpoint:
         url: Without a trailing slash.
         key: What is sent as the API key; None when it is not there, which matters only once something is sent.
         key_from: The variable that the key comes from, for messages.
-        rpm: As in `EndpointSpec`, and so are the rest.
-        tpm: As in `EndpointSpec`.
-        max_concurrency: As in `EndpointSpec`.
-        timeout_s: As in `EndpointSpec`.
-        prices: As in `EndpointSpec`.
     """
 
     name: str
@@ -147,7 +142,6 @@ def find_endpoint(name: str, *, url: str | None = None, environ: Mapping[str, st
     """The endpoint that a recipe names.
 
     Args:
-        name: As in the recipe.
         url: From ``--endpoint``: takes the place of the configured URL. The key is then ``$VLDATA_API_KEY``, else
             ``$OPENAI_API_KEY`` where the way to it is encrypted or does not leave the machine, else none. Limits and
             prices stay those of the name.

@@ -66,7 +66,6 @@ class SendResult:
         spent: By this run.
         total: By all runs of this ledger, this one included.
         ignored_format: Answers that ignore ``response_format``, among ``answered``.
-        stopped: None when nothing stopped the run.
     """
 
     hits: int
@@ -84,9 +83,6 @@ def unbounded(request: Request, endpoint: Endpoint, limits: BudgetLimits, *, in_
     """Why a request cannot be held to the limits, which then goes for all others like it; None: it can.
 
     Args:
-        request: To be sent.
-        endpoint: Where to.
-        limits: The user's.
         in_batch: It goes into a batch, whose price has a factor of its own.
     """
     price: Price | None = endpoint.prices.get(request.model)

@@ -73,7 +73,6 @@ class FaultClass:
     """A class of faults.
 
     Args:
-        scope: What follows.
         billed: A server that refuses or cannot be reached has made no answer. One that breaks off may have.
         says: What it is, for people.
         fix: What the user can do.

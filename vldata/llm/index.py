@@ -210,10 +210,7 @@ def read_sidecar(path: Path, identity: bytes | None, segment: int, size_bytes: i
     """The rows of a segment's first bytes and how many bytes these are.
 
     Args:
-        path: The sidecar.
         identity: Of the segment that lies there; None when its head is damaged.
-        segment: Its number.
-        size_bytes: Its size.
 
     Returns:
         None when there is no sidecar, or it is damaged, or about another segment or a longer one.

@@ -36,7 +36,6 @@ class Damage:
     """A place in a segment that cannot be read.
 
     Args:
-        path: The segment.
         offset: Of the first byte.
         key: Of the request whose answer or failure stood there; None when that is not known either.
     """
@@ -87,7 +86,6 @@ class Log:
             key: 32 hex characters.
             subject: 64 bits.
             cost: As `vldata.llm.records.Cost`.
-            payload: JSON in UTF-8.
 
         Raises:
             StoreError: The disk is full or failing.

@@ -91,9 +91,6 @@ class Concurrency:
     Additive increase, multiplicative decrease (AIMD), with the slow start of TCP (RFC 5681): until the first congestion
     each answer adds one, after it each round of answers does. Congestion halves the number, once for all requests that
     were under way when it struck.
-
-    Args:
-        most: The largest number.
     """
 
     def __init__(self, most: int) -> None:
@@ -152,7 +149,6 @@ class Breaker:
         Args:
             failed: Rate limits are no failures: they say that the server works.
             sent_at: By the clock of ``now``.
-            now: Seconds.
         """
         if sent_at <= self._opened_at:
             return None
@@ -251,7 +247,6 @@ class Pace:
         """The request is no longer under way.
 
         Args:
-            ticket: From `enter`.
             used_tokens: What it took; None when that is not known.
         """
         self.num_under_way -= 1

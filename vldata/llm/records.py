@@ -53,14 +53,11 @@ class Answer:
     """A reply to a request, whole and unchanged.
 
     Args:
-        key: The request's.
-        request: As it was sent.
         reply: The raw ``chat.completion``.
         attempts: Every one since the last failure that was kept, the one that succeeded last.
         cost_usd: Of all ``attempts``; None when that is unknown.
         usage: As the reply has it; None when it has none.
         received_at: In seconds since 1970.
-        channel: How it was sent.
     """
 
     key: str
@@ -101,7 +98,6 @@ def cost_of(attempts: Sequence[Attempt], total_usd: float | None = None) -> Cost
     """What attempts cost together.
 
     Args:
-        attempts: All of them.
         total_usd: Their sum, when the caller knows it; believed before the attempts' own costs.
 
     Raises:
@@ -134,8 +130,6 @@ def decode_answer(key: str, payload: bytes, request: Request | None = None) -> A
     """The answer that `encode_answer` wrote.
 
     Args:
-        key: Of the request.
-        payload: What was written.
         request: Of that key, when the caller has it; reading it again would take half the time.
     """
     saved = _loads(payload[: payload.index(b"\n")])

@@ -153,10 +153,7 @@ class Prompt:
 
     Args:
         endpoint: As for `Request`, and so are the others.
-        model: See there.
         messages: Those before the last one.
-        parameters: See there.
-        response_format: See there.
 
     Raises:
         RecipeError: As for `Request`.

@@ -82,9 +82,7 @@ async def send_all(
     Args:
         requests: Pulled one by one as they are needed, so there may be any number of them. All are sent to
             ``endpoint``, whatever they name.
-        endpoint: Where they go.
         answers: Open for writing. Answers and failed attempts are put here as they come.
-        read_image: See `vldata.llm.client.ReadImage`.
         limits: What may be spent, over all runs that share ``ledger``.
         watch: Called with every event, in the event loop: it should be quick.
         stop: When set, nothing more is sent and what is under way is waited for.

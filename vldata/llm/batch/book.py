@@ -31,7 +31,6 @@ class Intent:
 
     Args:
         before: All that was spent at the time.
-        change: To be added.
     """
 
     before: Spending
@@ -48,7 +47,6 @@ class BatchPart:
         place: A hash of the URL that it went to: at another one nobody knows it.
         label: Names who sent it, such as ``recipe.source``.
         model: Of all its requests: a batch has one.
-        num_requests: In it.
         planned_at: Seconds since 1970, as all times here.
         budget: The budget's ledger, by its path from the answer store's folder; None: it has none.
         charged: What the budget was charged with, the most that the part can cost; None: nothing yet.
@@ -57,7 +55,6 @@ class BatchPart:
         making_since: When the batch was requested last.
         batch_id: The endpoint's name for the batch.
         ended: What became of it; None while it is open.
-        counts: Requests by what became of them.
     """
 
     id: str
@@ -82,7 +79,6 @@ class Book:
 
     Args:
         folder: ``<answers>/batches``.
-        parts: As they are recorded.
         handle: The open file; None: for reading only.
     """
 

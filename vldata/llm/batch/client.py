@@ -45,7 +45,6 @@ class BatchClient:
 
     Args:
         endpoint: Its key is used here and nowhere else.
-        sleep: Waits between attempts.
 
     Raises:
         EndpointError: It has no key.

@@ -40,7 +40,6 @@ class BatchResults:
         problems: What the endpoint says about batches that it refused as a whole.
         spent: What ended batches cost.
         open: Batches that have not ended.
-        stopped: None when nothing stopped it.
     """
 
     ended: Mapping[str, int]
@@ -61,7 +60,6 @@ def poll(*, endpoint: Endpoint, answers: Path) -> tuple[State, ...]:
     """Find how far the open batches of an endpoint are; reads only, beside whoever writes.
 
     Args:
-        endpoint: Where they went.
         answers: The answer store's folder.
 
     Raises:
@@ -92,10 +90,8 @@ def cancel(
     A batch that was only planned is given up at once, and its charge given back.
 
     Args:
-        endpoint: Where they went.
         answers: Open for writing.
         labels: Of the batches to cancel; see `vldata.llm.batch.submit.submit`.
-        now: The clock, in seconds since 1970.
 
     Returns:
         Those that the endpoint was requested to end, as it reports them.
@@ -136,12 +132,9 @@ def collect(
     """Take the answers of every batch of an endpoint that has ended; needs no recipe.
 
     Args:
-        endpoint: Where they went.
         answers: Open for writing.
         forget: Give batches up that the endpoint does not know any more; else they stay open, as the reason may be
             another key. They stay on the bill at their most.
-        watch: Called with each answer and failure.
-        now: The clock, in seconds since 1970.
 
     Raises:
         StoreError: The book, a ledger or the answer store cannot be used.

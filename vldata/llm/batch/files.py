@@ -39,7 +39,6 @@ class ExportResult:
 
     Args:
         files: Each of one model, in the order in which they were begun.
-        requests: The requests in each file.
         duplicates: Requests equal to one before.
         left_out: Key to reason, of those that are in no file.
     """
@@ -89,7 +88,6 @@ class Sheet:
 
     Args:
         path: It must not be there.
-        limits: Of the file.
     """
 
     def __init__(self, path: Path, limits: BatchLimits) -> None:
@@ -135,8 +133,6 @@ def export(
     Args:
         requests: Each is written once, whatever is answered already.
         folder: Made if it is not there; it must be empty.
-        read_image: See `vldata.llm.client.ReadImage`.
-        limits: Of each file.
 
     Raises:
         StoreError: The folder is not empty, or cannot be written.
@@ -195,12 +191,10 @@ def import_(
     """Read files of results, output files and error files, in any order and as often as one likes.
 
     Args:
-        files: As the provider gave them.
         answers: Open for writing.
         requests: By key, all that the files may be about.
         prices: By model; a batch costs ``batch_factor`` of them.
         scrub: Takes a key out of a line, should a server have quoted it.
-        watch: Called with each answer and failure.
 
     Raises:
         StoreError: A file cannot be read, or an answer cannot be kept.

@@ -35,8 +35,6 @@ class BatchLimits:
     """How large batches may be.
 
     Args:
-        max_lines: Most requests in a file.
-        max_bytes: Most bytes in a file.
         max_open: Most batches that are open at once, for an account that limits the tokens in its queue; None: any
             number.
     """
@@ -108,7 +106,6 @@ def results_of(path: Path, scrub: Callable[[bytes], bytes] = lambda line: line) 
     """Read every line of an output file or an error file; empty ones do not count.
 
     Args:
-        path: The file.
         scrub: Takes a key out of a line, should a server have quoted it.
 
     Raises:

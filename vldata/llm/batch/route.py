@@ -44,7 +44,6 @@ class State:
     Args:
         part: The id of its part.
         label: Names who sent it.
-        num_requests: In it.
         status: As the endpoint calls it; ``unmade`` when it is not certain that there is one, ``not_found`` when the
             endpoint does not know it, ``elsewhere`` when it was sent to another URL.
         counts: As the endpoint counts: total, completed, failed.

@@ -36,14 +36,12 @@ class SubmitResult:
 
     Args:
         batches: Created by this call.
-        requests: In these batches.
         hits: Requests that were answered before.
         under_way: Requests in a batch that has not ended, or equal to one that was submitted now.
         left_out: Key to reason, of those that cannot be sent: ``image_unreadable`` or ``larger_than_file``.
         unsent: Requests left over when something stopped the call.
         charged: For batches of this call.
         total: Spent and charged by all runs of this ledger.
-        stopped: None when nothing stopped it.
     """
 
     batches: int
@@ -73,14 +71,11 @@ def submit(
 
     Args:
         requests: All are sent to ``endpoint``, whatever they name.
-        endpoint: Where they go.
         answers: Open for writing.
-        read_image: See `vldata.llm.client.ReadImage`.
         limits: What may be spent, over all runs that share ``ledger``.
         ledger: The budget's, within the answer store's folder; None: only this call counts.
         label: Names who sends, such as ``recipe.source``.
         batch_limits: Of each batch, and how many may be open.
-        now: The clock, in seconds since 1970.
 
     Raises:
         StoreError: The book, the ledger or the answer store cannot be used.
