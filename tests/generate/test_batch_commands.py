@@ -18,9 +18,10 @@ from typer.testing import CliRunner
 from tests.llm.batch_server import BatchServer, Fate, Refusal
 from tests.llm.server import answer
 from vldata.cli.synth_batch import add_batch_commands
-from vldata.generate.batch import BatchLimits, Polling
+from vldata.generate.batch import Polling
 from vldata.generate.session import SynthOptions, SynthSession
 from vldata.llm.answers import open_answers
+from vldata.llm.batch.lines import BatchLimits
 from vldata.llm.budget import read_ledger
 from vldata.recipe.load import from_tree, load
 from vldata.recipe.models import Recipe
@@ -280,8 +281,9 @@ def test_a_batch_that_has_ended_is_collected_and_not_cancelled(server: BatchServ
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from vldata.generate.batch import BatchLimits, Polling
+from vldata.generate.batch import Polling
 from vldata.generate.session import SynthOptions, SynthSession
+from vldata.llm.batch.lines import BatchLimits
 from vldata.recipe.load import from_tree
 folder, recipe = Path(sys.argv[1]), from_tree(json.loads(sys.argv[3]))
 print("ready", flush=True)

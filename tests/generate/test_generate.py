@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from tests.llm.server import Asked, BillingServer, answer, failure
+from tests.llm.server import BillingServer, ReceivedRequest, answer, failure
 from vldata import build
 from vldata.cli.main import app
 from vldata.errors import BuildError, RecipeErrors
@@ -52,8 +52,8 @@ def recipe(scenes: int = 40, total: int | None = 12, **synth: Any) -> Recipe:
     )
 
 
-def reply(asked: Asked) -> Any:
-    return answer(REPLY.format(n=asked.digest[:8]))
+def reply(request: ReceivedRequest) -> Any:
+    return answer(REPLY.format(n=request.digest[:8]))
 
 
 class Place:
@@ -180,8 +180,8 @@ def test_what_has_no_answer_stops_a_build_and_stands_in_the_ledger_when_that_is_
 
 
 def test_a_reply_that_fails_its_checks_is_filtered_and_never_data(place: Place) -> None:
-    place.server.script = lambda asked: (
-        answer("I'm sorry, I cannot see the image.") if asked.number % 3 else reply(asked)
+    place.server.script = lambda request: (
+        answer("I'm sorry, I cannot see the image.") if request.number % 3 else reply(request)
     )
     ran = place.run(recipe(max_reasks=0))
     assert ran["kept"] + sum(ran["dropped"].values()) == 12
@@ -197,14 +197,14 @@ def test_a_reply_that_fails_its_checks_is_filtered_and_never_data(place: Place) 
 
 
 def test_a_row_that_the_endpoint_refuses_for_good_is_left_alone_until_retry(place: Place) -> None:
-    place.server.script = lambda asked: (
-        failure(400, "content_policy_violation", "no") if asked.number == 1 else reply(asked)
+    place.server.script = lambda request: (
+        failure(400, "content_policy_violation", "no") if request.number == 1 else reply(request)
     )
     first = place.run(recipe(), concurrency=1)
     assert (first["failed"], first["wanting"]) == ({"policy": 1}, 1)
-    before = len(place.server.asked)
+    before = len(place.server.received)
     place.run(recipe())
-    assert len(place.server.asked) == before
+    assert len(place.server.received) == before
     place.server.script = reply
     (row,) = place.session(recipe()).run(retry=True)
     assert row["wanting"] == 0
@@ -213,8 +213,8 @@ def test_a_row_that_the_endpoint_refuses_for_good_is_left_alone_until_retry(plac
 def test_a_reply_full_of_markup_stays_text(place: Place) -> None:
     evil = "<script>alert(1)</script> {{ 7 * 7 }} {% raw %} ../../etc/passwd"
 
-    def hostile(asked: Asked) -> Any:
-        return answer(REPLY.replace("Several plain shapes", evil + " {n}").replace("{n}", asked.digest[:8]))
+    def hostile(request: ReceivedRequest) -> Any:
+        return answer(REPLY.replace("Several plain shapes", evil + " {n}").replace("{n}", request.digest[:8]))
 
     place.server.script = hostile
     place.run(recipe())
@@ -256,7 +256,7 @@ def test_status_says_what_is_damaged_and_a_run_requests_it_again(place: Place, t
 
 def test_show_sets_prompt_reply_and_findings_side_by_side_and_all_stays_text(place: Place, tmp_path: Path) -> None:
     hostile = "<script>alert(1)</script> [bold]x[/bold] {{ 7 * 7 }} ../../etc \x1b[31m"
-    place.server.script = lambda asked: answer(REPLY.format(n=f"{asked.digest[:8]} {hostile}"))
+    place.server.script = lambda request: answer(REPLY.format(n=f"{request.digest[:8]} {hostile}"))
     place.run(recipe())
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe().raw))
     where = ["--store", str(tmp_path / "store"), "--answers", str(tmp_path / "answers")]
@@ -301,14 +301,14 @@ def test_every_kind_asks_about_its_inputs_and_becomes_turns_of_its_task(place: P
     }
     prompts: list[str] = []
 
-    def said(asked: Asked) -> Any:
-        content = asked.body["messages"][-1]["content"]
+    def said(request: ReceivedRequest) -> Any:
+        content = request.body["messages"][-1]["content"]
         text = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
         if "image" in settings.needs:
             assert content[0]["image_url"]["url"].startswith("data:image/")
         prompts.append(text)
         answered = text.partition("The short answer:\n")[2].partition("\n")[0]
-        return answer(REPLIES.get(kind, LONG * 3).format(n=asked.digest[:4], answer=answered or "this"))
+        return answer(REPLIES.get(kind, LONG * 3).format(n=request.digest[:4], answer=answered or "this"))
 
     place.server.script = said
     made = from_tree(tree)

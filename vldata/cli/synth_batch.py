@@ -13,7 +13,7 @@ from vldata.cli.options import JsonOption, RecipeArg, at_home, dataclasses_as_op
 from vldata.cli.synth import SendingOptions, SynthCommandOptions
 
 if TYPE_CHECKING:  # too much to load for a help page
-    from vldata.generate.batch import BatchLimits
+    from vldata.llm.batch.lines import BatchLimits
     from vldata.llm.batch.route import State
 
 FolderArg = Annotated[Path, typer.Argument(help="A new folder to write.", show_default=False, callback=at_home)]
@@ -38,7 +38,7 @@ class FileOptions:
 
     def limits(self, **more: Any) -> BatchLimits:
         """The same as the session takes it."""
-        from vldata.generate.batch import BatchLimits
+        from vldata.llm.batch.lines import BatchLimits
 
         return BatchLimits(self.max_lines, self.max_mb * 10**6, **more)
 

@@ -10,26 +10,10 @@ from typing import Any
 
 from vldata.generate.run import stop_row
 from vldata.llm.batch.collect import BatchResults
-from vldata.llm.batch.lines import MAX_BYTES, MAX_LINES
 from vldata.llm.batch.route import State
-from vldata.llm.batch.submit import LIMITS, Submitted
+from vldata.llm.batch.submit import LIMITS, SubmitResult
 from vldata.llm.endpoint import Endpoint
 from vldata.llm.events import Stop
-
-
-@dataclass(frozen=True)
-class BatchLimits:
-    """How much goes into batches.
-
-    Args:
-        max_lines: Requests in a batch.
-        max_bytes: Of its file.
-        max_open: Batches of an endpoint that are open at once; None: any number.
-    """
-
-    max_lines: int = MAX_LINES
-    max_bytes: int = MAX_BYTES
-    max_open: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +72,7 @@ class Tally:
         self.answered += results.answered
         self.failed += Counter(results.failed)
         self.spent_usd += results.spent.usd
-        self.problems += [*results.problems, *results.bad_lines]
+        self.problems += [*results.problems, *results.unreadable]
         self.stopped = self.stopped or results.stopped
 
     def row(self) -> dict[str, Any]:
@@ -106,12 +90,12 @@ def is_end(stopped: Stop | None) -> bool:
     return stopped is not None and stopped.reason not in LIMITS
 
 
-def left_usd_after(submitted: Submitted, left_usd: float | None) -> float | None:
+def left_usd_after(submitted: SubmitResult, left_usd: float | None) -> float | None:
     """What this run may still charge; what comes back of it is for the next run."""
     return None if left_usd is None else max(0.0, left_usd - submitted.charged.usd)
 
 
-def submitted_row(submitted: Submitted) -> dict[str, Any]:
+def submitted_row(submitted: SubmitResult) -> dict[str, Any]:
     """What went into batches, as plain data."""
     return {
         "batches": submitted.batches,
@@ -133,10 +117,10 @@ def collected_row(endpoint: Endpoint, results: BatchResults) -> dict[str, Any]:
         "answered": results.answered,
         "already": results.already,
         "failed": dict(results.failed),
-        "wanting": results.wanting,
+        "wanting": results.pending,
         "unknown": results.unknown,
         "duplicates": results.duplicates,
-        "bad_lines": list(results.bad_lines),
+        "bad_lines": list(results.unreadable),
         "problems": list(results.problems),
         "spent_usd": results.spent.usd,
         "open": [asdict(state) for state in results.open],

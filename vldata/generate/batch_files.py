@@ -8,13 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vldata.generate.batch import BatchLimits
 from vldata.generate.sources import SynthSource, answers_so_far
 from vldata.llm.answers import Answers
 from vldata.llm.batch.book import keep_requests, open_book, read_keys, read_requests
-from vldata.llm.batch.budget import open_account
-from vldata.llm.batch.files import Imported, export, import_
-from vldata.llm.budget import BudgetLimits
+from vldata.llm.batch.files import ImportResult, export, import_
+from vldata.llm.batch.lines import BatchLimits
+from vldata.llm.budget import BudgetLimits, open_budget
 from vldata.llm.endpoint import NO_KEY, Endpoint
 from vldata.llm.events import Event
 from vldata.llm.prices import Price
@@ -35,7 +34,7 @@ def export_source(source: SynthSource, answers: Path, folder: Path, limits: Batc
     with answers_so_far(answers) as replies, open_book(answers, read_only=True) as book:
         under_way = book.keys_under_way()
         requests = list(source.pending(replies, set(under_way), retry=retry))
-    exported = export(requests, folder, source.image, max_lines=limits.max_lines, max_bytes=limits.max_bytes)
+    exported = export(requests, folder, source.image, limits)
     for of_file in exported.requests:
         kept = answers / "batches" / f"{of_file[0].key}-{len(of_file)}.{EXPORTED}"
         kept.parent.mkdir(exist_ok=True)
@@ -87,18 +86,19 @@ def import_files(
         tell = partial(watch, owner or "other recipes")
         imported = import_(files, answers, of_owner, prices=prices, scrub=scrub, watch=tell)
         if payer is not None:
-            with open_account(BudgetLimits(), payer.ledger) as account:
-                account.change(imported.spent)
+            with open_budget(BudgetLimits(), payer.ledger) as budget:
+                budget.change(imported.spent)
         total.update(_counts(imported))
         failed.update(imported.failed)
     _forget_answered(answers)
     unknown = [key for key in imported.unknown if key not in requests]
+    lines = [{"file": str(path), "line": line.number, "problem": line.problem} for path, line in imported.unreadable]
     return {
         **total,
         "failed": dict(sorted(failed.items())),
         "unknown": len(unknown),
         "unknown_ids": unknown[:20],
-        "bad_lines": [{"file": str(path), "line": line.number, "problem": line.problem} for path, line in imported.bad],
+        "bad_lines": lines,
     }
 
 
@@ -127,7 +127,7 @@ def _forget_answered(answers: Answers) -> None:
             kept.unlink()
 
 
-def _counts(imported: Imported) -> dict[str, Any]:
+def _counts(imported: ImportResult) -> dict[str, Any]:
     return {
         "answered": imported.answered,
         "already": imported.already,

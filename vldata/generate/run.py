@@ -10,7 +10,7 @@ from typing import Any
 from vldata.generate.sources import SynthSource
 from vldata.llm.answers import Answers
 from vldata.llm.batch.book import under_way
-from vldata.llm.budget import BudgetLimits, Spent
+from vldata.llm.budget import BudgetLimits, Spending
 from vldata.llm.endpoint import Endpoint
 from vldata.llm.events import Event, Stop
 from vldata.llm.send import send
@@ -31,7 +31,7 @@ def send_pending(
     Args:
         retry: Also what the endpoint refused for good.
     """
-    answered, failed, spent = 0, dict[str, str](), Spent()
+    answered, failed, spent = 0, dict[str, str](), Spending()
     tried = set(under_way(answers.folder))  # in a batch that is not back yet: not twice
     while True:  # an answer may make another request necessary
         before_round = len(tried)
@@ -39,7 +39,7 @@ def send_pending(
             source.pending(answers, tried, retry=retry),
             endpoint=endpoint,
             answers=answers,
-            pictures=source.image,
+            read_image=source.image,
             limits=limits,
             watch=watch,
             ledger=ledger,

@@ -12,7 +12,6 @@ from typing import Any
 
 from vldata.errors import RecipeError, StoreError, nearest
 from vldata.generate.batch import (
-    BatchLimits,
     Polling,
     Tally,
     collected_row,
@@ -30,8 +29,9 @@ from vldata.generate.status import state_of
 from vldata.llm.answers import Answers, open_answers
 from vldata.llm.batch.book import open_book
 from vldata.llm.batch.collect import BatchResults, cancel, collect, poll
+from vldata.llm.batch.lines import BatchLimits
 from vldata.llm.batch.route import State
-from vldata.llm.batch.submit import Submitted, submit
+from vldata.llm.batch.submit import SubmitResult, submit
 from vldata.llm.budget import BudgetLimits, read_ledger
 from vldata.llm.endpoint import Endpoint, find_endpoint, load_endpoints
 from vldata.llm.events import Event
@@ -360,20 +360,18 @@ class SynthSession:
         answers: Answers,
         limits: BatchLimits,
         left_usd: float | None,
-    ) -> Submitted:
+    ) -> SubmitResult:
         """Send requests of one source; ``left_usd`` is what this run may still charge."""
         name = source.entry.name
         return submit(
             requests,
             endpoint=self._endpoint(source),
             answers=answers,
-            pictures=source.image,
+            read_image=source.image,
             limits=self._limits(source, left_usd),
             ledger=self._ledger(name),
             label=self._label(name),
-            max_lines=limits.max_lines,
-            max_bytes=limits.max_bytes,
-            max_open=limits.max_open,
+            batch_limits=limits,
         )
 
     def _collect(self, endpoint: Endpoint, answers: Answers, forget: bool = False) -> BatchResults:
