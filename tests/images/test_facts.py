@@ -28,7 +28,7 @@ def refuse_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> bytes:
         raise AssertionError("an image was read")
 
-    monkeypatch.setattr(facts_module, "read_known", fail)
+    monkeypatch.setattr(facts_module, "read_sized", fail)
     monkeypatch.setattr(facts_module.ImageReader, "read_at", fail)
 
 
@@ -169,7 +169,7 @@ def test_a_failing_disk_stops_everything(folder, monkeypatch):
     def fail(*_: object) -> bytes:
         raise SourceError("a/good.jpg", "Stale file handle", "mount it again")
 
-    monkeypatch.setattr(facts_module, "read_known", fail)
+    monkeypatch.setattr(facts_module, "read_sized", fail)
     before = threading.active_count()
     with pytest.raises(SourceError, match="Stale"):
         facts(["a/good.jpg"] + [f"{k}.jpg" for k in range(1000)], folder)

@@ -163,7 +163,7 @@ def test_an_empty_source_is_no_trouble_where_size_or_a_0_decides() -> None:
 
 
 def test_a_total_over_sources_that_are_all_empty_is_an_error() -> None:
-    with pytest.raises(RecipeError, match="5 samples asked, and no source has any"):
+    with pytest.raises(RecipeError, match="5 samples requested, and no source has any"):
         units({"total": 5}, {"a": 0})
     assert units({}, {"a": 0}) == {"a": 0}
 

@@ -36,8 +36,8 @@ class Generated:
         return tuple(request for outcome in self.outcomes for request in outcome.judging)
 
     @property
-    def wanting(self) -> list[Request]:
-        return [request for outcome in self.outcomes for request in outcome.wanting]
+    def pending(self) -> list[Request]:
+        return [request for outcome in self.outcomes for request in outcome.pending]
 
 
 def generate(
@@ -88,18 +88,18 @@ def test_what_has_no_answer_is_wanting_and_says_so() -> None:
     wanted, kind, _ = made()
     samples = [sample(n) for n in range(3)]
     found = generate(samples, kind, wanted, Known())
-    assert [request.key for request in found.wanting] == [r.key for r in first_requests(samples, kind, wanted)]
+    assert [request.key for request in found.pending] == [r.key for r in first_requests(samples, kind, wanted)]
     assert {draw.problem for draw in found.draws} == {NOT_GENERATED}
 
 
-def test_a_good_reply_becomes_exchanges_and_nothing_is_wanting() -> None:
+def test_a_good_reply_becomes_exchanges_and_nothing_is_pending() -> None:
     wanted, kind, _ = made()
     known = Known()
     samples = [sample(n) for n in range(2)]
     for n, request in enumerate(first_requests(samples, kind, wanted)):
         known.say(request, GOOD.format(n=n))
     found = generate(samples, kind, wanted, known)
-    assert not list(found.wanting)
+    assert not list(found.pending)
     assert [draw.kept for draw in found.draws] == [(0, 1), (0, 1)]
     assert found.draws[1].exchanges[0].question == "What lies on the red blanket 1?"
 
@@ -108,7 +108,7 @@ def test_a_reply_that_will_not_do_is_asked_for_again_so_often_and_no_more() -> N
     wanted, kind, _ = made(max_reasks=2)
     known = Known()
     asked = []
-    while pending := list(generate([sample(0)], kind, wanted, known).wanting):
+    while pending := list(generate([sample(0)], kind, wanted, known).pending):
         assert len(pending) == 1
         asked.append(pending[0])
         known.say(pending[0], "no form at all")
@@ -123,9 +123,9 @@ def test_a_reply_that_will_not_do_is_asked_for_again_so_often_and_no_more() -> N
 def test_the_answer_that_comes_when_asked_again_counts() -> None:
     wanted, kind, _ = made()
     known = Known()
-    (first,) = generate([sample(0)], kind, wanted, known).wanting
+    (first,) = generate([sample(0)], kind, wanted, known).pending
     known.say(first, GOOD.format(n=0), finish="length")
-    (second,) = generate([sample(0)], kind, wanted, known).wanting
+    (second,) = generate([sample(0)], kind, wanted, known).pending
     known.say(second, GOOD.format(n=0))
     (draw,) = generate([sample(0)], kind, wanted, known).draws
     assert draw.kept == (0, 1)
@@ -136,7 +136,7 @@ def test_the_answer_that_comes_when_asked_again_counts() -> None:
 def test_a_sample_that_lacks_what_the_kind_needs_is_never_asked_about() -> None:
     wanted, kind, _ = made("llava.detail")
     found = generate([replace(sample(0), boxes=())], kind, wanted, Known())
-    assert not list(found.wanting)
+    assert not list(found.pending)
     assert (found.draws[0].problem, found.draws[0].detail) == ("missing_input", "boxes")
 
 

@@ -255,7 +255,7 @@ def test_words_are_the_same_for_plain_and_for_other_characters(text: str) -> Non
 def test_a_lexicon_finds_what_a_plain_search_finds(phrases: list[str], text: str) -> None:
     padded = f" {' '.join(text.split())} "
     expected = [phrase for phrase in phrases if phrase.strip() and f" {' '.join(phrase.split())} " in padded]
-    assert Lexicon(phrases).found(words_of(text)) == expected
+    assert Lexicon(phrases).occurring(words_of(text)) == expected
 
 
 def test_every_reason_is_told_in_words_and_has_one_owner() -> None:

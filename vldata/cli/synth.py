@@ -98,6 +98,7 @@ def synth_plan(recipe: RecipeArg, options: SynthCommandOptions, as_json: JsonOpt
         ],
     )
     for row in rows:
+        _say_rejected(row)
         for why, count in row["why_new"].items():
             say(f"{row['source']}: {count:,} new: {why}")
         if row["to_send"]:
@@ -235,6 +236,7 @@ def _state_table(rows: list[dict[str, Any]]) -> None:
         ],
     )
     for row in rows:
+        _say_rejected(row)
         for reason, count in row["dropped"].items():
             say(f"{row['source']}: {count:,} dropped: {reason}")
         for reason, count in row["marked"].items():
@@ -244,6 +246,13 @@ def _state_table(rows: list[dict[str, Any]]) -> None:
 def _spent(row: dict[str, Any]) -> str:
     unknown = f" and {row['unpriced_requests']:,} requests of unknown price" if row["unpriced_requests"] else ""
     return f"{row['spent_usd']:.4f} USD{unknown}"
+
+
+def _say_rejected(row: dict[str, Any]) -> None:
+    from vldata.cli.terminal import say
+
+    for reason, count in row["rejected"].items():
+        say(f"{row['source']}: {count:,} turns that it is made from are rejected and not sent: {reason}")
 
 
 def _usd(amount: float | None) -> str:

@@ -31,6 +31,7 @@ def planned_requests(
         "model": spec.model,
         "endpoint": spec.endpoint,
         "samples": len(source.samples),
+        "rejected": source.rejected,
         "requests": len({request.key for request in first_requests(source.samples.inputs, source.kind, spec)}),
         **planned,
     }
@@ -48,7 +49,7 @@ def _planned(outcomes: Iterator[Outcome], price: Price | None, answers: AnswersS
                 hits += 1
                 if (usage := usage_of(draw.answer.reply)) is not None:
                     measured, output_tokens = measured + 1, output_tokens + usage.output_tokens
-        for request in outcome.wanting:
+        for request in outcome.pending:
             key = bytes.fromhex(request.key)
             if key not in keys:
                 keys.add(key)

@@ -10,6 +10,7 @@ them again, and treats what is kept as turns like any others; a sample without a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ import polars as pl
 
 from vldata import __version__
 from vldata.errors import BuildError
-from vldata.generate.samples import SynthSamples, samples_of, usable_turns
+from vldata.generate.samples import SynthSamples, samples_of, usable_turns, with_facts
 from vldata.generate.turns import write_turns
 from vldata.images.pixels import resized
 from vldata.images.references import ImageReader
@@ -41,7 +42,7 @@ from vldata.synth.generate import Folded, load_kinds, outcomes, replay
 from vldata.synth.kind import SynthKind
 from vldata.synth.models import Synth
 
-GENERATED_VERSION = 2
+GENERATED_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class SynthSource:
         samples: In keyed order, as many as the recipe says.
         images: Columns ``hash``, sorted, and ``ref``.
         root: Folder of the images.
+        rejected: Turns that it would be made from and that a build rejects, by reason: they are not sent.
     """
 
     entry: Entry
@@ -61,7 +63,8 @@ class SynthSource:
     judge: SynthKind | None
     samples: SynthSamples
     images: pl.DataFrame = field(repr=False)
-    root: str | None = None
+    root: str | None
+    rejected: Mapping[str, int]
 
     @property
     def spec(self) -> Synth:
@@ -84,7 +87,7 @@ class SynthSource:
             tried: Keys of requests that are left out.
             retry: Also what the endpoint refused for good, such as by its content policy.
         """
-        for request in (request for outcome in self.outcomes(answers) for request in outcome.wanting):
+        for request in (request for outcome in self.outcomes(answers) for request in outcome.pending):
             if request.key not in tried and (retry or not _is_refused(answers, request.key)):
                 tried.add(request.key)
                 yield request
@@ -128,15 +131,17 @@ def synth_source(recipe: Recipe, name: str, session: Session) -> SynthSource:
     facts = lookup.look(origins[0])(references.to_list())
     lookup.remember_seen()
     sound = facts.filter(pl.col("problem").is_null())
+    turns = [with_facts(table, sound, source) for table, source in zip(turns, origins, strict=True)]
+    rejected = Counter(reason for table in turns for reason in table["reason"].drop_nulls())
     samples = SynthSamples(
         session.store.root / "tmp",
-        samples_of(origins, turns, sound, kind, entry),
+        samples_of(origins, turns, kind, entry),
         seed=recipe.head.seed,
         source=name,
         total=entry.synth.total,
     )
     images = sound.select("hash", "ref").unique("hash", keep="last").sort("hash")
-    return SynthSource(entry, kind, judge, samples, images, place_of(origins[0]).root)
+    return SynthSource(entry, kind, judge, samples, images, place_of(origins[0]).root, dict(sorted(rejected.items())))
 
 
 def with_synth(recipe: Recipe, session: Session, *, standin: int | None = None) -> Recipe:

@@ -13,7 +13,8 @@ from vldata.synth.draws import Outcome
 
 def state_of(source: SynthSource, answers: AnswersSoFar) -> dict[str, Any]:
     """Numbers of samples, draws and turns, reasons, and cost, as plain data."""
-    return {"samples": len(source.samples), **source.replay(answers, partial(_counted, answers=answers))}
+    counted = source.replay(answers, partial(_counted, answers=answers))
+    return {"samples": len(source.samples), "rejected": source.rejected, **counted}
 
 
 def _counted(outcomes: Iterator[Outcome], answers: AnswersSoFar) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def _counted(outcomes: Iterator[Outcome], answers: AnswersSoFar) -> dict[str, An
         if draw.kept:
             numbers["kept"] += 1
             marks.update(finding.reason for finding in draw.findings if finding.policy == "mark")
-        elif draw.wanting is not None:
+        elif draw.pending is not None:
             numbers["wanting"] += 1
         elif draw.problem is not None:
             dropped[draw.problem] += 1

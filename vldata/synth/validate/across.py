@@ -107,14 +107,14 @@ class Comparison:
             if num_images >= self._check.images:
                 detail = f"it is given for {num_images} different images"
                 for row, number in sorted((self._rows[place], self._numbers[place]) for place in group):
-                    found = Finding("same_answer_over_images", number, detail, self._check.policy)
-                    findings[row].append(found)
+                    finding = Finding("same_answer_over_images", number, detail, self._check.policy)
+                    findings[row].append(finding)
         return {row: sorted(findings[row]) for row in sorted(findings)}
 
     def _read(self) -> None:
         """Turn the texts that wait into digests and hashes of their words."""
         hashes, sizes = list[int](), list[int]()
-        known = _WordHashes()
+        hash_of = _WordHashes()
         for row, image, number, answer in self._waiting:
             words = split_words(answer)
             if len(words) >= self._check.words:
@@ -123,7 +123,7 @@ class Comparison:
                 self._numbers.append(number)
                 self._digests += xxh3_128_digest(" ".join(words).encode())
                 sizes.append(len(words))
-                hashes += map(known.__getitem__, words)
+                hashes += map(hash_of.__getitem__, words)
         if sizes and self._check.similarity < 1:
             self._sketches.append(_sketches(np.array(hashes, dtype=np.uint64), np.array(sizes)))
         self._waiting.clear()
@@ -152,11 +152,11 @@ class Comparison:
 
 
 class _WordHashes(dict[str, int]):
-    """Word -> 64 bits, made when it is first asked for: an answer's words have come before."""
+    """Word -> 64 bits, computed once: most of an answer's words have been seen before."""
 
     def __missing__(self, word: str) -> int:
-        self[word] = made = xxh3_64_intdigest(word.encode())
-        return made
+        self[word] = hashed = xxh3_64_intdigest(word.encode())
+        return hashed
 
 
 def _sketches(word: Words, sizes: npt.NDArray[np.int64]) -> Hashes:
@@ -177,9 +177,9 @@ def _sketches(word: Words, sizes: npt.NDArray[np.int64]) -> Hashes:
     runs = runs[inside[: len(runs)]]
     starts = np.cumsum(sizes - _RUN + 1) - (sizes - _RUN + 1)
     mixed = runs ^ (runs >> np.uint64(29))
-    found = [np.minimum.reduceat(mixed * factor, starts) for factor in _FACTORS]
+    smallest = [np.minimum.reduceat(mixed * factor, starts) for factor in _FACTORS]
     # the smallest of many is small, so its lower half is the one that differs
-    return np.stack(found, axis=1).astype(np.uint32)
+    return np.stack(smallest, axis=1).astype(np.uint32)
 
 
 def _alike(table: Hashes, similarity: float) -> Iterator[tuple[int, int]]:
