@@ -55,7 +55,7 @@ UNREADABLE = "There is nothing to say."
 def server() -> Iterator[BatchServer]:
     with BatchServer() as running:
         running.batch_script = lambda number: Fate(text=TEXT)
-        running.script = lambda asked: answer(TEXT)
+        running.script = lambda request: answer(TEXT)
         yield running
 
 

@@ -362,13 +362,13 @@ def test_a_turn_that_a_build_rejects_for_its_box_is_not_sent_and_has_the_same_re
     synth = {"from": ["captions", "refs"], "kind": "llava.detail", "model": "tiny"}
     sources = {"captions": captions, "refs": refs, "chat": {"synth": synth}}
     tree = {"name": "boxes", "seed": 3, "defaults": {"max_reject_rate": 1.0}, "sources": sources}
-    place.server.script = lambda asked: answer("Several plain shapes lie beside one another on a field. " * 3)
+    place.server.script = lambda request: answer("Several plain shapes lie beside one another on a field. " * 3)
     (planned,) = place.session(from_tree(tree)).plan()
     assert (planned["samples"], planned["to_send"], planned["rejected"]) == (3, 1, {"box_outside_image": 2})
     ran = place.run(from_tree(tree))
     assert (ran["requests"], ran["rejected"], ran["dropped"]) == (1, *[{"box_outside_image": 2}] * 2)
-    (asked,) = place.server.asked
-    assert asked.body["messages"][-1]["content"] == "A good thing.\n\nthe good: [0.05, 0.1, 1.0, 0.9]"
+    (request,) = place.server.received
+    assert request.body["messages"][-1]["content"] == "A good thing.\n\nthe good: [0.05, 0.1, 1.0, 0.9]"
     ledger = pl.read_parquet(place.build(from_tree(tree)).out / "ledger.parquet").filter(reason="box_outside_image")
     details = dict(ledger.select(pl.format("{}/{}", "source", "row"), "detail").rows())
     assert details == {
