@@ -36,7 +36,6 @@ class Damage:
     """A place in a segment that cannot be read.
 
     Args:
-        path: The segment.
         offset: Of the first byte.
         key: Of the request whose answer or failure stood there; None when that is not known either.
     """
@@ -87,7 +86,6 @@ class Log:
             key: 32 hex characters.
             subject: 64 bits.
             cost: As `vldata.llm.records.Cost`.
-            payload: JSON in UTF-8.
 
         Raises:
             StoreError: The disk is full or failing.
@@ -265,7 +263,7 @@ class Log:
         self._write_sidecar(number, handle, self._ends[number], [self.index.of_segment(number)])
 
     def _write_sidecar(self, number: int, handle: int, end: int, tables: Sequence[Table]) -> None:
-        with suppress(OSError):  # on a full disk: it only saves time, and is made again when it is missing
+        with suppress(OSError):  # on a full disk: it only saves time, and is rebuilt when it is missing
             identity = segments.identity_of(handle)
             if identity is not None:
                 indexes.write_sidecar(self._sidecar(number), identity, end, tables)
