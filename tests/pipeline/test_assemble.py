@@ -16,7 +16,7 @@ from tests.pipeline.tables import finished, recipe, rows_of_stream
 from vldata.dataset.manifest import read_manifest
 from vldata.errors import BuildError
 from vldata.pipeline.assemble import assemble, current, refuse_foreign
-from vldata.pipeline.planned import Block, Plan, SourceReport
+from vldata.pipeline.plan_record import Block, Plan, SourceReport
 from vldata.recipe.models import Recipe
 from vldata.store.blocks import Note, write_block
 from vldata.store.store import Store

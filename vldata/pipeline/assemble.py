@@ -28,7 +28,7 @@ from vldata.dataset.manifest import MANIFEST, read_manifest
 from vldata.errors import BuildError
 from vldata.pipeline.dataset_card import card
 from vldata.pipeline.hf_dataset_files import write_hf_dataset_files
-from vldata.pipeline.planned import UNITS, Block, Plan
+from vldata.pipeline.plan_record import UNITS, Block, Plan
 from vldata.recipe import yaml
 from vldata.recipe.models import Recipe
 from vldata.schema.rows import SCHEMA_VERSION
@@ -114,7 +114,7 @@ def assemble(
         files = _link_all(fresh, recipe, planned.blocks, store, way)
         manifest = _manifest(recipe, planned, notes, files, way, undecodable=undecodable, limit=limit)
         manifest |= {"synth": dict(synth)} if synth else {}
-        write_hf_dataset_files(fresh, recipe, planned, manifest["blocks"])
+        write_hf_dataset_files(fresh, recipe, manifest["blocks"])
         (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
         (fresh / "recipe.lock.yaml").write_text(_lock_text(recipe, manifest))
         shutil.copyfile(planned.ledger, fresh / "ledger.parquet")

@@ -13,7 +13,7 @@ from vldata.paths import home
 from vldata.pipeline.assemble import assemble, current, refuse_foreign
 from vldata.pipeline.image_facts import Lookup
 from vldata.pipeline.plan import plan
-from vldata.pipeline.planned import UNITS, Block, Plan
+from vldata.pipeline.plan_record import UNITS, Block, Plan
 from vldata.pipeline.row_shards import gather
 from vldata.pipeline.session import Session
 from vldata.pipeline.stand_ins import with_images, with_standins

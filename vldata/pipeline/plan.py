@@ -22,7 +22,7 @@ from vldata.pipeline.finished_rows import RENDER_VERSION
 from vldata.pipeline.image_facts import Lookup, place_of
 from vldata.pipeline.index import Indexed, already_indexed, index
 from vldata.pipeline.ledger import ledger_of, refuse_too_many_rejects
-from vldata.pipeline.planned import UNITS, Block, Plan, SourceReport, recall, remember
+from vldata.pipeline.plan_record import UNITS, Block, Plan, SourceReport, recall, remember
 from vldata.pipeline.render import Leaf, render_all
 from vldata.pipeline.row_shards import Instance, Shard, row_shards
 from vldata.pipeline.screen import Kept, Screened, ScreenJob, across_sources, screen
