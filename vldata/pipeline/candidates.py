@@ -31,10 +31,8 @@ class Inspected:
     """Good samples among some candidates, and what was found wrong with the others.
 
     Args:
-        samples: ``at`` (position among the candidates), ``split``, ``images``, ``sizes``, ``hashes``, ``image_bytes``,
-            ``num_turns`` and the identity columns ``sample``, ``sample_row``.
-        turns: The turns of the good samples, with ``at``; tasks with boxes have them in pixels (``boxes``, null when
-            the image's size is unknown) and in fractions (``fractions``).
+        samples: Columns as in `vldata.schema.turns.COLUMNS_AFTER`.
+        turns: The turns of the good samples, likewise; ``boxes`` is null where the image's size is unknown.
         found: ``row, at, reason, detail`` of every turn that was refused.
     """
 
