@@ -14,7 +14,7 @@ from vldata.curate.exclude import ExclusionList
 from vldata.errors import BuildError
 from vldata.mixture.quotas import Quota
 from vldata.pipeline.build import Built
-from vldata.pipeline.candidates import FOUND
+from vldata.pipeline.candidates import REFUSED
 from vldata.pipeline.choose import Chosen
 from vldata.pipeline.ledger import LEDGER, ledger_of, refuse_too_many_rejects, staged
 from vldata.recipe.models import Entry, Settings
@@ -38,7 +38,7 @@ def chosen(rows: str, looked_at: pl.DataFrame | None = None, rest: pl.DataFrame 
         shares={},
         quota=Quota(0, 0.0, 0.0),
         available=0,
-        found=found.select(pl.col(c) if c in found.columns else pl.lit(None, t).alias(c) for c, t in FOUND.items()),
+        refused=found.select(pl.col(c) if c in found.columns else pl.lit(None, t).alias(c) for c, t in REFUSED.items()),
         rest=dropped() if rest is None else rest,
     )
 
@@ -143,7 +143,7 @@ def allowing(rate: float) -> Entry:
         # those that were not needed were not looked at: 1 of 100, 2 of 100
         (0.01, {"rejected": 1, "not_chosen": 900}, 1_000, None),
         (0.01, {"rejected": 2, "not_chosen": 900}, 1_000, "2 of 100 turns are broken (2.0%"),
-        # those that were asked to go were
+        # those that were filtered are
         (0.01, {"rejected": 10, "filtered": 900}, 1_000, None),
         (0.01, {"rejected": 11, "filtered": 900}, 1_000, "11 of 1,000 turns are broken"),
         (0.0, {"rejected": 1}, 1_000_000, "1 of 1,000,000 turns are broken"),
@@ -166,10 +166,10 @@ def test_the_rate_of_rejects_is_over_the_turns_that_were_looked_at(
         assert problem.problem.startswith(said)
 
 
-def test_too_many_rejects_are_told_with_their_reasons_the_most_frequent_first_and_one_example_each() -> None:
+def test_too_many_rejects_are_reported_with_their_reasons_the_most_frequent_first_and_one_example_each() -> None:
     rows = dropped(a="image_missing", b="empty_text", c="image_missing", d="beyond_count", e="excluded")
-    told = staged(rows.with_columns(detail=pl.lit("x" * 200)), "captions", "look")
-    problem = refuse_too_many_rejects(allowing(0.5), told, 6)
+    error = staged(rows.with_columns(detail=pl.lit("x" * 200)), "captions", "look")
+    problem = refuse_too_many_rejects(allowing(0.5), error, 6)
     assert problem is not None
     assert problem.problem == "\n".join(
         [

@@ -176,7 +176,7 @@ def test_what_is_left_of_a_conversation_is_filtered_or_broken_like_the_exchange_
 ) -> None:
     rows = [
         exchange("f", 0),
-        exchange("f", 1, "no"),  # too short, as asked
+        exchange("f", 1, "no"),  # too short, filtered
         exchange("r", 0),
         exchange("r", 1, problem="unparsable_row"),
         exchange("w", 0),
@@ -282,8 +282,8 @@ def across(
     """Compare sources whose images' facts are known."""
     roots = {name: {"task": "vqa_open", "image_root": f"{ROOT}/{name}", **settings} for name in tables}
     whole = recipe(roots, dedup_across=rules)
-    known = {place_of(whole.entries[name]): facts_of(images) for name, (_, images) in tables.items()}
-    lookup = Lookup(whole, store, Silent(), Engine(1), seen=known)
+    facts = {place_of(whole.entries[name]): facts_of(images) for name, (_, images) in tables.items()}
+    lookup = Lookup(whole, store, Silent(), Engine(1), seen=facts)
     return across_sources(whole, {name: one for name, (one, _) in tables.items()}, lookup)
 
 

@@ -50,7 +50,7 @@ def test_forgetting_leaves_nothing_that_was_found_out_but_the_templates(tmp_path
         session.remembered[place] = None
         session.seen[place] = pl.DataFrame()
         session.candidates = CandidateCache(inspected={("key", 0, 1): object()})  # type: ignore[dict-item]
-        session.laid_out["asked"] = "leaves"
+        session.laid_out["parts"] = "leaves"
         session.drawn.add(("folder", "source"))
         session.templates["key"] = object()  # type: ignore[assignment]
         session.forget()

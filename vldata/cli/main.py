@@ -1,6 +1,6 @@
 """The commands: each parses, calls one function, prints, and sets the exit code.
 
-Exit codes: 0 done, 1 a bug of vldata's (with a traceback), 2 something the user can mend.
+Exit codes: 0 done, 1 a bug of vldata's (with a traceback), 2 something the user can fix.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ app.add_typer(ablate_app, name="ablate")
 
 
 def main() -> None:
-    """Run a command; what the user can mend is one block on stderr and exit code 2."""
+    """Run a command; what the user can fix is one block on stderr and exit code 2."""
     try:
         app(standalone_mode=True)
     except VldataError as error:

@@ -22,11 +22,11 @@ def formats(as_json: JsonOption = False) -> None:
     from vldata.cli.terminal import heading, say, table
     from vldata.pipeline.check import formats as run
 
-    found = run()
+    listed = run()
     if as_json:
-        print_json(found)
+        print_json(listed)
         return
-    for kind, rows in found.items():
+    for kind, rows in listed.items():
         heading(kind)
         table(["name", "about"], [[row["name"], row["about"]] for row in rows])
         say()
@@ -44,7 +44,7 @@ def standin(
     out: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False, callback=at_home)],
     rows: Annotated[int, typer.Option("--rows", min=1, help="Turns to write, at least.")] = 200,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
-    images: Annotated[bool, typer.Option("--images/--no-images", help="Draw the pictures too.")] = True,
+    images: Annotated[bool, typer.Option("--images/--no-images", help="Draw the images too.")] = True,
 ) -> None:
     """Write a small corpus of a native format with true labels, drawn from the shapes world."""
     from vldata.cli.terminal import say

@@ -29,12 +29,12 @@ def store_gc(
     is_store = (folder / "VERSION").is_file()
     if not is_store and (store or folder.exists()):
         raise StoreError(str(folder), "it is not a store (it has no VERSION file)", "name the --store of your builds")
-    found = collect_garbage(folder, keep_days=keep_days, dry_run=dry_run) if is_store else []
+    kinds = collect_garbage(folder, keep_days=keep_days, dry_run=dry_run) if is_store else []
     if as_json:
-        print_json(found)
+        print_json(kinds)
         return
     if not is_store:
         say(f"there is no store: {folder} does not exist")
         return
-    table(["kind", "removed", "kept", "bytes"], [[f["kind"], f["removed"], f["kept"], size(f["bytes"])] for f in found])
-    say(("would free " if dry_run else "freed ") + size(sum(f["bytes"] for f in found)))
+    table(["kind", "removed", "kept", "bytes"], [[f["kind"], f["removed"], f["kept"], size(f["bytes"])] for f in kinds])
+    say(("would free " if dry_run else "freed ") + size(sum(f["bytes"] for f in kinds)))

@@ -91,12 +91,7 @@ def assemble(
     """Write the build folder beside ``out`` and put it in its place; its lock must be held.
 
     Args:
-        out: Where it will be.
-        recipe: What was built.
-        planned: Its plan.
-        notes: Of every block.
-        store: Where the blocks are.
-        undecodable: Pictures that were replaced.
+        undecodable: Images that were replaced.
         limit: As `vldata.pipeline.build.build`.
         synth: Of `vldata.generate.costs`; empty when no source is synthetic.
         finish: Adds to the folder before it is put in its place.
@@ -194,7 +189,7 @@ def _manifest(
         },
         "notes": [
             *planned.notes,
-            *([f"{undecodable} pictures could not be decoded and were replaced"] if undecodable else []),
+            *([f"{undecodable} images could not be decoded and were replaced"] if undecodable else []),
         ],
         "inputs": planned.inputs,
         "templates": planned.templates,

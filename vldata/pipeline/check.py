@@ -51,7 +51,7 @@ def check(recipe: Recipe) -> list[dict[str, Any]]:
                 VldataError(
                     f"{entry.where}.image_root",
                     f"no such folder or archive: {root}",
-                    "mend the path, or try --standin 200",
+                    "fix the path, or try --standin 200",
                 )
             )
         template = templates[name].lineage if name in templates else ""

@@ -1,4 +1,4 @@
-"""Turns -> samples and ledger: what is broken, what was asked to go, and which turns make a conversation.
+"""Turns -> samples and ledger: what is broken, what is filtered, and which turns make a conversation.
 
 The order is fixed: the reader's own findings, exclusion list, ``where``, the task's checks, text filters, deduplication
 within an image, deduplication across sources, whole threads, grouping. Everything that leaves is in the ledger.
@@ -48,8 +48,6 @@ class ScreenJob:
     """One source to screen; travels to any worker.
 
     Args:
-        entry: The source.
-        indexed: Its turns.
         group: Whether its turns become samples at once, as no other source can take any of them away.
         faults: Rows (``row, reason, detail``) that a later stage found broken, such as by a template.
     """
@@ -61,11 +59,9 @@ class ScreenJob:
 
 
 def screen(job: ScreenJob, *, store: Store, seed: int, exclude: ExclusionList | None = None) -> Screened | VldataError:
-    """Everything that looks at one source alone; what the user must mend is returned, so that all of it can be told.
+    """Everything that looks at one source alone; what the user must fix is returned, so that all is reported at once.
 
     Args:
-        job: The source.
-        store: Where the result is kept.
         exclude: Rows, URLs and images that must not be used.
     """
     entry, indexed, faults = job.entry, job.indexed, job.faults
@@ -127,19 +123,19 @@ def _screen(
 
 
 def _whole_threads(before: pl.DataFrame, kept: pl.DataFrame, ledger: pl.DataFrame) -> Cut:
-    """Native conversations stay or leave whole; one that was asked to lose an exchange is filtered, not broken."""
+    """Native conversations stay or leave whole; one that a filter takes an exchange of is filtered, not broken."""
     cut = whole_threads(before, kept)
-    asked = ledger.filter(pl.col("outcome") == "filtered").select(lost=pl.format("lost: {}", "row"))
-    filtered = pl.col("detail").is_in(asked["lost"].implode())
-    reason = pl.when(filtered).then(pl.lit("conversation_filtered")).otherwise("reason")
+    filtered = ledger.filter(pl.col("outcome") == "filtered").select(lost=pl.format("lost: {}", "row"))
+    was_filtered = pl.col("detail").is_in(filtered["lost"].implode())
+    reason = pl.when(was_filtered).then(pl.lit("conversation_filtered")).otherwise("reason")
     return Cut(cut.kept, cut.dropped.with_columns(reason=reason))
 
 
 def _problems(turns: pl.DataFrame) -> Cut:
     if turns["problem"].null_count() == turns.height:
         return Cut(turns, pl.DataFrame(schema=LEDGER))  # without a copy, as for all that is sound below
-    bad = pl.col("problem").is_not_null()
-    return Cut(turns.filter(~bad), turns.filter(bad).select("row", reason="problem", detail="detail"))
+    broken = pl.col("problem").is_not_null()
+    return Cut(turns.filter(~broken), turns.filter(broken).select("row", reason="problem", detail="detail"))
 
 
 def _marked(turns: pl.DataFrame, faults: pl.DataFrame) -> Cut:
@@ -168,8 +164,8 @@ def _checks(turns: pl.DataFrame, task: Task) -> Cut:
         reason = pl.when(expression.fill_null(False)).then(pl.lit(name)).otherwise(reason)
         detail = pl.when(expression.fill_null(False)).then(what).otherwise(detail)
     judged = turns.select("row", reason=reason, detail=detail)
-    bad = judged["reason"].is_not_null()
-    return Cut(turns.filter(~bad) if bad.any() else turns, judged.filter(bad))
+    broken = judged["reason"].is_not_null()
+    return Cut(turns.filter(~broken) if broken.any() else turns, judged.filter(broken))
 
 
 @dataclass(frozen=True)
