@@ -204,7 +204,7 @@ def test_the_template_of_every_source_is_loaded_once_a_session(texts: Path) -> N
     assert list(first) == ["x", "y"]
     again = load_templates(of(texts, "x", "y"), loaded)
     assert all(again[name] is first[name] for name in first)
-    assert load_templates(of(texts, "x"))["x"].digest == first["x"].digest
+    assert load_templates(of(texts, "x"), {})["x"].digest == first["x"].digest
 
 
 def test_one_fault_of_a_template_that_two_sources_use_is_one_problem(texts: Path, tmp_path: Path) -> None:
@@ -213,6 +213,6 @@ def test_one_fault_of_a_template_that_two_sources_use_is_one_problem(texts: Path
     counts = []
     for names in ("x", "xy"):
         with pytest.raises(RecipeErrors) as caught:
-            load_templates(of(texts, *names, source=options))
+            load_templates(of(texts, *names, source=options), {})
         counts.append(len(caught.value.errors))
     assert counts[0] == counts[1]

@@ -16,6 +16,7 @@ from vldata.errors import BuildError
 from vldata.mixture.quotas import Quota
 from vldata.pipeline.choose import REFUSED, Chosen, Share
 from vldata.pipeline.render import Leaf, render_all
+from vldata.pipeline.session import Session
 from vldata.pipeline.workers import Engine
 from vldata.recipe.models import Recipe
 from vldata.store.blocks import BLOCK, NOTE, PIECE
@@ -65,10 +66,9 @@ def render(tmp_path: Path, store: Store) -> Callable[..., Rendered]:
 
     def rendered(whole: Recipe, of: Mapping[str, Chosen], engine: Engine | None = None, **options: Any) -> Rendered:
         templates = options.get("templates") or dict.fromkeys(whole.entries, words)
-        laid_out = options.get("laid_out", {})
-        return render_all(
-            whole, of, templates, store, engine or Engine(1), options.get("progress") or Silent(), laid_out
-        )
+        session = Session(store, engine or Engine(1), options.get("progress") or Silent())
+        session.laid_out = options.get("laid_out", {})
+        return render_all(whole, of, templates, session)
 
     return rendered
 

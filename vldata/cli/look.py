@@ -81,26 +81,13 @@ def diff(
         say("the same blocks in the same order")
         return
     heading("blocks and samples")
-    columns = [
-        "source",
-        "shared_blocks",
-        "only_a_blocks",
-        "only_b_blocks",
-        "same_samples",
-        "changed_samples",
-        "only_a_samples",
-        "only_b_samples",
-    ]
+    columns = ["source", "shared_blocks", "only_a_blocks", "only_b_blocks"]
+    columns += ["same_samples", "changed_samples", "only_a_samples", "only_b_samples"]
     table([c.replace("_", " ") for c in columns], [[row[c] for c in columns] for row in compared["sources"]])
     if compared["recipe"]:
         heading("recipe")
-        table(
-            ["key", "a", "b"],
-            [
-                [d["key"], json.dumps(d["a"], ensure_ascii=False), json.dumps(d["b"], ensure_ascii=False)]
-                for d in compared["recipe"]
-            ],
-        )
+        values = [[json.dumps(d[side], ensure_ascii=False) for side in "ab"] for d in compared["recipe"]]
+        table(["key", "a", "b"], [[d["key"], *ab] for d, ab in zip(compared["recipe"], values, strict=True)])
 
 
 def why(

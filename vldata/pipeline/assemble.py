@@ -111,7 +111,7 @@ def assemble(
         manifest |= {"synth": dict(synth)} if synth else {}
         write_hf_dataset_files(fresh, recipe, manifest["blocks"])
         (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
-        (fresh / "recipe.lock.yaml").write_text(_lock_text(recipe, manifest))
+        (fresh / "recipe.lock.yaml").write_text(_lock_text(recipe, planned.lock))
         shutil.copyfile(planned.ledger, fresh / "ledger.parquet")
         (fresh / "README.md").write_text(card(recipe, manifest))
         if finish is not None:
@@ -171,7 +171,7 @@ def _manifest(
         }
         for block, file in zip(planned.blocks, files, strict=True)
     ]
-    totals = {unit: sum(report.achieved[unit] for report in planned.sources.values()) for unit in UNITS}
+    totals = planned.totals
     return {
         "name": recipe.head.name,
         "schema_version": SCHEMA_VERSION,
@@ -184,9 +184,7 @@ def _manifest(
         },
         "splits": {s: sum(b["rows"] for b in blocks if b["split"] == s) for s in recipe.split_shares},
         "totals": totals,
-        "sources": {
-            name: {**_plain(report), **_shares(report.achieved, totals)} for name, report in planned.sources.items()
-        },
+        "sources": {n: {**vars(r), "achieved_share": _shares(r.achieved, totals)} for n, r in planned.sources.items()},
         "notes": [
             *planned.notes,
             *([f"{undecodable} images could not be decoded and were replaced"] if undecodable else []),
@@ -201,23 +199,14 @@ def _manifest(
     }
 
 
-def _plain(report: Any) -> dict[str, Any]:
-    return dict(vars(report))
-
-
-def _shares(achieved: Mapping[str, int], totals: Mapping[str, int]) -> dict[str, Any]:
-    return {"achieved_share": {unit: achieved[unit] / totals[unit] if totals[unit] else 0.0 for unit in UNITS}}
+def _shares(achieved: Mapping[str, int], totals: Mapping[str, int]) -> dict[str, float]:
+    return {unit: achieved[unit] / totals[unit] if totals[unit] else 0.0 for unit in UNITS}
 
 
 def _ledger_digest(planned: Plan) -> str:
     return blake3(planned.ledger.read_bytes()).hexdigest(length=16)
 
 
-def _lock_text(recipe: Recipe, manifest: Mapping[str, Any]) -> str:
-    lock = {
-        "inputs": {n: {Path(f).name: d for f, d in sorted(files.items())} for n, files in manifest["inputs"].items()},
-        "templates": manifest["templates"],
-        "blocks": [block["key"] for block in manifest["blocks"]],
-    }
+def _lock_text(recipe: Recipe, lock: Mapping[str, Any]) -> str:
     head = "# Written by vldata; `vldata build recipe.lock.yaml --out DIR --locked` builds this dataset or nothing.\n"
     return head + yaml.dump({**recipe.raw, "lock": lock})

@@ -13,7 +13,7 @@ from vldata.paths import home
 from vldata.pipeline.assemble import assemble, current, refuse_foreign
 from vldata.pipeline.image_facts import Lookup
 from vldata.pipeline.plan import plan
-from vldata.pipeline.plan_record import UNITS, Block, Plan
+from vldata.pipeline.plan_record import Block, Plan
 from vldata.pipeline.row_shards import gather
 from vldata.pipeline.session import Session
 from vldata.pipeline.stand_ins import with_images, with_standins
@@ -189,7 +189,7 @@ def overview(
     return {
         "name": recipe.head.name,
         "plan": planned.key,
-        "totals": {unit: sum(report.achieved[unit] for report in planned.sources.values()) for unit in UNITS},
+        "totals": planned.totals,
         "sources": {name: dict(vars(report)) for name, report in planned.sources.items()},
         "notes": planned.notes,
         "num_blocks": len(planned.blocks),
@@ -239,7 +239,7 @@ def refuse_other(planned: Plan, locked: dict[str, Any]) -> None:
     Raises:
         BuildError: Blocks, sources' files or templates are not those of the lock.
     """
-    now = lock_of(planned)
+    now = planned.lock
     if now == locked:
         return
     differs = []
@@ -252,12 +252,3 @@ def refuse_other(planned: Plan, locked: dict[str, Any]) -> None:
         f"this is not the locked build: {', '.join(differs) or 'its blocks'} differ",
         "bring the files back to what they were, or build without --locked",
     )
-
-
-def lock_of(planned: Plan) -> dict[str, Any]:
-    """What `--locked` compares."""
-    return {
-        "inputs": {name: {Path(f).name: d for f, d in sorted(files.items())} for name, files in planned.inputs.items()},
-        "templates": dict(planned.templates),
-        "blocks": [block.key for block in planned.blocks],
-    }

@@ -78,13 +78,14 @@ class Pool:
             return
         self.ranges.append(upto)
         if self.key is None:
-            self.parts.append(self._inspected(upto))
+            self.parts.append(self.inspected(upto))
         else:
             place = self.key, self.done, upto
-            self.parts.append(self.cache.get(self.cache.inspected, place, lambda: self._inspected(upto)))
+            self.parts.append(self.cache.get(self.cache.inspected, place, lambda: self.inspected(upto)))
         self.done = upto
 
-    def _inspected(self, upto: int) -> Inspected:
+    def inspected(self, upto: int) -> Inspected:
+        """What is found about the candidates from the first that was not looked at to before position ``upto``."""
         low, high = self.starts[self.done], self.starts[upto]
         sizes = np.diff(self.starts[self.done : upto + 1])
         at = np.repeat(np.arange(self.done, upto, dtype=np.int64), sizes)
@@ -240,14 +241,7 @@ def _settle(pool: Pool, quota: Quota, available: int) -> Chosen:
 def _settled(pool: Pool, quota: Quota, available: int) -> Chosen:
     none = pool.turns.select("row", reason=pl.lit("beyond_count"))
     if quota.units <= 0 or not pool.parts:
-        empty = inspect(
-            pool.turns[:0].with_columns(at=pl.lit(0, pl.Int64)),
-            pool.entry,
-            pool.look,
-            seed=pool.seed,
-            splits=pool.splits,
-            excluded_hashes=pool.excluded_hashes,
-        )
+        empty = pool.inspected(pool.done)  # the columns, and no rows
         refused = pl.concat([part.refused for part in pool.parts]) if pool.parts else pl.DataFrame(schema=REFUSED)
         none = none.join(refused, on="row", how="anti")
         nothing = dict.fromkeys(pool.splits, Share(0, 0))

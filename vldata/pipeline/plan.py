@@ -6,7 +6,7 @@ of the files it read, and nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any
 import polars as pl
 
 from vldata import __version__
-from vldata.base import Progress
 from vldata.curate.exclude import ExclusionList
 from vldata.errors import RecipeErrors, VldataError
 from vldata.pipeline.choose import Chosen, Pool, choose
@@ -28,7 +27,6 @@ from vldata.pipeline.render import Leaf, render_all
 from vldata.pipeline.row_shards import Instance, Shard, row_shards
 from vldata.pipeline.screen import Kept, Screened, ScreenJob, across_sources, screen
 from vldata.pipeline.session import Session
-from vldata.pipeline.workers import Engine
 from vldata.pipeline.write_blocks import SourceImages
 from vldata.prompts.template import Template, load
 from vldata.recipe.models import Entry, Recipe
@@ -50,11 +48,11 @@ def plan(recipe: Recipe, session: Session, *, limit: int | None = None) -> Plan:
     Raises:
         VldataError: All of a kind at once where that is possible.
     """
-    store, engine, progress = session.store, session.engine, session.progress
+    store, engine = session.store, session.engine
     templates = load_templates(recipe, session.templates)
     exclude = ExclusionList.read(recipe.head.exclude) if recipe.head.exclude else None
-    indexed = _index_all(recipe, store, engine, progress)
-    lookup = Lookup(recipe, store, progress, engine, session.remembered, session.seen)
+    indexed = _index_all(recipe, session)
+    lookup = Lookup(recipe, store, session.progress, engine, session.remembered, session.seen)
     key = key_of(
         {
             "what": "plan",
@@ -72,11 +70,11 @@ def plan(recipe: Recipe, session: Session, *, limit: int | None = None) -> Plan:
     engine.start()
     faults: dict[str, pl.DataFrame] = {}
     while True:
-        screened = _screen_all(recipe, indexed, store, exclude, faults, engine, progress)
+        screened = _screen_all(recipe, indexed, exclude, faults, session)
         kept = across_sources(recipe, screened, lookup)
         chosen = choose(_pools(recipe, screened, kept, lookup, exclude, session), recipe.mixture, limit)
         ledgers = _ledgers(recipe, kept, chosen, indexed)
-        rendered = render_all(recipe, chosen, templates, store, engine, progress, session.laid_out)
+        rendered = render_all(recipe, chosen, templates, session)
         failed = {name: rows for name, rows in rendered.items() if isinstance(rows, pl.DataFrame)}
         if not failed:
             break
@@ -91,7 +89,7 @@ def plan(recipe: Recipe, session: Session, *, limit: int | None = None) -> Plan:
     return planned
 
 
-def load_templates(recipe: Recipe, loaded: dict[str, Template] | None = None) -> dict[str, Template]:
+def load_templates(recipe: Recipe, loaded: dict[str, Template]) -> dict[str, Template]:
     """The template of every source.
 
     Args:
@@ -107,12 +105,9 @@ def load_templates(recipe: Recipe, loaded: dict[str, Template] | None = None) ->
             datasets = [name, entry.source.format]
             options = entry.settings.templates
             key = key_of(entry.task.name, entry.task.model_dump(mode="json"), options.model_dump(mode="json"), datasets)
-            if loaded is None or key not in loaded:
-                templates[name] = load(entry.task.name, entry.task.template_names(), options, datasets=datasets)
-                if loaded is not None:
-                    loaded[key] = templates[name]
-            else:
-                templates[name] = loaded[key]
+            if key not in loaded:
+                loaded[key] = load(entry.task.name, entry.task.template_names(), options, datasets=datasets)
+            templates[name] = loaded[key]
         except RecipeErrors as errors:
             problems += errors.errors
     if problems:
@@ -131,26 +126,24 @@ def _identity(entry: Entry, indexed: Indexed, template: Template) -> dict[str, A
     }
 
 
-def _index_all(recipe: Recipe, store: Store, engine: Engine, progress: Progress) -> dict[str, Indexed]:
+def _index_all(recipe: Recipe, session: Session) -> dict[str, Indexed]:
     """The turns of every source; those that were never read are read by the workers, one each at a time."""
-    earlier = {name: already_indexed(entry, store) for name, entry in recipe.entries.items()}
+    earlier = {name: already_indexed(entry, session.store) for name, entry in recipe.entries.items()}
     fresh = [entry for name, entry in recipe.entries.items() if earlier[name] is None]
-    advance = progress.stage("read sources", len(recipe.entries))
+    advance = session.progress.stage("read sources", len(recipe.entries))
     advance(len(earlier) - len(fresh))
     if len(fresh) > 1:
-        engine.start()
+        session.engine.start()
         fresh.sort(key=_file_bytes, reverse=True)  # the longest first, so that none of them is waited for at the end
     indexed = {name: result for name, result in earlier.items() if isinstance(result, Indexed)}
     problems = [result for result in earlier.values() if isinstance(result, VldataError)]
-    for entry, result in engine.run(partial(index, store=store), fresh):
+    for entry, result in session.engine.run(partial(index, store=session.store), fresh):
         if isinstance(result, VldataError):
             problems.append(result)
         else:
             indexed[entry.name] = result
         advance(1)
-    if problems:
-        problems.sort(key=str)
-        raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
+    _refuse(sorted(problems, key=str))
     return {name: indexed[name] for name in recipe.entries}
 
 
@@ -161,16 +154,19 @@ def _file_bytes(entry: Entry) -> int:
         return 0  # the worker reports it
 
 
+def _refuse(problems: Sequence[VldataError]) -> None:
+    if problems:
+        raise problems[0] if len(problems) == 1 else RecipeErrors(list(problems))
+
+
 def _screen_all(
     recipe: Recipe,
     indexed: Mapping[str, Indexed],
-    store: Store,
     exclude: ExclusionList | None,
     faults: Mapping[str, pl.DataFrame],
-    engine: Engine,
-    progress: Progress,
+    session: Session,
 ) -> dict[str, Screened]:
-    advance = progress.stage("curate", len(recipe.entries))
+    advance = session.progress.stage("curate", len(recipe.entries))
     screened: dict[str, Screened] = {}
     problems: list[VldataError] = []
     compared = {name for rule in recipe.head.dedup_across for name in rule.sources}
@@ -179,15 +175,14 @@ def _screen_all(
         for name, entry in recipe.entries.items()
     ]
     jobs.sort(key=lambda job: job.indexed.rows, reverse=True)
-    work = partial(screen, store=store, seed=recipe.head.seed, exclude=exclude)
-    for job, result in engine.run(work, jobs):
+    work = partial(screen, store=session.store, seed=recipe.head.seed, exclude=exclude)
+    for job, result in session.engine.run(work, jobs):
         if isinstance(result, VldataError):
             problems.append(result)
         else:
             screened[job.entry.name] = result
         advance(1)
-    if problems:
-        raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
+    _refuse(problems)
     return screened
 
 
@@ -239,8 +234,7 @@ def _ledgers(
         problem = refuse_too_many_rejects(entry, ledgers[name], indexed[name].rows)
         if problem is not None:
             problems.append(problem)
-    if problems:
-        raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
+    _refuse(problems)
     return ledgers
 
 

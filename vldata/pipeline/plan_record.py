@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -87,6 +88,17 @@ class Plan:
     shards: dict[str, Shard] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     num_new_blocks: int = 0
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """What all sources give, by unit."""
+        return {unit: sum(report.achieved[unit] for report in self.sources.values()) for unit in UNITS}
+
+    @property
+    def lock(self) -> dict[str, Any]:
+        """What `--locked` compares."""
+        inputs = {name: {Path(f).name: d for f, d in sorted(files.items())} for name, files in self.inputs.items()}
+        return {"inputs": inputs, "templates": self.templates, "blocks": [block.key for block in self.blocks]}
 
     def missing(self, store: Store) -> list[Block]:
         """Distinct blocks that the store does not have."""

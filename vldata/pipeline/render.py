@@ -20,12 +20,11 @@ import pyarrow as pa
 from blake3 import blake3
 
 from vldata import __version__
-from vldata.base import Progress
 from vldata.errors import BuildError, StoreError
 from vldata.pipeline.block_cuts import leaves
 from vldata.pipeline.choose import Chosen
 from vldata.pipeline.finished_rows import RENDER_VERSION, RenderSettings, render_leaf
-from vldata.pipeline.workers import Engine
+from vldata.pipeline.session import Session
 from vldata.prompts.template import Template
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.rows import SCHEMA_VERSION
@@ -50,20 +49,11 @@ class Leaf:
 
 
 def render_all(
-    recipe: Recipe,
-    chosen: Mapping[str, Chosen],
-    templates: Mapping[str, Template],
-    store: Store,
-    engine: Engine,
-    progress: Progress,
-    laid_out: dict[str, str],
+    recipe: Recipe, chosen: Mapping[str, Chosen], templates: Mapping[str, Template], session: Session
 ) -> dict[str, list[Leaf] | pl.DataFrame]:
-    """Every source's leaves; or, for a source, the rows on which its template failed.
-
-    Args:
-        laid_out: Names of leaves by `_parts_of`, to which these are added; what is there is not laid out again.
-    """
-    advance = progress.stage("render", sum(one.turns.height for one in chosen.values()))
+    """Every source's leaves; or, for a source, the rows on which its template failed."""
+    store, laid_out = session.store, session.laid_out
+    advance = session.progress.stage("render", sum(one.turns.height for one in chosen.values()))
     rendered: dict[str, list[Leaf] | pl.DataFrame] = {}
     texts: dict[str, _Text] = {}
 
@@ -88,7 +78,7 @@ def render_all(
     fresh: dict[str, list[Leaf]] = {}
     failed: dict[str, dict[str, str]] = {}
     with scratch(store) as folder:
-        for job, result in engine.run(partial(render_job, store=store), jobs(folder)):
+        for job, result in session.engine.run(partial(render_job, store=store), jobs(folder)):
             name = job.words.source
             if isinstance(result, dict):
                 failed.setdefault(name, {}).update(result)

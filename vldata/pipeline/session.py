@@ -48,7 +48,7 @@ class Session:
         remembered: What the store knew of a place's images when it was first read.
         seen: What is known of images by now.
         candidates: Samples that were inspected and chosen.
-        laid_out: Names of rendered leaves, by the samples, the words and the form of the output.
+        laid_out: Names of rendered leaves, by the hash of all that decides them; what is there is not laid out again.
         drawn: Folders of images that sources drew, with these sources.
     """
 
