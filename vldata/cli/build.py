@@ -18,17 +18,10 @@ from vldata.cli.options import (
     print_json,
 )
 
-
-def add_build_commands(app: typer.Typer) -> None:
-    """Add the commands that read a recipe."""
-    app.command("build")(dataclasses_as_options(build))
-    app.command("plan")(dataclasses_as_options(plan))
-    app.command("check")(check)
-
-
 _LINKS = {"reflink": "copy-on-write clones", "hardlink": "hard links", "copy": "copies"}
 
 
+@dataclasses_as_options
 def build(
     recipe: RecipeArg,
     out: OutOption,
@@ -87,6 +80,7 @@ def _with_page(folder: Path) -> None:
     write_build_page(folder)
 
 
+@dataclasses_as_options
 def plan(recipe: RecipeArg, options: BuildOptions, as_json: JsonOption = False) -> None:
     """Say exactly what a build would hold, and what it would have to make."""
     from vldata import plan as overview

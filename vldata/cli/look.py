@@ -11,19 +11,6 @@ import typer
 from vldata.cli.options import BuildArg, JsonOption, OutOption, StoreOption, at_home, print_json
 
 
-def add_look_commands(app: typer.Typer) -> None:
-    """Add the commands that look at a build; `export` is added apart, as the help page has it further down."""
-    app.command("preview")(preview)
-    app.command("verify")(verify)
-    app.command("diff")(diff)
-    app.command("why")(why)
-
-
-def add_export_command(app: typer.Typer) -> None:
-    """Add the command that writes a build in another form."""
-    app.command("export")(export)
-
-
 def preview(
     build_folder: BuildArg,
     source: Annotated[str | None, typer.Option("--source", help="Only this source.")] = None,

@@ -13,15 +13,15 @@ from typer.core import TyperGroup
 
 from vldata import __version__
 from vldata.cli.ablate import ablate_app
-from vldata.cli.build import add_build_commands
-from vldata.cli.look import add_export_command, add_look_commands
-from vldata.cli.report import add_report_command
-from vldata.cli.start import add_start_commands
+from vldata.cli.build import build, check, plan
+from vldata.cli.look import diff, export, preview, verify, why
+from vldata.cli.report import report
+from vldata.cli.start import formats, init, schema, standin
 from vldata.cli.store import store_app
 from vldata.cli.synth import synth_app
 from vldata.cli.synth_batch import add_batch_commands
 from vldata.cli.train import add_train_commands
-from vldata.cli.tune import add_tune_command
+from vldata.cli.tune import tune
 from vldata.errors import VldataError
 
 
@@ -74,13 +74,11 @@ def _root(
     pass
 
 
-add_build_commands(app)  # the help page lists commands in this order
-add_look_commands(app)
-add_start_commands(app)
-add_export_command(app)
-add_report_command(app)
+# the help page lists commands in this order
+for command in (build, plan, check, preview, verify, diff, why, formats, schema, standin, init, export, report):
+    app.command()(command)
 add_train_commands(app)
-add_tune_command(app)
+app.command()(tune)
 add_batch_commands(synth_app)
 
 if __name__ == "__main__":

@@ -11,12 +11,6 @@ import typer
 from vldata.cli.options import JsonOption, at_home, print_json
 
 
-def add_start_commands(app: typer.Typer) -> None:
-    """Add the commands that help to write a recipe."""
-    for command in (formats, schema, standin, init):
-        app.command(command.__name__)(command)
-
-
 def formats(as_json: JsonOption = False) -> None:
     """List sources, tasks, box formats and mixing strategies."""
     from vldata.cli.terminal import heading, say, table

@@ -12,11 +12,6 @@ from vldata.cli.options import JsonOption, OutOption, SetOption, StoreOption, Wo
 from vldata.errors import BuildError
 
 
-def add_tune_command(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("tune")(tune)
-
-
 def tune(
     file: Annotated[Path, typer.Argument(help="A tuning file.", show_default=False, callback=at_home)],
     out: OutOption,
