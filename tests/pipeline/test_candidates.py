@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from tests.pipeline.tables import box, columns_of, entry, facts_of
-from vldata.pipeline.candidates import Inspected, inspect
+from vldata.pipeline.candidates import InspectedSamples, inspect
 from vldata.pipeline.screen import grouped
 from vldata.schema.turns import COMMON, KEY
 
@@ -27,7 +27,7 @@ def look_at(
     sizes: list[dict[str, int]] | None = None,
     thread: str | None = None,
     **settings: Any,
-) -> Inspected:
+) -> InspectedSamples:
     """Inspect one turn for each row of ``boxes``, over one image unless ``images`` says which."""
     source = entry("rec", name="refs", **settings)
     columns = {**COMMON, **columns_of("rec"), KEY: pl.UInt64, "rank": pl.UInt64}

@@ -13,7 +13,7 @@ import pytest
 from tests.pipeline.tables import entry, facts_of
 from vldata.errors import RecipeErrors
 from vldata.mixture.models import Mixture
-from vldata.pipeline.choose import CandidateCache, Chosen, Pool, Share, choose
+from vldata.pipeline.choose import CandidateCache, ChosenSamples, Pool, Share, choose
 from vldata.schema.turns import COMMON, KEY
 
 Look = Callable[[list[str]], pl.DataFrame]
@@ -63,7 +63,7 @@ def pool(turns: pl.DataFrame | int, look: Look | None = None, *, name: str = "a"
     )
 
 
-def taken(one: Chosen) -> list[int]:
+def taken(one: ChosenSamples) -> list[int]:
     """The chosen samples, by number."""
     return one.samples["at"].to_list()
 
@@ -85,7 +85,7 @@ def test_weights_become_exact_counts_and_each_source_gives_its_first_samples() -
 SPLITS = {"train": 0.8, "val": 0.2}
 
 
-def by_split(one: Chosen) -> dict[str, list[int]]:
+def by_split(one: ChosenSamples) -> dict[str, list[int]]:
     return {split: one.samples.filter(split=split)["at"].to_list() for split in one.shares}
 
 

@@ -15,7 +15,7 @@ from vldata.errors import BuildError
 from vldata.mixture.quotas import Quota
 from vldata.pipeline.build import Built
 from vldata.pipeline.candidates import REFUSED
-from vldata.pipeline.choose import Chosen
+from vldata.pipeline.choose import ChosenSamples
 from vldata.pipeline.ledger import LEDGER, ledger_of, refuse_too_many_rejects, staged
 from vldata.recipe.models import Entry, Settings
 from vldata.sources.shapes import Shapes
@@ -29,10 +29,10 @@ def dropped(**reasons: str) -> pl.DataFrame:
     return pl.DataFrame(list(reasons.items()), schema={"row": pl.String, "reason": pl.String}, orient="row")
 
 
-def chosen(rows: str, looked_at: pl.DataFrame | None = None, rest: pl.DataFrame | None = None) -> Chosen:
+def chosen(rows: str, looked_at: pl.DataFrame | None = None, rest: pl.DataFrame | None = None) -> ChosenSamples:
     """One turn for each letter, the refused ones and those that were not needed."""
     found = dropped() if looked_at is None else looked_at
-    return Chosen(
+    return ChosenSamples(
         samples=pl.DataFrame(),
         turns=pl.DataFrame({"row": list(rows)}, schema={"row": pl.String}),
         shares={},
@@ -85,7 +85,7 @@ def test_a_source_without_rows_has_an_empty_ledger() -> None:
     ],
 )
 def test_a_row_that_is_lost_is_noticed_wherever_it_is_lost(
-    before: pl.DataFrame, what_was_chosen: Chosen, said: str
+    before: pl.DataFrame, what_was_chosen: ChosenSamples, said: str
 ) -> None:
     with pytest.raises(RuntimeError, match=r"sources\.captions: " + said.replace("+", r"\+")):
         ledger_of(ENTRY, before, what_was_chosen, rows_in=8)
@@ -103,7 +103,9 @@ def test_a_row_that_is_lost_is_noticed_wherever_it_is_lost(
         pytest.param(BEFORE, chosen("dfgh", LOOKED_AT, REST), id="chosen and left over"),
     ],
 )
-def test_a_row_that_is_doubled_is_noticed_wherever_it_is_doubled(before: pl.DataFrame, what_was_chosen: Chosen) -> None:
+def test_a_row_that_is_doubled_is_noticed_wherever_it_is_doubled(
+    before: pl.DataFrame, what_was_chosen: ChosenSamples
+) -> None:
     with pytest.raises(RuntimeError, match="8 turns read, but"):
         ledger_of(ENTRY, before, what_was_chosen, rows_in=8)
 

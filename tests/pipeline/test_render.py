@@ -14,7 +14,7 @@ from tests.pipeline.tables import TEMPLATES, leaf, recipe, template
 from vldata.base import Silent
 from vldata.errors import BuildError
 from vldata.mixture.quotas import Quota
-from vldata.pipeline.choose import REFUSED, Chosen, Share
+from vldata.pipeline.choose import REFUSED, ChosenSamples, Share
 from vldata.pipeline.render import Leaf, render_all
 from vldata.pipeline.session import Session
 from vldata.pipeline.workers import Engine
@@ -49,12 +49,14 @@ class Stages(Silent):
         return advance
 
 
-def chosen(ranks: Mapping[str, list[int]], shares: Mapping[str, Share], key: str | None = None, **of: Any) -> Chosen:
+def chosen(
+    ranks: Mapping[str, list[int]], shares: Mapping[str, Share], key: str | None = None, **of: Any
+) -> ChosenSamples:
     """Samples of one turn each: split to the ranks of its samples; what else is given is so of each sample."""
     samples = [{"turns": [("q", "a")], "split": split, **of, "sample": r} for split, rs in ranks.items() for r in rs]
     table, turns = leaf(*samples)
     nothing = pl.DataFrame(schema=REFUSED)
-    return Chosen(table, turns, dict(shares), Quota(1, 1.0, 1.0), 1, nothing, nothing, key)
+    return ChosenSamples(table, turns, dict(shares), Quota(1, 1.0, 1.0), 1, nothing, nothing, key)
 
 
 Rendered = dict[str, list[Leaf] | pl.DataFrame]
@@ -64,7 +66,9 @@ Rendered = dict[str, list[Leaf] | pl.DataFrame]
 def render(tmp_path: Path, store: Store) -> Callable[..., Rendered]:
     words = template(tmp_path, "vqa_open")
 
-    def rendered(whole: Recipe, of: Mapping[str, Chosen], engine: Engine | None = None, **options: Any) -> Rendered:
+    def rendered(
+        whole: Recipe, of: Mapping[str, ChosenSamples], engine: Engine | None = None, **options: Any
+    ) -> Rendered:
         templates = options.get("templates") or dict.fromkeys(whole.entries, words)
         session = Session(store, engine or Engine(1), options.get("progress") or Silent())
         session.laid_out = options.get("laid_out", {})
@@ -182,7 +186,7 @@ def test_a_source_whose_template_fails_is_reported_row_by_row_and_the_others_are
     whole = recipe({"bad": {"task": "vqa_open"}, "src": {"task": "vqa_open"}}, output={"block_rows": 2})
     table, turns = leaf(*({"turns": [("q", said)], "sample": n * EIGHTH} for n, said in enumerate(["a", "", "a", " "])))
     nothing = pl.DataFrame(schema=REFUSED)
-    failing = Chosen(table, turns, {"train": Share(1, 0)}, Quota(1, 1.0, 1.0), 1, nothing, nothing)
+    failing = ChosenSamples(table, turns, {"train": Share(1, 0)}, Quota(1, 1.0, 1.0), 1, nothing, nothing)
     laid_out: dict[str, str] = {}
     found = render(whole, {"bad": failing, "src": chosen(EIGHT, {"train": Share(1, 0)})}, laid_out=laid_out)
     rows = found["bad"]

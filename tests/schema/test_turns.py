@@ -11,8 +11,8 @@ import pytest
 from tests.pipeline.tables import box, columns_of, entry, facts_of
 from vldata.mixture.models import Mixture
 from vldata.pipeline.choose import Pool, choose
-from vldata.pipeline.index import Indexed, keyed_turns
-from vldata.pipeline.screen import Screened, ScreenJob, grouped, screen
+from vldata.pipeline.index import IndexedTurns, keyed_turns
+from vldata.pipeline.screen import ScreenedTurns, ScreenJob, grouped, screen
 from vldata.schema.turns import COLUMNS_AFTER, COMMON, DERIVED
 from vldata.store.store import open_store
 
@@ -36,9 +36,9 @@ def test_every_step_has_the_columns_of_the_table(tmp_path: Path, task: str) -> N
     assert dict(turns.schema) == types_after("index", **own)
 
     turns.write_parquet(tmp_path / "turns.parquet")
-    job = ScreenJob(source, Indexed("key", tmp_path / "turns.parquet", {}, 1), group=False)
+    job = ScreenJob(source, IndexedTurns("key", tmp_path / "turns.parquet", {}, 1), group=False)
     screened = screen(job, store=open_store(tmp_path / "store"), seed=7)
-    assert isinstance(screened, Screened)
+    assert isinstance(screened, ScreenedTurns)
     left = pl.read_ipc(screened.turns)
     assert dict(left.schema) == types_after("screen", **own)
 

@@ -27,8 +27,8 @@ from blake3 import blake3
 from vldata.curate.exclude import ExclusionList
 from vldata.errors import VldataError
 from vldata.llm.request import image_part
-from vldata.pipeline.index import Indexed, index
-from vldata.pipeline.screen import Screened, ScreenJob, screen
+from vldata.pipeline.index import IndexedTurns, index
+from vldata.pipeline.screen import ScreenedTurns, ScreenJob, screen
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.boxes import Box
 from vldata.schema.keyed import keyed, string_keys
@@ -146,12 +146,12 @@ def usable_turns(recipe: Recipe, entry: Entry, store: Store) -> pl.DataFrame:
     found = index(entry, store)
     if isinstance(found, VldataError):
         raise found
-    assert isinstance(found, Indexed)
+    assert isinstance(found, IndexedTurns)
     exclude = ExclusionList.read(recipe.head.exclude) if recipe.head.exclude else None
     screened = screen(ScreenJob(entry, found, group=False), store=store, seed=recipe.head.seed, exclude=exclude)
     if isinstance(screened, VldataError):
         raise screened
-    assert isinstance(screened, Screened)
+    assert isinstance(screened, ScreenedTurns)
     return pl.read_ipc(screened.turns).sort(pl.col("row").str.len_chars(), "row")
 
 

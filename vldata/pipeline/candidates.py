@@ -27,7 +27,7 @@ OUTSIDE_PX = 1.0
 
 
 @dataclass(frozen=True)
-class Inspected:
+class InspectedSamples:
     """Good samples among some candidates, and what is wrong with the others.
 
     Args:
@@ -49,7 +49,7 @@ def inspect(
     seed: int,
     splits: dict[str, float],
     excluded_hashes: frozenset[str],
-) -> Inspected:
+) -> InspectedSamples:
     """Look at whole samples.
 
     Args:
@@ -76,7 +76,7 @@ def inspect(
         good, refused = _whole_threads(turns.filter(pl.col("reason").is_null()), refused, turns)
     counted = good.group_by("at", maintain_order=True).agg(num_turns=pl.len(), sample_row=pl.col("row").first())
     samples = samples.drop("sample_row").join(counted, on="at", how="inner", maintain_order="right")
-    return Inspected(
+    return InspectedSamples(
         samples.drop("image_sizes", "thread"), good.drop("reason", "detail", "images", "image_sizes"), refused
     )
 

@@ -20,7 +20,7 @@ from vldata.mixture.apportion import apportion
 from vldata.mixture.models import Mixture
 from vldata.mixture.quotas import Quota, quotas
 from vldata.mixture.select import take
-from vldata.pipeline.candidates import REFUSED, Inspected, Look, inspect
+from vldata.pipeline.candidates import REFUSED, InspectedSamples, Look, inspect
 from vldata.recipe.models import Entry
 from vldata.store.keys import key_of
 
@@ -52,7 +52,7 @@ class Pool:
     ranges: list[int] = field(init=False, default_factory=list)
     starts: npt.NDArray[np.int64] = field(init=False)
     done: int = field(init=False, default=0)
-    parts: list[Inspected] = field(init=False, default_factory=list)
+    parts: list[InspectedSamples] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         first = (self.turns["place"] == 0).to_numpy()
@@ -84,7 +84,7 @@ class Pool:
             self.parts.append(self.cache.get(self.cache.inspected, place, lambda: self.inspected(upto)))
         self.done = upto
 
-    def inspected(self, upto: int) -> Inspected:
+    def inspected(self, upto: int) -> InspectedSamples:
         """What is found about the candidates from the first that was not looked at to before position ``upto``."""
         low, high = self.starts[self.done], self.starts[upto]
         sizes = np.diff(self.starts[self.done : upto + 1])
@@ -116,11 +116,11 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenSamples:
     """The chosen samples of one source.
 
     Args:
-        samples: Distinct chosen samples, split by split in rank order; columns as `Inspected.samples`.
+        samples: Distinct chosen samples, split by split in rank order; columns as `InspectedSamples.samples`.
         turns: Their turns, in the same order.
         shares: Split to what it takes.
         available: Units of good samples; exact only where the whole source was looked at, else an upper bound.
@@ -145,11 +145,11 @@ class CandidateCache:
 
     Args:
         inspected: By a pool's key and a range of its candidates.
-        chosen: By `Chosen.key`.
+        chosen: By `ChosenSamples.key`.
     """
 
-    inspected: dict[tuple[str, int, int], Inspected] = field(default_factory=dict)
-    chosen: dict[str, Chosen] = field(default_factory=dict)
+    inspected: dict[tuple[str, int, int], InspectedSamples] = field(default_factory=dict)
+    chosen: dict[str, ChosenSamples] = field(default_factory=dict)
 
     def get(self, kind: dict[Name, Value], name: Name, make: Callable[[], Value]) -> Value:
         """What is cached under a name, or what ``make`` returns, which is cached then."""
@@ -159,7 +159,7 @@ class CandidateCache:
         return kind[name]
 
 
-def choose(pools: Mapping[str, Pool], mixture: Mixture, limit: int | None = None) -> dict[str, Chosen]:
+def choose(pools: Mapping[str, Pool], mixture: Mixture, limit: int | None = None) -> dict[str, ChosenSamples]:
     """Meet the mixture.
 
     Args:
@@ -229,7 +229,7 @@ def _walk(pool: Pool, units: int) -> int | None:
         upto = min(pool.num_samples, upto + max(_STEP, upto // 2))
 
 
-def _settle(pool: Pool, quota: Quota, available: int) -> Chosen:
+def _settle(pool: Pool, quota: Quota, available: int) -> ChosenSamples:
     """What the mixture takes, or the same as an earlier build took of the same candidates."""
     if pool.key is None:
         return _settled(pool, quota, available)
@@ -238,14 +238,14 @@ def _settle(pool: Pool, quota: Quota, available: int) -> Chosen:
     return replace(chosen, quota=quota, available=available)
 
 
-def _settled(pool: Pool, quota: Quota, available: int) -> Chosen:
+def _settled(pool: Pool, quota: Quota, available: int) -> ChosenSamples:
     none = pool.turns.select("row", reason=pl.lit("beyond_count"))
     if quota.units <= 0 or not pool.parts:
         empty = pool.inspected(pool.done)  # the columns, and no rows
         refused = pl.concat([part.refused for part in pool.parts]) if pool.parts else pl.DataFrame(schema=REFUSED)
         none = none.join(refused, on="row", how="anti")
         nothing = dict.fromkeys(pool.splits, Share(0, 0))
-        return Chosen(empty.samples, empty.turns, nothing, quota, available, refused, none)
+        return ChosenSamples(empty.samples, empty.turns, nothing, quota, available, refused, none)
     good = pool.good()
     everything = pool.done >= pool.num_samples
     shares: dict[str, Share] = {}
@@ -260,11 +260,11 @@ def _settled(pool: Pool, quota: Quota, available: int) -> Chosen:
     refused = pl.concat([part.refused for part in pool.parts]).filter(pl.col("at") < last)
     turns = pl.concat([part.turns for part in pool.parts])
     turns = samples.select("at").join(turns, on="at", how="inner", maintain_order="left_right")
-    rest = _rest(pool, turns, refused, last, good)
-    return Chosen(samples, turns, shares, quota, available, refused, rest)
+    rest = _rest(pool, turns, refused, last)
+    return ChosenSamples(samples, turns, shares, quota, available, refused, rest)
 
 
-def _rest(pool: Pool, turns: pl.DataFrame, refused: pl.DataFrame, last: int, good: pl.DataFrame) -> pl.DataFrame:
+def _rest(pool: Pool, turns: pl.DataFrame, refused: pl.DataFrame, last: int) -> pl.DataFrame:
     sizes = np.diff(pool.starts)
     at = np.repeat(np.arange(pool.num_samples, dtype=np.int64), sizes)
     everyone = pool.turns.select("row").with_columns(pl.Series("at", at))

@@ -91,7 +91,7 @@ def render_leaf(samples: pl.DataFrame, turns: pl.DataFrame, words: RenderSetting
     """Finish the samples of one leaf.
 
     Args:
-        samples: As `vldata.pipeline.candidates.Inspected.samples`, in rank order.
+        samples: As `vldata.pipeline.candidates.InspectedSamples.samples`, in rank order.
         turns: Their turns, sample by sample.
 
     Returns:

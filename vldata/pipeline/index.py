@@ -25,7 +25,7 @@ _NOT_CONTENT = frozenset({"row", "generator", "problem", "detail"})
 
 
 @dataclass(frozen=True)
-class Indexed:
+class IndexedTurns:
     """The turns of one source, in the store.
 
     Args:
@@ -40,7 +40,7 @@ class Indexed:
     rows: int
 
 
-def already_indexed(entry: Entry, store: Store) -> Indexed | VldataError | None:
+def already_indexed(entry: Entry, store: Store) -> IndexedTurns | VldataError | None:
     """The turns of a source when it was read before, or what the user must fix before it can be read."""
     try:
         digests = {str(file): file_digest(store, file) for file in entry.source.files()}
@@ -49,7 +49,7 @@ def already_indexed(entry: Entry, store: Store) -> Indexed | VldataError | None:
     return _in_store(entry, store, digests)
 
 
-def index(entry: Entry, store: Store) -> Indexed | VldataError:
+def index(entry: Entry, store: Store) -> IndexedTurns | VldataError:
     """Read a source, unless it was read before; what the user must fix is returned, so that all is reported at once."""
     try:
         digests = {str(file): file_digest(store, file) for file in entry.source.files()}
@@ -67,12 +67,12 @@ def index(entry: Entry, store: Store) -> Indexed | VldataError:
         return _in_recipe(error, entry)
 
 
-def _in_store(entry: Entry, store: Store, digests: dict[str, str]) -> Indexed | None:
+def _in_store(entry: Entry, store: Store, digests: dict[str, str]) -> IndexedTurns | None:
     key = _key(entry, digests)
     if not store.has("turns", key, ".parquet"):
         return None
     path = store.path("turns", key, ".parquet")
-    return Indexed(key, path, digests, int(pl.scan_parquet(path).select(pl.len()).collect().item()))
+    return IndexedTurns(key, path, digests, int(pl.scan_parquet(path).select(pl.len()).collect().item()))
 
 
 def _key(entry: Entry, digests: dict[str, str]) -> str:

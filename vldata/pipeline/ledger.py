@@ -7,7 +7,7 @@ from fractions import Fraction
 import polars as pl
 
 from vldata.errors import BuildError
-from vldata.pipeline.choose import Chosen
+from vldata.pipeline.choose import ChosenSamples
 from vldata.recipe.models import Entry
 from vldata.schema.reasons import OUTCOMES, REJECTED
 
@@ -34,7 +34,7 @@ def staged(dropped: pl.DataFrame, source: str, stage: str) -> pl.DataFrame:
     )
 
 
-def ledger_of(entry: Entry, before: pl.DataFrame, chosen: Chosen, rows_in: int) -> pl.DataFrame:
+def ledger_of(entry: Entry, before: pl.DataFrame, chosen: ChosenSamples, rows_in: int) -> pl.DataFrame:
     """The whole ledger of a source, after checking that its rows and the chosen ones are all that there were.
 
     Args:

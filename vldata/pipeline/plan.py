@@ -17,15 +17,15 @@ import polars as pl
 from vldata import __version__
 from vldata.curate.exclude import ExclusionList
 from vldata.errors import RecipeErrors, VldataError
-from vldata.pipeline.choose import Chosen, Pool, choose
+from vldata.pipeline.choose import ChosenSamples, Pool, choose
 from vldata.pipeline.finished_rows import RENDER_VERSION
 from vldata.pipeline.image_facts import Lookup, place_of
-from vldata.pipeline.index import Indexed, already_indexed, index
+from vldata.pipeline.index import IndexedTurns, already_indexed, index
 from vldata.pipeline.ledger import ledger_of, refuse_too_many_rejects
 from vldata.pipeline.plan_record import UNITS, Block, Plan, SourceReport, recall, remember
 from vldata.pipeline.render import Leaf, render_all
 from vldata.pipeline.row_shards import Instance, Shard, row_shards
-from vldata.pipeline.screen import Kept, Screened, ScreenJob, across_sources, screen
+from vldata.pipeline.screen import CuratedSource, ScreenedTurns, ScreenJob, across_sources, screen
 from vldata.pipeline.session import Session
 from vldata.pipeline.write_blocks import SourceImages
 from vldata.prompts.template import Template, load
@@ -115,7 +115,7 @@ def load_templates(recipe: Recipe, loaded: dict[str, Template]) -> dict[str, Tem
     return templates
 
 
-def _identity(entry: Entry, indexed: Indexed, template: Template) -> dict[str, Any]:
+def _identity(entry: Entry, indexed: IndexedTurns, template: Template) -> dict[str, Any]:
     """Everything that decides a source's part of the plan."""
     return {
         "turns": indexed.key,
@@ -126,7 +126,7 @@ def _identity(entry: Entry, indexed: Indexed, template: Template) -> dict[str, A
     }
 
 
-def _index_all(recipe: Recipe, session: Session) -> dict[str, Indexed]:
+def _index_all(recipe: Recipe, session: Session) -> dict[str, IndexedTurns]:
     """The turns of every source; those that were never read are read by the workers, one each at a time."""
     earlier = {name: already_indexed(entry, session.store) for name, entry in recipe.entries.items()}
     fresh = [entry for name, entry in recipe.entries.items() if earlier[name] is None]
@@ -135,7 +135,7 @@ def _index_all(recipe: Recipe, session: Session) -> dict[str, Indexed]:
     if len(fresh) > 1:
         session.engine.start()
         fresh.sort(key=_file_bytes, reverse=True)  # the longest first, so that none of them is waited for at the end
-    indexed = {name: result for name, result in earlier.items() if isinstance(result, Indexed)}
+    indexed = {name: result for name, result in earlier.items() if isinstance(result, IndexedTurns)}
     problems = [result for result in earlier.values() if isinstance(result, VldataError)]
     for entry, result in session.engine.run(partial(index, store=session.store), fresh):
         if isinstance(result, VldataError):
@@ -161,13 +161,13 @@ def _refuse(problems: Sequence[VldataError]) -> None:
 
 def _screen_all(
     recipe: Recipe,
-    indexed: Mapping[str, Indexed],
+    indexed: Mapping[str, IndexedTurns],
     exclude: ExclusionList | None,
     faults: Mapping[str, pl.DataFrame],
     session: Session,
-) -> dict[str, Screened]:
+) -> dict[str, ScreenedTurns]:
     advance = session.progress.stage("curate", len(recipe.entries))
-    screened: dict[str, Screened] = {}
+    screened: dict[str, ScreenedTurns] = {}
     problems: list[VldataError] = []
     compared = {name for rule in recipe.head.dedup_across for name in rule.sources}
     jobs = [
@@ -188,8 +188,8 @@ def _screen_all(
 
 def _pools(
     recipe: Recipe,
-    screened: Mapping[str, Screened],
-    kept: Mapping[str, Kept],
+    screened: Mapping[str, ScreenedTurns],
+    kept: Mapping[str, CuratedSource],
     lookup: Lookup,
     exclude: ExclusionList | None,
     session: Session,
@@ -211,7 +211,7 @@ def _pools(
     }
 
 
-def _candidates_key(recipe: Recipe, entry: Entry, screened: Screened, exclude: ExclusionList | None) -> str:
+def _candidates_key(recipe: Recipe, entry: Entry, screened: ScreenedTurns, exclude: ExclusionList | None) -> str:
     """Everything that decides what `vldata.pipeline.candidates` finds of a source's candidates, and no words."""
     return key_of(
         {
@@ -226,7 +226,10 @@ def _candidates_key(recipe: Recipe, entry: Entry, screened: Screened, exclude: E
 
 
 def _ledgers(
-    recipe: Recipe, kept: Mapping[str, Kept], chosen: Mapping[str, Chosen], indexed: Mapping[str, Indexed]
+    recipe: Recipe,
+    kept: Mapping[str, CuratedSource],
+    chosen: Mapping[str, ChosenSamples],
+    indexed: Mapping[str, IndexedTurns],
 ) -> dict[str, pl.DataFrame]:
     ledgers, problems = {}, []
     for name, entry in recipe.entries.items():
@@ -241,8 +244,8 @@ def _ledgers(
 def _put_together(
     key: str,
     recipe: Recipe,
-    indexed: Mapping[str, Indexed],
-    chosen: Mapping[str, Chosen],
+    indexed: Mapping[str, IndexedTurns],
+    chosen: Mapping[str, ChosenSamples],
     ledgers: Mapping[str, pl.DataFrame],
     leaves: Mapping[str, list[Leaf]],
     templates: Mapping[str, Template],
@@ -306,8 +309,8 @@ def _instances(leaves: Mapping[str, list[Leaf]], recipe: Recipe) -> dict[str, li
 
 def _reports(
     recipe: Recipe,
-    indexed: Mapping[str, Indexed],
-    chosen: Mapping[str, Chosen],
+    indexed: Mapping[str, IndexedTurns],
+    chosen: Mapping[str, ChosenSamples],
     ledgers: Mapping[str, pl.DataFrame],
     leaves: Mapping[str, list[Leaf]],
     templates: Mapping[str, Template],

@@ -22,7 +22,7 @@ from blake3 import blake3
 from vldata import __version__
 from vldata.errors import BuildError, StoreError
 from vldata.pipeline.block_cuts import leaves
-from vldata.pipeline.choose import Chosen
+from vldata.pipeline.choose import ChosenSamples
 from vldata.pipeline.finished_rows import RENDER_VERSION, RenderSettings, render_leaf
 from vldata.pipeline.session import Session
 from vldata.prompts.template import Template
@@ -49,7 +49,7 @@ class Leaf:
 
 
 def render_all(
-    recipe: Recipe, chosen: Mapping[str, Chosen], templates: Mapping[str, Template], session: Session
+    recipe: Recipe, chosen: Mapping[str, ChosenSamples], templates: Mapping[str, Template], session: Session
 ) -> dict[str, list[Leaf] | pl.DataFrame]:
     """Every source's leaves; or, for a source, the rows on which its template failed."""
     store, laid_out = session.store, session.laid_out
@@ -105,7 +105,7 @@ class _Text:
     as_block: bool
 
 
-def _lay_out(folder: Path, recipe: Recipe, entry: Entry, chosen: Chosen, words: RenderSettings) -> _Text:
+def _lay_out(folder: Path, recipe: Recipe, entry: Entry, chosen: ChosenSamples, words: RenderSettings) -> _Text:
     output = recipe.head.output
     if output.images == "path":
         _refuse_containers(entry, chosen.samples)
@@ -141,7 +141,7 @@ def _as_block(recipe: Recipe) -> bool:
     return recipe.head.output.images == "path" and recipe.head.output.layout == "blocks"
 
 
-def _parts_of(recipe: Recipe, entry: Entry, chosen: Chosen, words: RenderSettings) -> str | None:
+def _parts_of(recipe: Recipe, entry: Entry, chosen: ChosenSamples, words: RenderSettings) -> str | None:
     """Hash of everything that decides a source's leaves; None where it takes laying them out to know."""
     if chosen.key is None:
         return None
@@ -182,7 +182,7 @@ def _refuse_containers(entry: Entry, samples: pl.DataFrame) -> None:
         )
 
 
-def _cuts(samples: pl.DataFrame, chosen: Chosen, max_rows: int) -> list[tuple[int, int, int, int | None]]:
+def _cuts(samples: pl.DataFrame, chosen: ChosenSamples, max_rows: int) -> list[tuple[int, int, int, int | None]]:
     """(first, behind last, whole passes, number of the pass that holds it in part) of every leaf and every cut one."""
     cuts: list[tuple[int, int, int, int | None]] = []
     start = 0

@@ -21,7 +21,7 @@ from vldata.curate.group import conversations, whole_threads
 from vldata.curate.where import where
 from vldata.errors import VldataError
 from vldata.pipeline.image_facts import Lookup
-from vldata.pipeline.index import Indexed
+from vldata.pipeline.index import IndexedTurns
 from vldata.pipeline.ledger import staged
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.keyed import keyed
@@ -34,7 +34,7 @@ CURATE_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Screened:
+class ScreenedTurns:
     """The turns of one source that are fit for use, and what left so far; both in the store."""
 
     key: str
@@ -53,12 +53,14 @@ class ScreenJob:
     """
 
     entry: Entry
-    indexed: Indexed
+    indexed: IndexedTurns
     group: bool
     faults: pl.DataFrame | None = None
 
 
-def screen(job: ScreenJob, *, store: Store, seed: int, exclude: ExclusionList | None = None) -> Screened | VldataError:
+def screen(
+    job: ScreenJob, *, store: Store, seed: int, exclude: ExclusionList | None = None
+) -> ScreenedTurns | VldataError:
     """Everything that looks at one source alone; what the user must fix is returned, so that all is reported at once.
 
     Args:
@@ -92,7 +94,7 @@ def screen(job: ScreenJob, *, store: Store, seed: int, exclude: ExclusionList | 
             dropped.write_parquet(path)
         with store.write("screened", key, ".arrow") as path:
             (grouped(kept, entry) if job.group else kept).write_ipc(path)
-    return Screened(key, job.group, *paths)
+    return ScreenedTurns(key, job.group, *paths)
 
 
 def _screen(
@@ -169,16 +171,16 @@ def _checks(turns: pl.DataFrame, task: Task) -> Cut:
 
 
 @dataclass(frozen=True)
-class Kept:
+class CuratedSource:
     """The samples of a source (see `grouped`) when all sources have been compared, and its ledger so far."""
 
     turns: pl.DataFrame
     ledger: pl.DataFrame
 
 
-def across_sources(recipe: Recipe, screened: Mapping[str, Screened], lookup: Lookup) -> dict[str, Kept]:
+def across_sources(recipe: Recipe, screened: Mapping[str, ScreenedTurns], lookup: Lookup) -> dict[str, CuratedSource]:
     """Drop turns that another source already has about the same photograph, where the recipe asks for it."""
-    kept = {n: Kept(pl.read_ipc(one.turns), pl.read_parquet(one.ledger)) for n, one in screened.items()}
+    kept = {n: CuratedSource(pl.read_ipc(one.turns), pl.read_parquet(one.ledger)) for n, one in screened.items()}
     for rule in recipe.head.dedup_across:
         tables = {name: _with_identity(kept[name].turns, recipe.entries[name], lookup) for name in rule.sources}
         for name, cut in across(tables, identity="identity", by=rule.by, order=rule.sources).items():
@@ -186,9 +188,9 @@ def across_sources(recipe: Recipe, screened: Mapping[str, Screened], lookup: Loo
             gone = staged(cut.dropped, name, "dedup_across")
             whole = _whole_threads(kept[name].turns, turns, gone)
             dropped = [gone, staged(whole.dropped, name, "thread")]
-            kept[name] = Kept(whole.kept, pl.concat([kept[name].ledger, *dropped]))
+            kept[name] = CuratedSource(whole.kept, pl.concat([kept[name].ledger, *dropped]))
     return {
-        n: one if screened[n].is_grouped else Kept(grouped(one.turns, recipe.entries[n]), one.ledger)
+        n: one if screened[n].is_grouped else CuratedSource(grouped(one.turns, recipe.entries[n]), one.ledger)
         for n, one in kept.items()
     }
 
