@@ -17,7 +17,7 @@ from vldata.errors import BuildError, VldataError, nearest
 from vldata.generate.for_builds import AnsweredSources
 from vldata.pipeline.build import build, prepared
 from vldata.pipeline.plan import plan
-from vldata.pipeline.planned import Plan, SourceReport
+from vldata.pipeline.plan_record import Plan, SourceReport
 from vldata.pipeline.session import Session, open_session
 from vldata.recipe.load import from_tree
 from vldata.recipe.models import Recipe

@@ -33,12 +33,8 @@ StoreOption = Annotated[
 ]
 WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Processes (one for each core).")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="key.path=value, wins over the recipe.")]
-StandinOption = Annotated[
-    int | None, typer.Option("--standin", min=1, help="Replace sources by stand-ins of so many turns.")
-]
-LimitOption = Annotated[
-    int | None, typer.Option("--limit", min=1, help="At most so many samples in all, same proportions.")
-]
+StandinOption = Annotated[int | None, typer.Option("--standin", min=1, help="Replace sources by stand-ins of N turns.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="At most N samples in all, same proportions.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 

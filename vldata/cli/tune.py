@@ -12,11 +12,6 @@ from vldata.cli.options import JsonOption, OutOption, SetOption, StoreOption, Wo
 from vldata.errors import BuildError
 
 
-def add_tune_command(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("tune")(tune)
-
-
 def tune(
     file: Annotated[Path, typer.Argument(help="A tuning file.", show_default=False, callback=at_home)],
     out: OutOption,
@@ -29,7 +24,7 @@ def tune(
     ] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Propose mixture weights from small runs, and say how well they predict; goes on where it was stopped.
+    """Propose mixture weights from small runs, and say how well they predict; resumes where it was stopped.
 
     The exit code is 2 when a run failed, the proposed mixture's among them; the table has the rest.
     """
@@ -43,49 +38,49 @@ def tune(
     from vldata.cli.terminal import live
     from vldata.pipeline.workers import cores
 
-    asked = load_tune(file, set_ or [])
+    tuning = load_tune(file, set_ or [])
     board = Board()
     with live(lambda: "\n".join(board.lines()), quiet=as_json):
-        found = run(
-            asked,
+        tuned = run(
+            tuning,
             out,
-            identity=lambda: config_hash(asked.opened.ablation.train),
+            identity=lambda: config_hash(tuning.opened.ablation.train),
             store=store,
             workers=workers,
             runs=runs,
             jobs=jobs,
             threads=max(1, cores() // jobs) if jobs > 1 else None,
-            gpus=gpus_for(asked.opened.ablation.train, jobs),
+            gpus=gpus_for(tuning.opened.ablation.train, jobs),
             board=board,
         )
     if as_json:
-        print_json(found)
+        print_json(tuned)
     else:
-        _show(found, out)
-    if any(one["error"] is not None for one in (*found["runs"], found["proposed"]) if one is not None):
+        _show(tuned, out)
+    if any(one["error"] is not None for one in (*tuned["runs"], tuned["proposed"]) if one is not None):
         raise typer.Exit(2)
 
 
-def _show(found: dict[str, Any], out: Path) -> None:
+def _show(tuned: dict[str, Any], out: Path) -> None:
     from vldata.cli.terminal import heading, say, table
 
-    held_out = found["held_out"]
-    heading(f"{found['name']}: {found['loss']} predicted from the mixture, on {held_out['mixtures']} held-out mixtures")
-    rows = [[task, f"{one['weight']:.0%}", one["model"], *_errors(one)] for task, one in found["tasks"].items()]
+    held_out = tuned["held_out"]
+    heading(f"{tuned['name']}: {tuned['loss']} predicted from the mixture, on {held_out['mixtures']} held-out mixtures")
+    rows = [[task, f"{one['weight']:.0%}", one["model"], *_errors(one)] for task, one in tuned["tasks"].items()]
     rows.append(["all", "", "", *_errors(held_out)])
     table(["task", "weight", "model", "mean error", "error of the mean", "rank correlation"], rows)
-    for one in found["runs"]:
+    for one in tuned["runs"]:
         if one["error"] is not None:
             say(f"failed: {one['name']}, {one['error']}")
-    proposed = found["proposed"]
+    proposed = tuned["proposed"]
     if proposed is None:
-        say(f"nothing is proposed: {found['refused']}")
+        say(f"nothing is proposed: {tuned['refused']}")
     else:
         say()
-        heading(f"proposed, for {found['total']:,} {found['unit']}")
+        heading(f"proposed, for {tuned['total']:,} {tuned['unit']}")
         shares = [
             [name, f"{source['base_share']:.1%}", f"{proposed['shares'][name]:.1%}", f"{proposed['epochs'][name]:.2f}"]
-            for name, source in found["sources"].items()
+            for name, source in tuned["sources"].items()
         ]
         table(["source", "base", "proposed", "epochs"], shares)
         table(
@@ -98,7 +93,7 @@ def _show(found: dict[str, Any], out: Path) -> None:
         if proposed["error"] is not None:
             say(f"failed: proposed, {proposed['error']}")
         say("one run each is no comparison: hold the two against each other with vldata ablate")
-        say(f"next: vldata build {out / found['recipe']} --out {out / 'tuned'}")
+        say(f"next: vldata build {out / tuned['recipe']} --out {out / 'tuned'}")
     say(f"written to {out / 'tune.json'}; a page: vldata report {out}")
 
 

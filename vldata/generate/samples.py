@@ -28,8 +28,8 @@ from vldata.curate.exclude import ExclusionList
 from vldata.errors import VldataError
 from vldata.llm.request import image_part
 from vldata.pipeline.candidates import BEST_SIZES, fit_boxes
-from vldata.pipeline.index import Indexed, index
-from vldata.pipeline.screen import Screened, ScreenJob, screen
+from vldata.pipeline.index import IndexedTurns, index
+from vldata.pipeline.screen import ScreenedTurns, ScreenJob, screen
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.boxes import Box
 from vldata.schema.keyed import keyed, string_keys
@@ -129,12 +129,12 @@ def usable_turns(recipe: Recipe, entry: Entry, store: Store) -> pl.DataFrame:
     indexed = index(entry, store)
     if isinstance(indexed, VldataError):
         raise indexed
-    assert isinstance(indexed, Indexed)
+    assert isinstance(indexed, IndexedTurns)
     exclude = ExclusionList.read(recipe.head.exclude) if recipe.head.exclude else None
     screened = screen(ScreenJob(entry, indexed, group=False), store=store, seed=recipe.head.seed, exclude=exclude)
     if isinstance(screened, VldataError):
         raise screened
-    assert isinstance(screened, Screened)
+    assert isinstance(screened, ScreenedTurns)
     return pl.read_ipc(screened.turns).sort(pl.col("row").str.len_chars(), "row")
 
 

@@ -1,6 +1,6 @@
 """Candidates, in rank order, looked at closely: their images, the sizes of these, the boxes on them, their split.
 
-Pictures are only opened as far down the ranks as the mixture needs. Everything here is a function of a sample alone, so
+Images are only opened as far down the ranks as the mixture needs. Everything here is a function of a sample alone, so
 how far the walk goes changes nothing about what it finds on the way.
 """
 
@@ -20,10 +20,10 @@ from vldata.schema.turns import BOX, SIZE
 Look = Callable[[list[str]], pl.DataFrame]
 """References -> `vldata.images.facts` of them."""
 
-FOUND = {"row": pl.String, "at": pl.Int64, "reason": pl.String, "detail": pl.String}
+REFUSED = {"row": pl.String, "at": pl.Int64, "reason": pl.String, "detail": pl.String}
 
 OUTSIDE_PX = 1.0
-"""How far a box may stick out before it is wrong: COCO's roundings leave it by up to half a pixel, so clamp those."""
+"""How far a box may stick out and is clamped, as by half a pixel in COCO, whose boxes are rounded."""
 
 
 _SEEN_ALL = ~pl.col("sizes").list.eval(pl.element().is_null()).list.any()
@@ -32,20 +32,18 @@ BEST_SIZES = pl.when(_SEEN_ALL | pl.col("image_sizes").is_null()).then("sizes").
 
 
 @dataclass(frozen=True)
-class Inspected:
-    """Good samples among some candidates, and what was found wrong with the others.
+class InspectedSamples:
+    """Good samples among some candidates, and what is wrong with the others.
 
     Args:
-        samples: ``at`` (position among the candidates), ``split``, ``images``, ``sizes``, ``hashes``, ``image_bytes``,
-            ``num_turns`` and the identity columns ``sample``, ``sample_row``.
-        turns: The turns of the good samples, with ``at``; tasks with boxes have them in pixels (``boxes``, null when
-            the image's size is unknown) and in fractions (``fractions``).
-        found: ``row, at, reason, detail`` of every turn that was refused.
+        samples: Columns as in `vldata.schema.turns.COLUMNS_AFTER`.
+        turns: The turns of the good samples, likewise; ``boxes`` is null where the image's size is unknown.
+        refused: ``row, at, reason, detail`` of every other turn.
     """
 
     samples: pl.DataFrame
     turns: pl.DataFrame
-    found: pl.DataFrame
+    refused: pl.DataFrame
 
 
 def inspect(
@@ -56,37 +54,35 @@ def inspect(
     seed: int,
     splits: dict[str, float],
     excluded_hashes: frozenset[str],
-) -> Inspected:
+) -> InspectedSamples:
     """Look at whole samples.
 
     Args:
         turns: Turns of some samples, sorted, with ``at``: the position of their sample among all candidates.
-        entry: Their source.
-        look: Opens pictures, or remembers them.
         splits: Every split with its share; they add up to 1.
         excluded_hashes: Content hashes of images that must not be used.
     """
     samples = turns.filter(pl.col("place") == 0).select("at", "sample", "sample_row", "images", "image_sizes", "thread")
-    samples, wrong = _with_images(samples, entry, look, excluded_hashes)
+    samples, problems = _with_images(samples, entry, look, excluded_hashes)
     samples = _with_split(samples, entry.name, seed=seed, splits=splits)
-    wrong = wrong.with_columns(
+    problems = problems.with_columns(
         reason=pl.coalesce("reason", pl.when(samples["split"].is_null()).then(pl.lit("image_in_two_splits")))
     )
-    wrong = wrong.filter(pl.col("reason").is_not_null())
-    if wrong.height:
-        turns = turns.join(wrong, on="at", how="left", maintain_order="left")
+    problems = problems.filter(pl.col("reason").is_not_null())
+    if problems.height:
+        turns = turns.join(problems, on="at", how="left", maintain_order="left")
     else:
         turns = turns.with_columns(pl.lit(None, pl.String).alias(name) for name in ("reason", "detail"))
     if "boxes" in turns.columns:
         turns = fit_boxes(turns, samples, entry)
-    found = turns.filter(pl.col("reason").is_not_null()).select(pl.col(c).cast(t) for c, t in FOUND.items())
+    refused = turns.filter(pl.col("reason").is_not_null()).select(pl.col(c).cast(t) for c, t in REFUSED.items())
     good = turns
-    if found.height:
-        good, found = _whole_threads(turns.filter(pl.col("reason").is_null()), found, turns)
+    if refused.height:
+        good, refused = _whole_threads(turns.filter(pl.col("reason").is_null()), refused, turns)
     counted = good.group_by("at", maintain_order=True).agg(num_turns=pl.len(), sample_row=pl.col("row").first())
     samples = samples.drop("sample_row").join(counted, on="at", how="inner", maintain_order="right")
-    return Inspected(
-        samples.drop("image_sizes", "thread"), good.drop("reason", "detail", "images", "image_sizes"), found
+    return InspectedSamples(
+        samples.drop("image_sizes", "thread"), good.drop("reason", "detail", "images", "image_sizes"), refused
     )
 
 
@@ -124,26 +120,26 @@ def _with_images(
         pl.col("image_bytes").fill_null(0),
     )
     joined = joined.with_columns(BEST_SIZES)
-    refused = image_filters(joined, entry.settings.filters)
-    joined = joined.with_columns(reason=pl.coalesce("reason", refused))
+    filtered = image_filters(joined, entry.settings.filters)
+    joined = joined.with_columns(reason=pl.coalesce("reason", filtered))
     return joined.drop("reason", "detail"), joined.select("at", "reason", "detail")
 
 
 def _with_split(samples: pl.DataFrame, source: str, *, seed: int, splits: dict[str, float]) -> pl.DataFrame:
-    """The split of each sample's photographs; null when they fall into different ones.
+    """The split of each sample's ids; null when they fall into different ones.
 
     A photograph is known by its bytes; one that is not there, by its file name; a text, by its row or thread.
     """
     if len(splits) == 1:
         return samples.with_columns(split=pl.lit(next(iter(splits))))
     name = pl.element().str.split("/").list.last()
-    known = samples.with_columns(
+    ids = samples.with_columns(
         who=pl.when(pl.col("images").list.len() > 0)
         .then(pl.col("hashes"))
         .otherwise(pl.concat_list(pl.concat_str(pl.lit(source + "/"), pl.coalesce("thread", "sample_row")))),
         names=pl.col("images").list.eval(pl.concat_str(pl.lit("name:"), name)),
     ).select("at", "who", "names")
-    each = known.with_columns(names=pl.when(pl.col("names").list.len() > 0).then("names").otherwise("who")).explode(
+    each = ids.with_columns(names=pl.when(pl.col("names").list.len() > 0).then("names").otherwise("who")).explode(
         "who", "names"
     )
     who = each.select(pl.coalesce("who", "names")).to_series()
@@ -248,11 +244,11 @@ def _boxes(corners: dict[str, pl.Expr]) -> pl.Expr:
     return pl.struct([*named, pl.col("image").cast(pl.Int32), pl.col("phrase")])
 
 
-def _whole_threads(good: pl.DataFrame, found: pl.DataFrame, turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _whole_threads(good: pl.DataFrame, refused: pl.DataFrame, turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """A thread with a broken exchange is broken as a whole."""
     broken = turns.filter(pl.col("reason").is_not_null() & pl.col("thread").is_not_null()).select("at").unique()
     lost = good.join(broken, on="at", how="semi", maintain_order="left")
     if not lost.height:
-        return good, found
+        return good, refused
     why = lost.select("row", "at", reason=pl.lit("broken_conversation"), detail=pl.col("thread"))
-    return good.join(broken, on="at", how="anti", maintain_order="left"), pl.concat([found, why.cast(found.schema)])
+    return good.join(broken, on="at", how="anti", maintain_order="left"), pl.concat([refused, why.cast(refused.schema)])

@@ -29,7 +29,7 @@ def check(recipe: Recipe) -> list[dict[str, Any]]:
     problems: list[VldataError] = []
     rows = []
     try:
-        templates = load_templates(recipe)
+        templates = load_templates(recipe, {})
     except RecipeErrors as errors:
         problems += errors.errors
         templates = {}
@@ -51,19 +51,11 @@ def check(recipe: Recipe) -> list[dict[str, Any]]:
                 VldataError(
                     f"{entry.where}.image_root",
                     f"no such folder or archive: {root}",
-                    "mend the path, or try --standin 200",
+                    "fix the path, or try --standin 200",
                 )
             )
-        template = templates[name].lineage if name in templates else ""
-        rows.append(
-            {
-                "source": name,
-                "format": entry.source.format,
-                "task": entry.task.name,
-                "template": template,
-                "files": len(files),
-            }
-        )
+        row: dict[str, Any] = {"source": name, "format": entry.source.format, "task": entry.task.name}
+        rows.append({**row, "template": templates[name].lineage if name in templates else "", "files": len(files)})
     if problems:
         raise RecipeErrors(problems)
     return rows

@@ -30,7 +30,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Instance:
-    """So many rows of a piece, from its first on, in one pass."""
+    """The first ``rows`` rows of a piece, in one pass."""
 
     piece: str
     rows: int
@@ -44,7 +44,6 @@ def row_shards(
 
     Args:
         instances: Split to its pieces; a piece may stand there several times.
-        store: Holds the pieces.
         max_rows: Most rows in a shard.
         versions: What else decides the blocks' bytes.
     """

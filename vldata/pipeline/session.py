@@ -43,13 +43,12 @@ class Session:
     """Made by `open_session`.
 
     Args:
-        engine: Runs the jobs of all builds.
         synthetic: Needed for recipes with synthetic sources.
         is_shared: Several builds follow one another, so that what one has found out serves the next.
-        remembered: What the store knew of a place's images when it was first asked.
+        remembered: What the store knew of a place's images when it was first read.
         seen: What is known of images by now.
         candidates: Samples that were inspected and chosen.
-        laid_out: Names of rendered leaves, by the samples, the words and the form of the output.
+        laid_out: Names of rendered leaves, by the hash of all that decides them; what is there is not laid out again.
         drawn: Folders of images that sources drew, with these sources.
     """
 
@@ -88,9 +87,6 @@ def open_session(
     Args:
         store: Its folder; None is `vldata.store.store.default_store`.
         workers: Processes; None is one for each core.
-        progress: Watches every step.
-        synthetic: See `Session`.
-        is_shared: See `Session`.
 
     Raises:
         StoreError: The store cannot be used.

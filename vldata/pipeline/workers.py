@@ -30,7 +30,7 @@ def cores() -> int:
 
 
 class Engine:
-    """Runs functions over jobs, with so many workers; use as a context manager.
+    """Runs functions over jobs, with N workers; use as a context manager.
 
     Args:
         workers: 1 runs everything in this process.
@@ -74,7 +74,7 @@ class Engine:
         assert self._pool is not None
         running: dict[Any, Job] = {}
         for job in waiting:
-            with _told_if_killed():
+            with _reported_if_killed():
                 running[self._pool.submit(function, job)] = job
             if len(running) < 2 * self.workers:
                 continue
@@ -85,7 +85,7 @@ class Engine:
     def _finished(self, running: dict[Any, Job]) -> Iterator[tuple[Job, Any]]:
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
-            with _told_if_killed():
+            with _reported_if_killed():
                 result = future.result()
             yield running.pop(future), result
 
@@ -101,12 +101,12 @@ def _interrupts_held() -> Iterator[None]:
 
 
 @contextmanager
-def _told_if_killed() -> Iterator[None]:
+def _reported_if_killed() -> Iterator[None]:
     try:
         yield
     except BrokenProcessPool:
         problem = "it was killed, most likely because the memory was full"
-        raise BuildError("a worker", problem, "run again, which goes on where this stopped, with --workers 1") from None
+        raise BuildError("a worker", problem, "run again with --workers 1, which resumes where this stopped") from None
 
 
 @contextmanager

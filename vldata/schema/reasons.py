@@ -1,6 +1,6 @@
 """Why a turn is not in the dataset: a closed list, so that ledgers can be counted and compared.
 
-*Filtered* was asked for; *rejected* is broken; *not chosen* is fine and was not needed.
+*Filtered* was requested; *rejected* is broken; *not chosen* is fine and was not needed.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ GENERATED = {
     "same_answer_over_images": "the same answer, or nearly the same, is given for many different images",
     "no_exchange": "nothing of the reply is left when what is wrong with it is taken out",
 }
-"""Why a reply is not used: filtered, as the checks of its kind ask for it. What is asked for again is told so, too."""
+"""Why a reply is not used: filtered, as its kind requires. A second request quotes these texts to the model."""
 
 FILTERED |= GENERATED
 

@@ -12,7 +12,7 @@ from vldata.ablation.changes import Tree
 from vldata.ablation.tune.file import OpenedTune
 from vldata.errors import RecipeError
 from vldata.mixture.apportion import apportion
-from vldata.pipeline.planned import SourceReport
+from vldata.pipeline.plan_record import SourceReport
 
 _SPARE = 0.99  # of the bound on epochs: how many units a source has is known from rounded epochs
 
