@@ -22,6 +22,7 @@ from vldata.pipeline.session import Session, open_session
 from vldata.recipe.load import from_tree
 from vldata.recipe.models import Recipe
 from vldata.store.keys import key_of
+from vldata.store.names import KeySubject
 from vldata.store.trouble import told_as_store_errors
 
 Blocks = Sequence[tuple[str, int]]
@@ -78,7 +79,9 @@ class VariantBuild:
 
     def fingerprint(self, split: str) -> str:
         """Hash of the split's rows in their order."""
-        return key_of("split", [block["digest"] for block in self.manifest["blocks"] if block["split"] == split])
+        return key_of(
+            KeySubject.SPLIT, [block["digest"] for block in self.manifest["blocks"] if block["split"] == split]
+        )
 
 
 def sharing(found: Mapping[str, Blocks]) -> dict[str, Sharing]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from vldata.dataset.manifest import manifest_of
 from vldata.errors import StoreError
 from vldata.store.blocks import BLOCK, NOTE, file_digest
-from vldata.store.store import default_store, open_store
+from vldata.store.names import Folder
+from vldata.store.store import default_store, is_store, open_store
 
 
 def verify(build: Path, store: Path | None = None) -> list[dict[str, str]]:
@@ -20,8 +21,7 @@ def verify(build: Path, store: Path | None = None) -> list[dict[str, str]]:
     """
     manifest = manifest_of(build)
     folder = store or default_store()
-    is_store = (folder / "VERSION").is_file()
-    if store and not is_store:
+    if store and not is_store(folder):
         raise StoreError(str(store), "it is not a store (it has no VERSION file)", "name the --store of your builds")
     digests: dict[str, str | None] = {}
     damaged = []
@@ -33,13 +33,13 @@ def verify(build: Path, store: Path | None = None) -> list[dict[str, str]]:
                 {"file": block["file"], "key": block["key"], "what": "missing" if found is None else "its bytes differ"}
             )
             digests[block["key"]] = found
-    if not is_store or not digests:
+    if not is_store(folder) or not digests:
         return damaged
     opened = open_store(folder)
     for key in digests:
-        kept = opened.path("blocks", key, BLOCK)
+        kept = opened.path(Folder.BLOCKS, key, BLOCK)
         digest = next(b["digest"] for b in manifest["blocks"] if b["key"] == key)
         if kept.is_file() and file_digest(kept) != digest:
-            opened.remove("blocks", key, NOTE)
-            opened.remove("blocks", key, BLOCK)
+            opened.remove(Folder.BLOCKS, key, NOTE)
+            opened.remove(Folder.BLOCKS, key, BLOCK)
     return damaged

@@ -8,9 +8,10 @@ from typing import Any
 
 from vldata.generate.run import SynthOptions, status
 from vldata.recipe.models import Recipe
+from vldata.store.names import Folder
 from vldata.store.store import Store
 
-_KIND, _SUFFIX = "generated", ".cost.json"
+_SUFFIX = ".cost.json"
 
 
 def synth_costs(recipe: Recipe, ready: Recipe, store: Store, *, standin: int | None) -> dict[str, dict[str, Any]]:
@@ -30,17 +31,17 @@ def synth_costs(recipe: Recipe, ready: Recipe, store: Store, *, standin: int | N
         for name, entry in recipe.entries.items()
         if entry.synth is not None
     }
-    keys = {name: file.stem for name, file in files.items() if file.is_relative_to(store.root / _KIND)}
-    wanting = tuple(name for name, key in keys.items() if not store.has(_KIND, key, _SUFFIX))
+    keys = {name: file.stem for name, file in files.items() if file.is_relative_to(store.root / Folder.GENERATED)}
+    wanting = tuple(name for name, key in keys.items() if not store.has(Folder.GENERATED, key, _SUFFIX))
     if wanting:
         for state in status(recipe, store=store.root, options=SynthOptions(names=wanting, standin=standin)):
             name = state.pop("source")
-            with store.write(_KIND, keys[name], _SUFFIX) as path:
+            with store.write(Folder.GENERATED, keys[name], _SUFFIX) as path:
                 path.write_text(json.dumps(state))
     found = {}
     for name, key in keys.items():
         synth = recipe.entries[name].synth
         assert synth is not None
-        state = json.loads(store.path(_KIND, key, _SUFFIX).read_text())
+        state = json.loads(store.path(Folder.GENERATED, key, _SUFFIX).read_text())
         found[name] = {"kind": synth.kind, "model": synth.model, **state}
     return found

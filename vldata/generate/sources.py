@@ -33,6 +33,7 @@ from vldata.pipeline.stand_ins import in_place_of_synth
 from vldata.pipeline.workers import Engine
 from vldata.recipe.models import Entry, Recipe
 from vldata.store.keys import key_of
+from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
 from vldata.synth.draws import Outcome
 from vldata.synth.generate import Folded, load_kinds, outcomes, replay
@@ -111,7 +112,7 @@ def asking(recipe: Recipe, name: str, store: Store, progress: Progress | None = 
     lookup.remember_seen()
     sound = facts.filter(pl.col("problem").is_null())
     samples = SynthSamples(
-        store.root / "tmp",
+        store.root / Folder.TMP,
         samples_of(made_from, turns, sound, kind, entry),
         seed=recipe.head.seed,
         source=name,
@@ -182,7 +183,7 @@ def _file_of(ask: Asking, answers: Answers, folder: Path, store: Store) -> Path:
     settings = ask.entry.settings
     key = key_of(
         {
-            "what": "generated",
+            "what": KeySubject.GENERATED,
             "versions": [__version__, GENERATED_VERSION],
             "synth": ask.spec.model_dump(mode="json", by_alias=True),
             "kinds": [kind.digest for kind in (ask.kind, ask.judge) if kind is not None],
@@ -191,8 +192,8 @@ def _file_of(ask: Asking, answers: Answers, folder: Path, store: Store) -> Path:
             "answers": sorted([path.name, path.stat().st_size] for path in folder.glob("*.answers")),
         }
     )
-    if not store.has("generated", key, ".parquet"):
-        with store.write("generated", key, ".parquet") as path:
+    if not store.has(Folder.GENERATED, key, ".parquet"):
+        with store.write(Folder.GENERATED, key, ".parquet") as path:
 
             def written(found: Iterator[Outcome]) -> None:
                 # samples and outcomes go side by side: one outcome a sample
@@ -200,4 +201,4 @@ def _file_of(ask: Asking, answers: Answers, folder: Path, store: Store) -> Path:
                 write_turns(drawn, ask.entry, ask.kind.lineage, path)
 
             ask.replay(answers, written)
-    return store.path("generated", key, ".parquet")
+    return store.path(Folder.GENERATED, key, ".parquet")

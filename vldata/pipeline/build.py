@@ -22,6 +22,7 @@ from vldata.recipe.models import Recipe
 from vldata.store.blocks import Note, note_of
 from vldata.store.disk import free_bytes, require
 from vldata.store.lock import exclusive
+from vldata.store.names import Folder
 from vldata.store.store import Store
 from vldata.store.trouble import told_as_store_errors
 
@@ -172,7 +173,7 @@ def _all_blocks(
         undecodable |= set(bad)
         session.forget()
         _mark(bad, recipe, session)
-        store.remove("plans", planned.key, ".json")
+        store.remove(Folder.PLANS, planned.key, ".json")
 
 
 def overview(

@@ -23,6 +23,7 @@ from vldata.mixture.select import take
 from vldata.pipeline.candidates import FOUND, Inspected, Look, inspect
 from vldata.recipe.models import Entry
 from vldata.store.keys import key_of
+from vldata.store.names import KeySubject
 
 _STEP = 4_096
 _MOST_KNOWN = 64  # sources of a large mixture, twice
@@ -236,7 +237,7 @@ def _settle(pool: Pool, quota: Quota, available: int) -> Chosen:
     """What the mixture takes, or the same as an earlier build took of the same candidates."""
     if pool.key is None:
         return _settled(pool, quota, available)
-    key = key_of("chosen", pool.key, pool.unit, quota.units, pool.ranges)
+    key = key_of(KeySubject.CHOSEN, pool.key, pool.unit, quota.units, pool.ranges)
     found = pool.known.get(pool.known.chosen, key, lambda: replace(_settled(pool, quota, available), key=key))
     return replace(found, quota=quota, available=available)
 

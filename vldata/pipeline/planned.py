@@ -11,6 +11,7 @@ import polars as pl
 from vldata.pipeline.row_shards import Shard
 from vldata.pipeline.write_blocks import SourceImages
 from vldata.store.blocks import is_whole
+from vldata.store.names import Folder
 from vldata.store.store import Store
 
 UNITS = ("samples", "images", "turns", "answer_chars")
@@ -97,7 +98,7 @@ class Plan:
 def recall(key: str, store: Store) -> Plan | None:
     """The plan of that key, when it was worked out before."""
     try:
-        known = json.loads(store.path("plans", key, ".json").read_text())
+        known = json.loads(store.path(Folder.PLANS, key, ".json").read_text())
     except FileNotFoundError:
         return None
     return Plan(
@@ -105,7 +106,7 @@ def recall(key: str, store: Store) -> Plan | None:
             **known,
             "blocks": [Block(**block) for block in known["blocks"]],
             "sources": {name: SourceReport(**report) for name, report in known["sources"].items()},
-            "ledger": store.path("plans", key, ".ledger.parquet"),
+            "ledger": store.path(Folder.PLANS, key, ".ledger.parquet"),
             "pictures": {name: SourceImages(**pictures) for name, pictures in known["pictures"].items()},
             "shards": {k: Shard(**{**s, "rows": [(p, n) for p, n in s["rows"]]}) for k, s in known["shards"].items()},
         }
@@ -114,7 +115,7 @@ def recall(key: str, store: Store) -> Plan | None:
 
 def remember(plan: Plan, ledger: pl.DataFrame, store: Store) -> None:
     """Keep a plan and its ledger; the plan last, since its presence says that the rest is there."""
-    with store.write("plans", plan.key, ".ledger.parquet", replace=True) as path:
+    with store.write(Folder.PLANS, plan.key, ".ledger.parquet", replace=True) as path:
         ledger.write_parquet(path)
-    with store.write("plans", plan.key, ".json", replace=True) as path:
+    with store.write(Folder.PLANS, plan.key, ".json", replace=True) as path:
         path.write_text(json.dumps(asdict(replace(plan, num_new_blocks=0)), default=str))

@@ -17,6 +17,7 @@ from vldata.sources import source_class
 from vldata.sources.base import Source
 from vldata.store.keys import key_of
 from vldata.store.lock import exclusive
+from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
 from vldata.store.trouble import told_as_store_errors
 
@@ -70,7 +71,7 @@ def in_place_of_synth(entry: Entry, store: Store, *, rows: int, seed: int) -> En
 def _standin(entry: Entry, cls: type[Source], store: Store, *, rows: int, seed: int) -> Entry:
     key = key_of(
         {
-            "what": "standin",
+            "what": KeySubject.STANDIN,
             "version": [STANDIN_VERSION, cls.version],
             "format": cls.format,
             "task": entry.task.name,
@@ -78,9 +79,9 @@ def _standin(entry: Entry, cls: type[Source], store: Store, *, rows: int, seed: 
             "seed": seed,
         }
     )
-    folder = store.root / "standins" / key
+    folder = store.root / Folder.STANDINS / key
     note = folder.with_suffix(".json")
-    with exclusive(store.root / "locks" / f"standin-{key}"):
+    with exclusive(store.root / Folder.LOCKS / f"standin-{key}"):
         if not note.exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -104,7 +105,7 @@ def with_images(
     told = (progress or Silent()).stage("draw pictures", len(drawn)) if drawn else None
     entries = dict(recipe.entries)
     for name, entry in drawn.items():
-        folder = store.root / "pictures" / key_of(entry.source.images_key())
+        folder = store.root / Folder.IMAGES / key_of(entry.source.images_key())
         folder.mkdir(parents=True, exist_ok=True)
         what = str(folder), entry.source.model_dump_json()
         if drawn_before is None or what not in drawn_before:

@@ -20,11 +20,9 @@ from typing import Any
 from vldata.errors import StoreError
 from vldata.store.keys import key_of
 from vldata.store.lock import exclusive, shared
+from vldata.store.names import Folder, KeySubject
 from vldata.store.store import RESERVED, Store, default_store, flush, open_store
 from vldata.store.trouble import told_as_store_errors
-
-BLOCKS = "blocks"
-"""The kind whose objects a live build keeps."""
 
 
 @dataclass
@@ -87,7 +85,7 @@ def register(store: Store, out: Path) -> None:
         StoreError: It cannot be written down.
     """
     absolute = os.path.abspath(out)  # noqa: PTH100 - the path as the user knows it
-    root = store.root / "roots" / f"{key_of('root', absolute)}.json"
+    root = store.root / Folder.ROOTS / f"{key_of(KeySubject.BUILD_FOLDER, absolute)}.json"
     if root.exists():
         return
     with told_as_store_errors(root):
@@ -116,19 +114,19 @@ def collect(store: Store, *, keep_days: float, dry_run: bool = False) -> Collect
         oldest = time.time() - keep_days * 86_400
         with told_as_store_errors(store.root):
             for folder in sorted(p for p in store.root.iterdir() if p.is_dir() and p.name not in RESERVED):
-                kept = live if folder.name == BLOCKS else set()
+                kept = live if folder.name == Folder.BLOCKS else set()
                 report.kinds[folder.name] = _collect_kind(folder, kept, oldest, dry_run=dry_run)
         return report
 
 
 def _lock(store: Store) -> Path:
-    return store.root / "locks" / "collect"
+    return store.root / Folder.LOCKS / "collect"
 
 
 def _live_keys(store: Store, report: CollectionResult, *, dry_run: bool) -> set[str]:
     live: set[str] = set()
-    with told_as_store_errors(store.root / "roots"):
-        roots = sorted((store.root / "roots").glob("*.json"))
+    with told_as_store_errors(store.root / Folder.ROOTS):
+        roots = sorted((store.root / Folder.ROOTS).glob("*.json"))
     for root in roots:
         with told_as_store_errors(root):
             out = Path(json.loads(root.read_text())["out"])

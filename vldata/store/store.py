@@ -23,12 +23,14 @@ from pathlib import Path
 
 from vldata.errors import StoreError
 from vldata.paths import absolute
+from vldata.store.names import Folder
 from vldata.store.trouble import FULL, READ_ONLY, store_error, told_as_store_errors
 
 STORE_VERSION = 1
 """Raised when a store of an older version can no longer be read."""
 
-RESERVED = frozenset({"VERSION", "tmp", "locks", "roots"})
+VERSION = "VERSION"
+RESERVED = frozenset({VERSION, Folder.TMP, Folder.LOCKS, Folder.ROOTS})
 """Names in a store's root that are not kinds of objects."""
 
 _HEAD = "vldata store "
@@ -124,8 +126,8 @@ class Store:
             StoreError: The folder cannot be read.
         """
         removed = 0
-        with told_as_store_errors(self.root / "tmp"):
-            for path in sorted((self.root / "tmp").iterdir()):
+        with told_as_store_errors(self.root / Folder.TMP):
+            for path in sorted((self.root / Folder.TMP).iterdir()):
                 removed += _remove_if_dead(path)
         return removed
 
@@ -134,8 +136,8 @@ class Store:
 
     @contextmanager
     def _temporary(self, suffix: str) -> Iterator[Path]:
-        with told_as_store_errors(self.root / "tmp"):
-            path, handle = _locked_file(self.root / "tmp", suffix)
+        with told_as_store_errors(self.root / Folder.TMP):
+            path, handle = _locked_file(self.root / Folder.TMP, suffix)
         try:
             yield path
         finally:
@@ -154,7 +156,7 @@ def open_store(path: str | os.PathLike[str]) -> Store:
         if root.exists() and not root.is_dir():
             raise StoreError(str(root), "is a file, not a folder", "choose another folder for the store")
         root.mkdir(parents=True, exist_ok=True)
-        version = root / "VERSION"
+        version = root / VERSION
         if not version.exists():
             strangers = [p.name for p in root.iterdir() if not p.name.startswith(".VERSION-")]
             if strangers and not version.exists():  # another process may just have made it
@@ -165,10 +167,10 @@ def open_store(path: str | os.PathLike[str]) -> Store:
                 )
             _write_version(version)
         _check_version(version)
-        for name in ("tmp", "locks", "roots"):
+        for name in RESERVED - {VERSION}:
             (root / name).mkdir(exist_ok=True)
-        if not os.access(root / "tmp", os.W_OK):
-            raise PermissionError(errno.EACCES, "the folder is not writable", str(root / "tmp"))
+        if not os.access(root / Folder.TMP, os.W_OK):
+            raise PermissionError(errno.EACCES, "the folder is not writable", str(root / Folder.TMP))
     store = Store(root)
     store.clean()
     return store
@@ -258,6 +260,11 @@ def flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def is_store(folder: Path) -> bool:
+    """Whether there is a store in the folder already."""
+    return (folder / VERSION).is_file()
 
 
 def default_store() -> Path:

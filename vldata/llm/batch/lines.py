@@ -21,6 +21,7 @@ import orjson
 from vldata.llm.faults import Fault, fault_of_status, reply_of
 from vldata.llm.request import Request
 from vldata.store.keys import key_of
+from vldata.store.names import KeySubject
 from vldata.store.trouble import told_as_store_errors
 
 MAX_LINES = 50_000
@@ -110,7 +111,7 @@ def _result(number: int, line: bytes) -> Result | BadLine:
     response, error = document.get("response"), document.get("error")
     names = (response.get("request_id") if isinstance(response, dict) else None, document.get("id"))
     named = [name for name in names if isinstance(name, str) and name]
-    request_id = named[0][:200] if named else f"line-{key_of('line', line.strip())}"
+    request_id = named[0][:200] if named else f"line-{key_of(KeySubject.BATCH_LINE, line.strip())}"
     if isinstance(error, dict) and error.get("code") in UNFINISHED:
         return Result(key, None, None, request_id)
     read = _read(response, error)
