@@ -5,7 +5,6 @@ import os
 import pickle
 import stat
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -106,17 +105,6 @@ def test_removing_takes_an_object_out_and_removing_nothing_is_fine(store):
     store.remove("blocks", KEY, ".arrow")
     assert not store.has("blocks", KEY, ".arrow")
     store.remove("blocks", KEY, ".arrow")
-
-
-def test_touching_makes_an_old_object_young(store):
-    path = put(store, b"data")
-    os.utime(path, (0, 0))
-    store.touch("blocks", KEY, ".arrow")
-    assert path.stat().st_mtime > time.time() - 60
-    recent = time.time() - 3600
-    os.utime(path, (recent, recent))
-    store.touch("blocks", KEY, ".arrow")
-    assert path.stat().st_mtime == pytest.approx(recent)
 
 
 @pytest.mark.parametrize(

@@ -268,7 +268,7 @@ def store_gc(
 ) -> None:
     """Remove what no build folder that still exists needs."""
     from vldata.cli.terminal import say, table
-    from vldata.store.gc import collect_garbage
+    from vldata.dataset.verify import collect_garbage
     from vldata.store.store import default_store, is_store
 
     folder = store or default_store()

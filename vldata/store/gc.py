@@ -1,8 +1,8 @@
-"""Take out of a store what nobody needs: everything in it can be made again, so only age and use decide.
+"""Take out of a store what nobody needs: everything in it can be made again, so only age and builds decide.
 
-A build registers its folder. As long as the folder has a ``manifest.json``, the blocks that it names are kept; all else
-goes once it is older than asked for. Files that belong together (of one key, or in one folder) go or stay together.
-Running builds hold `in_use`, and collecting waits for nobody: it refuses.
+A build registers its folder, and the blocks that a registered folder still names are kept; all else goes once it is old
+enough. Files that belong together (of one key, or in one folder) go or stay together. Running builds hold `in_use`, and
+collecting does not wait for them: it refuses.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from vldata.errors import StoreError
+from vldata.errors import StoreError, VldataError
 from vldata.store.keys import key_of
 from vldata.store.lock import exclusive, shared
 from vldata.store.names import Folder, KeySubject
-from vldata.store.store import RESERVED, Store, default_store, flush, open_store
+from vldata.store.store import RESERVED, Store, flush
 from vldata.store.trouble import told_as_store_errors
 
 
@@ -56,16 +55,6 @@ class CollectionResult:
     live_builds: list[str] = field(default_factory=list)
     gone_builds: list[str] = field(default_factory=list)
 
-    @property
-    def removed(self) -> int:
-        """Files of all kinds."""
-        return sum(kind.removed for kind in self.kinds.values())
-
-    @property
-    def freed_bytes(self) -> int:
-        """Bytes of all kinds."""
-        return sum(kind.freed_bytes for kind in self.kinds.values())
-
 
 @contextmanager
 def in_use(store: Store) -> Iterator[None]:
@@ -95,20 +84,24 @@ def register(store: Store, out: Path) -> None:
         temporary.replace(root)
 
 
-def collect(store: Store, *, keep_days: float, dry_run: bool = False) -> CollectionResult:
-    """Remove objects that no live build names and that were not made or used for ``keep_days``.
+def collect(
+    store: Store, block_keys: Callable[[Path], Iterable[str] | None], *, keep_days: float, dry_run: bool = False
+) -> CollectionResult:
+    """Remove objects that no live build names and that are older than ``keep_days``.
 
     Args:
         store: What to collect.
+        block_keys: The keys of the blocks that a build folder names, None when it is no build any more; raises
+            VldataError when that cannot be known.
         keep_days: 0 removes everything that is not needed.
-        dry_run: Only tell.
+        dry_run: Remove nothing.
 
     Raises:
-        StoreError: A build is running, or a live build's manifest cannot be read (its blocks would be lost).
+        StoreError: A build is running, or the blocks of a registered folder cannot be known and would be lost.
     """
     with exclusive(_lock(store), wait=False):
         report = CollectionResult()
-        live = _live_keys(store, report, dry_run=dry_run)
+        live = _live_keys(store, block_keys, report, dry_run=dry_run)
         report.live_builds.sort()
         report.gone_builds.sort()
         oldest = time.time() - keep_days * 86_400
@@ -123,29 +116,30 @@ def _lock(store: Store) -> Path:
     return store.root / Folder.LOCKS / "collect"
 
 
-def _live_keys(store: Store, report: CollectionResult, *, dry_run: bool) -> set[str]:
+def _live_keys(
+    store: Store, block_keys: Callable[[Path], Iterable[str] | None], report: CollectionResult, *, dry_run: bool
+) -> set[str]:
     live: set[str] = set()
     with told_as_store_errors(store.root / Folder.ROOTS):
         roots = sorted((store.root / Folder.ROOTS).glob("*.json"))
     for root in roots:
         with told_as_store_errors(root):
             out = Path(json.loads(root.read_text())["out"])
-        manifest = out / "manifest.json"
         try:
-            blocks = json.loads(manifest.read_text())["blocks"]
-            live.update(block["key"] for block in blocks)
-        except (FileNotFoundError, NotADirectoryError):
-            report.gone_builds.append(str(out))
-            if not dry_run:
-                root.unlink()
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            keys = block_keys(out)
+        except VldataError as error:
             raise StoreError(
-                str(manifest),
-                f"cannot be read ({error!r}), so the blocks that this build needs are unknown",
-                "mend or remove that build folder, then collect again",
+                error.where,
+                f"{error.problem}, so the blocks that this build needs are unknown",
+                "repair or remove that build folder, then collect again",
             ) from None
-        else:
+        if keys is not None:
+            live.update(keys)
             report.live_builds.append(str(out))
+            continue
+        report.gone_builds.append(str(out))
+        if not dry_run:
+            root.unlink()
     return live
 
 
@@ -177,12 +171,3 @@ def _units(folder: Path) -> dict[str, list[Path]]:
         for path in child.iterdir() if is_shelf else [child]:
             units.setdefault(path.name.partition(".")[0], []).append(path)
     return units
-
-
-def collect_garbage(store: Path | None, *, keep_days: float, dry_run: bool) -> list[dict[str, Any]]:
-    """Remove from the store what no live build names; see `vldata.store.gc.collect`."""
-    report = collect(open_store(store or default_store()), keep_days=keep_days, dry_run=dry_run)
-    return [
-        {"kind": name, "removed": kind.removed, "kept": kind.kept, "bytes": kind.freed_bytes}
-        for name, kind in report.kinds.items()
-    ]

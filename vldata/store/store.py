@@ -108,13 +108,6 @@ class Store:
         with told_as_store_errors(path):
             path.unlink(missing_ok=True)
 
-    def touch(self, kind: str, key: str, suffix: str = "") -> None:
-        """Note that an object is in use, so that collecting by age keeps it; written at most once a day."""
-        path = self.path(kind, key, suffix)
-        with told_as_store_errors(path):
-            if path.stat().st_mtime < time.time() - _ONE_DAY_S:
-                os.utime(path)
-
     def clean(self) -> int:
         """Remove temporary files whose writers are dead, and return how many there were.
 
