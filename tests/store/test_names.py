@@ -16,7 +16,8 @@ METHODS = {"path", "has", "write", "remove", "touch"}
 def spelled_out(file: Path) -> list[str]:
     """Names of folders and subjects of keys that a module writes as literals."""
     found = []
-    for node in ast.walk(ast.parse(file.read_text())):
+    source = file.read_text()
+    for node in ast.walk(ast.parse(source)) if "key_of" in source or "store" in source else ():
         text: ast.expr | None = None
         if isinstance(node, ast.Call) and node.args:
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")

@@ -136,7 +136,7 @@ def test_a_full_disk_is_told_with_what_to_do(store):
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "message"),
     [
         (errno.ENOSPC, "no space left"),
         (errno.EDQUOT, "quota"),
@@ -145,14 +145,14 @@ def test_a_full_disk_is_told_with_what_to_do(store):
         (errno.EIO, "input/output error"),
     ],
 )
-def test_trouble_while_an_object_gets_its_name_is_told(number, told, store, monkeypatch):
+def test_trouble_while_an_object_gets_its_name_is_reported(number, message, store, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(store_module.os, "fsync", fail)
     with pytest.raises(StoreError) as caught:
         put(store, b"data")
-    assert told in str(caught.value).lower()
+    assert message in str(caught.value).lower()
     assert not store.has("blocks", KEY, ".arrow")
     assert names(store.root / "tmp") == []
 

@@ -23,7 +23,7 @@ from vldata.recipe.load import from_tree
 from vldata.recipe.models import Recipe
 from vldata.store.keys import key_of
 from vldata.store.names import KeySubject
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 Blocks = Sequence[tuple[str, int]]
 """Key and bytes of every block, as often as it stands in a build, in order."""
@@ -211,7 +211,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         StoreError: It cannot be written.
     """
-    with told_as_store_errors(path):
+    with as_store_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.new")
         fresh.write_text(text, encoding="utf-8")

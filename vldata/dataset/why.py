@@ -25,9 +25,9 @@ def whereabouts(build: Path, row_id: str) -> list[dict[str, str]]:
     manifest = manifest_of(build)
     source, _, row = row_id.partition("/")
     if source not in manifest["sources"]:
-        known = ", ".join(sorted(manifest["sources"]))
-        raise BuildError(row_id, f"the build has no source {source!r}", f"write source/row; sources: {known}")
-    found = []
+        names = ", ".join(sorted(manifest["sources"]))
+        raise BuildError(row_id, f"the build has no source {source!r}", f"write source/row; sources: {names}")
+    places = []
     for block in manifest["blocks"]:
         if block["source"] not in (None, source):
             continue
@@ -38,7 +38,7 @@ def whereabouts(build: Path, row_id: str) -> list[dict[str, str]]:
         for sample in table.to_pylist():
             if sample["source"] == source and row in [turn["row"] for turn in sample["turns"]]:
                 place = f"{block['file']}, sample {sample['id']}"
-                found.append(
+                places.append(
                     {"row": row_id, "outcome": "in the dataset", "where": place, "what": f"split {sample['split']}"}
                 )
     ledger = (
@@ -48,7 +48,7 @@ def whereabouts(build: Path, row_id: str) -> list[dict[str, str]]:
     )
     for line in ledger.iter_rows(named=True):
         what = f"{line['reason']}" + (f": {line['detail']}" if line["detail"] else "")
-        found.append(
+        places.append(
             {
                 "row": row_id,
                 "outcome": line["outcome"].replace("_", " "),
@@ -56,7 +56,7 @@ def whereabouts(build: Path, row_id: str) -> list[dict[str, str]]:
                 "what": what,
             }
         )
-    if not found:
+    if not places:
         examples = (
             pl.scan_parquet(build / "ledger.parquet")
             .filter(pl.col("source") == source)
@@ -68,4 +68,4 @@ def whereabouts(build: Path, row_id: str) -> list[dict[str, str]]:
             f"rows of this source look like {', '.join(examples)}" if examples else "see the ids with `vldata preview`"
         )
         raise BuildError(row_id, "no such row was read", fix)
-    return found
+    return places

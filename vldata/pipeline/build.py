@@ -24,7 +24,7 @@ from vldata.store.disk import free_bytes, require
 from vldata.store.lock import exclusive
 from vldata.store.names import Folder
 from vldata.store.store import Store
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 _SPARE_BYTES = 64 * 1024 * 1024
 """Left free on the disk for everything that is not a block."""
@@ -99,7 +99,7 @@ def build(
         VldataError: The user's or the world's fault; ``out`` is as it was.
     """
     out = home(out).resolve()
-    with told_as_store_errors(out):
+    with as_store_errors(out):
         refuse_foreign(out, session.store.root)
         out.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(out.parent / f".{out.name}.lock", wait=False):
@@ -112,7 +112,7 @@ def build(
             return Built(out, planned, blocks.current, made=0, unchanged=True)
         notes = {block.key: _note(session.store, block) for block in planned.blocks}
         costs = session.synthetic.costs(recipe, ready, session, standin) if session.synthetic is not None else {}
-        with told_as_store_errors(out):
+        with as_store_errors(out):
             manifest = assemble(
                 out,
                 ready,

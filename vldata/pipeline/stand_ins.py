@@ -19,7 +19,7 @@ from vldata.store.keys import key_of
 from vldata.store.lock import exclusive
 from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 STANDIN_VERSION = 1
 
@@ -130,6 +130,6 @@ def write_standin(format_name: str, folder: Path, *, rows: int, seed: int, image
     cls = source_class(format_name, "FORMAT")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RecipeError(str(folder), "it is not an empty folder", "name a new one")
-    with told_as_store_errors(folder):
+    with as_store_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         return cls.standin(folder, rows=rows, seed=seed, images=images)

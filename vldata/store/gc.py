@@ -21,7 +21,7 @@ from vldata.store.keys import key_of
 from vldata.store.lock import exclusive, shared
 from vldata.store.names import Folder, KeySubject
 from vldata.store.store import RESERVED, Store, flush
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 
 @dataclass
@@ -77,7 +77,7 @@ def register(store: Store, out: Path) -> None:
     root = store.root / Folder.ROOTS / f"{key_of(KeySubject.BUILD_FOLDER, absolute)}.json"
     if root.exists():
         return
-    with told_as_store_errors(root):
+    with as_store_errors(root):
         temporary = root.with_name(f".{root.name}-{os.getpid()}")
         temporary.write_text(json.dumps({"out": absolute}))
         flush(temporary)
@@ -105,7 +105,7 @@ def collect(
         report.live_builds.sort()
         report.gone_builds.sort()
         oldest = time.time() - keep_days * 86_400
-        with told_as_store_errors(store.root):
+        with as_store_errors(store.root):
             for folder in sorted(p for p in store.root.iterdir() if p.is_dir() and p.name not in RESERVED):
                 kept = live if folder.name == Folder.BLOCKS else set()
                 report.kinds[folder.name] = _collect_kind(folder, kept, oldest, dry_run=dry_run)
@@ -120,10 +120,10 @@ def _live_keys(
     store: Store, block_keys: Callable[[Path], Iterable[str] | None], report: CollectionResult, *, dry_run: bool
 ) -> set[str]:
     live: set[str] = set()
-    with told_as_store_errors(store.root / Folder.ROOTS):
+    with as_store_errors(store.root / Folder.ROOTS):
         roots = sorted((store.root / Folder.ROOTS).glob("*.json"))
     for root in roots:
-        with told_as_store_errors(root):
+        with as_store_errors(root):
             out = Path(json.loads(root.read_text())["out"])
         try:
             keys = block_keys(out)

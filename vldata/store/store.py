@@ -24,7 +24,7 @@ from pathlib import Path
 from vldata.errors import StoreError
 from vldata.paths import absolute
 from vldata.store.names import Folder
-from vldata.store.trouble import FULL, READ_ONLY, store_error, told_as_store_errors
+from vldata.store.trouble import FULL, READ_ONLY, as_store_errors, store_error
 
 STORE_VERSION = 1
 """Raised when a store of an older version can no longer be read."""
@@ -94,7 +94,7 @@ class Store:
                 if error.errno in FULL | READ_ONLY or self._is_ours(error):
                     raise store_error(error, final) from error
                 raise  # an error of the block's own, such as an input that is missing
-            with told_as_store_errors(final):
+            with as_store_errors(final):
                 if replace or not final.exists():
                     _publish(temporary, final, durable=durable)
 
@@ -105,7 +105,7 @@ class Store:
             StoreError: It cannot be removed.
         """
         path = self.path(kind, key, suffix)
-        with told_as_store_errors(path):
+        with as_store_errors(path):
             path.unlink(missing_ok=True)
 
     def clean(self) -> int:
@@ -119,7 +119,7 @@ class Store:
             StoreError: The folder cannot be read.
         """
         removed = 0
-        with told_as_store_errors(self.root / Folder.TMP):
+        with as_store_errors(self.root / Folder.TMP):
             for path in sorted((self.root / Folder.TMP).iterdir()):
                 removed += _remove_if_dead(path)
         return removed
@@ -129,7 +129,7 @@ class Store:
 
     @contextmanager
     def _temporary(self, suffix: str) -> Iterator[Path]:
-        with told_as_store_errors(self.root / Folder.TMP):
+        with as_store_errors(self.root / Folder.TMP):
             path, handle = _locked_file(self.root / Folder.TMP, suffix)
         try:
             yield path
@@ -145,7 +145,7 @@ def open_store(path: str | os.PathLike[str]) -> Store:
         StoreError: It cannot be written, is of another version, or is a folder with other things in it.
     """
     root = Path(absolute(path))
-    with told_as_store_errors(root):
+    with as_store_errors(root):
         if root.exists() and not root.is_dir():
             raise StoreError(str(root), "is a file, not a folder", "choose another folder for the store")
         root.mkdir(parents=True, exist_ok=True)

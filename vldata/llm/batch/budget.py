@@ -21,7 +21,7 @@ import orjson
 
 from vldata.llm.batch.book import BatchPart, Book, Intent, write_all
 from vldata.llm.budget import Budget, BudgetLimits, Spent, open_budget
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 
 class Account:
@@ -57,7 +57,7 @@ class Account:
     def change(self, by: Spent) -> None:
         """Charge, or give back where ``by`` is negative; on the disk when this returns."""
         if self._ledger is not None:
-            with told_as_store_errors(self._ledger):
+            with as_store_errors(self._ledger):
                 handle = os.open(self._ledger, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
                 try:
                     write_all(handle, orjson.dumps({"carried": asdict(by)}) + b"\n")

@@ -22,7 +22,7 @@ from vldata.llm.faults import Fault, fault_of_status, reply_of
 from vldata.llm.request import Request
 from vldata.store.keys import key_of
 from vldata.store.names import KeySubject
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 MAX_LINES = 50_000
 """Requests in one file, by OpenAI's API reference."""
@@ -94,7 +94,7 @@ def results_of(path: Path, scrub: Callable[[bytes], bytes] = lambda line: line) 
     Raises:
         StoreError: It cannot be read.
     """
-    with told_as_store_errors(path), path.open("rb") as lines:
+    with as_store_errors(path), path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 yield _result(number, scrub(line))
