@@ -79,9 +79,8 @@ class VariantBuild:
 
     def fingerprint(self, split: str) -> str:
         """Hash of the split's rows in their order."""
-        return key_of(
-            KeySubject.SPLIT, [block["digest"] for block in self.manifest["blocks"] if block["split"] == split]
-        )
+        digests = [block["digest"] for block in self.manifest["blocks"] if block["split"] == split]
+        return key_of(KeySubject.SPLIT, digests)
 
 
 def sharing(found: Mapping[str, Blocks]) -> dict[str, Sharing]:

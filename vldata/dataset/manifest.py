@@ -34,13 +34,12 @@ def manifest_of(build: Path) -> dict[str, Any]:
         BuildError: It is not one.
     """
     manifest = read_manifest(build)
-    if manifest is None and (build / MANIFEST).is_file():
+    if manifest is not None:
+        return manifest
+    if (build / MANIFEST).is_file():
         raise BuildError(str(build), "its manifest.json is damaged", "build the recipe again into a new folder")
-    if manifest is None:
-        raise BuildError(
-            str(build), "this is not a build folder (it has no manifest.json)", "name the --out of a `vldata build`"
-        )
-    return manifest
+    problem = "this is not a build folder (it has no manifest.json)"
+    raise BuildError(str(build), problem, "name the --out of a `vldata build`")
 
 
 def block_keys(build: Path) -> set[str] | None:

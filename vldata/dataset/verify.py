@@ -43,7 +43,7 @@ def verify(build: Path, store: Path | None = None) -> list[dict[str, str]]:
 
 def collect_garbage(store: Path, *, keep_days: float, dry_run: bool) -> list[dict[str, Any]]:
     """Remove from the store what no live build names; see `vldata.store.gc.collect`."""
-    kinds = collect(open_store(store), block_keys, keep_days=keep_days, dry_run=dry_run).kinds
+    kinds = collect(open_store(store), block_keys, keep_days=keep_days, dry_run=dry_run)
     return [
         {"kind": name, "removed": kind.removed, "kept": kind.kept, "bytes": kind.freed_bytes}
         for name, kind in kinds.items()

@@ -167,12 +167,8 @@ def _expanded(rest: dict[str, Any], cls: type[Source], where: str, problems: lis
         if not has_variable(value):
             continue
         if key not in cls.paths:
-            allowed = ", ".join(cls.paths)
-            problems.append(
-                RecipeError(
-                    f"{where}.{key}", f"{value!r} names an environment variable", f"only local paths may: {allowed}"
-                )
-            )
+            problem, fix = f"{value!r} names an environment variable", f"only local paths may: {', '.join(cls.paths)}"
+            problems.append(RecipeError(f"{where}.{key}", problem, fix))
             continue
         try:
             expanded[key] = environment(value, f"{where}.{key}")
@@ -242,22 +238,13 @@ def _conflicts(head: Head, entries: Mapping[str, Entry], names: Sequence[str]) -
     if "train" in head.splits:
         faults.append(RecipeError("splits.train", "train is what the other splits leave", "name the others only"))
     for entry in entries.values():
+        where = f"{entry.where}.images"
         if entry.settings.images.missing == "keep" and head.output.images == "embed":
-            faults.append(
-                RecipeError(
-                    f"{entry.where}.images.missing",
-                    "'keep' cannot embed an image that is not there",
-                    "set output.images: path, or images.missing: reject",
-                )
-            )
+            problem, fix = "'keep' cannot embed an image that is not there", "images.missing: reject"
+            faults.append(RecipeError(f"{where}.missing", problem, f"set output.images: path, or {fix}"))
         if entry.settings.images.max_side_px and head.output.images == "path":
-            faults.append(
-                RecipeError(
-                    f"{entry.where}.images.max_side_px",
-                    "scaling makes new pixels, which a path cannot hold",
-                    "set output.images: embed, or leave max_side_px out",
-                )
-            )
+            problem, fix = "scaling makes new pixels, which a path cannot hold", "leave max_side_px out"
+            faults.append(RecipeError(f"{where}.max_side_px", problem, f"set output.images: embed, or {fix}"))
     for entry in entries.values():
         faults.extend(_from_faults(entry, entries, names))
     for i, across in enumerate(head.dedup_across):

@@ -46,10 +46,7 @@ def _translated(error: ValidationError, model: type[BaseModel], data: Any, where
     """One error for each place, however many branches of a union complain about it.
 
     Args:
-        error: What Pydantic found.
-        model: What was to be made.
-        data: Of what: tells the keys that the user typed from the names that Pydantic adds to a path.
-        where: The section's place in the recipe.
+        data: What was validated: has the keys that the user typed, not the names that Pydantic adds to a path.
     """
     places: dict[str, list[Any]] = {}
     for item in error.errors(include_url=False):

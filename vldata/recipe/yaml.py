@@ -127,9 +127,8 @@ def _refuse_bombs(root: yaml.Node, name: str) -> None:
 
     total = size(root, 0)
     if total > MAX_VALUES:
-        raise RecipeError(
-            name, f"its aliases expand to {total:,} values", "write the values out, without aliases of aliases"
-        )
+        problem = f"its aliases expand to {total:,} values"
+        raise RecipeError(name, problem, "write the values out, without aliases of aliases")
 
 
 def _plain(node: yaml.Node, loader: yaml.SafeLoader, name: str, path: str) -> Any:

@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from vldata.errors import StoreError, VldataError
@@ -39,21 +39,6 @@ class KindUsage:
     freed_bytes: int = 0
     kept: int = 0
     kept_bytes: int = 0
-
-
-@dataclass
-class CollectionResult:
-    """What a collection did.
-
-    Args:
-        kinds: By kind, sorted by name.
-        live_builds: Registered folders that still hold a build.
-        gone_builds: Registered folders that do not, now forgotten.
-    """
-
-    kinds: dict[str, KindUsage] = field(default_factory=dict)
-    live_builds: list[str] = field(default_factory=list)
-    gone_builds: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -86,39 +71,38 @@ def register(store: Store, out: Path) -> None:
 
 def collect(
     store: Store, block_keys: Callable[[Path], Iterable[str] | None], *, keep_days: float, dry_run: bool = False
-) -> CollectionResult:
+) -> dict[str, KindUsage]:
     """Remove objects that no live build names and that are older than ``keep_days``.
 
     Args:
-        store: What to collect.
         block_keys: The keys of the blocks that a build folder names, None when it is no build any more; raises
             VldataError when that cannot be known.
         keep_days: 0 removes everything that is not needed.
         dry_run: Remove nothing.
 
+    Returns:
+        Kind of objects to what became of them, sorted by name.
+
     Raises:
         StoreError: A build is running, or the blocks of a registered folder cannot be known and would be lost.
     """
     with exclusive(_lock(store), wait=False):
-        report = CollectionResult()
-        live = _live_keys(store, block_keys, report, dry_run=dry_run)
-        report.live_builds.sort()
-        report.gone_builds.sort()
+        live = _live_keys(store, block_keys, dry_run=dry_run)
         oldest = time.time() - keep_days * 86_400
         with as_store_errors(store.root):
-            for folder in sorted(p for p in store.root.iterdir() if p.is_dir() and p.name not in RESERVED):
-                kept = live if folder.name == Folder.BLOCKS else set()
-                report.kinds[folder.name] = _collect_kind(folder, kept, oldest, dry_run=dry_run)
-        return report
+            folders = sorted(p for p in store.root.iterdir() if p.is_dir() and p.name not in RESERVED)
+            return {
+                p.name: _collect_kind(p, live if p.name == Folder.BLOCKS else set(), oldest, dry_run=dry_run)
+                for p in folders
+            }
 
 
 def _lock(store: Store) -> Path:
     return store.root / Folder.LOCKS / "collect"
 
 
-def _live_keys(
-    store: Store, block_keys: Callable[[Path], Iterable[str] | None], report: CollectionResult, *, dry_run: bool
-) -> set[str]:
+def _live_keys(store: Store, block_keys: Callable[[Path], Iterable[str] | None], *, dry_run: bool) -> set[str]:
+    """The keys of all registered builds; folders that are no builds any more are forgotten."""
     live: set[str] = set()
     with as_store_errors(store.root / Folder.ROOTS):
         roots = sorted((store.root / Folder.ROOTS).glob("*.json"))
@@ -135,10 +119,7 @@ def _live_keys(
             ) from None
         if keys is not None:
             live.update(keys)
-            report.live_builds.append(str(out))
-            continue
-        report.gone_builds.append(str(out))
-        if not dry_run:
+        elif not dry_run:
             root.unlink()
     return live
 

@@ -81,8 +81,6 @@ def save_facts(store: Store, root: str | os.PathLike[str] | None, facts: pl.Data
     another version of vldata and is replaced as a whole.
 
     Args:
-        store: Where.
-        root: As for `load_facts`.
         facts: Any columns, among them ``ref``.
 
     Raises:

@@ -76,9 +76,6 @@ class Store:
         When the block raises, nothing is kept. When the object turned up in the meantime, the new one is dropped.
 
         Args:
-            kind: As for `path`.
-            key: As for `path`.
-            suffix: As for `path`.
             durable: Wait until the disk has it. False is for what costs less to make again than to flush: after a
                 power cut (not after a kill) such a file may be empty, so its reader must notice.
             replace: Put the new object in the place of an old one; for tables that grow, not for content.

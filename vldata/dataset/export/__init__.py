@@ -22,7 +22,7 @@ FORMS: dict[str, str] = {
     "sharegpt": "vldata.dataset.export.sharegpt:write",
     "webdataset": "vldata.dataset.export.webdataset:write",
 }
-"""Form -> ``module:function``; a module is imported when its form is first used."""
+"""Form -> ``module:function`` of (build, empty folder, advance); a module is imported when its form is first used."""
 
 
 def export(build: Path, out: Path, *, to: str, progress: Progress | None = None) -> dict[str, Any]:

@@ -27,9 +27,6 @@ def write_conversations(
     """Write ``<split>.json`` for each split, and the images.
 
     Args:
-        build: What to write.
-        folder: An empty folder.
-        advance: Called with 1 for every row.
         form: A row of the build -> a row of the list; raises what the list of rows that are not exported takes.
     """
     images = ImageFolder(folder)

@@ -23,13 +23,7 @@ from vldata.dataset.open import BuildFolder
 
 
 def write(build: BuildFolder, folder: Path, advance: Callable[[int], None]) -> Written:
-    """Write a build as LLaVA JSON.
-
-    Args:
-        build: What to write.
-        folder: An empty folder.
-        advance: Called with 1 for every row.
-    """
+    """Write a build as LLaVA JSON."""
     return write_conversations(build, folder, advance, llava_row)
 
 

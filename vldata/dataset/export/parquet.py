@@ -31,9 +31,6 @@ def write(
     """Write a build as Parquet.
 
     Args:
-        build: What to write.
-        folder: An empty folder.
-        advance: Called with the rows of every block.
         shard_bytes: Size from which a shard is closed, at the end of a block.
     """
     rows = 0

@@ -27,13 +27,7 @@ RESERVED = (IMAGE, "<video>", "<audio>")
 
 
 def write(build: BuildFolder, folder: Path, advance: Callable[[int], None]) -> Written:
-    """Write a build as ShareGPT JSON.
-
-    Args:
-        build: What to write.
-        folder: An empty folder.
-        advance: Called with 1 for every row.
-    """
+    """Write a build as ShareGPT JSON."""
     register = {f"{build.manifest.get('name', 'vldata')}_{split}": _entry(split) for split in build.splits}
     (folder / "dataset_info.json").write_text(json.dumps(register, indent=2) + "\n", encoding="utf-8")
     return write_conversations(build, folder, advance, sharegpt_row)

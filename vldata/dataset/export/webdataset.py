@@ -58,9 +58,6 @@ def write(
     """Write a build as tar shards.
 
     Args:
-        build: What to write.
-        folder: An empty folder.
-        advance: Called with 1 for every row.
         shard_bytes: Size from which a shard is closed.
         shard_rows: Samples after which a shard is closed.
     """
