@@ -55,14 +55,8 @@ def find_leaks(blocks: Sequence[tuple[pa.ChunkedArray, str]]) -> Leaks:
 
 
 def _same_paths(images: Sequence[tuple[pa.StructArray, str]]) -> int:
-    paths = pl.concat(
-        [
-            pl.DataFrame({"path": pl.Series(pl.from_arrow(flat.field("path")), dtype=pl.String)}).with_columns(
-                split=pl.lit(split)
-            )
-            for flat, split in images
-        ]
-    )
+    series = [(pl.Series("path", pl.from_arrow(flat.field("path")), dtype=pl.String), split) for flat, split in images]
+    paths = pl.concat([of_block.to_frame().with_columns(split=pl.lit(split)) for of_block, split in series])
     return paths.drop_nulls().group_by("path").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1).height
 
 

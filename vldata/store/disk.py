@@ -27,8 +27,5 @@ def require(path: Path, needed_bytes: int) -> None:
     """
     free = free_bytes(path)
     if free < needed_bytes:
-        raise StoreError(
-            str(path),
-            f"{in_words(needed_bytes)} are needed and {in_words(free)} are free",
-            "free some space (`vldata store gc`), or choose a folder on another disk",
-        )
+        problem = f"{in_words(needed_bytes)} are needed and {in_words(free)} are free"
+        raise StoreError(str(path), problem, "free some space (`vldata store gc`), or choose a folder on another disk")

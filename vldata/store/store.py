@@ -150,11 +150,8 @@ def open_store(path: str | os.PathLike[str]) -> Store:
         if not version.exists():
             strangers = [p.name for p in root.iterdir() if not p.name.startswith(".VERSION-")]
             if strangers and not version.exists():  # another process may just have made it
-                raise StoreError(
-                    str(root),
-                    f"is not a store: it has no VERSION file and holds {sorted(strangers)[0]!r}",
-                    "choose an empty or a new folder for the store",
-                )
+                problem = f"is not a store: it has no VERSION file and holds {sorted(strangers)[0]!r}"
+                raise StoreError(str(root), problem, "choose an empty or a new folder for the store")
             _write_version(version)
         _check_version(version)
         for name in RESERVED - {VERSION}:
@@ -176,16 +173,12 @@ def _check_version(version: Path) -> None:
     text = version.read_text(errors="replace").strip()
     number = text.removeprefix(_HEAD)
     if not text.startswith(_HEAD) or not number.isdecimal():
-        raise StoreError(
-            str(version), f"is not a store's: it says {text[:40]!r}", "choose another folder for the store"
-        )
+        problem = f"is not a store's: it says {text[:40]!r}"
+        raise StoreError(str(version), problem, "choose another folder for the store")
     if int(number) != STORE_VERSION:
         age, fix = ("a newer", "upgrade vldata") if int(number) > STORE_VERSION else ("an older", "remove the folder")
-        raise StoreError(
-            str(version.parent),
-            f"has version {number}, made by {age} vldata; this one reads version {STORE_VERSION}",
-            f"{fix}, or choose another folder for the store",
-        )
+        problem = f"has version {number}, made by {age} vldata; this one reads version {STORE_VERSION}"
+        raise StoreError(str(version.parent), problem, f"{fix}, or choose another folder for the store")
 
 
 def _locked_file(folder: Path, suffix: str) -> tuple[Path, int]:
