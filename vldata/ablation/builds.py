@@ -22,7 +22,8 @@ from vldata.pipeline.session import Session, open_session
 from vldata.recipe.load import from_tree
 from vldata.recipe.models import Recipe
 from vldata.store.keys import key_of
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.names import KeySubject
+from vldata.store.trouble import as_store_errors
 
 Blocks = Sequence[tuple[str, int]]
 """Key and bytes of every block, as often as it stands in a build, in order."""
@@ -78,7 +79,8 @@ class VariantBuild:
 
     def fingerprint(self, split: str) -> str:
         """Hash of the split's rows in their order."""
-        return key_of("split", [block["digest"] for block in self.manifest["blocks"] if block["split"] == split])
+        digests = [block["digest"] for block in self.manifest["blocks"] if block["split"] == split]
+        return key_of(KeySubject.SPLIT, digests)
 
 
 def sharing(found: Mapping[str, Blocks]) -> dict[str, Sharing]:
@@ -208,7 +210,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         StoreError: It cannot be written.
     """
-    with told_as_store_errors(path):
+    with as_store_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.new")
         fresh.write_text(text, encoding="utf-8")

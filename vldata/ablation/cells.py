@@ -35,6 +35,7 @@ from vldata.ablation.process import Told, held, to_its_end
 from vldata.ablation.scores import ITEMS, read_scores
 from vldata.errors import BuildError, VldataError
 from vldata.store.keys import key_of
+from vldata.store.names import KeySubject
 
 CELL_VERSION = 1
 
@@ -93,7 +94,7 @@ class Trainer:
         """The same as it is now: another one when a file of the command was changed meanwhile."""
         words = self.words()
         files = {word: _digest(Path(word)) for word in words if Path(word).is_file()}
-        return key_of("trainer", self.train.model_dump(mode="json"), self.identity, words, files)
+        return key_of(KeySubject.TRAINER, self.train.model_dump(mode="json"), self.identity, words, files)
 
     def words(self) -> list[str]:
         """The command's words; none for the bundled trainer.
@@ -182,7 +183,7 @@ class Cell:
         """Hash of all that decides what it scores; variants with the same rows share a cell."""
         return key_of(
             {
-                "what": "cell",
+                "what": KeySubject.CELL,
                 "versions": [CELL_VERSION, __version__],
                 "trainer": trainer.key(),
                 "seed": self.seed,

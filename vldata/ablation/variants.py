@@ -15,6 +15,7 @@ from vldata.errors import RecipeError, RecipeErrors, VldataError
 from vldata.recipe.load import from_tree
 from vldata.recipe.models import Recipe
 from vldata.store.keys import key_of
+from vldata.store.names import KeySubject
 
 BASE = "base"
 """The name of the variant that changes nothing."""
@@ -157,7 +158,7 @@ def _fitting(name: str) -> str:
 
 
 def _digest(value: Any) -> str:
-    return key_of("variant", repr(value))[:8]
+    return key_of(KeySubject.VARIANT, repr(value))[:8]  # of plain values; folders of variants have it in their names
 
 
 def facts_of(recipe: Recipe, amounts: Mapping[str, int] | None = None, epochs: float = 1.0) -> BaseFacts:

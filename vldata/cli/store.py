@@ -22,18 +22,18 @@ def store_gc(
 ) -> None:
     """Remove what no build folder that still exists needs."""
     from vldata.cli.terminal import say, table
-    from vldata.store.gc import collect_garbage
-    from vldata.store.store import default_store
+    from vldata.dataset.verify import collect_garbage
+    from vldata.store.store import default_store, is_store
 
     folder = store or default_store()
-    is_store = (folder / "VERSION").is_file()
-    if not is_store and (store or folder.exists()):
+    has_store = is_store(folder)
+    if not has_store and (store or folder.exists()):
         raise StoreError(str(folder), "it is not a store (it has no VERSION file)", "name the --store of your builds")
-    kinds = collect_garbage(folder, keep_days=keep_days, dry_run=dry_run) if is_store else []
+    kinds = collect_garbage(folder, keep_days=keep_days, dry_run=dry_run) if has_store else []
     if as_json:
         print_json(kinds)
         return
-    if not is_store:
+    if not has_store:
         say(f"there is no store: {folder} does not exist")
         return
     table(["kind", "removed", "kept", "bytes"], [[f["kind"], f["removed"], f["kept"], size(f["bytes"])] for f in kinds])

@@ -36,6 +36,7 @@ from vldata.pipeline.stand_ins import in_place_of_synth
 from vldata.pipeline.workers import Engine
 from vldata.recipe.models import Entry, Recipe
 from vldata.store.keys import key_of
+from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
 from vldata.synth.draws import Outcome
 from vldata.synth.generate import Folded, load_kinds, outcomes, replay
@@ -134,7 +135,7 @@ def synth_source(recipe: Recipe, name: str, session: Session) -> SynthSource:
     turns = [with_facts(table, sound, source) for table, source in zip(turns, origins, strict=True)]
     rejected = Counter(reason for table in turns for reason in table["reason"].drop_nulls())
     samples = SynthSamples(
-        session.store.root / "tmp",
+        session.store.root / Folder.TMP,
         samples_of(origins, turns, kind, entry),
         seed=recipe.head.seed,
         source=name,
@@ -209,7 +210,7 @@ def _file_of(source: SynthSource, answers: AnswersSoFar, folder: Path, store: St
     settings = source.entry.settings
     key = key_of(
         {
-            "what": "generated",
+            "what": KeySubject.GENERATED,
             "versions": [__version__, GENERATED_VERSION],
             "synth": source.spec.model_dump(mode="json", by_alias=True),
             "kinds": [kind.digest for kind in (source.kind, source.judge) if kind is not None],
@@ -218,8 +219,8 @@ def _file_of(source: SynthSource, answers: AnswersSoFar, folder: Path, store: St
             "answers": sorted([path.name, path.stat().st_size] for path in folder.glob("*.answers")),
         }
     )
-    if not store.has("generated", key, ".parquet"):
-        with store.write("generated", key, ".parquet") as path:
+    if not store.has(Folder.GENERATED, key, ".parquet"):
+        with store.write(Folder.GENERATED, key, ".parquet") as path:
 
             def write(outcomes: Iterator[Outcome]) -> None:
                 pairs = zip(source.samples, outcomes, strict=True)  # one outcome a sample
@@ -227,4 +228,4 @@ def _file_of(source: SynthSource, answers: AnswersSoFar, folder: Path, store: St
                 write_turns(draws, source.entry, source.kind.lineage, path)
 
             source.replay(answers, write)
-    return store.path("generated", key, ".parquet")
+    return store.path(Folder.GENERATED, key, ".parquet")

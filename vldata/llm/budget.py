@@ -28,7 +28,7 @@ import orjson
 from vldata.errors import StoreError
 from vldata.llm.prices import PICO, to_usd
 from vldata.store.lock import exclusive
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 SYNC_S = 1.0
 """How often the disk is made to have the ledger: a flush costs a few milliseconds, well under a percent of this."""
@@ -198,7 +198,7 @@ class Budget:
     def flush(self) -> None:
         """Make the disk have all of it; what is still reserved stays reserved in the ledger."""
         if self._handle is not None:
-            with told_as_store_errors(self._path):
+            with as_store_errors(self._path):
                 os.fsync(self._handle)
 
     def _give_back(self, reservation: Reservation) -> None:
@@ -209,7 +209,7 @@ class Budget:
     def _write(self, line: dict[str, object]) -> None:
         if self._handle is None:
             return
-        with told_as_store_errors(self._path):
+        with as_store_errors(self._path):
             append_line(self._handle, line)
             if time.monotonic() - self._synced_at > SYNC_S:
                 os.fdatasync(self._handle)
@@ -232,7 +232,7 @@ def open_budget(limits: BudgetLimits, ledger: Path | None = None) -> Iterator[Bu
         return
     with exclusive(ledger.with_name(f"{ledger.name}.lock"), wait=False):
         carried = read_ledger(ledger)
-        with told_as_store_errors(ledger):
+        with as_store_errors(ledger):
             handle = _begun(ledger, carried)
         try:
             budget = Budget(limits, carried, handle, ledger)
@@ -270,7 +270,7 @@ def read_ledger(ledger: Path) -> Spending:
     if not ledger.exists():
         return Spending()
     spent, reserved = Spending(), dict[int, Reservation]()
-    with told_as_store_errors(ledger), ledger.open("rb") as lines:
+    with as_store_errors(ledger), ledger.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.endswith(b"\n"):
                 break  # cut off by a kill: what it tells of had not happened yet, or is still reserved

@@ -23,6 +23,7 @@ import orjson
 
 from vldata.errors import RecipeError
 from vldata.store.keys import key_of
+from vldata.store.names import KeySubject
 
 REQUEST_VERSION = 1
 """Part of every key. Raising it asks, and pays for, every request again."""
@@ -102,7 +103,7 @@ class Request:
     @cached_property
     def key(self) -> str:
         """32 hex characters, the same on every machine; tests pin it with a literal."""
-        return key_of("request", REQUEST_VERSION, self.rest, canonical_json(self.messages))
+        return key_of(KeySubject.REQUEST, REQUEST_VERSION, self.rest, canonical_json(self.messages))
 
     @property
     def rest(self) -> str:
@@ -112,7 +113,7 @@ class Request:
     @cached_property
     def subject(self) -> str:
         """A key of the last message alone: the same when only the prompt around it changed."""
-        return key_of("subject", canonical_json(self.messages[-1:]))
+        return key_of(KeySubject.LAST_MESSAGE, canonical_json(self.messages[-1:]))
 
     @property
     def image_parts(self) -> Iterator[Mapping[str, Json]]:
@@ -193,7 +194,7 @@ class Prompt:
         values.update(self._shared.__dict__)
         values["messages"] = (*self._shared.messages, last)
         values["sample_index"] = sample_index
-        values["key"] = key_of("request", REQUEST_VERSION, rest, b"%b%b]" % (self._before, written))
+        values["key"] = key_of(KeySubject.REQUEST, REQUEST_VERSION, rest, b"%b%b]" % (self._before, written))
         return request
 
 

@@ -37,6 +37,7 @@ from vldata.store.blocks import BLOCK, Note
 from vldata.store.disk import require
 from vldata.store.gc import register
 from vldata.store.link import How, best_way, place
+from vldata.store.names import Folder
 from vldata.store.store import Store
 
 
@@ -144,7 +145,7 @@ def _link_all(fresh: Path, recipe: Recipe, blocks: Sequence[Block], store: Store
         file = f"{block.split}/{name}" if many else name
         numbers[block.split] += 1
         (fresh / file).parent.mkdir(exist_ok=True)
-        place(store.path("blocks", block.key, BLOCK), fresh / file, way)
+        place(store.path(Folder.BLOCKS, block.key, BLOCK), fresh / file, way)
         files.append(file)
     return files
 

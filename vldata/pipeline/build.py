@@ -22,8 +22,9 @@ from vldata.recipe.models import Recipe
 from vldata.store.blocks import Note, note_of
 from vldata.store.disk import free_bytes, require
 from vldata.store.lock import exclusive
+from vldata.store.names import Folder
 from vldata.store.store import Store
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 _SPARE_BYTES = 64 * 1024 * 1024
 """Left free on the disk for everything that is not a block."""
@@ -97,7 +98,7 @@ def build(
         VldataError: The user's or the world's fault; ``out`` is as it was.
     """
     out = home(out).resolve()
-    with told_as_store_errors(out):
+    with as_store_errors(out):
         refuse_foreign(out, session.store.root)
         out.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(out.parent / f".{out.name}.lock", wait=False):
@@ -110,7 +111,7 @@ def build(
             return Built(out, planned, blocks.current, made=0, unchanged=True)
         notes = {block.key: _note(session.store, block) for block in planned.blocks}
         costs = session.synthetic.costs(recipe, ready, session, standin) if session.synthetic is not None else {}
-        with told_as_store_errors(out):
+        with as_store_errors(out):
             manifest = assemble(
                 out,
                 ready,
@@ -171,7 +172,7 @@ def _all_blocks(
         undecodable |= set(failed)
         session.forget()
         _mark(failed, recipe, session)
-        store.remove("plans", planned.key, ".json")
+        store.remove(Folder.PLANS, planned.key, ".json")
 
 
 def overview(

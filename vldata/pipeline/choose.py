@@ -23,6 +23,7 @@ from vldata.mixture.select import take
 from vldata.pipeline.candidates import REFUSED, InspectedSamples, Look, inspect
 from vldata.recipe.models import Entry
 from vldata.store.keys import key_of
+from vldata.store.names import KeySubject
 
 _STEP = 4_096
 _MOST_CACHED = 64  # sources of a large mixture, twice
@@ -233,7 +234,7 @@ def _settle(pool: Pool, quota: Quota, available: int) -> ChosenSamples:
     """What the mixture takes, or the same as an earlier build took of the same candidates."""
     if pool.key is None:
         return _settled(pool, quota, available)
-    key = key_of("chosen", pool.key, pool.unit, quota.units, pool.ranges)
+    key = key_of(KeySubject.CHOSEN, pool.key, pool.unit, quota.units, pool.ranges)
     chosen = pool.cache.get(pool.cache.chosen, key, lambda: replace(_settled(pool, quota, available), key=key))
     return replace(chosen, quota=quota, available=available)
 

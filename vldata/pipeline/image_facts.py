@@ -15,8 +15,8 @@ from vldata.base import Progress
 from vldata.images.facts import FACTS, facts
 from vldata.pipeline.candidates import Look
 from vldata.pipeline.workers import Engine
-from vldata.pipeline.write_blocks import SPOOL
 from vldata.recipe.models import Entry, Recipe
+from vldata.store.names import Folder
 from vldata.store.remember import load_facts, save_facts
 from vldata.store.store import Store
 
@@ -79,7 +79,7 @@ class Lookup:
             max_pixels=place.max_pixels,
             workers=max(2, self.engine.workers),
             progress=advance,
-            spool=self.store.root / SPOOL,
+            spool=self.store.root / Folder.SPOOL,
             share=self._share if self.engine.workers > 1 else None,
         )
 
@@ -117,12 +117,12 @@ class Lookup:
             if place in own
         ]
         empty = pl.DataFrame(schema={**FACTS, "root": pl.String, "max_pixels": pl.Int64})
-        with self.store.write("plans", plan_key, ".images.parquet", replace=True) as path:
+        with self.store.write(Folder.PLANS, plan_key, ".images.parquet", replace=True) as path:
             pl.concat([empty, *frames]).write_parquet(path)
 
     def still_true(self, plan_key: str) -> bool:
         """Whether every image that a remembered plan rests on is what it was."""
-        rests_on = pl.read_parquet(self.store.path("plans", plan_key, ".images.parquet"))
+        rests_on = pl.read_parquet(self.store.path(Folder.PLANS, plan_key, ".images.parquet"))
         for (root, max_pixels), then in rests_on.group_by("root", "max_pixels"):
             place = Place(str(root), int(str(max_pixels)))
             then = then.select(list(FACTS)).filter(pl.col("ref").is_in(_doubtful(place.root, then)))

@@ -15,6 +15,7 @@ from vldata.schema.keyed import canonical_text, string_keys
 from vldata.schema.reasons import OUTCOMES
 from vldata.schema.turns import COMMON, KEY
 from vldata.store.keys import key_of
+from vldata.store.names import Folder, KeySubject
 from vldata.store.remember import file_digest
 from vldata.store.store import Store
 from vldata.tasks.base import PolarsType, Task
@@ -57,7 +58,7 @@ def index(entry: Entry, store: Store) -> IndexedTurns | VldataError:
         if indexed is None:
             with no_collector():
                 turns = keyed_turns(entry.source.turns(entry.task.name), entry.task, where=entry.where)
-            with store.write("turns", _key(entry, digests), ".parquet") as path:
+            with store.write(Folder.TURNS, _key(entry, digests), ".parquet") as path:
                 turns.write_parquet(path, compression="lz4", row_group_size=131_072)
             del turns
             indexed = _in_store(entry, store, digests)
@@ -69,9 +70,9 @@ def index(entry: Entry, store: Store) -> IndexedTurns | VldataError:
 
 def _in_store(entry: Entry, store: Store, digests: dict[str, str]) -> IndexedTurns | None:
     key = _key(entry, digests)
-    if not store.has("turns", key, ".parquet"):
+    if not store.has(Folder.TURNS, key, ".parquet"):
         return None
-    path = store.path("turns", key, ".parquet")
+    path = store.path(Folder.TURNS, key, ".parquet")
     return IndexedTurns(key, path, digests, int(pl.scan_parquet(path).select(pl.len()).collect().item()))
 
 
@@ -79,7 +80,7 @@ def _key(entry: Entry, digests: dict[str, str]) -> str:
     options = {k: v for k, v in entry.source.model_dump(mode="json").items() if k not in entry.source.paths}
     return key_of(
         {
-            "what": "turns",
+            "what": KeySubject.TURNS,
             "version": [TURNS_VERSION, entry.source.version],
             "format": entry.source.format,
             "options": options,

@@ -33,6 +33,7 @@ from vldata.recipe.models import Entry, Recipe
 from vldata.schema.keyed import keyed_one
 from vldata.schema.rows import SCHEMA_VERSION
 from vldata.store.keys import key_of
+from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
 
 PLAN_VERSION = 1
@@ -55,7 +56,7 @@ def plan(recipe: Recipe, session: Session, *, limit: int | None = None) -> Plan:
     lookup = Lookup(recipe, store, session.progress, engine, session.remembered, session.seen)
     key = key_of(
         {
-            "what": "plan",
+            "what": KeySubject.PLAN,
             "versions": [__version__, PLAN_VERSION, SCHEMA_VERSION],
             "head": recipe.head.model_dump(mode="json"),
             "mixture": recipe.mixture.model_dump(mode="json"),
@@ -81,7 +82,7 @@ def plan(recipe: Recipe, session: Session, *, limit: int | None = None) -> Plan:
         faults = {**faults, **{n: pl.concat([faults[n], f]) if n in faults else f for n, f in failed.items()}}
     leaves = {name: of_source for name, of_source in rendered.items() if isinstance(of_source, list)}
     planned = _put_together(key, recipe, indexed, chosen, ledgers, leaves, templates, store)
-    store.remove("plans", key, ".json")
+    store.remove(Folder.PLANS, key, ".json")
     lookup.save(key)
     remember(planned, pl.concat(ledgers.values()), store)
     if not session.is_shared:
@@ -270,7 +271,7 @@ def _put_together(
         key=key,
         blocks=blocks,
         sources=reports,
-        ledger=store.path("plans", key, ".ledger.parquet"),
+        ledger=store.path(Folder.PLANS, key, ".ledger.parquet"),
         inputs={name: one.digests for name, one in indexed.items()},
         templates={name: template.lineage for name, template in templates.items()},
         images={n: _source_images(e) for n, e in recipe.entries.items()},

@@ -12,6 +12,7 @@ import polars as pl
 from vldata.pipeline.row_shards import Shard
 from vldata.pipeline.write_blocks import SourceImages
 from vldata.store.blocks import is_whole
+from vldata.store.names import Folder
 from vldata.store.store import Store
 
 UNITS = ("samples", "images", "turns", "answer_chars")
@@ -109,7 +110,7 @@ class Plan:
 def recall(key: str, store: Store) -> Plan | None:
     """The plan of that key, when it was worked out before."""
     try:
-        fields = json.loads(store.path("plans", key, ".json").read_text())
+        fields = json.loads(store.path(Folder.PLANS, key, ".json").read_text())
     except FileNotFoundError:
         return None
     images = fields.pop("pictures")
@@ -118,7 +119,7 @@ def recall(key: str, store: Store) -> Plan | None:
             **fields,
             "blocks": [Block(**block) for block in fields["blocks"]],
             "sources": {name: SourceReport(**report) for name, report in fields["sources"].items()},
-            "ledger": store.path("plans", key, ".ledger.parquet"),
+            "ledger": store.path(Folder.PLANS, key, ".ledger.parquet"),
             "images": {name: SourceImages(**of_source) for name, of_source in images.items()},
             "shards": {k: Shard(**{**s, "rows": [(p, n) for p, n in s["rows"]]}) for k, s in fields["shards"].items()},
         }
@@ -127,9 +128,9 @@ def recall(key: str, store: Store) -> Plan | None:
 
 def remember(plan: Plan, ledger: pl.DataFrame, store: Store) -> None:
     """Keep a plan and its ledger; the plan last, since its presence says that the rest is there."""
-    with store.write("plans", plan.key, ".ledger.parquet", replace=True) as path:
+    with store.write(Folder.PLANS, plan.key, ".ledger.parquet", replace=True) as path:
         ledger.write_parquet(path)
-    with store.write("plans", plan.key, ".json", replace=True) as path:
+    with store.write(Folder.PLANS, plan.key, ".json", replace=True) as path:
         fields = asdict(replace(plan, num_new_blocks=0))
         fields["pictures"] = fields.pop("images")
         path.write_text(json.dumps(fields, default=str))

@@ -31,6 +31,7 @@ from vldata.schema.rows import SCHEMA_VERSION
 from vldata.store.blocks import BLOCK, NOTE, PIECE, durable, file_digest, write_block, write_stream
 from vldata.store.keys import key_of
 from vldata.store.lock import exclusive
+from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
 
 
@@ -121,7 +122,7 @@ def _lay_out(folder: Path, recipe: Recipe, entry: Entry, chosen: ChosenSamples, 
     cuts = _cuts(located, chosen, output.max_rows)
     key = key_of(
         {
-            "what": "rendered",
+            "what": KeySubject.RENDERED,
             "versions": [__version__, SCHEMA_VERSION, RENDER_VERSION],
             "data": [file_digest(samples), file_digest(turns)],
             "words": words.identity(),
@@ -147,7 +148,7 @@ def _parts_of(recipe: Recipe, entry: Entry, chosen: ChosenSamples, words: Render
         return None
     output = recipe.head.output.model_dump(mode="json")
     images = entry.settings.images.model_dump(mode="json")
-    return key_of("parts", chosen.key, words.identity(), output, images)
+    return key_of(KeySubject.SETTINGS, chosen.key, words.identity(), output, images)
 
 
 def _faults(failed: Mapping[str, str]) -> pl.DataFrame:
@@ -165,7 +166,7 @@ def _keep(leaves: list[Leaf], key: str, store: Store) -> list[Leaf]:
         }
         for leaf in leaves
     ]
-    with store.write("rendered", key, ".json") as path:
+    with store.write(Folder.RENDERED, key, ".json") as path:
         path.write_text(json.dumps(notes))
     return leaves
 
@@ -202,7 +203,7 @@ def _cuts(samples: pl.DataFrame, chosen: ChosenSamples, max_rows: int) -> list[t
 
 def _kept_leaves(key: str, store: Store, as_block: bool) -> list[Leaf] | None:
     try:
-        notes = json.loads(store.path("rendered", key, ".json").read_text())
+        notes = json.loads(store.path(Folder.RENDERED, key, ".json").read_text())
     except FileNotFoundError:
         return None
     kept = [Leaf(RenderedLeaf(**note["made"]), note["passes"], note["pass_of_prefix"]) for note in notes]
@@ -231,7 +232,7 @@ def _words(recipe: Recipe, entry: Entry, template: Template) -> RenderSettings:
 @contextmanager
 def scratch(store: Store) -> Iterator[Path]:
     """A new folder in the store, removed at the end."""
-    base = store.root / "scratch"
+    base = store.root / Folder.SCRATCH
     base.mkdir(exist_ok=True)
     _remove_abandoned(base)
     with tempfile.TemporaryDirectory(dir=base, prefix=f"{os.getpid()}-") as name, exclusive(Path(name) / "lock"):
@@ -309,20 +310,20 @@ def render_job(job: RenderJob, store: Store) -> RenderedLeaf | dict[str, str]:
     data = sink.getvalue()
     key = key_of(
         {
-            "what": "block",
+            "what": KeySubject.BLOCK,
             "versions": [SCHEMA_VERSION, RENDER_VERSION],
             "rows": blake3(data).hexdigest(length=16),
             "images": piece.hashes,
             "pixels": dict(job.pixels),
         }
     )
-    is_new_block = job.as_block and not (store.has("blocks", key, BLOCK) and store.has("blocks", key, NOTE))
+    is_new_block = job.as_block and not (store.has(Folder.BLOCKS, key, BLOCK) and store.has(Folder.BLOCKS, key, NOTE))
     if is_new_block:
         write_block(piece.table, key, store)
-    elif not job.as_block and not store.has("pieces", key, NOTE):
-        with store.write("pieces", key, PIECE, durable=durable()) as path:
+    elif not job.as_block and not store.has(Folder.PIECES, key, NOTE):
+        with store.write(Folder.PIECES, key, PIECE, durable=durable()) as path:
             path.write_bytes(data)
-        with store.write("pieces", key, NOTE, durable=durable()) as path:
+        with store.write(Folder.PIECES, key, NOTE, durable=durable()) as path:
             path.write_text(json.dumps({"hashes": piece.hashes, "image_bytes": samples["image_bytes"].to_list()}))
     return RenderedLeaf(
         key=key,

@@ -27,6 +27,7 @@ from vldata.recipe.models import Entry, Recipe
 from vldata.schema.keyed import keyed
 from vldata.schema.turns import KEY
 from vldata.store.keys import key_of
+from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
 from vldata.tasks.base import Task
 
@@ -70,7 +71,7 @@ def screen(
     settings = entry.settings
     key = key_of(
         {
-            "what": "screened",
+            "what": KeySubject.SCREENED,
             "version": CURATE_VERSION,
             "turns": indexed.key,
             "name": entry.name,
@@ -84,15 +85,15 @@ def screen(
             "faults": faults.rows() if faults is not None else [],
         }
     )
-    paths = store.path("screened", key, ".arrow"), store.path("screened", key, ".ledger.parquet")
-    if not (store.has("screened", key, ".arrow") and store.has("screened", key, ".ledger.parquet")):
+    paths = store.path(Folder.SCREENED, key, ".arrow"), store.path(Folder.SCREENED, key, ".ledger.parquet")
+    if not (store.has(Folder.SCREENED, key, ".arrow") and store.has(Folder.SCREENED, key, ".ledger.parquet")):
         try:
             kept, dropped = _screen(entry, pl.read_parquet(indexed.path), seed=seed, exclude=exclude, faults=faults)
         except VldataError as error:
             return error
-        with store.write("screened", key, ".ledger.parquet") as path:
+        with store.write(Folder.SCREENED, key, ".ledger.parquet") as path:
             dropped.write_parquet(path)
-        with store.write("screened", key, ".arrow") as path:
+        with store.write(Folder.SCREENED, key, ".arrow") as path:
             (grouped(kept, entry) if job.group else kept).write_ipc(path)
     return ScreenedTurns(key, job.group, *paths)
 

@@ -25,6 +25,9 @@ from vldata.recipe.models import Recipe
 from vldata.store.gc import in_use
 from vldata.store.store import Store, default_store, open_store
 
+_JOBS = ("vldata.pipeline.render",)
+"""Modules whose functions the workers run."""
+
 
 class SyntheticTurns(Protocol):
     """What models wrote, for builds: `vldata.generate` has it, which no step of a build needs to know."""
@@ -92,5 +95,5 @@ def open_session(
         StoreError: The store cannot be used.
     """
     opened = open_store(store or default_store())
-    with in_use(opened), Engine(workers or cores()) as engine:
+    with in_use(opened), Engine(workers or cores(), _JOBS) as engine:
         yield Session(opened, engine, progress or Silent(), synthetic, is_shared)

@@ -17,8 +17,9 @@ from vldata.sources import source_class
 from vldata.sources.base import Source
 from vldata.store.keys import key_of
 from vldata.store.lock import exclusive
+from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 STANDIN_VERSION = 1
 
@@ -70,7 +71,7 @@ def in_place_of_synth(entry: Entry, store: Store, *, rows: int, seed: int) -> En
 def _standin(entry: Entry, cls: type[Source], store: Store, *, rows: int, seed: int) -> Entry:
     key = key_of(
         {
-            "what": "standin",
+            "what": KeySubject.STANDIN,
             "version": [STANDIN_VERSION, cls.version],
             "format": cls.format,
             "task": entry.task.name,
@@ -78,9 +79,9 @@ def _standin(entry: Entry, cls: type[Source], store: Store, *, rows: int, seed: 
             "seed": seed,
         }
     )
-    folder = store.root / "standins" / key
+    folder = store.root / Folder.STANDINS / key
     note = folder.with_suffix(".json")
-    with exclusive(store.root / "locks" / f"standin-{key}"):
+    with exclusive(store.root / Folder.LOCKS / f"standin-{key}"):
         if not note.exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -100,7 +101,7 @@ def with_images(recipe: Recipe, store: Store, *, progress: Progress, drawn_befor
     advance = progress.stage("draw images", len(drawn)) if drawn else None
     entries = dict(recipe.entries)
     for name, entry in drawn.items():
-        folder = store.root / "pictures" / key_of(entry.source.images_key())
+        folder = store.root / Folder.IMAGES / key_of(entry.source.images_key())
         folder.mkdir(parents=True, exist_ok=True)
         what = str(folder), entry.source.model_dump_json()
         if what not in drawn_before:
@@ -124,6 +125,6 @@ def write_standin(format_name: str, folder: Path, *, rows: int, seed: int, image
     cls = source_class(format_name, "FORMAT")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RecipeError(str(folder), "it is not an empty folder", "name a new one")
-    with told_as_store_errors(folder):
+    with as_store_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         return cls.standin(folder, rows=rows, seed=seed, images=images)

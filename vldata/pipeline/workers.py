@@ -9,10 +9,11 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from itertools import chain, islice
 from types import ModuleType
@@ -34,10 +35,12 @@ class Engine:
 
     Args:
         workers: 1 runs everything in this process.
+        modules: What a worker loads while it waits for its first job.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, modules: Sequence[str] = ()) -> None:
         self.workers = max(1, workers)
+        self._modules = tuple(modules)
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Engine:
@@ -59,7 +62,7 @@ class Engine:
             self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_one_thread)
             with _without_main(), _interrupts_held():
                 for _ in range(self.workers):
-                    self._pool.submit(_warm)
+                    self._pool.submit(_load, self._modules)
 
     def run(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
         """Each job with its result, as they come; few jobs wait at a time, so that memory stays flat."""
@@ -140,8 +143,6 @@ def _one_thread() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent answers it for all
 
 
-def _warm() -> None:
-    import polars  # noqa: F401
-    import pyarrow  # noqa: F401
-
-    import vldata.pipeline.render  # noqa: F401
+def _load(modules: Sequence[str]) -> None:
+    for name in modules:
+        import_module(name)

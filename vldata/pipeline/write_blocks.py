@@ -20,10 +20,8 @@ from vldata.images.problem import ImageProblem
 from vldata.images.references import ImageReader
 from vldata.schema.rows import IMAGE, arrow_schema
 from vldata.store.blocks import NOTE, PIECE, write_block
+from vldata.store.names import Folder
 from vldata.store.store import Store
-
-SPOOL = "spool"
-"""Folder of the store for random-access forms of archives and tables that have none."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,8 @@ class FailedImage:
 
 def make(job: BlockJob, store: Store) -> list[FailedImage]:
     """Make the block of a piece; the images that could not be used, in which case no block is made."""
-    note = json.loads(store.path("pieces", job.key, NOTE).read_text())
-    with pa.memory_map(str(store.path("pieces", job.key, PIECE))) as source:
+    note = json.loads(store.path(Folder.PIECES, job.key, NOTE).read_text())
+    with pa.memory_map(str(store.path(Folder.PIECES, job.key, PIECE))) as source:
         table = pa.ipc.open_stream(source).read_all()
         if job.images is None:
             write_block(table, job.key, store)
@@ -74,7 +72,7 @@ def make(job: BlockJob, store: Store) -> list[FailedImage]:
         failed: list[FailedImage] = []
         for name, of_sample in zip(sources, images, strict=True):
             settings = job.images[name]
-            reader = _reader(settings.root, store.root / SPOOL)
+            reader = _reader(settings.root, store.root / Folder.SPOOL)
             for image in of_sample:
                 try:
                     _take(data, reader, image["path"], note["hashes"][len(paths)], settings)

@@ -18,7 +18,7 @@ from vldata.base import size
 from vldata.report import text
 from vldata.report.facts import DUPLICATES, LEAKS, TOKEN_POLICIES, PageFacts, Spread, fingerprint, read_facts
 from vldata.report.gallery import SampleImage, gallery
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 PAGE = "report.html"
 """Its name in a build folder."""
@@ -171,7 +171,7 @@ def write(page: str, out: Path) -> Path:
         StoreError: It cannot be written.
     """
     fresh = out.with_name(f".{out.name}.{os.getpid()}.new")
-    with told_as_store_errors(out):
+    with as_store_errors(out):
         try:
             fresh.write_text(page, encoding="utf-8", errors="backslashreplace")
             fresh.replace(out)

@@ -142,8 +142,8 @@ def test_what_cannot_be_said_is_listed_with_its_reason(
     if "messages" in row:
         row = {"messages": talk(*row["messages"])}
     build = make_build({"train": [[{"id": "good"}, {"id": "bad", **row}]]})
-    found = export(build, tmp_path / "out", to="llava")
-    assert (found["rows"], found["not_exported"]) == (1, 1)
+    result = export(build, tmp_path / "out", to="llava")
+    assert (result["rows"], result["not_exported"]) == (1, 1)
     assert [r["id"] for r in json.loads((tmp_path / "out" / "train.json").read_text())] == ["good"]
     [line] = (tmp_path / "out" / "not_exported.jsonl").read_text().splitlines()
     assert json.loads(line) | {"detail": ""} == {"id": "bad", "split": "train", "reason": reason, "detail": ""}

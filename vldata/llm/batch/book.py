@@ -22,7 +22,7 @@ import orjson
 from vldata.errors import StoreError
 from vldata.llm.budget import Spending, append_line
 from vldata.llm.request import Request
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ class Book:
     def _note(self, part: BatchPart, line: Mapping[str, Any]) -> BatchPart:
         if self._handle is None:
             raise ValueError(f"{self.folder} is open for reading only")
-        with told_as_store_errors(self.folder / _NAME):
+        with as_store_errors(self.folder / _NAME):
             append_line(self._handle, line)
             os.fsync(self._handle)
         self._parts[part.id] = part
@@ -193,7 +193,7 @@ def open_book(answers: Path, *, read_only: bool = False) -> Book:
     """
     folder = answers / "batches"
     path = folder / _NAME
-    with told_as_store_errors(path):
+    with as_store_errors(path):
         data = path.read_bytes() if path.exists() else b""
         whole = data[: data.rfind(b"\n") + 1]  # a line cut off by a kill announces what was not done
         parts = _read(path, whole)
@@ -209,7 +209,7 @@ def open_book(answers: Path, *, read_only: bool = False) -> Book:
 
 def keep_requests(path: Path, requests: Iterable[Request]) -> None:
     """Write requests where `read_requests` finds them, all of them or none."""
-    with told_as_store_errors(path):
+    with as_store_errors(path):
         fresh = path.with_name(f"{path.name}.new")
         with fresh.open("wb") as lines:
             for request in requests:
@@ -226,7 +226,7 @@ def read_requests(path: Path) -> dict[str, Request]:
         StoreError: It cannot be read.
     """
     requests: dict[str, Request] = {}
-    with told_as_store_errors(path), path.open("rb") as lines:
+    with as_store_errors(path), path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 key, _, written = line.partition(b" ")
@@ -242,7 +242,7 @@ def read_keys(path: Path) -> set[str]:
     Raises:
         StoreError: It cannot be read.
     """
-    with told_as_store_errors(path), path.open("rb") as lines:
+    with as_store_errors(path), path.open("rb") as lines:
         return {line[:_KEY_CHARS].decode() for line in lines}
 
 

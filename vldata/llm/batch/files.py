@@ -22,7 +22,7 @@ from vldata.llm.events import Event
 from vldata.llm.faults import Billed
 from vldata.llm.prices import Price, size_of, to_pico, usage_of
 from vldata.llm.request import Request
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 if TYPE_CHECKING:
     from vldata.llm.client import ReadImage
@@ -95,7 +95,7 @@ class Sheet:
         self.requests: list[Request] = []
         self._limits = limits
         self._size_bytes = 0
-        with told_as_store_errors(path):
+        with as_store_errors(path):
             self._file: BinaryIO = path.open("xb")
 
     def has_room(self, line: bytes) -> bool:
@@ -104,14 +104,14 @@ class Sheet:
 
     def add(self, request: Request, line: bytes) -> None:
         """Write one more line."""
-        with told_as_store_errors(self.path):
+        with as_store_errors(self.path):
             self._file.write(line)
         self.requests.append(request)
         self._size_bytes += len(line)
 
     def finish(self) -> None:
         """Flush the file to the disk and close it."""
-        with told_as_store_errors(self.path):
+        with as_store_errors(self.path):
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
@@ -137,7 +137,7 @@ def export(
     Raises:
         StoreError: The folder is not empty, or cannot be written.
     """
-    with told_as_store_errors(folder):
+    with as_store_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise StoreError(str(folder), "is not empty", "choose a new folder: files of two exports would mix")

@@ -21,7 +21,8 @@ import orjson
 from vldata.llm.faults import Fault, fault_of_status, reply_of
 from vldata.llm.request import Request
 from vldata.store.keys import key_of
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.names import KeySubject
+from vldata.store.trouble import as_store_errors
 
 MAX_LINES = 50_000
 """Requests in one file, by OpenAI's API reference."""
@@ -111,7 +112,7 @@ def results_of(path: Path, scrub: Callable[[bytes], bytes] = lambda line: line) 
     Raises:
         StoreError: It cannot be read.
     """
-    with told_as_store_errors(path), path.open("rb") as lines:
+    with as_store_errors(path), path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 yield _result(number, scrub(line))
@@ -128,7 +129,7 @@ def _result(number: int, line: bytes) -> Line:
     response, error = document.get("response"), document.get("error")
     names = (response.get("request_id") if isinstance(response, dict) else None, document.get("id"))
     named = [name for name in names if isinstance(name, str) and name]
-    request_id = named[0][:200] if named else f"line-{key_of('line', line.strip())}"
+    request_id = named[0][:200] if named else f"line-{key_of(KeySubject.BATCH_LINE, line.strip())}"
     if isinstance(error, dict) and error.get("code") in UNFINISHED:
         return ResultLine(key, None, None, request_id)
     read = _read(response, error)

@@ -25,6 +25,7 @@ from vldata.llm.endpoint import Endpoint, EndpointError, endpoint_error
 from vldata.llm.events import Stop
 from vldata.llm.faults import Fault
 from vldata.store.keys import key_of
+from vldata.store.names import KeySubject
 
 if TYPE_CHECKING:
     from vldata.llm.batch.client import BatchClient
@@ -75,7 +76,7 @@ class Route:
         self.now = now
         self._stack = stack
         self._client: BatchClient | None = None
-        self.place = key_of("url", endpoint.url)[:16]
+        self.place = key_of(KeySubject.ENDPOINT, endpoint.url)[:16]
 
     @property
     def answers(self) -> Answers:
