@@ -49,5 +49,5 @@ def _mean(table: Tree, task: str) -> str:
 def _cell(one: Tree | None) -> str:
     if one is None or one["ci_high"] is None:
         return "–"
-    told = f"{one['difference']:+.3f} ± {one['ci_high'] - one['difference']:.3f}".replace("-", "−")
-    return told if one["verdict"] == "no difference shown" else f"**{told}**"
+    text = f"{one['difference']:+.3f} ± {one['ci_high'] - one['difference']:.3f}".replace("-", "−")
+    return text if one["verdict"] == "no difference shown" else f"**{text}**"

@@ -179,9 +179,9 @@ def compare_all(
     ]
     differences, errors, df = (np.array(column) for column in zip(*found, strict=True))
     reach = np.full(len(pairs), np.inf)
-    is_known = np.isfinite(errors)
+    is_finite = np.isfinite(errors)
     tail = -math.expm1(math.log(level) / len(pairs))  # two-sided, of each, so that all hold with `level`
-    reach[is_known] = _student_quantile(tail, df[is_known]) * errors[is_known]
+    reach[is_finite] = _student_quantile(tail, df[is_finite]) * errors[is_finite]
     p_values = [_p(difference, error, f, len(pairs)) for difference, error, f in found]
     return {
         (name, task): _comparison(difference, half, p_value, variants[name][task])

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from vldata.base import size
-from vldata.cli.options import JsonOption, OutOption, SetOption, StoreOption, WorkersOption, at_home, print_json
+from vldata.cli.options import JsonOption, OutOption, SetOption, StoreOption, WorkersOption, at_home, flat, print_json
+
+if TYPE_CHECKING:
+    from vldata.ablation.experiment import Experiment
+    from vldata.ablation.file import Train
 
 AblationArg = Annotated[
     Path,
@@ -22,6 +27,28 @@ SeedsOption = Annotated[int | None, typer.Option("--seeds", min=1, help="Trainin
 VariantOption = Annotated[
     list[str] | None, typer.Option("--variant", help="Only this variant, and the base; may be said again.")
 ]
+JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="Trainings at a time; they take turns on several GPUs.")]
+
+
+@dataclass(frozen=True)
+class ExperimentOptions:
+    """The options that `vldata ablate run` and `vldata tune` share."""
+
+    out: OutOption
+    store: StoreOption = None
+    workers: WorkersOption = None
+    set_: SetOption = None
+
+    def experiment(self, train: Train, jobs: int) -> Experiment:
+        """The experiment, once it is known how models are trained."""
+        from vldata.ablation.cells import Trainer
+        from vldata.ablation.experiment import Experiment
+        from vldata.pipeline.workers import cores
+
+        identity = config_hash(train) if train.command is None else None
+        threads = max(1, cores() // jobs) if jobs > 1 else None
+        trainer = Trainer(train, identity, threads, tuple(gpus_for(train, jobs)))
+        return Experiment(self.out, trainer, self.store, self.workers, jobs)
 
 
 class _RunByDefault(TyperGroup):
@@ -42,54 +69,35 @@ ablate_app = typer.Typer(
 
 
 @ablate_app.command("run")
+@flat
 def run(
     file: AblationArg,
-    out: OutOption,
-    store: StoreOption = None,
-    workers: WorkersOption = None,
-    set_: SetOption = None,
+    options: ExperimentOptions,
     seeds: SeedsOption = None,
     variant: VariantOption = None,
-    jobs: Annotated[
-        int, typer.Option("--jobs", min=1, help="Trainings at a time; they take turns on several GPUs.")
-    ] = 1,
+    jobs: JobsOption = 1,
     builds_only: Annotated[bool, typer.Option("--builds-only", help="Build every variant, and train none.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Build every variant, train each with every seed, ask all the same, compare; goes on where it was stopped.
+    """Build every variant, train each with every seed, score all alike, and compare; resumes where it was stopped.
 
     The exit code is 2 when a build or a training failed; the table has the rest.
     """
     from vldata.ablation.load import load
     from vldata.ablation.run import run as ablate
-    from vldata.ablation.schedule import Board
     from vldata.cli.terminal import live
-    from vldata.pipeline.workers import cores
 
-    opened = load(file, set_ or [])
-    board = Board()
-    with live(lambda: "\n".join(board.lines()), quiet=as_json):
-        found = ablate(
-            opened,
-            out,
-            identity=lambda: config_hash(opened.ablation.train),
-            store=store,
-            workers=workers,
-            seeds=seeds,
-            jobs=jobs,
-            threads=max(1, cores() // jobs) if jobs > 1 else None,
-            gpus=gpus_for(opened.ablation.train, jobs),
-            chosen=variant or (),
-            builds_only=builds_only,
-            board=board,
-        )
+    opened = load(file, options.set_ or [])
+    experiment = options.experiment(opened.ablation.train, jobs)
+    with live(lambda: "\n".join(experiment.board.lines()), quiet=as_json):
+        table = ablate(opened, experiment, seeds=seeds, chosen=variant or (), builds_only=builds_only)
     if as_json:
-        print_json(found)
+        print_json(table)
     elif builds_only:
-        _show_plan(found)
+        _show_plan(table)
     else:
-        _show(found, out)
-    if found["failed"]:
+        _show(table, options.out)
+    if table["failed"]:
         raise typer.Exit(2)
 
 
@@ -98,7 +106,7 @@ def plan(
     file: AblationArg,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="The ablation's folder: tells what finished trainings took.", callback=at_home),
+        typer.Option("--out", help="The ablation's folder: shows what finished trainings took.", callback=at_home),
     ] = None,
     store: StoreOption = None,
     workers: WorkersOption = None,
@@ -115,7 +123,7 @@ def plan(
     opened = load(file, set_ or [])
     cost = _cost_of(opened.ablation.train)
     with bars(quiet=as_json) as progress:
-        found = overview(
+        table = overview(
             opened,
             out=out,
             store=store,
@@ -126,9 +134,9 @@ def plan(
             progress=progress,
         )
     if as_json:
-        print_json(found)
+        print_json(table)
     else:
-        _show_plan(found)
+        _show_plan(table)
 
 
 @ablate_app.command("schema")
@@ -139,8 +147,8 @@ def schema() -> None:
     print_json(Ablation.model_json_schema())
 
 
-def config_hash(train: Any) -> str:
-    """Hash of all that the bundled trainer's config says; told before anything is built when it is none."""
+def config_hash(train: Train) -> str:
+    """Hash of the bundled trainer's whole config; a wrong one is an error before anything is built."""
     from vldata.cli.train import _require_torch
     from vldata.train.presets import preset
     from vldata.train.settings import override
@@ -149,7 +157,7 @@ def config_hash(train: Any) -> str:
     return override(preset(train.preset), train.set).content_hash()
 
 
-def gpus_for(train: Any, jobs: int) -> list[str]:
+def gpus_for(train: Train, jobs: int) -> list[str]:
     """The GPUs that trainings at a time take turns on: those that are visible. A command finds its own."""
     if jobs == 1 or train.command is not None or train.device == "cpu":
         return []
@@ -161,7 +169,7 @@ def gpus_for(train: Any, jobs: int) -> list[str]:
     return [str(number) for number in range(torch.cuda.device_count())]
 
 
-def _cost_of(train: Any) -> tuple[int, int] | None:
+def _cost_of(train: Train) -> tuple[int, int] | None:
     """Steps and tokens of one of the bundled trainer's runs; None where the data's size decides, or a command does."""
     from vldata.train.presets import preset
     from vldata.train.settings import override

@@ -8,61 +8,43 @@ from typing import Annotated, Any
 
 import typer
 
-from vldata.cli.options import JsonOption, OutOption, SetOption, StoreOption, WorkersOption, at_home, print_json
+from vldata.cli.ablate import ExperimentOptions, JobsOption
+from vldata.cli.options import JsonOption, at_home, flat, print_json
 from vldata.errors import BuildError
 
 
 def add_tune_command(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("tune")(tune)
+    app.command("tune")(flat(tune))
 
 
 def tune(
     file: Annotated[Path, typer.Argument(help="A tuning file.", show_default=False, callback=at_home)],
-    out: OutOption,
-    store: StoreOption = None,
-    workers: WorkersOption = None,
-    set_: SetOption = None,
+    options: ExperimentOptions,
     runs: Annotated[int | None, typer.Option("--runs", help="Proxy runs, in place of the file's number.")] = None,
-    jobs: Annotated[
-        int, typer.Option("--jobs", min=1, help="Trainings at a time; they take turns on several GPUs.")
-    ] = 1,
+    jobs: JobsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Propose mixture weights from small runs, and say how well they predict; goes on where it was stopped.
+    """Propose mixture weights from small runs, and say how well they predict; resumes where it was stopped.
 
     The exit code is 2 when a run failed, the proposed mixture's among them; the table has the rest.
     """
     missing = [name for name in ("scipy", "sklearn") if find_spec(name) is None]
     if missing:
         raise BuildError("vldata tune", f"{' and '.join(missing)} cannot be imported", "pip install 'vldata[tune]'")
-    from vldata.ablation.schedule import Board
     from vldata.ablation.tune.file import load_tune
     from vldata.ablation.tune.run import tune as run
-    from vldata.cli.ablate import config_hash, gpus_for
     from vldata.cli.terminal import live
-    from vldata.pipeline.workers import cores
 
-    asked = load_tune(file, set_ or [])
-    board = Board()
-    with live(lambda: "\n".join(board.lines()), quiet=as_json):
-        found = run(
-            asked,
-            out,
-            identity=lambda: config_hash(asked.opened.ablation.train),
-            store=store,
-            workers=workers,
-            runs=runs,
-            jobs=jobs,
-            threads=max(1, cores() // jobs) if jobs > 1 else None,
-            gpus=gpus_for(asked.opened.ablation.train, jobs),
-            board=board,
-        )
+    requested = load_tune(file, options.set_ or [])
+    experiment = options.experiment(requested.opened.ablation.train, jobs)
+    with live(lambda: "\n".join(experiment.board.lines()), quiet=as_json):
+        table = run(requested, experiment, runs=runs)
     if as_json:
-        print_json(found)
+        print_json(table)
     else:
-        _show(found, out)
-    if any(one["error"] is not None for one in (*found["runs"], found["proposed"]) if one is not None):
+        _show(table, options.out)
+    if any(one["error"] is not None for one in (*table["runs"], table["proposed"]) if one is not None):
         raise typer.Exit(2)
 
 

@@ -1,6 +1,6 @@
 """From the mixtures of small runs to the loss of a task: several regressions, the one that predicts best is taken.
 
-What is known of such curves: losses fall like a power of a source's data, or exponentially with its share (data mixing
+Such curves have known shapes: losses fall like a power of a source's data, or exponentially with its share (data mixing
 laws, Ye et al. 2024, https://arxiv.org/abs/2403.16952); a linear regression on the shares finds good mixtures from
 small runs (RegMix, Liu et al. 2024, https://arxiv.org/abs/2407.01492). So all of these are tried, a Gaussian process
 where none of them fits, and the mean where the mixture decides nothing.
@@ -146,8 +146,8 @@ def _ridge(x: Floats, y: Floats) -> Predict:
     return lambda new: np.asarray(model.predict(new), np.float64)
 
 
-def _law(floor: float) -> Fit:
-    """Loss = end + exp(linear): with logarithms of shares a product of powers, with shares the exponential law."""
+def _decay(floor: float) -> Fit:
+    """Loss = end + exp(linear): with logarithms of shares a product of powers, with shares an exponential."""
 
     def fit(x: Floats, y: Floats) -> Predict:
         if not np.ptp(y):
@@ -172,8 +172,8 @@ CANDIDATES: Mapping[str, tuple[str, Fit]] = {
     "mean": ("shares", _mean),
     "linear": ("shares", _ridge),
     "log-linear": ("log", _ridge),
-    **{f"exponential law, floor {floor:g}": ("shares", _law(floor)) for floor in _FLOORS},
-    **{f"power law, floor {floor:g}": ("log", _law(floor)) for floor in _FLOORS},
+    **{f"exponential law, floor {floor:g}": ("shares", _decay(floor)) for floor in _FLOORS},
+    **{f"power law, floor {floor:g}": ("log", _decay(floor)) for floor in _FLOORS},
     "Gaussian process": ("log", _process),
 }
 """Name to what it sees, shares or their logarithms, and how it is fitted."""
