@@ -3,7 +3,8 @@
 Such curves have known shapes: losses fall like a power of a source's data, or exponentially with its share (data mixing
 laws, Ye et al. 2024, https://arxiv.org/abs/2403.16952); a linear regression on the shares finds good mixtures from
 small runs (RegMix, Liu et al. 2024, https://arxiv.org/abs/2407.01492). So all of these are tried, a Gaussian process
-where none of them fits, and the mean where the mixture decides nothing.
+where none of them fits, and the mean where the mixture decides nothing. Regressions and folds are scikit-learn's, ranks
+and the permutation test scipy's; ours are the curves' floors alone.
 """
 
 from __future__ import annotations
