@@ -1,6 +1,7 @@
 """Mixtures to try: keyed draws around the base's, within a bound on every source.
 
-The draws are ours, by scipy's inverse gamma function: its own Dirichlet draws are one stream, which a source more changes.
+The draws are ours, by scipy's inverse gamma function: its own Dirichlet draws are one stream, which another source
+changes.
 """
 
 from __future__ import annotations
