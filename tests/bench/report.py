@@ -108,7 +108,7 @@ def once(work: Path, folder: Path, rows: int) -> tuple[float, float, int]:
 
     def finish(build_folder: Path) -> None:
         started = time.process_time()
-        from vldata.report.page import write_build_page
+        from vldata.report.build_page import write_build_page
 
         page = write_build_page(build_folder)
         told.append((time.process_time() - started, page.stat().st_size))

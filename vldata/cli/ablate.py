@@ -182,12 +182,12 @@ def _cost_of(train: Train) -> tuple[int, int] | None:
     return (sum(steps), packs * config.pack_tokens) if all(steps) else None
 
 
-def _show_plan(found: dict[str, Any]) -> None:
+def _show_plan(content: dict[str, Any]) -> None:
     from vldata.cli.terminal import heading, say, table, visible
 
-    heading(f"{found['name']}: {len(found['variants'])} variants, {found['trainings']} trainings")
+    heading(f"{content['name']}: {len(content['variants'])} variants, {content['trainings']} trainings")
     rows = []
-    for one in found["variants"]:
+    for one in content["variants"]:
         if one["same_as"] is not None:
             rows.append([one["name"], f"same as {one['same_as']}", "", "", "", ""])
         elif one.get("new_blocks") is None:
@@ -196,43 +196,42 @@ def _show_plan(found: dict[str, Any]) -> None:
             sizes = [size(one["new_bytes"]), size(one["shared_bytes"])]
             rows.append([one["name"], one["samples"], one["new_blocks"], one["shared_blocks"], *sizes])
     table(["variant", "samples", "new blocks", "shared", "new", "shared bytes"], rows)
-    for one in found["failed"]:
+    for one in content["failed"]:
         say(visible(f"{one['variant']}: {one['error']}"))
-    for note in found["notes"]:
+    for note in content["notes"]:
         say(visible(f"note: {note}"))
-    if "bytes_to_write" in found:
-        say(f"{size(found['bytes_to_write'])} to write in all; the base alone {size(found['bytes_of_base'])}")
-        say(_cost(found))
+    if "bytes_to_write" in content:
+        say(f"{size(content['bytes_to_write'])} to write in all; the base alone {size(content['bytes_of_base'])}")
+        say(_cost(content))
 
 
-def _cost(found: dict[str, Any]) -> str:
-    steps, tokens = found["steps"], found["tokens_per_training"]
+def _cost(content: dict[str, Any]) -> str:
+    steps, tokens = content["steps"], content["tokens_per_training"]
     each = f" of {steps:,} steps, {tokens:,} tokens at most" if steps else ""
-    told = f"{found['trainings']} trainings{each}: the base {found['base_seeds']}, each variant {found['seeds']}"
-    if found["seconds_per_training"] is not None:
-        left = found["trainings"] - found["finished"]
-        minutes = left * found["seconds_per_training"] / 60
-        told += (
-            f"; {found['finished']} are done, {found['seconds_per_training']:.0f} s each: about {minutes:.0f} min left"
-        )
-    return told
+    text = f"{content['trainings']} trainings{each}: the base {content['base_seeds']}, each variant {content['seeds']}"
+    if content["seconds_per_training"] is not None:
+        left = content["trainings"] - content["finished"]
+        minutes = left * content["seconds_per_training"] / 60
+        each = f"{content['seconds_per_training']:.0f} s each"
+        text += f"; {content['finished']} are done, {each}: about {minutes:.0f} min left"
+    return text
 
 
-def _show(found: dict[str, Any], out: Path) -> None:
+def _show(content: dict[str, Any], out: Path) -> None:
     from vldata.cli.terminal import heading, say, table, visible
 
-    base = len(found["base_seeds"])
-    heading(f"{found['name']}: {len(found['seeds'])} trainings of each variant, {base} of the base")
+    base = len(content["base_seeds"])
+    heading(f"{content['name']}: {len(content['seeds'])} trainings of each variant, {base} of the base")
     rows = []
-    for one in found["comparisons"]:
+    for one in content["comparisons"]:
         rows.append(
             [one["variant"], one["task"], one["metric"], _signed(one["difference"]), _interval(one), one["verdict"]]
         )
     if rows:
         table(["variant", "task", "measure", "difference", "interval", "verdict"], rows)
-        joint = f"{found['level']:.0%}"
+        joint = f"{content['level']:.0%}"
         say(f"difference to the base; all {len(rows)} intervals hold at once with {joint}, over seeds and photographs")
-    if found["noise"]:
+    if content["noise"]:
         say()
         heading("the base against itself, with other seeds")
         rows = [
@@ -244,28 +243,28 @@ def _show(found: dict[str, Any], out: Path) -> None:
                 "unknown" if n["band"] is None else f"{n['band']:.3f}",
                 n["verdict"],
             ]
-            for n in found["noise"]
+            for n in content["noise"]
         ]
         table(["task", "measure", "difference", "interval", "two runs differ by up to", "verdict"], rows)
-    for one in found["variants"]:
+    for one in content["variants"]:
         if one["same_as"] is not None:
             say(visible(f"{one['name']}: the same data as {one['same_as']}, run once"))
-    for one in found["failed"]:
+    for one in content["failed"]:
         seed = "" if one["seed"] is None else f", seed {one['seed']}"
         say(visible(f"failed: {one['variant']}{seed}, {one['stage']}: {one['error']}"))
-    for why, tasks in _by_why(found["missing"]).items():
+    for why, tasks in _by_why(content["missing"]).items():
         say(visible(f"missing: {why[0]}, {', '.join(tasks)}: {why[1]}"))
-    for note in found["notes"]:
+    for note in content["notes"]:
         say(visible(f"note: {note}"))
     say(f"written to {out / 'results.json'}, the differences also as {out / 'results.md'}")
     say(f"next: vldata report {out}")
 
 
 def _by_why(missing: list[dict[str, str]]) -> dict[tuple[str, str], list[str]]:
-    found: dict[tuple[str, str], list[str]] = {}
+    tasks: dict[tuple[str, str], list[str]] = {}
     for one in missing:
-        found.setdefault((one["variant"], one["why"]), []).append(one["task"])
-    return found
+        tasks.setdefault((one["variant"], one["why"]), []).append(one["task"])
+    return tasks
 
 
 def _signed(value: float | None) -> str:

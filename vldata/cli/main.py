@@ -151,7 +151,9 @@ def build(
 
 
 def _with_page(folder: Path) -> None:
-    from vldata.report.page import write_build_page  # half a second of plotting, which an unchanged build does without
+    from vldata.report.build_page import (
+        write_build_page,
+    )  # half a second of plotting, which an unchanged build does without
 
     write_build_page(folder)
 

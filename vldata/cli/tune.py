@@ -48,26 +48,28 @@ def tune(
         raise typer.Exit(2)
 
 
-def _show(found: dict[str, Any], out: Path) -> None:
+def _show(content: dict[str, Any], out: Path) -> None:
     from vldata.cli.terminal import heading, say, table
 
-    held_out = found["held_out"]
-    heading(f"{found['name']}: {found['loss']} predicted from the mixture, on {held_out['mixtures']} held-out mixtures")
-    rows = [[task, f"{one['weight']:.0%}", one["model"], *_errors(one)] for task, one in found["tasks"].items()]
+    held_out = content["held_out"]
+    heading(
+        f"{content['name']}: {content['loss']} predicted from the mixture, on {held_out['mixtures']} held-out mixtures"
+    )
+    rows = [[task, f"{one['weight']:.0%}", one["model"], *_errors(one)] for task, one in content["tasks"].items()]
     rows.append(["all", "", "", *_errors(held_out)])
     table(["task", "weight", "model", "mean error", "error of the mean", "rank correlation"], rows)
-    for one in found["runs"]:
+    for one in content["runs"]:
         if one["error"] is not None:
             say(f"failed: {one['name']}, {one['error']}")
-    proposed = found["proposed"]
+    proposed = content["proposed"]
     if proposed is None:
-        say(f"nothing is proposed: {found['refused']}")
+        say(f"nothing is proposed: {content['refused']}")
     else:
         say()
-        heading(f"proposed, for {found['total']:,} {found['unit']}")
+        heading(f"proposed, for {content['total']:,} {content['unit']}")
         shares = [
             [name, f"{source['base_share']:.1%}", f"{proposed['shares'][name]:.1%}", f"{proposed['epochs'][name]:.2f}"]
-            for name, source in found["sources"].items()
+            for name, source in content["sources"].items()
         ]
         table(["source", "base", "proposed", "epochs"], shares)
         table(
@@ -80,7 +82,7 @@ def _show(found: dict[str, Any], out: Path) -> None:
         if proposed["error"] is not None:
             say(f"failed: proposed, {proposed['error']}")
         say("one run each is no comparison: hold the two against each other with vldata ablate")
-        say(f"next: vldata build {out / found['recipe']} --out {out / 'tuned'}")
+        say(f"next: vldata build {out / content['recipe']} --out {out / 'tuned'}")
     say(f"written to {out / 'tune.json'}; a page: vldata report {out}")
 
 

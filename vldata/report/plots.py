@@ -13,8 +13,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from vldata.report.draw import BAND, C1, C2, C4, INK, MUTED, PAPER, RULE, SERIES, drawn, named
-from vldata.report.facts import PageFacts, Spread
+from vldata.report.build_facts import PageFacts, Spread
+from vldata.report.svg import BAND, C1, C2, C4, INK, MUTED, PAPER, RULE, SERIES, drawn, named
 from vldata.report.text import plain, short
 
 UNIT_NAMES = {"samples": "samples", "images": "images", "turns": "turns", "answer_chars": "answer characters"}
@@ -28,7 +28,7 @@ _REMARK_CHARS = 20
 
 
 def shares(facts: PageFacts) -> Markup:
-    """Achieved shares of each source in four units, as marks of four shapes, and the share that was asked for."""
+    """Achieved shares of each source in four units, as marks of four shapes, and the requested share."""
     sources = facts.manifest["sources"]
 
     def draw(axes: Axes) -> None:
@@ -36,9 +36,9 @@ def shares(facts: PageFacts) -> Markup:
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.3g} %"))
         rows = np.arange(len(sources)) + 0.2
-        asked = np.array([100 * source["requested_share"] for source in sources.values()])
-        axes.hlines(rows, 0, asked, color=RULE, linewidth=7)
-        axes.vlines(asked, rows - 0.18, rows + 0.18, color=INK, linewidth=2, zorder=2)
+        requested = np.array([100 * source["requested_share"] for source in sources.values()])
+        axes.hlines(rows, 0, requested, color=RULE, linewidth=7)
+        axes.vlines(requested, rows - 0.18, rows + 0.18, color=INK, linewidth=2, zorder=2)
         for unit, mark, colour in zip(UNIT_NAMES, MARKS, SERIES, strict=True):
             achieved = [100 * source["achieved_share"][unit] for source in sources.values()]
             axes.plot(achieved, rows, mark, color=colour, markersize=7.5, markeredgecolor=PAPER, clip_on=False)
@@ -47,7 +47,7 @@ def shares(facts: PageFacts) -> Markup:
 
     return drawn(
         "shares",
-        "Shares asked for and achieved, by source; the numbers are in the table",
+        "Shares requested and achieved, by source; the numbers are in the table",
         len(sources),
         draw,
         row_px=38,
@@ -103,9 +103,9 @@ def _ranges(name: str, about: str, rows: Mapping[str, Sequence[Spread]], unit: s
         axes.set_xticks([math.log10(tick) for tick in ticks], [short(tick) for tick in ticks])
         axes.set_xlabel(unit)
         for k in range(max(map(len, rows.values()))):
-            found = [(i, spreads[k], len(spreads)) for i, spreads in enumerate(rows.values()) if k < len(spreads)]
-            y = np.array([i + 0.18 + 0.12 * (2 * k - num + 1) for i, _, num in found])
-            q05, q25, q50, q75, q95 = np.log10(np.maximum(1.0, [spread.quantiles for _, spread, _ in found])).T
+            of_k = [(i, spreads[k], len(spreads)) for i, spreads in enumerate(rows.values()) if k < len(spreads)]
+            y = np.array([i + 0.18 + 0.12 * (2 * k - num + 1) for i, _, num in of_k])
+            q05, q25, q50, q75, q95 = np.log10(np.maximum(1.0, [spread.quantiles for _, spread, _ in of_k])).T
             axes.hlines(y, q05, q95, color=SERIES[k], linewidth=1.5, alpha=0.6)
             axes.hlines(y, q25, q75, color=SERIES[k], linewidth=5)
             axes.plot(q50, y, MARKS[k], color=SERIES[k], markersize=8, markeredgecolor=PAPER, markeredgewidth=1.5)
@@ -125,8 +125,8 @@ def _decades(low: float, high: float) -> list[float]:
 
 
 def _all_shares(sources: Mapping[str, Any]) -> list[float]:
-    found = [100 * source["requested_share"] for source in sources.values()]
-    return found + [100 * share for source in sources.values() for share in source["achieved_share"].values()]
+    requested = [100 * source["requested_share"] for source in sources.values()]
+    return requested + [100 * share for source in sources.values() for share in source["achieved_share"].values()]
 
 
 def _round_up(largest: float) -> float:
@@ -232,7 +232,7 @@ def forest(name: str, about: str, lines: Sequence[Line], band: float | None, uni
     """Differences to the base with their intervals, the zero line, and the band of pure noise.
 
     What lies far beyond all others, as of a task that a variant never learnt, stands at the edge with its number, so
-    that the others can be told apart.
+    that the others can be distinguished.
     """
     reach = _reach(lines, band)
     lines = [_at_the_edge(line, reach) for line in lines]
@@ -287,16 +287,16 @@ def _labels(lines: Sequence[Line]) -> list[tuple[str, str]]:
 
     A verdict gives way to a long name: the mark says it too. What stands in place of a mark stays.
     """
-    found = []
+    rooms = []
     for line in lines:
         remark = _shortened(line.remark, _REMARK_CHARS)
         is_tight = _columns(plain(line.name, 1000)) + _columns(remark) + 2 > _LINE_CHARS
         remark = "" if is_tight and line.middle is not None else remark
-        found.append((line.name, _LINE_CHARS - (_columns(remark) + 2 if remark else 0), remark))
-    labels = [_shortened(name, room) for name, room, _ in found]
+        rooms.append((line.name, _LINE_CHARS - (_columns(remark) + 2 if remark else 0), remark))
+    labels = [_shortened(name, room) for name, room, _ in rooms]
     return [
         (label if labels.count(label) == 1 else f"{i + 1}: {_shortened(name, room - len(str(i + 1)) - 2)}", remark)
-        for i, (label, (name, room, remark)) in enumerate(zip(labels, found, strict=True))
+        for i, (label, (name, room, remark)) in enumerate(zip(labels, rooms, strict=True))
     ]
 
 
