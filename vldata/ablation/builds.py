@@ -49,7 +49,7 @@ class Planned:
 
     variant: Variant
     plan: Plan | None
-    missing_bytes: int = 0
+
     error: str = ""
 
     @property
@@ -147,8 +147,7 @@ def plan_all(
                     raise
                 plans.append(Planned(variant, None, error=str(error)))
                 continue
-            missing = sum(block.size_bytes for block in own.missing(session.store))
-            plans.append(Planned(_with_same_as(variant, own, plans), own, missing))
+            plans.append(Planned(_with_same_as(variant, own, plans), own))
             advance(1)
     return plans
 

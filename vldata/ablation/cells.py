@@ -64,7 +64,6 @@ class Trainer:
     """Who trains: the bundled trainer or a command.
 
     Args:
-        train: As the ablation file says.
         identity: Hash of all that decides what the bundled trainer does (its config), or None for a command, whose
             words and the files among them decide.
         threads: Threads of each process; None is the machine's own choice.
@@ -185,12 +184,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class CellFailure:
-    """Why a cell has no scores.
-
-    Args:
-        stage: Where it stopped.
-        error: The last words of what failed.
-    """
+    """Why a cell has no scores."""
 
     stage: Stage
     error: str
@@ -208,7 +202,6 @@ def run_cell(
     """Train and evaluate, or find that done.
 
     Args:
-        cells: The folder of all cells.
         slot: Of the cells that run at a time, which this is.
         stopping: When set, the processes are ended; what they have is kept, and None is returned.
         report: Is called with each stage, and when this waits.
@@ -277,7 +270,6 @@ def outcome_of(folder: Path, read: Callable[[Path], Scores]) -> tuple[Scores | N
     """What a cell scored, or why it has no scores.
 
     Args:
-        folder: Its own.
         read: Reads its ``scores.json``; a `BuildError` of it is a failure of this cell alone.
     """
     if not (folder / "done.json").is_file():

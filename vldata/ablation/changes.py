@@ -40,7 +40,6 @@ class BaseFacts:
     """What changes need to know of the base.
 
     Args:
-        tasks: Source to its task.
         synthetic: Sources that a model wrote, with those that they are made from.
         amounts: Source to its units in the base's build; empty where no change needs them.
         epochs: The most passes over any source there.
@@ -90,7 +89,6 @@ def changed(tree: Tree, changes: Mapping[str, Any], facts: BaseFacts, held: Held
         changes: As from `flat`.
         facts: Of the base; its amounts are needed where sources are left out.
         held: What stays as it is then.
-        where: The variant, for messages.
 
     Raises:
         RecipeError: A change that means nothing in this recipe.

@@ -37,7 +37,6 @@ def split_of(requested: str | None, has: Collection[str], *, is_own: bool) -> st
     """The split that models are scored on.
 
     Args:
-        requested: As the file says.
         has: Splits with rows of the build that holds the questions.
         is_own: Whether that is the base, which is trained on.
 

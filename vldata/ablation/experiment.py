@@ -41,7 +41,6 @@ class Experiment:
         out: New, empty, or the folder of an experiment of the same kind, which resumes.
         store: Where blocks are kept; see `vldata.store.store.default_store`.
         workers: Processes that build; None is one for each core.
-        jobs: Trainings at a time.
     """
 
     out: Path

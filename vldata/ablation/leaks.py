@@ -38,9 +38,6 @@ def same_rows(builds: Mapping[str, VariantBuild], questions: Questions) -> dict[
     """Build to how many of the questions' rows it trains on, by source and row, whatever their images' bytes.
 
     Only where the questions are held out of the same sources; another recipe's rows may have the same names.
-
-    Args:
-        builds: As for `same_images`.
     """
     columns = ("source", "turns")
     held_out = pl.concat([_rows(block) for block in _blocks([questions.build], questions.split, columns)]).unique()
@@ -48,11 +45,7 @@ def same_rows(builds: Mapping[str, VariantBuild], questions: Questions) -> dict[
 
 
 def same_texts(builds: Mapping[str, VariantBuild], questions: Questions) -> dict[str, int]:
-    """Build to how many of the questions without an image it trains on, word for word.
-
-    Args:
-        builds: As for `same_images`.
-    """
+    """Build to how many of the questions without an image it trains on, word for word."""
     columns = ("image_sizes", "messages")
     texts = {text for block in _blocks([questions.build], questions.split, columns) for text in _texts(block)}
     return _counted(builds, columns, lambda block: texts.intersection(_texts(block))) if texts else {}

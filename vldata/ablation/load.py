@@ -22,7 +22,6 @@ class Opened:
 
     Args:
         tree: The base recipe as merged plain data.
-        base: The same, loaded.
         held_out: The recipe of `Evaluate.recipe` as merged plain data, if it names one.
     """
 

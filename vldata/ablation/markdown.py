@@ -10,11 +10,7 @@ Tree = Mapping[str, Any]
 
 
 def matrix(table: Tree) -> str:
-    """Markdown of what ``results.json`` holds: every difference with half of its interval, bold where it is shown.
-
-    Args:
-        table: As `vldata.ablation.results.results` gives it.
-    """
+    """Markdown of what ``results.json`` holds: every difference with half of its interval, bold where it is shown."""
     compared = {(one["variant"], one["task"]): one for one in table["comparisons"]}
     noise = {one["task"]: one for one in table["noise"]}
     tasks = sorted({task for _, task in compared} | set(noise))

@@ -29,7 +29,6 @@ def to_its_end(
     """Run a process to its end, with all that it starts.
 
     Args:
-        log: What it prints is added here.
         lock: A handle that it inherits, from `held`.
         stopping: When set it is signalled to end, and killed when it does not.
 

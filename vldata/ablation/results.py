@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vldata.ablation.builds import VariantBuild, sharing
+from vldata.ablation.builds import Sharing, VariantBuild, sharing
 from vldata.ablation.cells import CellFailure
 from vldata.ablation.scores import Key, TaskScores
 from vldata.ablation.statistics import VariantComparison, VariantScores, compare_all, joined, noise
@@ -31,6 +31,10 @@ _LEAST_ANSWERED = 0.9
 
 _SAME_MEAN = 0.01
 """How far, in parts of the largest score, a reported score may be from the mean of its answers before it is noted."""
+
+
+Arm = tuple[VariantScores, VariantScores | None]
+"""A variant's runs on a task; of the base the first half, and the control."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,6 @@ class AblationOutcome:
         trainings: Variant to its trainings, in order of the seeds.
         photographs: What each answer is about (`vldata.ablation.scores.photographs`).
         failed_builds: Builds that failed: variant, data seed, error.
-        notes: Remarks for the reader.
     """
 
     variants: Sequence[Variant]
@@ -75,7 +78,6 @@ def results(
 
     Args:
         held: As its file says; None where no source is left out.
-        seeds: Training seeds of every variant.
     """
     missing: list[dict[str, str]] = []
     arms = _arms(outcome, missing)
@@ -104,7 +106,7 @@ def results(
         "failed": list(_failed(outcome)),
         "missing": missing,
         "noise": [
-            {"task": t, "metric": metrics[t], "band": _plain(c.band), "sd": _plain(c.sd), **_comparison(c)}
+            {"task": t, "metric": metrics[t], "band": None, "sd": None, **_comparison(c)}
             for t, c in sorted(control.items())
         ],
         "comparisons": [
@@ -114,9 +116,7 @@ def results(
     }
 
 
-def _odd(
-    outcome: AblationOutcome, arms: Mapping[str, Mapping[str, tuple[VariantScores, VariantScores | None]]]
-) -> Iterable[str]:
+def _odd(outcome: AblationOutcome, arms: Mapping[str, Mapping[str, Arm]]) -> Iterable[str]:
     """What a reader of the numbers should know: tasks that tell nothing, scores that are not those of the answers."""
     for task in arms.get(BASE, {}):
         values = [half.values for of in arms.values() if task in of for half in of[task] if half is not None]
@@ -133,7 +133,7 @@ def _odd(
                     )
 
 
-def _is_seedless(arms: Mapping[str, Mapping[str, tuple[VariantScores, VariantScores | None]]]) -> bool:
+def _is_seedless(arms: Mapping[str, Mapping[str, Arm]]) -> bool:
     """Whether no seed of any variant scored any answer otherwise than the first."""
     runs = [scores.values for of in arms.values() for two in of.values() for scores in two if scores is not None]
     several = [values for values in runs if len(values) > 1]
@@ -141,15 +141,7 @@ def _is_seedless(arms: Mapping[str, Mapping[str, tuple[VariantScores, VariantSco
 
 
 def _comparison(c: VariantComparison) -> dict[str, Any]:
-    return {
-        "difference": _plain(c.difference),
-        "ci_low": _plain(c.ci_low),
-        "ci_high": _plain(c.ci_high),
-        "p_value": _plain(c.p_value),
-        "seeds": c.seeds,
-        "items": c.items,
-        "verdict": c.verdict,
-    }
+    return {name: _plain(value) if isinstance(value, float) else value for name, value in vars(c).items()}
 
 
 def _plain(value: float) -> float | None:
@@ -162,17 +154,8 @@ def _variants(outcome: AblationOutcome) -> Iterable[dict[str, Any]]:
     rows = []
     for variant in outcome.variants:
         build = outcome.builds.get(variant.name) or outcome.builds.get(variant.same_as or "")
-        own = shared.get(variant.name)
-        if own is not None:
-            numbers: dict[str, Any] = own._asdict()
-        else:
-            sizes = dict(build.blocks) if build else {}
-            numbers = {
-                "new_blocks": 0,
-                "shared_blocks": len(sizes),
-                "new_bytes": 0,
-                "shared_bytes": sum(sizes.values()),
-            }
+        sizes = dict(build.blocks) if build else {}
+        own = shared.get(variant.name, Sharing(0, len(sizes), 0, sum(sizes.values())))
         samples = build.manifest["totals"]["samples"] if build else 0
         seconds = outcome.builds[variant.name].seconds if variant.name in outcome.builds else 0.0
         rows.append(
@@ -180,7 +163,7 @@ def _variants(outcome: AblationOutcome) -> Iterable[dict[str, Any]]:
                 "name": variant.name,
                 "changes": dict(variant.changes),
                 "same_as": variant.same_as,
-                "build": {"samples": samples, **numbers, "seconds": seconds},
+                "build": {"samples": samples, **own._asdict(), "seconds": seconds},
             }
         )
     return rows
@@ -210,10 +193,6 @@ def _failed(outcome: AblationOutcome) -> Iterable[dict[str, Any]]:
             if training.failure is not None:
                 seeds = {"variant": variant, "seed": training.seed, "data_seed": training.data_seed}
                 yield {**seeds, "stage": training.failure.stage, "error": training.failure.error}
-
-
-Arm = tuple[VariantScores, VariantScores | None]
-"""A variant's runs on a task; of the base the first half, and the control."""
 
 
 def _arms(outcome: AblationOutcome, missing: list[dict[str, str]]) -> dict[str, dict[str, Arm]]:

@@ -41,7 +41,6 @@ def run(
     Args:
         seeds: In place of the file's.
         chosen: Only these variants, and the base.
-        builds_only: Stop when everything is built.
 
     Returns:
         What is in ``results.json``; with ``builds_only`` what is in ``plan.json``.

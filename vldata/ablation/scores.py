@@ -58,8 +58,6 @@ class TaskScores:
 
     Args:
         metric: The task's measure; higher is better.
-        value: What was scored.
-        n: Answers.
         blind: The same without images; NaN where it is not known.
         items: Each answer's score; empty where there is no file of them.
         also: Other scores to their means over the answers, such as ``nll_per_token``.

@@ -103,10 +103,8 @@ class VariantComparison:
         difference: Mean of the variant's runs minus mean of the base's, in the task's measure.
         ci_low: Lower end of the interval, adjusted for all comparisons made; -inf where nothing can be said: one run of
             everything, or items of one photograph only.
-        ci_high: Upper end.
         p_value: 0 to 1, adjusted alike: at most 1 - level exactly when the interval does not contain zero.
         seeds: Runs of the variant.
-        items: Held-out items.
         verdict: ``better`` when the whole interval is above zero, ``worse`` when it is below.
     """
 
@@ -160,7 +158,6 @@ def compare_all(
 
     Args:
         base: Task to scores: all runs of the base, those of its control among them.
-        variants: Variant to task to scores.
         level: Probability, within (0, 1), with which all intervals hold at once.
 
     Returns:
@@ -202,8 +199,6 @@ def noise(
     """The base against itself: two sets of runs with different seeds, one comparison a task.
 
     Args:
-        base: Task to scores.
-        again: The same recipe's other runs.
         level: Probability, within (0, 1), with which all intervals hold at once, and of each band alone.
     """
     controls = {}

@@ -180,7 +180,6 @@ def variants(
 
     Args:
         tree: The base as merged plain data.
-        base: The same, loaded.
         facts: Of the base, with its amounts where `needs_amounts`.
         questions: The recipe of the questions where it is not the base.
 

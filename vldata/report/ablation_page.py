@@ -152,9 +152,6 @@ class TaskRow:
 def ablation_page(file: Path) -> str:
     """The HTML of an ablation's page.
 
-    Args:
-        file: Its ``results.json``.
-
     Raises:
         BuildError: It cannot be read, is not of the form, or claims what its intervals do not show.
     """

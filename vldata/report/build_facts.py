@@ -38,12 +38,7 @@ _EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Spread:
-    """How some amounts are spread.
-
-    Args:
-        quantiles: At `QUANTILES`.
-        num: How many amounts.
-    """
+    """How some amounts are spread."""
 
     quantiles: tuple[float, ...]
     mean: float
@@ -89,7 +84,6 @@ class PageFacts:
     """All that a build's page says, but for the gallery.
 
     Args:
-        manifest: The build's.
         chars: Source to characters of text a sample.
         tokens: Policy to source to visual tokens a sample with images.
         turns: Source to turns a sample.

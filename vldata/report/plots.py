@@ -138,8 +138,6 @@ def two_shares(pairs: Mapping[str, tuple[float | None, float | None]], first: st
 
     Args:
         pairs: Source to its two shares; None where it is in one alone.
-        first: What the first is called.
-        second: What the second is called.
     """
 
     def draw(axes: Axes) -> None:
@@ -161,16 +159,7 @@ def _two_marks(axes: Axes, i: int, first: float | None, second: float | None) ->
     axes.plot(at, [i + 0.2] * len(at), color=C1, linewidth=2, alpha=0.5)
     for x, mark, fill in ((first, "D", PAPER), (second, "o", C1)):
         if x is not None:
-            axes.plot(
-                [x],
-                [i + 0.2],
-                mark,
-                markersize=8,
-                markerfacecolor=fill,
-                markeredgecolor=C1,
-                markeredgewidth=1.8,
-                clip_on=False,
-            )
+            axes.plot([x], [i + 0.2], mark, ms=8, mfc=fill, mec=C1, mew=1.8, clip_on=False)
 
 
 _FAR = 8.0
@@ -200,7 +189,6 @@ class Pair:
     """A run in a plot of pairs.
 
     Args:
-        remark: Beside its name.
         first: Drawn hollow.
         second: Drawn full.
     """
@@ -249,20 +237,11 @@ def forest(name: str, about: str, lines: Sequence[Line], band: float | None, uni
             named(axes, i, label, remark, MUTED)
             if line.middle is None:
                 continue
-            is_claim = line.sign != "o"
             colour = {"^": C1, "v": C4}.get(line.sign, MUTED)
             ends = [min(max(end, -reach), reach) for end in (line.low, line.high)]
             axes.plot(ends, [i + 0.2] * 2, color=colour, linewidth=2)
-            axes.plot(
-                [min(max(line.middle, -reach), reach)],
-                [i + 0.2],
-                line.sign,
-                markersize=8.5,
-                markerfacecolor=colour if is_claim else PAPER,
-                markeredgecolor=colour,
-                markeredgewidth=1.6,
-                clip_on=False,
-            )
+            middle, fill = min(max(line.middle, -reach), reach), PAPER if line.sign == "o" else colour
+            axes.plot([middle], [i + 0.2], line.sign, ms=8.5, mfc=fill, mec=colour, mew=1.6, clip_on=False)
 
     return drawn(name, about, len(lines), draw, row_px=40)
 

@@ -35,17 +35,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters = (
-        text.inert,
-        text.plain,
-        text.count,
-        text.percent,
-        text.short,
-        size,
-        text.cut,
-        text.signed,
-        text.p_value,
-    )
+    filters = (text.inert, text.plain, text.count, text.percent, text.short, size, text.cut, text.signed, text.p_value)
     environment.filters |= {function.__name__: function for function in filters}
     environment.filters |= {"folders": text.without_folders, "value": text.value, "fingerprint": fingerprint}
     environment.filters["by_source"] = lambda wordings: [

@@ -98,9 +98,6 @@ class Weight:
 def tuning_page(file: Path) -> str:
     """The HTML of a tuning's page.
 
-    Args:
-        file: Its ``tune.json``.
-
     Raises:
         BuildError: It cannot be read, or is not of the form.
     """
@@ -128,12 +125,7 @@ def _weight(tuning: Tuning, name: str) -> Weight:
     if proposed is None:
         return Weight(name, source.available, source.base_share, None, None, None)
     return Weight(
-        name,
-        source.available,
-        source.base_share,
-        proposed.shares[name],
-        proposed.units[name],
-        proposed.epochs[name],
+        name, source.available, source.base_share, proposed.shares[name], proposed.units[name], proposed.epochs[name]
     )
 
 

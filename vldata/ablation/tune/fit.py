@@ -42,7 +42,6 @@ class Model:
     """A fitted regression of one task's loss.
 
     Args:
-        name: Which of `CANDIDATES`.
         errors: Each candidate's mean absolute error over cross-validation.
         predict: Shares, (n, sources), to losses, (n,).
     """
@@ -57,7 +56,6 @@ class Error:
     """How far predictions are from what was measured on mixtures that were not fitted.
 
     Args:
-        mixtures: How many.
         mean_abs: Mean absolute error, in the loss.
         mean_abs_of_mean: Of always saying the mean of the fitted runs.
         rank_correlation: Spearman's, -1 to 1; NaN where predictions or losses are all the same.
@@ -82,7 +80,6 @@ def fitted(shares: Floats, losses: Floats, total: int) -> Model:
     Args:
         shares: (runs, sources), each row sums to 1.
         losses: (runs,).
-        total: Units of each dataset.
     """
     errors = dict.fromkeys(CANDIDATES, 0.0)
     folds = KFold(min(_FOLDS, len(losses)), shuffle=True, random_state=0)
@@ -98,7 +95,6 @@ def refitted(name: str, shares: Floats, losses: Floats, total: int) -> Predict:
     """One candidate, fitted: shares, (n, sources), to losses, (n,).
 
     Args:
-        name: Of `CANDIDATES`.
         shares: (runs, sources), each row sums to 1.
         losses: (runs,).
         total: Units of each dataset; half of one stands for a share of 0 where logarithms are taken.

@@ -35,7 +35,6 @@ def drawn(
     Args:
         base: Source to share, above 0; they sum to 1.
         caps: Source to the most that it may have; they sum to at least 1.
-        count: Draws.
         concentration: Sum of the distribution's parameters, above 0: the larger, the nearer to the base. Every draw has
             its own, log-uniform between the two.
         seed: Which draws.

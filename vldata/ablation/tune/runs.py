@@ -34,7 +34,6 @@ class MixtureRun:
     Args:
         name: Its build's folder.
         shares: Of the sources of `Space.base`, in its order, in whole units.
-        units: Source to units.
         losses: Task to loss; None when it failed.
     """
 

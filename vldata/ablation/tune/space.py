@@ -22,13 +22,10 @@ class Space:
     """The mixtures that may be tried.
 
     Args:
-        unit: The mixture's.
         total: Units of the base's dataset.
         proxy_total: Of each proxy's.
         base: Source to its share in the base, above 0.
         absent: Sources that the base takes nothing from, and no other mixture either.
-        caps: Source to its largest share.
-        available: Source to its units.
         max_epochs: As requested, or the base's own where it has more.
     """
 
