@@ -31,7 +31,7 @@ def shared(tmp_path: Path) -> Iterator[Session]:
         yield session
 
 
-def made_by(opened: Opened, builder: Builder) -> dict[str, tuple[Variant, Any]]:
+def build_all(opened: Opened, builder: Builder) -> dict[str, tuple[Variant, Any]]:
     """Every variant with its build, made in one session."""
     base, reports = builder.build(opened.base, "builds/base")
     variants = with_amounts(opened, opened.tree, opened.base, reports)
@@ -42,7 +42,7 @@ def made_by(opened: Opened, builder: Builder) -> dict[str, tuple[Variant, Any]]:
 def test_with_the_counts_held_a_variant_needs_no_block_of_its_own(
     opened: Make, shared: Session, tmp_path: Path
 ) -> None:
-    builds = made_by(opened(held="counts", axes={"drop": "sources"}), Builder(tmp_path, shared))
+    builds = build_all(opened(held="counts", axes={"drop": "sources"}), Builder(tmp_path, shared))
     base = {block["key"]: block["source"] for block in builds["base"][1].manifest["blocks"]}
     for name, (_, variant_build) in builds.items():
         own = {block["key"] for block in variant_build.manifest["blocks"]}
@@ -50,7 +50,7 @@ def test_with_the_counts_held_a_variant_needs_no_block_of_its_own(
 
 
 def test_with_the_total_held_the_others_grow_to_it(opened: Make, shared: Session, tmp_path: Path) -> None:
-    builds = made_by(opened(held="total", axes={"drop": ["boxes"]}), Builder(tmp_path, shared))
+    builds = build_all(opened(held="total", axes={"drop": ["boxes"]}), Builder(tmp_path, shared))
     manifest = builds["drop-boxes"][1].manifest
     assert manifest["totals"]["samples"] == 120
     assert manifest["sources"]["captions"]["achieved"]["samples"] == 40
@@ -66,7 +66,7 @@ def test_builds_of_one_session_are_those_of_plain_builds(opened: Make, shared: S
         "images": {"max_side_px": [64]},
     }
     turns = {"conversation": {"max_turns": 3}, "mixture.unit": "turns"}
-    builds = made_by(opened(held="total", axes=axes, variants={"turns": turns}), Builder(tmp_path, shared))
+    builds = build_all(opened(held="total", axes=axes, variants={"turns": turns}), Builder(tmp_path, shared))
     assert len(builds) == 9
     for name, (variant, variant_build) in builds.items():
         plain = build(variant.recipe, tmp_path / "plain" / name, store=tmp_path / "other", workers=1)
@@ -77,11 +77,11 @@ def test_builds_of_one_session_are_those_of_plain_builds(opened: Make, shared: S
             assert (plain.out / file).read_bytes() == (variant_build.folder / file).read_bytes(), f"{name}/{file}"
 
 
-def test_a_picture_that_changes_during_a_session_is_seen(tree: dict[str, Any], shared: Session, tmp_path: Path) -> None:
+def test_an_image_that_changes_during_a_session_is_seen(tree: dict[str, Any], shared: Session, tmp_path: Path) -> None:
     first = build_in(from_tree(tree), tmp_path / "first", shared)
-    for picture in (tmp_path / "store" / "pictures").rglob("*.jpg"):
-        picture.write_bytes(picture.read_bytes()[:-40])  # cut off
-    tree["output"] = {"block_rows": 7}  # other blocks, so that the pictures are read again
+    for image in (tmp_path / "store" / "pictures").rglob("*.jpg"):
+        image.write_bytes(image.read_bytes()[:-40])  # cut off
+    tree["output"] = {"block_rows": 7}  # other blocks, so that the images are read again
     with pytest.raises(RecipeError, match="no source has any"):
         build_in(from_tree(tree), tmp_path / "second", shared)
     assert first.manifest["totals"]["samples"] == 120
@@ -99,7 +99,7 @@ def test_the_plan_says_what_the_builds_then_are(opened: Make, shared: Session, t
         held="counts", axes={"drop": ["captions"], "total": [60, 120], "templates": {"per": ["task_name"]}}
     )
     outline = overview(ablation, store=tmp_path / "store", workers=1, seeds=3)
-    builds = made_by(ablation, Builder(tmp_path, shared))
+    builds = build_all(ablation, Builder(tmp_path, shared))
     by_name = {one["name"]: one for one in outline["variants"]}
     assert by_name["total-120"]["same_as"] == "base"
     for name, (_, variant_build) in builds.items():

@@ -19,7 +19,7 @@ SMALL = ["vision.side_px=48", "vision.width=64", "vision.heads=2", "vision.mlp_w
 def test_shuffled_labels_are_worse_on_their_task_and_the_base_is_like_itself(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     world = Shapes(scenes=400, side_px=96, max_things=2, world_seed=1)
-    world.draw_images(tmp_path / "pictures")
+    world.draw_images(tmp_path / "images")
     turns = world.turns("vqa_open").select("row", "question", "answer", image="images").explode("image").to_dicts()
     answers = [turn["answer"] for turn in turns]
     random.Random(0).shuffle(answers)
@@ -28,7 +28,7 @@ def test_shuffled_labels_are_worse_on_their_task_and_the_base_is_like_itself(tmp
         files[name] = tmp_path / f"{name}.jsonl"
         lines = [json.dumps({**turn, "answer": answer}) for turn, answer in zip(turns, said, strict=True)]
         files[name].write_text("\n".join(lines))
-    images = str(tmp_path / "pictures")
+    images = str(tmp_path / "images")
     base = {
         "name": "labels",
         "defaults": {"templates": {"response_format": "none"}},

@@ -38,7 +38,7 @@ def test_its_sources_and_weights_are_those_of_the_real_recipe(honeybee: Opened) 
     assert honeybee.base.mixture.sources == real.mixture.sources
 
 
-def test_what_is_asked_comes_from_worlds_that_nobody_learns(honeybee: Opened) -> None:
+def test_the_questions_come_from_worlds_that_nobody_learns(honeybee: Opened) -> None:
     assert honeybee.held_out is not None
     worlds = [
         {entry.source.world_seed for entry in recipe.entries.values()}  # type: ignore[attr-defined]

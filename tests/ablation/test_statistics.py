@@ -168,18 +168,18 @@ def test_items_of_one_photograph_say_nothing() -> None:
 
 
 def test_values_that_never_differ() -> None:
-    right, wrong = scores(np.ones((3, 5))), scores(np.zeros((3, 5)))
-    same = compare_all({"t": right}, {"v": {"t": right}})["v", "t"]
+    all_right, none_right = scores(np.ones((3, 5))), scores(np.zeros((3, 5)))
+    same = compare_all({"t": all_right}, {"v": {"t": all_right}})["v", "t"]
     assert (same.difference, same.p_value) == (0, 1)
     assert (same.ci_low, same.ci_high) == pytest.approx((0, 0), abs=1e-8)
     assert same.verdict == "no difference shown"
-    other = compare_all({"t": right}, {"v": {"t": wrong}})["v", "t"]
+    other = compare_all({"t": all_right}, {"v": {"t": none_right}})["v", "t"]
     assert (other.difference, other.verdict, other.p_value) == (-1, "worse", 0)
 
 
 def test_an_interval_of_exactly_zero_shows_no_difference() -> None:
-    wrong = scores(np.zeros((3, 5)))
-    compared = compare_all({"t": wrong}, {"v": {"t": wrong}})["v", "t"]
+    none_right = scores(np.zeros((3, 5)))
+    compared = compare_all({"t": none_right}, {"v": {"t": none_right}})["v", "t"]
     assert (compared.difference, compared.ci_low, compared.ci_high, compared.p_value) == (0, 0, 0, 1)
     assert compared.verdict == "no difference shown"
 

@@ -1,4 +1,4 @@
-"""Tuning, end to end with a command whose losses follow a known law of what the build holds."""
+"""Tuning, end to end with a command whose losses follow a known curve of what the build holds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from vldata.errors import BuildError, RecipeError, RecipeErrors
 from vldata.recipe.load import load
 
 # The loss of task a falls with a's rows and, a little, with b's; c is worth nothing to anybody.
-LAW = """
+CURVE = """
 import hashlib, json, sys
 build, out = sys.argv[1:3]
 sources = json.load(open(build + "/manifest.json"))["sources"]
@@ -46,17 +46,17 @@ tasks = {"a": {"metric": "nll_per_token", "value": a}, "b": {"metric": "nll_per_
 json.dump({"tasks": tasks}, open(out + "/scores.json", "w"))
 """
 
-LUCK = LAW.replace("a = 1.0", "a = 1.0 + 5 * noise #").replace("b = 0.5", "b = 0.5 - 2 * noise #")
-BROKEN = LAW.replace("noise = ", "1 / (n['c'] == 72); noise = ")  # but for the base's own mixture
+LUCK = CURVE.replace("a = 1.0", "a = 1.0 + 5 * noise #").replace("b = 0.5", "b = 0.5 - 2 * noise #")
+BROKEN = CURVE.replace("noise = ", "1 / (n['c'] == 72); noise = ")  # but for the base's own mixture
 LACKING = (
-    LAW
+    CURVE
     + """
 if n["a"] == 0:  # two of twenty runs
     scores = {"tasks": {"a": {"metric": "accuracy", "value": 0.5}, "b": tasks["b"]}}
     json.dump(scores, open(out + "/scores.json", "w"))
 """
 )
-BROKEN_AT_BEST = LAW.replace("noise = ", "1 / (n['c'] > 20); noise = ")  # no mixture but the proposed has so few
+BROKEN_AT_BEST = CURVE.replace("noise = ", "1 / (n['c'] > 20); noise = ")  # no mixture but the proposed has so few
 TOTAL = 120
 
 
@@ -77,13 +77,13 @@ def tuning(folder: Path, script: str, **changes: Any) -> Path:
     }
     base = {"name": "base", "seed": 7, "sources": sources, "mixture": mixture, "splits": {"val": 0.1}}
     (folder / "base.yaml").write_text(yaml.safe_dump(base))
-    (folder / "law.py").write_text(script)
+    (folder / "trainer.py").write_text(script)
     requested = {
         "name": "weights",
         "base": "base.yaml",
         "runs": 20,
         "max_epochs": 1,
-        "train": {"command": [sys.executable, "-S", str(folder / "law.py"), "{build}", "{out}"]},
+        "train": {"command": [sys.executable, "-S", str(folder / "trainer.py"), "{build}", "{out}"]},
         **changes,
     }
     (folder / "tune.yaml").write_text(yaml.safe_dump(requested))
@@ -105,14 +105,14 @@ def tuned(folder: Path, file: Path | OpenedTune, runs: int | None = None) -> dic
 
 
 @pytest.fixture(scope="module")
-def lawful(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A finished tuning under the law."""
-    folder = tmp_path_factory.mktemp("lawful")
-    return folder, tuned(folder, tuning(folder, LAW))
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A finished tuning under the curve."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, tuned(folder, tuning(folder, CURVE))
 
 
-def test_the_proposed_mixture_is_near_the_law_s_best(lawful: tuple[Path, dict[str, Any]]) -> None:
-    table = lawful[1]
+def test_the_proposed_mixture_is_near_the_curve_s_best(finished: tuple[Path, dict[str, Any]]) -> None:
+    table = finished[1]
     grid = [(a, b) for a in range(0, TOTAL + 1, 2) for b in range(0, TOTAL + 1 - a, 2)]
     best = min(loss_of({"a": a, "b": b}) for a, b in grid)
     base, proposed = loss_of(table["runs"][0]["units"]), loss_of(table["proposed"]["units"])
@@ -122,8 +122,8 @@ def test_the_proposed_mixture_is_near_the_law_s_best(lawful: tuple[Path, dict[st
     assert table["proposed"]["base_measured"] == pytest.approx(base, abs=0.003)
 
 
-def test_the_error_is_measured_on_mixtures_that_were_not_fitted(lawful: tuple[Path, dict[str, Any]]) -> None:
-    table = lawful[1]
+def test_the_error_is_measured_on_mixtures_that_were_not_fitted(finished: tuple[Path, dict[str, Any]]) -> None:
+    table = finished[1]
     held = [run for run in table["runs"] if run["held_out"]]
     assert len(held) == table["held_out"]["mixtures"] == 5 and not table["runs"][0]["held_out"]
     off = [abs(run["predicted"] - run["measured"]) for run in held]
@@ -136,8 +136,8 @@ def test_the_error_is_measured_on_mixtures_that_were_not_fitted(lawful: tuple[Pa
     assert set(table["tasks"]) == {"a", "b"} and table["tasks"]["a"]["weight"] == 0.5
 
 
-def test_mixtures_are_whole_units_within_the_bound(lawful: tuple[Path, dict[str, Any]]) -> None:
-    folder, table = lawful
+def test_mixtures_are_whole_units_within_the_bound(finished: tuple[Path, dict[str, Any]]) -> None:
+    folder, table = finished
     for run in table["runs"]:
         assert sum(run["units"].values()) == TOTAL
         samples = json.loads((folder / "out" / "builds" / run["name"] / "manifest.json").read_text())["sources"]
@@ -146,8 +146,8 @@ def test_mixtures_are_whole_units_within_the_bound(lawful: tuple[Path, dict[str,
         assert all(run["units"][name] <= one["available"] for name, one in table["sources"].items())
 
 
-def test_the_written_recipe_builds_to_what_was_proposed(lawful: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    folder, table = lawful
+def test_the_written_recipe_builds_to_what_was_proposed(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder, table = finished
     recipe = load(folder / "out" / table["recipe"])
     assert recipe.head.name == "base-tuned" and recipe.head.seed == 7
     built = build(recipe, tmp_path / "built", workers=1)
@@ -155,8 +155,8 @@ def test_the_written_recipe_builds_to_what_was_proposed(lawful: tuple[Path, dict
     assert samples == table["proposed"]["units"]
 
 
-def test_again_runs_nothing_and_finds_the_same(lawful: tuple[Path, dict[str, Any]]) -> None:
-    folder, table = lawful
+def test_again_runs_nothing_and_finds_the_same(finished: tuple[Path, dict[str, Any]]) -> None:
+    folder, table = finished
     done = {path: path.stat().st_mtime_ns for path in folder.glob("out/cells/*/done.json")}
     assert len(done) == 21
     command = ["tune", str(folder / "tune.yaml"), "--out", str(folder / "out"), "--workers", "1", "--json"]
@@ -167,29 +167,29 @@ def test_again_runs_nothing_and_finds_the_same(lawful: tuple[Path, dict[str, Any
 
 
 def test_a_person_is_shown_what_is_proposed_or_why_nothing_is(
-    lawful: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    finished: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _show(lawful[1], Path("out"))
+    _show(finished[1], Path("out"))
     text = capsys.readouterr().out
     assert "proposed, for 120 samples" in text and "next: vldata build out/recipe.yaml" in text
-    _show({**lawful[1], "proposed": None, "recipe": None, "refused": "predictions are off"}, Path("out"))
+    _show({**finished[1], "proposed": None, "recipe": None, "refused": "predictions are off"}, Path("out"))
     text = capsys.readouterr().out
     assert "nothing is proposed: predictions are off" in text and "next:" not in text
 
 
 def test_what_was_measured_of_the_proposed_mixture_is_held_against_its_prediction(
-    lawful: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    finished: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    proposed = lawful[1]["proposed"] | {"predicted": 0.78, "measured": 1.03}
-    _show({**lawful[1], "proposed": proposed}, Path("out"))
+    proposed = finished[1]["proposed"] | {"predicted": 0.78, "measured": 1.03}
+    _show({**finished[1], "proposed": proposed}, Path("out"))
     assert "1.0300, off by 0.25" in capsys.readouterr().out
 
 
 @pytest.fixture
-def copied(lawful: tuple[Path, dict[str, Any]], tmp_path: Path) -> tuple[Path, dict[str, Any]]:
+def copied(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> tuple[Path, dict[str, Any]]:
     """The finished tuning, to resume."""
-    shutil.copytree(lawful[0], tmp_path / "again")
-    return tmp_path / "again", lawful[1]
+    shutil.copytree(finished[0], tmp_path / "again")
+    return tmp_path / "again", finished[1]
 
 
 def test_fewer_runs_are_the_first_of_more(copied: tuple[Path, dict[str, Any]]) -> None:
@@ -220,7 +220,7 @@ def test_no_recipe_where_the_mixture_decides_nothing(tmp_path: Path) -> None:
 
 
 def test_a_base_that_nothing_is_predicted_to_beat_stays(tmp_path: Path) -> None:
-    file = tuning(tmp_path, LAW)
+    file = tuning(tmp_path, CURVE)
     base = yaml.safe_load((tmp_path / "base.yaml").read_text())
     base["mixture"] = {"total": TOTAL, "sources": {"a": 9, "b": 10, "c": 1}}
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
@@ -297,11 +297,11 @@ def test_failed_runs_are_counted_and_too_many_are_the_end(tmp_path: Path) -> Non
 
 def test_a_score_that_nobody_gave_is_named(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"did you mean 'nll_per_token'"):
-        tuned(tmp_path, tuning(tmp_path, LAW, loss="nll_per_tokens"))
+        tuned(tmp_path, tuning(tmp_path, CURVE, loss="nll_per_tokens"))
 
 
-def test_a_task_without_questions_is_named(lawful: tuple[Path, dict[str, Any]]) -> None:
-    folder, _ = lawful
+def test_a_task_without_questions_is_named(finished: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = finished
     requested = load_tune(folder / "tune.yaml", ["tasks.bb=1"])
     with pytest.raises(RecipeError, match=r"tasks.bb: the held-out split has no questions of it"):
         tuned(folder, requested)
@@ -312,7 +312,7 @@ def test_a_task_without_questions_is_named(lawful: tuple[Path, dict[str, Any]]) 
     [("runs=3", "runs"), ("concentraton=3", "concentraton"), ("held_out=0.9", "held_out"), ("base=none.yaml", "base")],
 )
 def test_a_file_that_cannot_be_is_refused_with_the_place(tmp_path: Path, key: str, where: str) -> None:
-    file = tuning(tmp_path, LAW)
+    file = tuning(tmp_path, CURVE)
     with pytest.raises((RecipeErrors, RecipeError)) as caught:
         load_tune(file, [key])
     assert caught.value.where == where
@@ -320,13 +320,13 @@ def test_a_file_that_cannot_be_is_refused_with_the_place(tmp_path: Path, key: st
 
 def test_a_bound_that_leaves_too_little_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"max_epochs: 0.2 passes over every source are fewer than 120 samples"):
-        tuned(tmp_path, tuning(tmp_path, LAW, max_epochs=0.2))
+        tuned(tmp_path, tuning(tmp_path, CURVE, max_epochs=0.2))
     with pytest.raises(BuildError, match=f"the least is {MIN_RUNS}"):
         tuned(tmp_path, tmp_path / "tune.yaml", runs=3)
 
 
 def test_another_folder_is_not_touched(tmp_path: Path) -> None:
-    file = tuning(tmp_path, LAW)
+    file = tuning(tmp_path, CURVE)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("x")
     with pytest.raises(BuildError, match="no tuning"):
@@ -335,7 +335,7 @@ def test_another_folder_is_not_touched(tmp_path: Path) -> None:
 
 def test_without_the_libraries_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vldata.cli.tune.find_spec", lambda name: None)
-    table = CliRunner().invoke(app, ["tune", str(tuning(tmp_path, LAW)), "--out", str(tmp_path / "out")])
+    table = CliRunner().invoke(app, ["tune", str(tuning(tmp_path, CURVE)), "--out", str(tmp_path / "out")])
     assert isinstance(table.exception, BuildError) and table.exception.fix == "pip install 'vldata[tune]'"
 
 
@@ -429,9 +429,9 @@ def test_the_bundled_tuning_starts_from_a_lopsided_guess() -> None:
 )
 def test_what_a_tuning_would_not_heed_is_refused(tmp_path: Path, changes: Any, where: str, text: str) -> None:
     with pytest.raises(RecipeErrors, match=text) as caught:
-        load_tune(tuning(tmp_path, LAW, **changes))
+        load_tune(tuning(tmp_path, CURVE, **changes))
     assert caught.value.where == where
 
 
 def test_a_concentration_may_be_the_same_for_all_mixtures(tmp_path: Path) -> None:
-    assert load_tune(tuning(tmp_path, LAW, concentration=[8, 8])).tune.concentration == [8, 8]
+    assert load_tune(tuning(tmp_path, CURVE, concentration=[8, 8])).tune.concentration == [8, 8]

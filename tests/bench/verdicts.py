@@ -123,7 +123,7 @@ class Ablation:
     Args:
         base: Task to scores.
         variants: Variant to task to scores.
-        moved: The last variant's scores on the first task if it were better by so many times the noise.
+        moved: The last variant's scores on the first task if it were better by that many times the noise.
     """
 
     base: dict[str, VariantScores]
@@ -157,7 +157,7 @@ def ablations(world: World, count: int, seed: int = 0) -> Iterator[Ablation]:
 
 
 def rates(world: World, count: int, seed: int = 0) -> Rates:
-    """What the verdicts do in so many simulated ablations."""
+    """What the verdicts do in ``count`` simulated ablations."""
     false = detected = detected_paired = false_single = compared = 0
     for simulated in ablations(world, count, seed):
         base, variants = simulated.base, simulated.variants
@@ -171,7 +171,7 @@ def rates(world: World, count: int, seed: int = 0) -> Rates:
 
 
 def _finds(simulated: Ablation, size: float) -> bool:
-    """Is a difference of so many times the noise, planted in one variant's one task, called better?"""
+    """Is a difference of that many times the noise, planted in one variant's one task, called better?"""
     name = list(simulated.variants)[-1]
     variants = {**simulated.variants, name: {**simulated.variants[name], "task0": simulated.moved(size)}}
     return compare_all(simulated.base, variants)[name, "task0"].verdict == "better"
