@@ -61,7 +61,7 @@ class Questions:
 
 @dataclass(frozen=True)
 class Trainer:
-    """Who trains: the bundled trainer or a command.
+    """What trains: the bundled trainer or a command.
 
     Args:
         identity: Hash of all that decides what the bundled trainer does (its config), or None for a command, whose
@@ -159,7 +159,7 @@ class Cell:
 
     Args:
         seed: Of the training.
-        build: The build that is learnt.
+        build: What is trained on.
     """
 
     variant: str
@@ -254,7 +254,7 @@ def _attempt(
         read_scores(folder / SCORES)
     except VldataError as error:
         return _failed(folder, CellFailure("evaluate", str(error)))
-    shutil.rmtree(folder / "run" / "checkpoints", ignore_errors=True)  # to go on from, and there is nothing left to do
+    shutil.rmtree(folder / "run" / "checkpoints", ignore_errors=True)  # for a resume, and there is nothing left to do
     write_text(folder / "done.json", orjson.dumps({"seconds": seconds}, option=orjson.OPT_INDENT_2).decode())
     return None
 

@@ -112,7 +112,7 @@ class Evaluate(Spec):
         split: The held-out split; the first there is of val, validation and test.
         recipe: Another recipe that holds the questions; its ``split`` may then be ``train``.
         metric: Compare by this score of the answers in place of each task's own, one that low is good with a minus:
-            ``-nll_per_token`` tells small differences far sooner than right and wrong do. No training depends on it.
+            ``-nll_per_token`` shows small differences far sooner than right and wrong do. No training depends on it.
     """
 
     words: Literal["base", "own"] = "base"

@@ -30,7 +30,7 @@ def overview(
     """Variants, what each shares with those before it and with every other, bytes, and what to train.
 
     Args:
-        out: The ablation's folder, if it ran: finished trainings tell how long one takes.
+        out: The ablation's folder, if it ran: finished trainings say how long one takes.
         seeds: In place of the file's.
         chosen: Only these variants, and the base.
         cost: Steps of one training, and the most tokens that it reads, where the file fixes them.

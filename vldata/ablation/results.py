@@ -117,7 +117,7 @@ def results(
 
 
 def _odd(outcome: AblationOutcome, arms: Mapping[str, Mapping[str, Arm]]) -> Iterable[str]:
-    """What a reader of the numbers should know: tasks that tell nothing, scores that are not those of the answers."""
+    """What a reader of the numbers should know: tasks that show nothing, scores that are not those of the answers."""
     for task in arms.get(BASE, {}):
         values = [half.values for of in arms.values() if task in of for half in of[task] if half is not None]
         if len({float(value) for one in values for value in (one.min(), one.max())}) == 1:

@@ -9,7 +9,7 @@ difference of two means over runs varies by three parts, estimated apart and add
 spread of its task, by as much as the spreads of this ablation agree (Smyth 2004,
 https://doi.org/10.2202/1544-6115.1027; the agreement is found here by moments). Three runs alone would say little of a
 spread; nine variants that agree say enough, and one that trains less steadily keeps some of its own. A variant whose
-spread is out of all proportion, as on a task that it never learnt, is set apart: it says nothing of the others.
+spread is out of all proportion, as on a task that it never learned, is set apart: it says nothing of the others.
 
 *Items.* All variants answer the same items, so what makes an item hard falls out of a difference. Items of one
 photograph count as one draw. What is left over runs of the same variant is part of the seed spread already, so it is
@@ -52,7 +52,7 @@ _MAX_DF = 1000.0
 """Degrees of freedom beyond which Student's quantiles are taken as at 1,000 (0.3 % too wide in the far tail)."""
 
 _CAUTION = 4.0
-"""How many times their estimate the variances of an ablation are taken to differ: a few runs each tell it badly. With
+"""How many times their estimate the variances of an ablation are taken to differ: few runs estimate it badly. With
 one variant twice as unsteady as the others this brings false claims from 8.2 % of ablations to 4.9 % (measured:
 tests/bench/verdicts.py, 1,000 ablations); where all are alike it costs half a point of what is found."""
 

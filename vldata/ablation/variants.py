@@ -195,8 +195,8 @@ def variants(
             recipe = _loaded(changed(tree, changes, facts, ablation.held, where), where)
             _refuse_leaks(ablation, base, recipe, where)
             words = of_words(changes)
-            asking = tree if questions is None else questions
-            own = _loaded(changed(asking, words, facts, ablation.held, where), where) if words else None
+            base_of_questions = tree if questions is None else questions
+            own = _loaded(changed(base_of_questions, words, facts, ablation.held, where), where) if words else None
         except RecipeErrors as errors:
             problems += errors.errors
             continue

@@ -219,7 +219,7 @@ def pairs(name: str, about: str, lines: Sequence[Pair], middle: float, unit: str
 def forest(name: str, about: str, lines: Sequence[Line], band: float | None, unit: str) -> Markup:
     """Differences to the base with their intervals, the zero line, and the band of pure noise.
 
-    What lies far beyond all others, as of a task that a variant never learnt, stands at the edge with its number, so
+    What lies far beyond all others, as of a task that a variant never learned, stands at the edge with its number, so
     that the others can be distinguished.
     """
     reach = _reach(lines, band)

@@ -4,9 +4,9 @@ name: which-weights
 base: ../quickstart.yaml       # as in an ablation file
 runs: 32                       # proxy runs, the base's own mixture among them
 total: 2000                    # samples of each (in the mixture's unit); left out: as many as the base has
-max_epochs: 4                  # passes over any source that the proposed mixture may ask for
+max_epochs: 4                  # passes over any source that the proposed mixture may need
 held_out: 0.25                 # part of the runs that measures the prediction and is not fitted
-tasks: {caption: 2, rec: 1}    # whose loss is to be low, with weights; left out: all, alike
+tasks: {caption: 2, rec: 1}    # tasks with a low loss, by weight; left out: all, alike
 train: {preset: tiny, steps: 300}
 """
 

@@ -52,7 +52,7 @@ def failure_text(run: MixtureRun) -> str | None:
 def refusal(error: Error, best: Best) -> str | None:
     """Why nothing is proposed; None where something is."""
     if not error.is_better_than_mean:
-        return f"{_unpredicted(error)}: more runs, or longer ones, may tell mixtures apart"
+        return f"{_unpredicted(error)}: more runs, or longer ones, may distinguish mixtures"
     gain = best.base_predicted - best.predicted
     if gain > error.mean_abs:
         return None
@@ -79,7 +79,7 @@ def _unpredicted(error: Error) -> str:
 
 
 def _distinct_texts(one: float, other: float) -> tuple[str, str]:
-    """Two numbers with as many digits as tell them apart, at least 4; alike when 9 do not."""
+    """Two numbers with as many digits as distinguish them, at least 4; alike when 9 do not."""
     for digits in range(4, 10):
         texts = f"{one:.{digits}f}", f"{other:.{digits}f}"
         if texts[0] != texts[1]:
