@@ -11,7 +11,7 @@ from tests.llm.server import BillingServer, answer
 from vldata import build
 from vldata.generate.session import SynthOptions, SynthSession
 from vldata.recipe.load import from_tree
-from vldata.report.page import write_build_page
+from vldata.report.build_page import write_build_page
 
 TREE: dict[str, Any] = {
     "name": "chat",
@@ -31,7 +31,7 @@ TREE: dict[str, Any] = {
     "mixture": {"sources": {"captions": 1, "chat": 1}},
 }
 REPLY = (
-    "Question:\nWhat is in picture {n}?\n===\nAnswer:\nSeveral plain shapes, as {n} tells.\n===\n"
+    "Question:\nWhat is in image {n}?\n===\nAnswer:\nSeveral plain shapes, as {n} tells.\n===\n"
     "Question:\nIs there a photograph of a dog?\n===\nAnswer:\nNo, there are only shapes {n}."
 )
 

@@ -75,7 +75,8 @@ def build(
 
 
 def _with_page(folder: Path) -> None:
-    from vldata.report.page import write_build_page  # half a second of plotting, which an unchanged build does without
+    # half a second of plotting, which an unchanged build does without
+    from vldata.report.build_page import write_build_page
 
     write_build_page(folder)
 
