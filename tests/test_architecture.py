@@ -119,3 +119,14 @@ def test_at_most_ten_class_names_stand_for_more_than_one_class() -> None:
                 places.setdefault(node.name, []).append(str(file.relative_to(PACKAGE)))
     twice = {name: files for name, files in places.items() if len(files) > 1}
     assert len(twice) <= 10, twice
+
+
+def test_no_function_takes_ten_parameters() -> None:
+    long = [
+        f"{file.name}: {node.name}"
+        for file in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]) >= 10
+    ]
+    assert long == []
