@@ -61,7 +61,9 @@ def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Case]
         ledger = pl.read_parquet(out / "ledger.parquet")
         reasons = dict(ledger.select("row", "reason").iter_rows())
         details = dict(ledger.select("row", "detail").iter_rows())
-        return Case({k: _text(row) for k, row in samples.items()}, samples, reasons, details, built.manifest["notes"], None, out)
+        return Case(
+            {k: _text(row) for k, row in samples.items()}, samples, reasons, details, built.manifest["notes"], None, out
+        )
 
     return build
 

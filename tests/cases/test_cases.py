@@ -5,13 +5,10 @@ Each folder of ``inputs/`` has an ``expected.txt``, which says what is right.
 
 from __future__ import annotations
 
-import base64
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import polars as pl
 import pytest
 from PIL import Image, ImageStat
 
@@ -133,7 +130,9 @@ def test_12_a_float_side_is_a_side(case: Build) -> None:
 
 def test_13_every_kind_of_pixels_looks_as_pillow_shows_it(case: Build) -> None:
     built = case("13-pixel-kinds-resized")
-    assert {*built.samples, *built.ledger} == {path.name for path in (INPUTS / "13-pixel-kinds-resized/images").iterdir()}
+    assert {*built.samples, *built.ledger} == {
+        path.name for path in (INPUTS / "13-pixel-kinds-resized/images").iterdir()
+    }
     for name, sample in built.samples.items():
         image = sample["images"][0]
         assert image.size == (64, 48)
@@ -141,7 +140,7 @@ def test_13_every_kind_of_pixels_looks_as_pillow_shows_it(case: Build) -> None:
             low, high = image.convert("L").getextrema()
             assert low < 10 and high > 245
             continue
-        with Image.open(INPUTS / "13-pixel-kinds-resized/images" / name) as native:
+        with Image.open(images / name) as native:
             plain = native.convert("RGB").resize((64, 48), Image.Resampling.LANCZOS)
         difference = [abs(a - b) for a, b in zip(_mean(image), _mean(plain), strict=True)]
         assert max(difference) < 6, name

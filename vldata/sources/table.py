@@ -45,6 +45,7 @@ from vldata.sources.reading.fields import (
     fields_of,
     known_fields,
     origins,
+    texts_of,
 )
 from vldata.sources.reading.files import expand, read_json
 from vldata.sources.reading.rows import note
@@ -64,6 +65,9 @@ class Table(Source):
         fields: Canonical column -> column of the table, or one Polars SQL expression. What is not named is taken from a
             column of its own name, images also from ``image`` and row from ``id``. The boxes' phrases may lie side by
             side with them, in a list that ``phrases`` names.
+        at: Dotted path to the rows inside a JSON document that has more than them; those of an object of objects get
+            its keys as the column ``key``.
+        columns: Names of the columns of a CSV or TSV file without a header.
         box_order: What the four numbers of a box are: two corners, or a corner, width and height.
         boxes_are: Pixels of the picture, or fractions of its sides.
     """
@@ -77,6 +81,8 @@ class Table(Source):
     version: ClassVar[int] = 2
 
     fields: dict[str, str] = {}
+    at: str | None = None
+    columns: list[str] | None = None
     box_order: Literal["xyxy", "xywh"] = "xyxy"
     boxes_are: Literal["px", "fraction"] = "px"
 
@@ -139,7 +145,7 @@ class Table(Source):
         tables = []
         for path in self.files():
             try:
-                tables.append(self._turns(open_frame(path), task))
+                tables.append(self._turns(open_frame(path, at=self.at, columns=self.columns), task))
             except SourceError as error:
                 if not error.where.startswith("fields."):
                     raise
@@ -177,7 +183,8 @@ class Table(Source):
         inside = self._inside(frame, found["images"]) if "images" in found else None
         if inside is not None:
             del found["images"]
-        table, notes = frame.read(tuple(dict.fromkeys(column for origin in found.values() for column in origin.needs)))
+        needs = tuple(dict.fromkeys(column for origin in found.values() for column in origin.needs))
+        table, notes = frame.read(needs, texts_of(found, task))
         if is_cauldron:
             table = _one_exchange_a_row(table, frame.path)
         turns = self._canonical(table, found, notes, task)

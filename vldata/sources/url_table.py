@@ -109,7 +109,7 @@ class UrlTable(Source):
         url = _column(path, "url_column", self.url_column, URLS, frame.columns)
         named = self.key_column is not None or any(key in frame.columns for key in KEYS)
         key = _column(path, "key_column", self.key_column, KEYS, frame.columns) if named else None
-        table, notes = frame.read(tuple(dict.fromkeys(column for column in (caption, url, key) if column)))
+        table, notes = frame.read(*[tuple(dict.fromkeys(column for column in (caption, url, key) if column))] * 2)
         read = table.select(
             key=pl.col(key).cast(pl.String) if key else pl.lit(None, pl.String),
             url=pl.col(url).cast(pl.String),
