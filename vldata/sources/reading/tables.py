@@ -1,7 +1,7 @@
 """Tables on disk, however they are written: which columns they have, and the ones that are wanted.
 
-Parquet, Arrow IPC (files and streams), CSV, TSV, JSON lines and JSON. Only the columns asked for are read, by Polars;
-of a column that holds pictures only its shape is looked at, never the bytes. Python takes over where a text file has
+Parquet, Arrow IPC (files and streams), CSV, TSV, JSON lines and JSON. Only the requested columns are read, by Polars;
+of a column that holds images only its shape is looked at, never the bytes. Python takes over where a text file has
 rows that Polars refuses, so that one bad line costs one row and not the file.
 """
 
@@ -41,18 +41,17 @@ class TableFile:
     """A file that has been looked at, and not been read.
 
     Args:
-        path: Where it is.
         columns: Their names, in order.
         read: The columns of these names, behind `PLACE`, and the rows that are none: place to what is wrong. Such a row
             is null in every column.
-        pictures: For a column that holds pictures as bytes: for each row the places of those that are there, a list of
+        images: For a column that holds images as bytes: for each row the places of those that are there, a list of
             whole numbers; None for any other column.
     """
 
     path: Path
     columns: tuple[str, ...]
     read: Callable[[Sequence[str]], tuple[pl.DataFrame, dict[int, str]]]
-    pictures: Callable[[str], pl.Series | None] = lambda column: None
+    images: Callable[[str], pl.Series | None] = lambda column: None
 
 
 def open_frame(path: Path) -> TableFile:
@@ -72,8 +71,9 @@ def open_frame(path: Path) -> TableFile:
         return _open_json_lines(path)
     if suffix == ".json":
         return _open_json(path)
-    known = ", ".join(SUFFIXES)
-    raise SourceError(str(path), f"the suffix {suffix!r} does not tell how this table is written", f"one of: {known}")
+    raise SourceError(
+        str(path), f"the suffix {suffix!r} does not tell how this table is written", f"one of: {', '.join(SUFFIXES)}"
+    )
 
 
 def details_of(places: pl.Series, notes: Mapping[int, str]) -> pl.Series:
@@ -92,12 +92,12 @@ def suffix_of(path: Path) -> str:
 def _open_parquet(path: Path) -> TableFile:
     scan = _polars(path, pl.scan_parquet, path, glob=False)
     columns = _polars(path, scan.collect_schema).names()
-    return TableFile(path, tuple(columns), partial(_read_scan, path, scan), partial(_parquet_pictures, path))
+    return TableFile(path, tuple(columns), partial(_read_scan, path, scan), partial(_parquet_images, path))
 
 
 def _open_arrow(path: Path) -> TableFile:
     table = _arrow_table(path)
-    return TableFile(path, tuple(table.column_names), partial(_read_arrow, table), partial(_arrow_pictures, table))
+    return TableFile(path, tuple(table.column_names), partial(_read_arrow, table), partial(_arrow_images, table))
 
 
 def _open_csv(path: Path, separator: str) -> TableFile:
@@ -174,9 +174,9 @@ def _read_objects(
                 if place not in notes and not _fits(value, column.dtype):
                     notes[place] = f"{name!r} is {shown(value)}, with a list or an object where others have text"
         table = table.hstack([column])
-    bad = pl.col(PLACE).is_in(list(notes))
+    is_noted = pl.col(PLACE).is_in(list(notes))
     return (
-        table.with_columns(pl.when(~bad).then(pl.col(name)).alias(name) for name in names) if notes else table
+        table.with_columns(pl.when(~is_noted).then(pl.col(name)).alias(name) for name in names) if notes else table
     ), notes
 
 
@@ -245,7 +245,7 @@ def _objects(path: Path) -> tuple[list[dict[str, Any]], dict[int, str]]:
             notes[len(rows)] = str(row) if isinstance(row, Exception) else f"not an object: {shown(row)}"
         rows.append(row if isinstance(row, dict) else {})
     if notes and len(notes) == len(rows):
-        raise SourceError(str(path), f"no row can be read; the first: {notes[0]}", "mend `path` or `format`")
+        raise SourceError(str(path), f"no row can be read; the first: {notes[0]}", "fix `path` or `format`")
     return rows, notes
 
 
@@ -270,7 +270,7 @@ def _csv_rows(path: Path, separator: str) -> tuple[list[dict[str, str | None]], 
                 notes[len(rows)] = f"{len(line)} values for {len(head)} columns"
             rows.append({} if len(line) > len(head) else dict(zip(head, (v or None for v in line), strict=False)))
     except csv.Error as error:
-        raise SourceError(str(path), f"not usable as CSV: {error}", "mend the file") from None
+        raise SourceError(str(path), f"not usable as CSV: {error}", "fix the file") from None
     return rows, notes
 
 
@@ -295,11 +295,11 @@ def _read_arrow(table: pa.Table, names: Sequence[str]) -> tuple[pl.DataFrame, di
     return places.hstack(wanted) if names else places, {}
 
 
-def _arrow_pictures(table: pa.Table, column: str) -> pl.Series | None:
+def _arrow_images(table: pa.Table, column: str) -> pl.Series | None:
     return _present([table.column(column)]) if _holds_bytes(table.schema.field(column).type) else None
 
 
-def _parquet_pictures(path: Path, column: str) -> pl.Series | None:
+def _parquet_images(path: Path, column: str) -> pl.Series | None:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
@@ -312,7 +312,7 @@ def _parquet_pictures(path: Path, column: str) -> pl.Series | None:
 
 
 def _holds_bytes(dtype: Any) -> bool:
-    """Whether a column of this Arrow type holds pictures: bytes, ``datasets``' struct<bytes, path>, or lists."""
+    """Whether a column of this Arrow type holds images: bytes, ``datasets``' struct<bytes, path>, or lists."""
     import pyarrow.types as kinds
 
     if kinds.is_list(dtype) or kinds.is_large_list(dtype) or kinds.is_fixed_size_list(dtype):
@@ -329,7 +329,7 @@ def _is_binary(dtype: Any) -> bool:
 
 
 def _present(arrays: Iterable[Any]) -> pl.Series:
-    """Which pictures are not null, row by row."""
+    """Which images are not null, row by row."""
     parts = [pl.Series([], dtype=_PLACES)]
     for array in arrays:
         values = pl.from_arrow(array)
@@ -352,7 +352,7 @@ def _polars(path: Path, call: Callable[..., Any], *args: Any, **options: Any) ->
         return call(*args, **options)
     except (pl.exceptions.PolarsError, OSError) as error:
         problem = f"not readable as {suffix_of(path)}: {_first_line(error)}"
-        raise SourceError(str(path), problem, "mend the file or its suffix") from None
+        raise SourceError(str(path), problem, "fix the file or its suffix") from None
 
 
 def _first_line(error: Exception) -> str:
