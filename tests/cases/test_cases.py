@@ -130,9 +130,8 @@ def test_12_a_float_side_is_a_side(case: Build) -> None:
 
 def test_13_every_kind_of_pixels_looks_as_pillow_shows_it(case: Build) -> None:
     built = case("13-pixel-kinds-resized")
-    assert {*built.samples, *built.ledger} == {
-        path.name for path in (INPUTS / "13-pixel-kinds-resized/images").iterdir()
-    }
+    images = INPUTS / "13-pixel-kinds-resized/images"
+    assert {*built.samples, *built.ledger} == {path.name for path in images.iterdir()}
     for name, sample in built.samples.items():
         image = sample["images"][0]
         assert image.size == (64, 48)

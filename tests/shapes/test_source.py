@@ -13,7 +13,7 @@ from vldata.shapes import language
 from vldata.shapes.draw import encoded
 from vldata.shapes.scene import scene
 from vldata.sources import source_class
-from vldata.sources.shapes import Shapes, picture_name
+from vldata.sources.shapes import Shapes, image_name
 
 
 def test_it_is_a_known_format_that_needs_no_option():
@@ -39,7 +39,7 @@ def test_every_turn_has_its_own_row_and_no_column_of_another_type(task):
 def test_every_turn_names_the_picture_of_its_scene_and_its_size(task):
     for turn in Shapes(scenes=12, side_px=120).turns(task).iter_rows(named=True):
         number = int(turn["row"].split("/")[0])
-        assert turn["images"] == [picture_name(number)]
+        assert turn["images"] == [image_name(number)]
         assert turn["image_sizes"] == [{"width": 120, "height": 120}]
 
 
@@ -117,23 +117,23 @@ def test_another_world_seed_gives_other_scenes():
     assert not Shapes(scenes=5, world_seed=1).turns("caption").equals(Shapes(scenes=5).turns("caption"))
 
 
-def test_pictures_are_drawn_once_and_a_missing_one_again(tmp_path):
+def test_images_are_drawn_once_and_a_missing_one_again(tmp_path):
     source = Shapes(scenes=1002, side_px=96, world_seed=2)
-    source.draw_images(tmp_path / "pictures")
-    names = [picture_name(number) for number in range(1002)]
-    files = sorted(path for path in (tmp_path / "pictures").rglob("*") if path.is_file())
-    assert [path.relative_to(tmp_path / "pictures").as_posix() for path in files] == names
+    source.draw_images(tmp_path / "images")
+    names = [image_name(number) for number in range(1002)]
+    files = sorted(path for path in (tmp_path / "images").rglob("*") if path.is_file())
+    assert [path.relative_to(tmp_path / "images").as_posix() for path in files] == names
 
-    mended = tmp_path / "pictures" / names[1001]
-    mended.unlink()
-    kept = tmp_path / "pictures" / names[7]
+    redrawn = tmp_path / "images" / names[1001]
+    redrawn.unlink()
+    kept = tmp_path / "images" / names[7]
     kept.write_bytes(b"not drawn again")
-    source.draw_images(tmp_path / "pictures")
-    assert mended.read_bytes() == encoded(scene(1001, seed=2, side_px=96))
+    source.draw_images(tmp_path / "images")
+    assert redrawn.read_bytes() == encoded(scene(1001, seed=2, side_px=96))
     assert kept.read_bytes() == b"not drawn again"
 
 
-def test_a_picture_is_the_scene_at_the_side_asked_for(tmp_path):
+def test_an_image_is_the_scene_at_the_requested_side(tmp_path):
     Shapes(scenes=1, side_px=130).draw_images(tmp_path)
     raw = (tmp_path / "00" / "000000.jpg").read_bytes()
     assert raw == encoded(scene(0, seed=0, side_px=130))

@@ -52,9 +52,9 @@ class ChartQa(Source):
         augmented: list[dict[str, str]] = []
         for scene in scenes_for(rows, 10, seed):
             name = f"{scene.number + 1:05d}.png"
-            asked = [{"imgname": name, "query": q.question, "label": q.answer} for q in questions(scene)[:10]]
-            human += asked[::2]
-            augmented += asked[1::2]
+            pairs = [{"imgname": name, "query": q.question, "label": q.answer} for q in questions(scene)[:10]]
+            human += pairs[::2]
+            augmented += pairs[1::2]
             if images:
                 draw(folder / "train" / "png", name, scene)
         write_json(folder / "train" / "train_human.json", human)

@@ -49,15 +49,15 @@ class CocoCaptions(Source):
     ) -> dict[str, Any]:
         """Five captions a scene, as ``captions_train2017.json`` and ``train2017/``."""
         root = folder / "train2017"
-        pictures, annotations = [], []
+        listed, annotations = [], []
         for scene in scenes_for(rows, 5, seed):
-            pictures.append(coco_image(scene.number + 1, scene.width, scene.height))
+            listed.append(coco_image(scene.number + 1, scene.width, scene.height))
             for k, caption in enumerate(islice(captions(scene), 5)):
                 annotations.append({"image_id": scene.number + 1, "id": 5 * scene.number + k + 1, "caption": caption})
             if images:
-                draw(root, pictures[-1]["file_name"], scene)
+                draw(root, listed[-1]["file_name"], scene)
         path = folder / "annotations" / "captions_train2017.json"
-        write_json(path, {"info": {"year": 2017}, "licenses": [], "images": pictures, "annotations": annotations})
+        write_json(path, {"info": {"year": 2017}, "licenses": [], "images": listed, "annotations": annotations})
         return {"path": str(path.resolve()), "image_root": str(root.resolve())}
 
 

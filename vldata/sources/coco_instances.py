@@ -75,22 +75,22 @@ class CocoInstances(Source):
     ) -> dict[str, Any]:
         """The shapes of each scene as categories, as ``instances_train2017.json`` and ``train2017/``."""
         root = folder / "train2017"
-        pictures: list[dict[str, Any]] = []
+        listed: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         categories: dict[str, int] = {}
         turns, ids = 0, count(1)
         for scene in scenes_for(rows, 1, seed):
             if turns >= rows:
                 break
-            pictures.append(coco_image(scene.number + 1, scene.width, scene.height))
+            listed.append(coco_image(scene.number + 1, scene.width, scene.height))
             found = _annotations(scene, categories, ids)
             turns += len({row["category_id"] for row in found})
             annotations += found
             if images:
-                draw(root, pictures[-1]["file_name"], scene)
+                draw(root, listed[-1]["file_name"], scene)
         path = folder / "annotations" / "instances_train2017.json"
         named = [{"supercategory": "shape", "id": number, "name": name} for name, number in categories.items()]
-        write_json(path, {"info": {"year": 2017}, "images": pictures, "annotations": annotations, "categories": named})
+        write_json(path, {"info": {"year": 2017}, "images": listed, "annotations": annotations, "categories": named})
         return {"path": str(path.resolve()), "image_root": str(root.resolve())}
 
 

@@ -53,11 +53,11 @@ class Gqa(Source):
         cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
     ) -> dict[str, Any]:
         """Ten questions a scene, as ``train_balanced_questions.json`` and ``images/``."""
-        asked: dict[str, dict[str, Any]] = {}
+        by_key: dict[str, dict[str, Any]] = {}
         for scene in scenes_for(rows, 10, seed):
             image_id = str(2_300_001 + scene.number)
             for k, question in enumerate(questions(scene)[:10]):
-                asked[f"{scene.number:06d}{k:02d}"] = {
+                by_key[f"{scene.number:06d}{k:02d}"] = {
                     "imageId": image_id,
                     "question": question.question,
                     "answer": question.answer,
@@ -68,7 +68,7 @@ class Gqa(Source):
             if images:
                 draw(folder / "images", f"{image_id}.jpg", scene)
         path = folder / "train_balanced_questions.json"
-        write_json(path, asked)
+        write_json(path, by_key)
         return {"path": str(path.resolve()), "image_root": str((folder / "images").resolve())}
 
     def _read(self, path: Path) -> pl.DataFrame:

@@ -135,37 +135,37 @@ class RefCoco(_Phrases):
         """The phrases that fit one thing of a scene, as ``refs(unc).p``, ``instances.json`` and ``train2014/``."""
         refs: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
-        pictures: list[dict[str, Any]] = []
+        image_rows: list[dict[str, Any]] = []
         sentences = count()
         for scene, found in _described(rows, seed):
-            picture = _coco2014(scene)
-            pictures.append(picture)
+            image = _coco2014(scene)
+            image_rows.append(image)
             for box in dict.fromkeys(expression.boxes[0] for expression in found):
                 said = [expression.phrase for expression in found if expression.boxes[0] == box]
                 numbered = [
                     {"sent_id": next(sentences), "sent": text, "raw": text, "tokens": text.split()} for text in said
                 ]
                 annotations.append(
-                    {"id": len(refs), "image_id": picture["id"], "category_id": 1, "bbox": _xywh(box), "iscrowd": 0}
+                    {"id": len(refs), "image_id": image["id"], "category_id": 1, "bbox": _xywh(box), "iscrowd": 0}
                 )
                 refs.append(
                     {
                         "ref_id": len(refs),
                         "ann_id": len(refs),
-                        "image_id": picture["id"],
+                        "image_id": image["id"],
                         "category_id": 1,
-                        "file_name": picture["file_name"].replace(".jpg", f"_{len(refs)}.jpg"),
+                        "file_name": image["file_name"].replace(".jpg", f"_{len(refs)}.jpg"),
                         "split": "train",
                         "sent_ids": [sentence["sent_id"] for sentence in numbered],
                         "sentences": numbered,
                     }
                 )
             if images:
-                draw(folder / "train2014", picture["file_name"], scene)
+                draw(folder / "train2014", image["file_name"], scene)
         corpus = folder / "refcoco"
         categories = [{"id": 1, "name": "shape", "supercategory": "shape"}]
         write_json(
-            corpus / "instances.json", {"images": pictures, "annotations": annotations, "categories": categories}
+            corpus / "instances.json", {"images": image_rows, "annotations": annotations, "categories": categories}
         )
         (corpus / "refs(unc).p").write_bytes(pickle.dumps(refs, protocol=2))
         return {"path": str(corpus.resolve()), "image_root": str((folder / "train2014").resolve())}
@@ -213,15 +213,15 @@ class RefCocoMdetr(_Phrases):
         phrases: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         for scene, found in _described(rows, seed):
-            picture = _coco2014(scene)
+            image = _coco2014(scene)
             for expression in found:
-                own = {"id": len(phrases), "original_id": picture["id"], "caption": expression.phrase}
+                own = {"id": len(phrases), "original_id": image["id"], "caption": expression.phrase}
                 annotations.append(
                     {"id": len(phrases), "image_id": len(phrases), "bbox": _xywh(expression.boxes[0]), "iscrowd": 0}
                 )
-                phrases.append({**picture, **own})
+                phrases.append({**image, **own})
             if images:
-                draw(folder / "train2014", picture["file_name"], scene)
+                draw(folder / "train2014", image["file_name"], scene)
         path = folder / "finetune_refcoco_train.json"
         write_json(path, {"info": [], "licenses": [], "images": phrases, "annotations": annotations, "categories": []})
         return {"path": str(path.resolve()), "image_root": str((folder / "train2014").resolve())}
@@ -289,10 +289,10 @@ def _mdetr(path: Path) -> pl.DataFrame:
     fields = {"id": ID, "caption": TEXT, "file_name": TEXT, "width": SIDE, "height": SIDE}
     phrases = typed(rows_under(document, "images", path), fields, optional={"width", "height"})
     boxes = typed(rows_under(document, "annotations", path), {"id": ID, "image_id": ID, "bbox": XYWH})
-    sized = phrases.select("caption", "width", "height", image_id="id", is_known=True).unique("image_id", keep="first")
+    sized = phrases.select("caption", "width", "height", image_id="id", is_listed=True).unique("image_id", keep="first")
     boxes = boxes.join(sized, on="image_id", how="left", maintain_order="left")
-    known = boxes.filter(pl.col("is_known")).with_columns(box=box_px("bbox", "caption"))
-    by_phrase = known.group_by("image_id", maintain_order=True).agg(
+    listed = boxes.filter(pl.col("is_listed")).with_columns(box=box_px("bbox", "caption"))
+    by_phrase = listed.group_by("image_id", maintain_order=True).agg(
         boxes="box",
         box_problem=pl.col("problem").drop_nulls().first(),
         box_detail=pl.col("detail").drop_nulls().first(),
@@ -303,7 +303,7 @@ def _mdetr(path: Path) -> pl.DataFrame:
         detail=pl.when(pl.col("problem").is_null()).then("box_detail").otherwise("detail"),
     )
     turns = note(turns, pl.col("boxes").is_null(), "no_box", pl.lit("no annotation names it"))
-    lost = boxes.filter(pl.col("is_known").is_null()).with_columns(
+    lost = boxes.filter(pl.col("is_listed").is_null()).with_columns(
         id=pl.format("annotation/{}", "id"), file_name=pl.lit(None, pl.String), boxes=pl.lit(None, pl.List(BOX))
     )
     lost = note(lost, pl.lit(True), "missing_value", pl.lit("no row of `images` has its image_id"))
@@ -320,7 +320,7 @@ def _annotated(path: Path) -> pl.DataFrame:
         "solution": XYWH,
     }
     rows = typed(json_rows(path), fields, optional={"annotation_id", "width", "height", "solution"})
-    rows = note(rows, pl.col("solution").is_null(), "no_box", pl.lit("nothing in the picture fits"))
+    rows = note(rows, pl.col("solution").is_null(), "no_box", pl.lit("nothing in the image fits"))
     x0, y0, x1, y1 = (pl.col("solution").arr.get(k) for k in range(4))
     box = pl.struct(x0=x0, y0=y0, x1=x1, y1=y1, image=pl.lit(0, pl.Int32), phrase=pl.col("normal_caption")).cast(BOX)
     boxes = pl.when(pl.col("solution").is_not_null()).then(pl.concat_list(box))
@@ -356,8 +356,8 @@ def _described(rows: int, seed: int) -> Iterator[tuple[Scene, list[Expression]]]
 
 
 def _coco2014(scene: Scene) -> dict[str, Any]:
-    picture = coco_image(scene.number + 1, scene.width, scene.height)
-    return {**picture, "file_name": f"COCO_train2014_{picture['file_name']}"}
+    image = coco_image(scene.number + 1, scene.width, scene.height)
+    return {**image, "file_name": f"COCO_train2014_{image['file_name']}"}
 
 
 def _xywh(box: Px) -> list[float]:

@@ -1,8 +1,8 @@
-"""ScienceQA: 21,208 school questions with two to five choices; half of them have a picture.
+"""ScienceQA: 21,208 school questions with two to five choices; half of them have an image.
 
 https://scienceqa.github.io (CC BY-NC-SA 4.0)
 Layout: ``path`` is ``problems.json``; ``image_root`` is the folder with ``train/``, ``val/`` and ``test/``, below
-which a problem's picture is ``<split>/<id>/image.png``. The file is an object of problems: "1": {"question": "Which
+which a problem's image is ``<split>/<id>/image.png``. The file is an object of problems: "1": {"question": "Which
 of these states is farthest north?", "choices": ["West Virginia", "Louisiana", "Arizona", "Oklahoma"], "answer": 0,
 "hint": "", "image": "image.png", "split": "train", "task": "closed choice", "grade": "grade2", "subject": "social
 science", "topic": "geography", "category": "Geography", "skill": "Read a map: cardinal directions", "lecture": "To
@@ -38,7 +38,7 @@ class ScienceQa(Source):
     """
 
     format: ClassVar[str] = "scienceqa"
-    about: ClassVar[str] = "ScienceQA: school questions with choices, with and without pictures (problems.json)"
+    about: ClassVar[str] = "ScienceQA: school questions with choices, with and without images (problems.json)"
     licence: ClassVar[str] = "CC BY-NC-SA 4.0"
     tasks: ClassVar[tuple[str, ...]] = ("vqa_mc",)
 
@@ -59,12 +59,12 @@ class ScienceQa(Source):
     ) -> dict[str, Any]:
         """Three questions a scene and one about numbers only, as ``problems.json`` and ``train/<id>/image.png``.
 
-        A problem has a picture file of its own, as in the corpus; the problems of a scene share its bytes.
+        A problem has an image file of its own, as in the corpus; the problems of a scene share its bytes.
         """
         problems: dict[str, dict[str, Any]] = {}
         for scene in scenes_for(rows, 4, seed):
-            asked = [(q.question, q.choices, q.answer) for q in questions(scene)[:3]]
-            for k, (question, choices, answer) in enumerate([*asked, _about_numbers(scene.number)]):
+            visual = [(q.question, q.choices, q.answer) for q in questions(scene)[:3]]
+            for k, (question, choices, answer) in enumerate([*visual, _about_numbers(scene.number)]):
                 pid = str(4 * scene.number + k + 1)
                 problems[pid] = {
                     "question": question,
@@ -117,9 +117,9 @@ class ScienceQa(Source):
         listed = self._splits_beside(path)
         splits = read_json(listed)
         if not isinstance(splits, dict) or not isinstance(splits.get(self.split), list):
-            known = splits if isinstance(splits, dict) else OWN_SPLITS
+            names = splits if isinstance(splits, dict) else OWN_SPLITS
             raise SourceError(
-                str(listed), f"no split named {self.split!r}", nearest(str(self.split), {*known, *OWN_SPLITS})
+                str(listed), f"no split named {self.split!r}", nearest(str(self.split), {*names, *OWN_SPLITS})
             )
         return pl.col("row").is_in([str(pid) for pid in splits[self.split]])
 

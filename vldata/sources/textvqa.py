@@ -61,12 +61,12 @@ class TextVqa(VqaPairs):
         """Questions about scenes, the first about a printed word where there is one, in the native form."""
         table: list[dict[str, Any]] = []
         for scene in scenes_for(rows, 10, seed):
-            asked = [(q.question, q.answer) for q in questions(scene)[:10]]
+            pairs = [(q.question, q.answer) for q in questions(scene)[:10]]
             printed = [word.phrase for word in words(scene)]
             if printed:
-                asked[0] = ("what does the text in the picture say?", " ".join(printed).lower())
+                pairs[0] = ("what does the text in the picture say?", " ".join(printed).lower())
             image_id = f"{scene.number:016x}"
-            for question, answer in asked:
+            for question, answer in pairs:
                 row = {
                     "question": question,
                     "image_id": image_id,

@@ -1,16 +1,16 @@
-"""Captions with the URLs of their pictures: COYO, LAION, CC3M, CC12M and what ``img2dataset`` makes of them.
+"""Captions with the URLs of their images: COYO, LAION, CC3M, CC12M and what ``img2dataset`` makes of them.
 
 https://github.com/kakaobrain/coyo-dataset (CC BY 4.0), https://laion.ai (metadata CC BY 4.0),
-https://ai.google.com/research/ConceptualCaptions (free use with attribution); the pictures belong to the sites that
+https://ai.google.com/research/ConceptualCaptions (free use with attribution); the images belong to the sites that
 show them.
-Layout: ``path`` is Parquet, CSV or TSV, or a folder of them; ``image_root`` holds the pictures that were fetched, as
+Layout: ``path`` is Parquet, CSV or TSV, or a folder of them; ``image_root`` holds the images that were fetched, as
 ``<key>.jpg``.
 A row of COYO: {"id": 841814333321, "url":
 "https://blog.dogsof.com/wp-content/uploads/2021/03/Image-from-iOS-5-e1614711641382.jpg", "text": "A Pomsky dog
 sitting and smiling in field of orange flowers", "width": 1000, "height": 988, ...}
 A line of CC3M: a very typical bus station	http://lh6.ggpht.com/-IvRtNLNcG8o/TpFyrudaT6I/AAAAAAAAM6o/_11MuAAKalQ/IMG_3422.JPG?imgmax=800
 Quirks: column names differ (url, URL; caption, TEXT, text, alt_text) and are found by themselves; CC3M's and CC12M's
-TSV have no head, and CC12M puts the URL first; the widths and heights are those of the web's pictures, not of the
+TSV have no head, and CC12M puts the URL first; the widths and heights are those of the web's images, not of the
 scaled ones that are fetched, so they are left out; many URLs are dead (``image_missing``).
 """
 
@@ -47,7 +47,7 @@ class UrlTable(Source):
         caption_column: None takes the first of `CAPTIONS` that the table has.
         url_column: None takes the first of `URLS`.
         key_column: None takes the first of `KEYS`, or the hash of the URL.
-        image_name: Picture of a row: ``{key}`` is its id or hash.
+        image_name: Image of a row: ``{key}`` is its id or hash.
     """
 
     format: ClassVar[str] = "url_table"

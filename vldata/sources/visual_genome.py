@@ -66,14 +66,14 @@ class VisualGenome(Source):
     def turns(self, task: str) -> pl.DataFrame:
         """Every region; one of a photograph that ``image_data.json`` does not list is a ``missing_value``."""
         described = files_named(self.path, "region_descriptions*.json")
-        pictures = pl.concat([_pictures(path) for path in self.files()[len(described) :]])
-        pictures = pictures.unique("image_id", keep="first", maintain_order=True)
+        photographs = pl.concat([_photographs(path) for path in self.files()[len(described) :]])
+        photographs = photographs.unique("image_id", keep="first", maintain_order=True)
         fields = {"region_id": ID, "image_id": ID, **dict.fromkeys(_XYWH, WHOLE), "phrase": TEXT}
         rows = typed([row for path in described for row in _regions(path)], fields)
         xywh = pl.concat_arr(pl.col(name).cast(pl.Float64) for name in _XYWH)
         has_box = pl.all_horizontal(pl.col(name).is_not_null() for name in _XYWH)
         rows = rows.select("region_id", "image_id", "phrase", "problem", "detail", bbox=pl.when(has_box).then(xywh))
-        turns = rows.join(pictures, on="image_id", how="left", maintain_order="left")
+        turns = rows.join(photographs, on="image_id", how="left", maintain_order="left")
         turns = note(
             turns, pl.col("file").is_null(), "missing_value", pl.format("image_data.json has no image {}", "image_id")
         )
@@ -96,7 +96,7 @@ class VisualGenome(Source):
     ) -> dict[str, Any]:
         """The things of each scene as regions, as the two files and ``VG_100K/`` and ``VG_100K_2/`` in turn."""
         described: list[dict[str, Any]] = []
-        pictures: list[dict[str, Any]] = []
+        photographs: list[dict[str, Any]] = []
         region_id = 0
         for scene in scenes_for(rows, 3, seed):
             image_id = scene.number + 1
@@ -109,13 +109,13 @@ class VisualGenome(Source):
                 own.append({"region_id": region_id, "image_id": image_id, **box, "phrase": region.phrase})
             described.append({"id": image_id, "regions": own})
             size = {"image_id": image_id, "width": scene.width, "height": scene.height}
-            pictures.append(
+            photographs.append(
                 {**size, "url": f"https://cs.stanford.edu/people/rak248/{name}", "coco_id": None, "flickr_id": None}
             )
             if images:
                 draw(folder / "images", name, scene)
         write_json(folder / "region_descriptions.json", described)
-        write_json(folder / "image_data.json", pictures)
+        write_json(folder / "image_data.json", photographs)
         return {
             "path": str((folder / "region_descriptions.json").resolve()),
             "image_root": str((folder / "images").resolve()),
@@ -131,7 +131,7 @@ def _regions(path: Path) -> Iterator[Any]:
             yield ValueError(f"no list 'regions' in {shown(entry)}")
 
 
-def _pictures(path: Path) -> pl.DataFrame:
+def _photographs(path: Path) -> pl.DataFrame:
     """``image_id``, ``file`` (the URL's last folder and name), ``width``, ``height``, ``url``."""
     fields = {"image_id": ID, "width": SIDE, "height": SIDE, "url": TEXT}
     rows = typed(list_of_rows(read_json(path), path), fields, optional={"width", "height"})

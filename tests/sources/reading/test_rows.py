@@ -80,7 +80,7 @@ def test_an_optional_field_may_be_absent_but_not_of_another_kind():
     assert table["detail"][2] == "'a' is 7, not text"
 
 
-def test_the_first_misfit_of_a_row_is_the_one_told():
+def test_the_first_misfit_of_a_row_is_the_one_reported():
     table = typed([{"a": 1, "b": []}], {"a": TEXT, "b": TEXT})
     assert table["detail"].to_list() == ["'a' is 1, not text"]
 

@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from vldata.errors import SourceError
-from vldata.sources.reading.files import refuse_wide
+from vldata.sources.reading.files import read_text, refuse_wide
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 """By suffix."""
@@ -74,20 +74,20 @@ def rows_one_by_one(
     """The rows of a file in which some have more values than there are columns, and what is wrong with those.
 
     Raises:
-        SourceError: It cannot be parsed.
+        SourceError: It cannot be parsed, or is not UTF-8.
     """
     csv.field_size_limit(1 << 30)
     quoted = is_quoted(path, separator)
     rows: list[dict[str, str | None]] = []
     notes: dict[int, str] = {}
     try:
-        with _text(path) as file:
-            lines = csv.reader(file, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
-            head = next(lines) if columns is None else columns
-            for line in filter(None, lines):
-                if len(line) > len(head):
-                    notes[len(rows)] = f"line {lines.line_num}: {len(line)} values for {len(head)} columns"
-                rows.append({} if len(line) > len(head) else dict(zip(head, (v or None for v in line), strict=False)))
+        text = io.StringIO(read_text(path), newline="")
+        lines = csv.reader(text, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+        head = next(lines) if columns is None else columns
+        for line in filter(None, lines):
+            if len(line) > len(head):
+                notes[len(rows)] = f"line {lines.line_num}: {len(line)} values for {len(head)} columns"
+            rows.append({} if len(line) > len(head) else dict(zip(head, (v or None for v in line), strict=False)))
     except csv.Error as error:
         raise SourceError(str(path), f"not usable as CSV: {error}", "fix the file") from None
     return rows, notes

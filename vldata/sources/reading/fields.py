@@ -80,7 +80,7 @@ class _Unfit(ValueError):
     """A column of this type can never become what is wanted."""
 
 
-def known_fields() -> list[str]:
+def field_names() -> list[str]:
     """Every name that ``fields`` may map."""
     return sorted({*NATIVE, *(name for columns in TASKS.values() for name in columns), PHRASES})
 
@@ -93,11 +93,6 @@ def fields_of(task: str) -> dict[str, PolarsType]:
 
 def origins(fields: Mapping[str, str], columns: Sequence[str], task: str) -> dict[str, Origin]:
     """Where each canonical column comes from; one that nobody names is taken by its own name where the table has it.
-
-    Args:
-        fields: As in the recipe.
-        columns: Of the table.
-        task: Which columns are wanted.
 
     Raises:
         SourceError: A field that the task does not have, an expression that cannot be parsed or names an unknown
@@ -177,7 +172,7 @@ def evaluated(origin: Origin, table: pl.DataFrame) -> pl.Series:
     try:
         return table.with_columns(origin.expression.alias(_RESULT))[_RESULT]
     except pl.exceptions.PolarsError as error:
-        fix = "mend the expression; TRY_CAST gives NULL where CAST fails"
+        fix = "fix the expression; TRY_CAST gives NULL where CAST fails"
         raise SourceError(f"fields.{origin.name}", f"{origin.text!r}: {_first_line(error)}", fix) from None
 
 
@@ -205,7 +200,6 @@ def cast_boxes(
     """Boxes as lists of `BOX`.
 
     Args:
-        origin: Where they come from.
         values: A box or a list of boxes a row; a box is four numbers, or a struct of x0, y0, x1, y1 and perhaps image
             (0 where it is missing) and phrase.
         order: What four numbers are: two corners, or a corner, width and height.

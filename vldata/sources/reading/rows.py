@@ -52,13 +52,12 @@ class NativeType(NamedTuple):
     Args:
         name: As an error calls it.
         types: Exact Python types that ``json`` may give (``bool`` is not an ``int`` here).
-        dtype: Of the column.
         column: Turns values of these types, none of them null, into a column of as many rows.
-        json: What a JSON decoder must find, no wider than ``types`` and ``column`` together; None: it is not asked.
+        json: What a JSON decoder must find, no wider than ``types`` and ``column`` together; None: nothing.
         decoded: ``column`` for values of type ``json``; None: the same function.
 
     ``column`` and ``decoded`` raise `Misfit`, TypeError, KeyError or OverflowError when one of the values does not fit;
-    ``column`` is then asked about each by itself.
+    ``column`` is then called for each by itself.
     """
 
     name: str
@@ -258,7 +257,7 @@ def rows_under(document: Any, key: str, path: Path) -> list[Any]:
         raise SourceError(
             str(path),
             f"no list {key!r} in it, but {_outline(document)}",
-            "point `path` at another file, or mend `format`",
+            "point `path` at another file, or fix `format`",
         )
     return found
 
@@ -271,7 +270,7 @@ def list_of_rows(document: Any, path: Path) -> list[Any]:
     """
     if not isinstance(document, list):
         raise SourceError(
-            str(path), f"not a list of rows, but {_outline(document)}", "point `path` at another file, or mend `format`"
+            str(path), f"not a list of rows, but {_outline(document)}", "point `path` at another file, or fix `format`"
         )
     return document
 
@@ -286,7 +285,7 @@ def rows_by_id(document: Any, path: Path) -> tuple[pl.Series, list[Any]]:
         raise SourceError(
             str(path),
             f"not an object of rows, but {_outline(document)}",
-            "point `path` at another file, or mend `format`",
+            "point `path` at another file, or fix `format`",
         )
     keys = [key.encode("utf-8", "backslashreplace").decode() for key in document]
     return pl.Series("row", keys, dtype=pl.String), list(document.values())
@@ -382,9 +381,9 @@ def with_majority(rows: pl.DataFrame, *, given: str | None = None) -> pl.DataFra
     Rows with neither become a ``missing_value``.
     """
     answer = rows[given] if given is not None else pl.Series([None] * rows.height, dtype=pl.String)
-    wanting = (answer.is_null() & (rows["answers"].list.len() > 0).fill_null(False)).arg_true()
-    most = [majority(answers) for answers in rows["answers"].gather(wanting).to_list()]
-    rows = rows.with_columns(answer=answer.scatter(wanting, most))
+    unset = (answer.is_null() & (rows["answers"].list.len() > 0).fill_null(False)).arg_true()
+    most = [majority(answers) for answers in rows["answers"].gather(unset).to_list()]
+    rows = rows.with_columns(answer=answer.scatter(unset, most))
     return note(rows, pl.col("answer").is_null(), "missing_value", pl.lit("no answer"))
 
 

@@ -1,7 +1,7 @@
 """Tables on disk, however they are written: which columns they have, and the ones that are wanted.
 
 Parquet, Arrow IPC (files and streams), CSV, TSV, JSON lines and JSON. Only the columns asked for are read, by Polars;
-of a column that holds pictures only its shape is looked at, never the bytes. Python takes over where a text file has
+of a column that holds images only its shape is looked at, never the bytes. Python takes over where a text file has
 rows that Polars refuses, so that one bad line costs one row and not the file.
 """
 
@@ -41,19 +41,18 @@ class TableFile:
     """A file that has been looked at, and not been read.
 
     Args:
-        path: Where it is.
         columns: Their names, in order.
         read: The columns of these names, behind `PLACE`, and the rows that are none, or have a value of another kind
             than the rest of its column: place to what is wrong. Such a value is null. Of the second names, which are to
             become text, numbers are written as the file writes them.
-        pictures: For a column that holds pictures as bytes: for each row the places of those that are there, a list of
+        images: For a column that holds images as bytes: for each row the places of those that are there, a list of
             whole numbers; None for any other column.
     """
 
     path: Path
     columns: tuple[str, ...]
     read: Callable[..., tuple[pl.DataFrame, dict[int, str]]]
-    pictures: Callable[[str], pl.Series | None] = lambda column: None
+    images: Callable[[str], pl.Series | None] = lambda column: None
 
 
 def open_frame(path: Path, *, at: str | None = None, columns: Sequence[str] | None = None) -> TableFile:
@@ -98,12 +97,12 @@ def _open_parquet(path: Path) -> TableFile:
     rows = _polars(path, pl.scan_parquet, path, glob=False)
     columns = _polars(path, rows.collect_schema).names()
     read = partial(_read_parquet, path, rows, class_names.of_parquet(path))
-    return TableFile(path, tuple(columns), read, partial(_parquet_pictures, path))
+    return TableFile(path, tuple(columns), read, partial(_parquet_images, path))
 
 
 def _open_arrow(path: Path) -> TableFile:
     table = _arrow_table(path)
-    return TableFile(path, tuple(table.column_names), partial(_read_arrow, table), partial(_arrow_pictures, table))
+    return TableFile(path, tuple(table.column_names), partial(_read_arrow, table), partial(_arrow_images, table))
 
 
 def _open_delimited(path: Path, separator: str, columns: Sequence[str] | None) -> TableFile:
@@ -194,9 +193,11 @@ def _read_objects(
                 lines.append(json.dumps({name: None}))
         column = _column(path, name, lines)
         if _may_hold_json(column):
-            for place, value in enumerate(values):
-                if place not in notes and not _fits(value, column.dtype):
-                    notes[place] = f"{name!r} is {shown(value)}, with a list or an object where others have text"
+            fits = [_fits(value, column.dtype) for value in values]
+            for place in (place for place, fit in enumerate(fits) if not fit):
+                said = f"{name!r} is {shown(values[place])}, with a list or an object where others have text"
+                notes.setdefault(place, said)
+            column = column.set(~pl.Series(fits), None)
         table = table.hstack([column])
     return table, notes
 
@@ -276,7 +277,7 @@ def _objects(path: Path, at: str | None) -> tuple[list[dict[str, Any]], dict[int
             notes[len(rows)] = str(row) if isinstance(row, Exception) else f"not an object: {shown(row)}"
         rows.append(row if isinstance(row, dict) else {})
     if notes and len(notes) == len(rows):
-        raise SourceError(str(path), f"no row can be read; the first: {notes[0]}", "mend `path` or `format`")
+        raise SourceError(str(path), f"no row can be read; the first: {notes[0]}", "fix `path` or `format`")
     return rows, notes
 
 
@@ -329,7 +330,9 @@ def _arrow_table(path: Path) -> pa.Table:
         ) from None
 
 
-def _read_arrow(table: pa.Table, names: Sequence[str], texts: Collection[str]) -> tuple[pl.DataFrame, dict[int, str]]:
+def _read_arrow(
+    table: pa.Table, names: Sequence[str], texts: Collection[str] = ()
+) -> tuple[pl.DataFrame, dict[int, str]]:
     places = pl.DataFrame({PLACE: pl.Series(range(table.num_rows), dtype=pl.UInt32)})
     wanted = pl.from_arrow(table.select(list(names)))
     assert isinstance(wanted, pl.DataFrame)
@@ -337,11 +340,11 @@ def _read_arrow(table: pa.Table, names: Sequence[str], texts: Collection[str]) -
     return class_names.named(places.hstack(wanted), classes, texts) if names else places, {}
 
 
-def _arrow_pictures(table: pa.Table, column: str) -> pl.Series | None:
+def _arrow_images(table: pa.Table, column: str) -> pl.Series | None:
     return _present([table.column(column)]) if _holds_bytes(table.schema.field(column).type) else None
 
 
-def _parquet_pictures(path: Path, column: str) -> pl.Series | None:
+def _parquet_images(path: Path, column: str) -> pl.Series | None:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
@@ -354,7 +357,7 @@ def _parquet_pictures(path: Path, column: str) -> pl.Series | None:
 
 
 def _holds_bytes(dtype: Any) -> bool:
-    """Whether a column of this Arrow type holds pictures: bytes, ``datasets``' struct<bytes, path>, or lists."""
+    """Whether a column of this Arrow type holds images: bytes, ``datasets``' struct<bytes, path>, or lists."""
     import pyarrow.types as kinds
 
     if kinds.is_list(dtype) or kinds.is_large_list(dtype) or kinds.is_fixed_size_list(dtype):
@@ -371,7 +374,7 @@ def _is_binary(dtype: Any) -> bool:
 
 
 def _present(arrays: Iterable[Any]) -> pl.Series:
-    """Which pictures are not null, row by row."""
+    """Which images are not null, row by row."""
     parts = [pl.Series([], dtype=_PLACES)]
     for array in arrays:
         values = pl.from_arrow(array)
@@ -394,7 +397,7 @@ def _polars(path: Path, call: Callable[..., Any], *args: Any, **options: Any) ->
         return call(*args, **options)
     except (pl.exceptions.PolarsError, OSError) as error:
         problem = f"not readable as {suffix_of(path)}: {_first_line(error)}"
-        raise SourceError(str(path), problem, "mend the file or its suffix") from None
+        raise SourceError(str(path), problem, "fix the file or its suffix") from None
 
 
 def _first_line(error: Exception) -> str:
