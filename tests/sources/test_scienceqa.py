@@ -81,7 +81,7 @@ def test_a_split_that_nobody_knows_is_refused_with_the_nearest_name(tmp_path):
         ({"choices": "a, b"}, "unparsable_row"),
         ({"answer": "A"}, "unparsable_row"),
         ({"question": None}, "missing_value"),
-        ({"image": 3}, "unparsable_row"),
+        ({"image": ["3"]}, "unparsable_row"),
     ],
 )
 def test_a_problem_that_cannot_be_used_stays_as_a_row(tmp_path, damage, problem):

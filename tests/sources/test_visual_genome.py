@@ -46,7 +46,7 @@ def test_rows_that_cannot_be_used_say_why(tmp_path):
         {**CLOCK, "region_id": 1, "x": None},
         {**CLOCK, "region_id": 2, "width": "wide"},
         {**CLOCK, "region_id": 3, "image_id": 99},
-        {**CLOCK, "region_id": 4, "phrase": 5},
+        {**CLOCK, "region_id": 4, "phrase": [5]},
         {**CLOCK, "region_id": 5, "x": -1},
     ]
     turns = read(tmp_path, [{"id": 1, "regions": regions}, {"id": 2}, 7])

@@ -53,14 +53,14 @@ def test_questions_and_annotations_meet_by_id_and_not_by_place(tmp_path):
 def test_nothing_is_lost_when_the_two_files_do_not_match(tmp_path):
     questions = [question(1), question(2), question(3), question(4), "no object", question(None)]
     answers = [annotation(1, "a"), annotation(1, "b"), annotation(3), annotation(9, "z"), annotation(4), 7]
-    answers[4] = {"question_id": 4, "answers": [{"answer": 5}]}
+    answers[4] = {"question_id": 4, "answers": [{"answer": [5]}]}
     path = pair(tmp_path, questions, answers)
     rows = VqaV2(path=path).turns("vqa_open").to_dicts()
     assert [(row["row"], row["problem"], row["detail"]) for row in rows[:6]] == [
         ("1", None, None),
         ("2", "missing_value", "the question has no annotation"),
         ("3", "missing_value", "no answer"),
-        ("4", "unparsable_row", "'answers' is [{'answer': 5}], not a list of objects with an `answer`"),
+        ("4", "unparsable_row", "'answers' is [{'answer': [5]}], not a list of objects with an `answer`"),
         (None, "unparsable_row", "not an object: 'no object'"),
         (None, "missing_value", "no 'question_id'"),
     ]

@@ -22,7 +22,7 @@ from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.reading.files import open_json
-from vldata.sources.reading.rows import TEXT, VALUE, files_named, list_of_rows, one_image, typed
+from vldata.sources.reading.rows import TEXT, files_named, list_of_rows, one_image, typed
 from vldata.sources.standins import draw, scenes_for, write_json
 
 
@@ -63,7 +63,7 @@ class ChartQa(Source):
 
 
 def _read(path: Path, root: Path) -> pl.DataFrame:
-    rows = typed(list_of_rows(open_json(path), path), {"imgname": TEXT, "query": TEXT, "label": VALUE})
+    rows = typed(list_of_rows(open_json(path), path), {"imgname": TEXT, "query": TEXT, "label": TEXT})
     beside = (path.parent.relative_to(root) / "png").as_posix()
     return rows.select(
         "problem",
