@@ -23,6 +23,7 @@ class Source(Spec):
 
     Args:
         path: Annotation file, folder or glob, relative to the working directory; ``.gz`` is read everywhere.
+        ignore: Native keys that change nothing of what is learnt, besides those that the format knows as such.
         image_root: Folder, tar or zip below which the images' paths lie; None where the format embeds its images
             or has none.
     """
@@ -42,6 +43,7 @@ class Source(Spec):
 
     path: str
     image_root: str | None = None
+    ignore: list[str] = []
 
     def files(self) -> list[Path]:
         """The annotation files that `turns` reads, in a stable order; their contents decide the turns.

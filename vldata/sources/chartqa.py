@@ -12,6 +12,7 @@ is known by its contents; most charts are RGBA.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from glob import has_magic
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,6 +34,7 @@ class ChartQa(Source):
     about: ClassVar[str] = "ChartQA: questions about charts (<split>_human.json, <split>_augmented.json)"
     licence: ClassVar[str] = "GPL-3.0"
     tasks: ClassVar[tuple[str, ...]] = ("vqa_open",)
+    version: ClassVar[int] = 2
 
     def files(self) -> list[Path]:
         """``path``, or the files below it that are named after a split; ``annotations/`` holds other things."""
@@ -41,7 +43,7 @@ class ChartQa(Source):
     def turns(self, task: str) -> pl.DataFrame:
         """Every question with its answer as written."""
         root = _root(self.path)
-        return pl.concat([_read(path, root) for path in self.files()])
+        return pl.concat([_read(path, root, self.ignore) for path in self.files()])
 
     @classmethod
     def standin(
@@ -62,8 +64,9 @@ class ChartQa(Source):
         return {"path": str(folder.resolve()), "image_root": str(folder.resolve())}
 
 
-def _read(path: Path, root: Path) -> pl.DataFrame:
-    rows = typed(list_of_rows(open_json(path), path), {"imgname": TEXT, "query": TEXT, "label": TEXT})
+def _read(path: Path, root: Path, ignore: Collection[str]) -> pl.DataFrame:
+    fields = {"imgname": TEXT, "query": TEXT, "label": TEXT}
+    rows = typed(list_of_rows(open_json(path), path), fields, ignored=ignore)
     beside = (path.parent.relative_to(root) / "png").as_posix()
     return rows.select(
         "problem",

@@ -20,8 +20,12 @@ from pydantic import AfterValidator
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.reading.files import open_json
+from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import ID, TEXT, checked_pattern, files_named, image_name, one_image, rows_by_id, typed
 from vldata.sources.standins import draw, scenes_for, write_json
+
+UNREAD = keys_named("answer fullAnswer isBalanced groups entailed equivalent types annotations semantic semanticStr")
+"""What else a question of GQA says, as its authors list it: how it was made from the scene graph."""
 
 
 class Gqa(Source):
@@ -36,6 +40,7 @@ class Gqa(Source):
     about: ClassVar[str] = "GQA: questions from scene graphs (*_questions.json)"
     licence: ClassVar[str] = "CC BY 4.0"
     tasks: ClassVar[tuple[str, ...]] = ("vqa_open",)
+    version: ClassVar[int] = 2
 
     answer: Literal["short", "full"] = "short"
     image_name: Annotated[str, AfterValidator(checked_pattern("id"))] = "{id}.jpg"
@@ -74,7 +79,7 @@ class Gqa(Source):
     def _read(self, path: Path) -> pl.DataFrame:
         ids, questions = rows_by_id(open_json(path), path)
         answer = "answer" if self.answer == "short" else "fullAnswer"
-        rows = typed(questions, {"imageId": ID, "question": TEXT, answer: TEXT})
+        rows = typed(questions, {"imageId": ID, "question": TEXT, answer: TEXT}, ignored={*UNREAD, *self.ignore})
         return rows.select(
             ids,
             question="question",

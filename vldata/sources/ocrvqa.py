@@ -21,6 +21,7 @@ from pydantic import AfterValidator
 from vldata.shapes.language import questions, words
 from vldata.sources.base import Source
 from vldata.sources.reading.files import expand, open_json
+from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import (
     TEXT,
     TEXTS,
@@ -37,6 +38,10 @@ from vldata.sources.standins import draw, scenes_for, write_json
 SPLITS = {"train": 1, "val": 2, "test": 3}
 
 
+UNREAD = keys_named("title authorName genre")
+"""What a book says besides its cover, its questions and answers."""
+
+
 class OcrVqa(Source):
     """One turn a question; ``row`` is "book's key/place of the question".
 
@@ -49,6 +54,7 @@ class OcrVqa(Source):
     about: ClassVar[str] = "OCR-VQA: questions about book covers (dataset.json)"
     licence: ClassVar[str] = "not stated; covers belong to their publishers"
     tasks: ClassVar[tuple[str, ...]] = ("vqa_open",)
+    version: ClassVar[int] = 2
 
     split: Literal["train", "val", "test"] | None = None
     image_name: Annotated[str, AfterValidator(checked_pattern("id", "suffix"))] = "{id}{suffix}"
@@ -91,7 +97,7 @@ class OcrVqa(Source):
     def _read(self, path: Path) -> pl.DataFrame:
         ids, books = rows_by_id(open_json(path), path)
         fields = {"imageURL": TEXT, "questions": TEXTS, "answers": TEXTS, "split": WHOLE}
-        rows = typed(books, fields, optional={"imageURL", "split"}).with_columns(ids)
+        rows = typed(books, fields, optional={"imageURL", "split"}, ignored={*UNREAD, *self.ignore}).with_columns(ids)
         n_questions, n_answers = pl.col("questions").list.len(), pl.col("answers").list.len()
         counts = pl.format("{} questions, {} answers", n_questions, n_answers)
         rows = note(rows, n_questions != n_answers, "unparsable_row", counts)

@@ -23,10 +23,15 @@ from vldata.errors import SourceError, nearest
 from vldata.shapes.language import captions, questions
 from vldata.sources.base import Source
 from vldata.sources.reading.files import expand, open_json, read_json
+from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import TEXT, TEXTS, WHOLE, note, one_image, rows_by_id, typed
 from vldata.sources.standins import draw, scenes_for, write_json
 
 OWN_SPLITS = ("train", "val", "test")
+
+
+UNREAD = keys_named("task grade subject topic category skill lecture solution")
+"""What a problem says besides its question, options, answer and hint."""
 
 
 class ScienceQa(Source):
@@ -41,6 +46,7 @@ class ScienceQa(Source):
     about: ClassVar[str] = "ScienceQA: school questions with choices, with and without images (problems.json)"
     licence: ClassVar[str] = "CC BY-NC-SA 4.0"
     tasks: ClassVar[tuple[str, ...]] = ("vqa_mc",)
+    version: ClassVar[int] = 2
 
     split: str | None = None
 
@@ -96,7 +102,7 @@ class ScienceQa(Source):
     def _read(self, path: Path) -> pl.DataFrame:
         ids, problems = rows_by_id(open_json(path), path)
         fields = {"question": TEXT, "choices": TEXTS, "answer": WHOLE, "split": TEXT, "hint": TEXT, "image": TEXT}
-        rows = typed(problems, fields, optional={"hint", "image"}).with_columns(ids)
+        rows = typed(problems, fields, optional={"hint", "image"}, ignored={*UNREAD, *self.ignore}).with_columns(ids)
         if self.split is not None:
             own = pl.format("a problem of {}", pl.col("split").fill_null("no split"))
             rows = note(rows, ~self._is_in_split(path), "other_split", own)

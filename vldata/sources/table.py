@@ -78,7 +78,7 @@ class Table(Source):
     )
     licence: ClassVar[str] = "as the table's publisher states"
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     fields: dict[str, str] = {}
     at: str | None = None

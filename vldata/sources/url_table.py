@@ -54,6 +54,7 @@ class UrlTable(Source):
     about: ClassVar[str] = "COYO, LAION, CC3M, CC12M: captions with URLs (Parquet, CSV, TSV)"
     licence: ClassVar[str] = "metadata CC BY 4.0 (COYO, LAION); pictures under the terms of the sites that show them"
     tasks: ClassVar[tuple[str, ...]] = ("caption",)
+    version: ClassVar[int] = 2
 
     caption_column: str | None = None
     url_column: str | None = None

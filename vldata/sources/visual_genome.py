@@ -33,6 +33,7 @@ from vldata.sources.reading.rows import (
     list_of_rows,
     note,
     one_image,
+    one_of_each,
     shown,
     typed,
 )
@@ -52,6 +53,7 @@ class VisualGenome(Source):
     about: ClassVar[str] = "Visual Genome: phrases for regions (region_descriptions.json, image_data.json)"
     licence: ClassVar[str] = "CC BY 4.0"
     tasks: ClassVar[tuple[str, ...]] = ("rec", "reg", "caption")
+    version: ClassVar[int] = 2
     paths: ClassVar[tuple[str, ...]] = ("path", "image_root", "image_data")
 
     image_data: str | None = None
@@ -59,17 +61,22 @@ class VisualGenome(Source):
     def files(self) -> list[Path]:
         """The regions, then the photographs."""
         found = files_named(self.path, "region_descriptions*.json")
-        sizes = (packed_or_not(path.with_name("image_data.json")) for path in found)
-        beside = [self.image_data] if self.image_data else sorted({str(path) for path in sizes})
-        return [*found, *(path for name in beside for path in expand(name))]
+        return list(dict.fromkeys([*found, *(file for path in found for file in self._image_data(path))]))
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every region; one of a photograph that ``image_data.json`` does not list is a ``missing_value``."""
         described = files_named(self.path, "region_descriptions*.json")
-        photographs = pl.concat([_photographs(path) for path in self.files()[len(described) :]])
-        photographs = photographs.unique("image_id", keep="first", maintain_order=True)
+        return pl.concat([self._turns(path, task) for path in described])
+
+    def _image_data(self, described: Path) -> list[Path]:
+        """The files of the photographs of a file of regions."""
+        return expand(self.image_data or str(packed_or_not(described.with_name("image_data.json"))))
+
+    def _turns(self, path: Path, task: str) -> pl.DataFrame:
+        """The regions of one file: ids are a file's own."""
+        photographs = one_of_each(pl.concat([_photographs(file) for file in self._image_data(path)]), "image_id")
         fields = {"region_id": ID, "image_id": ID, **dict.fromkeys(_XYWH, WHOLE), "phrase": TEXT}
-        rows = typed([row for path in described for row in _regions(path)], fields)
+        rows = typed(list(_regions(path)), fields, ignored={"synsets", *self.ignore})
         xywh = pl.concat_arr(pl.col(name).cast(pl.Float64) for name in _XYWH)
         has_box = pl.all_horizontal(pl.col(name).is_not_null() for name in _XYWH)
         rows = rows.select("region_id", "image_id", "phrase", "problem", "detail", bbox=pl.when(has_box).then(xywh))
@@ -77,6 +84,8 @@ class VisualGenome(Source):
         turns = note(
             turns, pl.col("file").is_null(), "missing_value", pl.format("image_data.json has no image {}", "image_id")
         )
+        twice = pl.format("image_data.json lists image {} twice, with different values", "image_id")
+        turns = note(turns, pl.col("is_contradicted").fill_null(False), "unparsable_row", twice)
         common = {
             "row": pl.col("region_id"),
             "images": one_image(pl.col("file")),

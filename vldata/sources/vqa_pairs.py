@@ -20,7 +20,7 @@ is the one with the highest score, and ``answers`` are the distinct ones.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -87,6 +87,7 @@ class VqaPairs(Source):
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("vqa_open",)
+    version: ClassVar[int] = 2
     paths: ClassVar[tuple[str, ...]] = ("path", "annotations", "image_root")
 
     annotations: str | None = None
@@ -147,7 +148,7 @@ class VqaPairs(Source):
 
     def _read_alone(self, document: Any, path: Path) -> pl.DataFrame | None:
         """The turns of a file that holds its own answers; None for one that needs the file of answers."""
-        return _lxmert(document) if isinstance(document, list) else None
+        return _lxmert(document, self.ignore) if isinstance(document, list) else None
 
     def _question_files(self) -> list[Path]:
         return files_named(self.path, "*questions*.json")
@@ -164,7 +165,8 @@ class VqaPairs(Source):
         return beside
 
     def _read_questions(self, document: Any, path: Path) -> pl.DataFrame:
-        rows = typed(rows_under(document, "questions", path), {"question_id": ID, "image_id": ID, "question": TEXT})
+        fields = {"question_id": ID, "image_id": ID, "question": TEXT}
+        rows = typed(rows_under(document, "questions", path), fields, ignored=self.ignore)
         name = image_name(self.image_name, id=pl.col("image_id"), split=pl.lit(self._split(document, path)))
         return rows.with_columns(image=name)
 
@@ -173,7 +175,8 @@ class VqaPairs(Source):
         fields = {"question_id": ID, **own, "answers": ANSWERS}
         optional, given = {*own, "answers"}, next(iter(own), None)
         columns = ("question_id", "answer", "answers", "problem", "detail")
-        rows = typed(rows_under(open_json(path), "annotations", path), fields, optional=optional)
+        ignored = {"image_id", "question_type", "answer_type", "multiple_choice_answer", *self.ignore}
+        rows = typed(rows_under(open_json(path), "annotations", path), fields, optional=optional, ignored=ignored)
         return with_majority(rows, given=given).select(columns)
 
     def _split(self, document: Any, path: Path) -> str | None:
@@ -266,8 +269,10 @@ def _paired(question_rows: pl.DataFrame, answer_rows: pl.DataFrame) -> pl.DataFr
     return pl.concat([_turns(pairs), _turns(left).with_columns(row=pl.format("annotation/{}", "row"))])
 
 
-def _lxmert(document: list[Any]) -> pl.DataFrame:
-    rows = typed(document, {"question_id": ID, "img_id": TEXT, "sent": TEXT, "label": LABEL}, optional={"label"})
+def _lxmert(document: list[Any], ignore: Collection[str]) -> pl.DataFrame:
+    fields = {"question_id": ID, "img_id": TEXT, "sent": TEXT, "label": LABEL}
+    ignored = {"class", "answer_type", "question_type", *ignore}
+    rows = typed(document, fields, optional={"label"}, ignored=ignored)
     rows = rows.rename({"sent": "question", "label": "answers"})
     return _turns(with_majority(rows).with_columns(image=pl.col("img_id") + ".jpg"))
 

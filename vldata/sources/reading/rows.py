@@ -28,6 +28,7 @@ from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.schema.turns import BOX, SIZE
 from vldata.sources.reading.files import expand
+from vldata.sources.reading.keys import METADATA, unknown_keys
 
 PolarsType = pl.DataType | type[pl.DataType]
 
@@ -36,7 +37,6 @@ EDGE_PX = 0.5
 pixels."""
 
 _LARGEST_PX = 1e9
-_EMPTY: tuple[Any, ...] = (None, "", [], {})
 _STRETCH = 20_000
 """Encoded rows that are decoded at a time."""
 
@@ -202,8 +202,8 @@ def typed(
             that could not be read may be its exception.
         columns: Field to what it must be.
         optional: Fields that may be absent or null.
-        ignored: Fields that change nothing of what is learnt; a row with any other that is not empty is an
-            ``unknown_key``. None of rows that the caller has put together itself.
+        ignored: Fields that change nothing of what is learnt, besides `METADATA`; a row with any other that is not
+            empty is an ``unknown_key``. None of rows that the caller has put together itself.
     """
     if rows and type(rows[0]) is msgspec.Raw:
         row_type = _row_type(columns, ignored)
@@ -218,7 +218,7 @@ def typed(
             )
     objects = [row if type(row) is dict else {} for row in rows] if notes else rows
     if ignored is not None:
-        notes |= _unknown_keys(objects, {*columns, *ignored})
+        notes |= unknown_keys(objects, {*columns, *ignored, *METADATA})
     table = [
         _column([row.get(name) for row in objects], name, kind, name in optional, notes)
         for name, kind in columns.items()
@@ -226,26 +226,11 @@ def typed(
     return _noted(table, len(rows), notes)
 
 
-def unknown_key(key: str) -> tuple[str, str]:
-    """The problem and the detail of a row with a key that its format does not read."""
-    return "unknown_key", f"{key!r} is not read here; if it changes nothing of what is learnt, say `ignore: [{key}]`"
-
-
-def _unknown_keys(rows: Sequence[Mapping[str, Any]], known: Collection[str]) -> dict[int, tuple[str, str]]:
-    found = {}
-    for place, row in enumerate(rows):
-        if not row.keys() <= known:  # type: ignore[operator]
-            unread = next((key for key, value in row.items() if key not in known and value not in _EMPTY), None)
-            if unread is not None:
-                found[place] = unknown_key(unread)
-    return found
-
-
 def _row_type(columns: Mapping[str, NativeType], ignored: Collection[str] | None) -> type[msgspec.Struct] | None:
     """An object with these fields, each of them null or absent perhaps; None when a kind has no JSON type."""
     if any(kind.json is None for kind in columns.values()):
         return None
-    unread = [name for name in ignored or () if name not in columns]
+    unread = [] if ignored is None else sorted({*ignored, *METADATA}.difference(columns))
     places = {f"field{place}": name for place, name in enumerate([*columns, *unread])}
     types = {**{name: kind.json | None for name, kind in columns.items()}, **dict.fromkeys(unread, msgspec.Raw | None)}
     fields = [(place, types[name], None) for place, name in places.items()]
@@ -309,6 +294,16 @@ def note(turns: pl.DataFrame, where: pl.Expr, problem: str, detail: pl.Expr) -> 
         problem=pl.when(marked).then(pl.lit(problem)).otherwise("problem"),
         detail=pl.when(marked).then(detail).otherwise("detail"),
     )
+
+
+def one_of_each(rows: pl.DataFrame, key: str) -> pl.DataFrame:
+    """The first row of each key, without rows that have none; ``is_contradicted`` where rows of one key differ."""
+    others = pl.struct(name for name in rows.columns if name != key)
+    rows = rows.filter(pl.col(key).is_not_null())
+    repeated = rows.filter(pl.col(key).is_duplicated())
+    differ = repeated.group_by(key).agg(differs=others.n_unique() > 1).filter("differs")[key]
+    firsts = rows.unique(key, keep="first", maintain_order=True)
+    return firsts.with_columns(is_contradicted=pl.col(key).is_in(differ.implode()))
 
 
 def rows_under(document: Any, key: str, path: Path) -> list[Any]:
