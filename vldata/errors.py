@@ -8,7 +8,8 @@
     ├── CodecError         a text does not hold the boxes that its codec writes
     ├── StoreError         the store or the output folder cannot be used: full, locked, unwritable, damaged
     ├── BuildError         the build stopped: too many rejects, counts that do not add up, an --out in use
-    └── EndpointError      (in `vldata.llm.endpoint`) a model's endpoint: not configured, without a key, refusing
+    ├── EndpointError      (in `vldata.llm.endpoint`) a model's endpoint: not configured, without a key, refusing
+    └── TrainError         (in `vldata.train.config`) the config, the model folders or the data of a training do not fit
 
 Anything else that escapes is a bug of vldata's: a full traceback and exit code 1.
 """

@@ -45,7 +45,7 @@ class Case:
         stage: Its stage, by place.
         data: Kind of the rows.
         rows: How many.
-        width_px: Of the pictures.
+        width_px: Of the images.
         samples_per_s: To be reached on one H200; None is no target.
         ratio: To the padded trainer.
     """
@@ -93,19 +93,19 @@ def main() -> None:
         raise SystemExit(f"no case of {', '.join(wanted)}; there are {', '.join(CASES)}")
     with tempfile.TemporaryDirectory() as own:
         work = options.work or Path(own)
-        found = [_measured(name, options, work, on_gpu) for name in names]
-    told = {
+        cases = [_measured(name, options, work, on_gpu) for name in names]
+    result = {
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         "date": date.today().isoformat(),
         **{name: version(name) for name in ("torch", "transformers")},
         "threads": torch.get_num_threads(),
-        "cases": found,
+        "cases": cases,
     }
     if options.json:
-        print(json.dumps(told, indent=1))
+        print(json.dumps(result, indent=1))
     else:
-        _show(told)
-    sys.exit(any(case["met"] is False for case in found))
+        _show(result)
+    sys.exit(any(case["met"] is False for case in cases))
 
 
 def _measured(name: str, options: argparse.Namespace, work: Path, on_gpu: bool) -> dict[str, Any]:
@@ -124,19 +124,19 @@ def _measured(name: str, options: argparse.Namespace, work: Path, on_gpu: bool) 
         workers=8 if on_gpu else 0,
     )
     first = _turn("ours", turn)
-    mine, theirs, tried = [first], [], {}
+    ours, theirs, tried = [first], [], {}
     if not options.no_peer:
         turn, tried = _fastest(turn, first, options.batch, rows)
-        mine = []
+        ours = []
         for pair in range(options.pairs):
             sides = ("ours", "peer") if pair % 2 == 0 else ("peer", "ours")
             both = {side: _turn(side, turn) for side in sides}
-            mine.append(both["ours"])
+            ours.append(both["ours"])
             theirs.append(both["peer"])
-    ratios = [one["samples_per_s"] / other["samples_per_s"] for one, other in zip(mine, theirs, strict=True)]
+    ratios = [one["samples_per_s"] / other["samples_per_s"] for one, other in zip(ours, theirs, strict=True)]
     # of processor time, where other work on the machine would show in seconds
-    by_cpu = [other["cpu_seconds"] / one["cpu_seconds"] for one, other in zip(mine, theirs, strict=True)]
-    middle = sorted(mine, key=lambda one: one["samples_per_s"])[len(mine) // 2]
+    by_cpu = [other["cpu_seconds"] / one["cpu_seconds"] for one, other in zip(ours, theirs, strict=True)]
+    middle = sorted(ours, key=lambda one: one["samples_per_s"])[len(ours) // 2]
     peak = options.peak_tflops or next((p for key, p in PEAK_TFLOPS.items() if on_gpu and key in _gpu()), None)
     ratio = statistics.median(ratios) if ratios else None
     reached = [
@@ -181,14 +181,14 @@ def _gpu() -> str:
     return torch.cuda.get_device_name()
 
 
-def _show(told: dict[str, Any]) -> None:
-    title = f"{told['device']}, {told['date']}, torch {told['torch']}, transformers {told['transformers']}"
+def _show(result: dict[str, Any]) -> None:
+    title = f"{result['device']}, {result['date']}, torch {result['torch']}, transformers {result['transformers']}"
     table = Table(title=title, box=None, title_justify="left")
     heads = ("samples/s", "learnt tok/s", "MFU", "packs full", "data wait", "peak GiB", "HF samples/s", "HF full")
     table.add_column("case")
     for head in (*heads, "ratio", "targets"):
         table.add_column(head, justify="right")
-    for case in told["cases"]:
+    for case in result["cases"]:
         peer, targets = case["peer"], case["targets"]
         aims = [f"{targets['samples_per_s']:g}/s"] if case["mfu"] and targets["samples_per_s"] else []
         aims += [f"{targets['ratio']:g}x"] if targets["ratio"] else []

@@ -27,7 +27,7 @@ WORDS_A_TURN = 60
 ASKED = 0.4
 """Share of a conversation's words that the user says."""
 
-_POOL = 64  # different pictures: each is decoded anew for every row that shows it
+_POOL = 64  # different pictures: each is decoded for every row that shows it
 
 
 def make(folder: Path, kind: Kind, rows: int, most_words: int, width_px: int, seed: int = 0) -> Path:

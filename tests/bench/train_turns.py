@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from vldata.train.collate import Pictures
+from vldata.train.collate import SplitImages
 from vldata.train.config import TrainCfg
 from vldata.train.flops import useful_flops
-from vldata.train.inputs import ModelInputs, config_of, read_inputs
+from vldata.train.inputs import ModelInputs, read_inputs
 from vldata.train.loop import steps
 from vldata.train.lora import add_lora
 from vldata.train.model import VLM
+from vldata.train.overrides import config_of
 from vldata.train.projectors import make_projector
 from vldata.train.ranks import Ranks
 from vldata.train.stage import make_stage
@@ -70,8 +71,8 @@ class Turn:
     def inputs(self) -> ModelInputs:
         """The stage alone, one pass over the rows; AdamW on both sides, whatever the preset has."""
         config = config_of(self.preset, self.sets, None)
-        stage = replace(config.stages[self.stage], steps=0, epochs=1.0, optimizer="adamw")
-        return read_inputs(replace(config, stages=(stage,)), Path(self.build))
+        stage = config.stages[self.stage].replace(steps=0, epochs=1.0, optimizer="adamw")
+        return read_inputs(config.replace(stages=(stage,)), Path(self.build))
 
 
 def ours(turn: Turn) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def ours(turn: Turn) -> dict[str, Any]:
     for done in steps(stage.loss, stage.plan, stage.collator, stage.optimizer, ranks, **options):
         if done.number + 1 >= turn.warmup:
             break
-    stage.collator.pictures = Pictures(data.split, stage.collator.pictures.side_px)  # none is decoded yet
+    stage.collator.pictures = SplitImages(data.split, stage.collator.pictures.side_px)  # none is decoded yet
     _forget_memory(turn.device)
     began, began_cpu = time.perf_counter(), time.process_time()
     told = list(steps(stage.loss, stage.plan, stage.collator, stage.optimizer, ranks, **options))
@@ -183,7 +184,7 @@ class _Padded:
 
     def __init__(self, inputs: ModelInputs) -> None:
         self.config, self.data = inputs.config, inputs.stages[0]
-        self.pictures = Pictures(self.data.split, self.config.vision.side_px, cache_bytes=0)
+        self.pictures = SplitImages(self.data.split, self.config.vision.side_px, cache_bytes=0)
         self.real = self.places = 0
         mean, std = _statistics(self.config)
         self.mean, self.std = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
@@ -294,7 +295,7 @@ def _statistics(config: TrainCfg) -> tuple[list[float], list[float]]:
     """Mean and spread of pixels, read from this trainer's own encoder."""
     from vldata.train.vision import Vision
 
-    tiny = Vision(replace(config.vision, width=config.vision.heads, depth=2, layer=-1, mlp_width=1))
+    tiny = Vision(config.vision.replace(width=config.vision.heads, depth=2, layer=-1, mlp_width=1))
     return tiny.mean.flatten().tolist(), tiny.std.flatten().tolist()
 
 

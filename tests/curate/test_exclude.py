@@ -19,7 +19,7 @@ def read(tmp_path: Path, text: str | bytes) -> ExclusionList:
     return ExclusionList.read(path)
 
 
-def test_rows_hashes_and_urls_are_told_apart_and_comments_skipped(tmp_path: Path) -> None:
+def test_rows_hashes_and_urls_are_distinguished_and_comments_skipped(tmp_path: Path) -> None:
     text = f"""\ufeff# a takedown request
 captions/391895     # by mail
 mine/a/b#c

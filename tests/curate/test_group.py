@@ -30,7 +30,7 @@ def test_the_turns_of_an_image_are_one_conversation_in_rank_order() -> None:
     assert samples(conversations(ranked, group_by="image", max_turns=None)) == ["f", "eca", "d", "b"]
 
 
-def test_a_conversation_is_cut_after_so_many_turns_and_each_piece_has_its_own_rank() -> None:
+def test_a_conversation_is_cut_after_max_turns_and_each_piece_has_its_own_rank() -> None:
     grouped = conversations(IMAGES, group_by="image", max_turns=2)
     assert samples(grouped) == ["ac", "b", "d", "e", "f"]
     assert grouped["sample"].to_list() == [0, 0, 1, 3, 4, 5]

@@ -65,7 +65,7 @@ def test_a_typing_error_is_near_by_edits_and_far_by_words() -> None:
     assert run(pairs, 0.7, "jaccard") == [-1, -1]
 
 
-def test_a_likeness_that_is_just_as_large_as_asked_is_enough() -> None:
+def test_a_likeness_that_is_exactly_the_limit_is_enough() -> None:
     assert run([("1", "red red red red dog?"), ("1", "dog?")], 0.2, "edit") == [-1, 0]
 
 
@@ -91,7 +91,7 @@ def test_nothing_at_all_is_fine() -> None:
     assert run([("1", None), ("1", None)], 0.5, "edit") == [-1, -1]
 
 
-def test_a_text_is_compared_with_so_many_kept_ones_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_is_compared_with_a_bounded_number_of_kept_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near, "MAX_COMPARED", 2)
     pairs = [("1", "a"), ("1", "b"), ("1", "c"), ("1", "b"), ("1", "c")]
     assert run(pairs, 1.0, "jaccard") == [-1, -1, -1, 1, -1]

@@ -10,6 +10,7 @@ from typing import Any
 import datasets
 import polars as pl
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from tests.llm.server import Asked, BillingServer, answer, failure
@@ -337,3 +338,45 @@ def test_every_kind_asks_about_its_inputs_and_becomes_turns_of_its_task(place: P
 def test_a_faulty_section_is_said_with_its_path(synth: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeErrors, match=said):
         recipe(**synth)
+
+
+def test_a_turn_that_a_build_rejects_for_its_box_is_not_sent_and_has_the_same_reason_in_both_ledgers(
+    place: Place, tmp_path: Path
+) -> None:
+    boxes = {"good": [10, 10, 200.9, 90], "far": [300, 10, 400, 90], "half": [10, 10, 210, 90]}
+    with (tmp_path / "rows.jsonl").open("w") as file:
+        for number, (name, box) in enumerate(boxes.items()):
+            Image.new("RGB", (200, 100), (number, 0, 0)).save(tmp_path / f"{name}.png")
+            row = {
+                "id": name,
+                "image": f"{name}.png",
+                "phrase": f"the {name}",
+                "boxes": [box],
+                "text": f"A {name} thing.",
+            }
+            file.write(json.dumps(row) + "\n")
+    table = {"format": "table", "path": str(tmp_path / "rows.jsonl"), "image_root": str(tmp_path)}
+    refs = {**table, "task": "rec", "fields": {"phrase": "phrase", "boxes": "boxes"}}
+    captions = {**table, "task": "caption", "fields": {"caption": "text"}}
+    synth = {"from": ["captions", "refs"], "kind": "llava.detail", "model": "tiny"}
+    sources = {"captions": captions, "refs": refs, "chat": {"synth": synth}}
+    tree = {"name": "boxes", "seed": 3, "defaults": {"max_reject_rate": 1.0}, "sources": sources}
+    place.server.script = lambda asked: answer("Several plain shapes lie beside one another on a field. " * 3)
+    (planned,) = plan(from_tree(tree), **place.where)
+    assert (planned["samples"], planned["to_send"], planned["rejected"]) == (3, 1, {"box_outside_image": 2})
+    ran = place.run(from_tree(tree))
+    assert (ran["requests"], ran["rejected"], ran["dropped"]) == (1, *[{"box_outside_image": 2}] * 2)
+    (asked,) = place.server.asked
+    assert asked.body["messages"][-1]["content"] == "A good thing.\n\nthe good: [0.05, 0.1, 1.0, 0.9]"
+    ledger = pl.read_parquet(place.build(from_tree(tree)).out / "ledger.parquet").filter(reason="box_outside_image")
+    details = dict(ledger.select(pl.format("{}/{}", "source", "row"), "detail").rows())
+    assert details == {
+        "refs/far": "[300.0, 10.0, 400.0, 90.0] on 200x100",
+        "refs/half": "[10.0, 10.0, 210.0, 90.0] on 200x100",
+        "chat/far.png": "refs/far: [300.0, 10.0, 400.0, 90.0] on 200x100; it lacks boxes",
+        "chat/half.png": "refs/half: [10.0, 10.0, 210.0, 90.0] on 200x100; it lacks boxes",
+    }
+    (tmp_path / "recipe.yaml").write_text(json.dumps(tree))
+    where = ["--store", str(tmp_path / "store"), "--answers", str(tmp_path / "answers")]
+    said = CliRunner().invoke(app, ["synth", "status", str(tmp_path / "recipe.yaml"), *where], env={"COLUMNS": "200"})
+    assert "chat: 2 turns that it is made from are rejected and not sent: box_outside_image" in said.output

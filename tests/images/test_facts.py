@@ -28,7 +28,7 @@ def refuse_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> bytes:
         raise AssertionError("an image was read")
 
-    monkeypatch.setattr(facts_module, "read_known", fail)
+    monkeypatch.setattr(facts_module, "read_sized", fail)
     monkeypatch.setattr(facts_module.ImageReader, "read_at", fail)
 
 
@@ -144,7 +144,7 @@ def test_rows_remembered_twice_count_once(folder):
     assert facts(["png.jpg"], folder, remembered=pl.concat([first, first])).equals(first)
 
 
-def test_another_pixel_limit_judges_remembered_images_anew(folder):
+def test_another_pixel_limit_judges_remembered_images_again(folder):
     strict = facts(["png.jpg"], folder, max_pixels=71)
     assert strict["problem"][0] == "image_bomb"
     loose = facts(["png.jpg"], folder, max_pixels=72, remembered=strict)
@@ -169,7 +169,7 @@ def test_a_failing_disk_stops_everything(folder, monkeypatch):
     def fail(*_: object) -> bytes:
         raise SourceError("a/good.jpg", "Stale file handle", "mount it again")
 
-    monkeypatch.setattr(facts_module, "read_known", fail)
+    monkeypatch.setattr(facts_module, "read_sized", fail)
     before = threading.active_count()
     with pytest.raises(SourceError, match="Stale"):
         facts(["a/good.jpg"] + [f"{k}.jpg" for k in range(1000)], folder)
@@ -227,7 +227,7 @@ def test_a_changed_container_is_looked_through_again(containers, encode):
     assert facts(IN_CONTAINERS, containers, remembered=first)["width"].to_list() == [24, 12, 20, None, None]
 
 
-def test_slow_file_systems_are_asked_by_many_threads(folder, monkeypatch):
+def test_slow_file_systems_are_read_by_many_threads(folder, monkeypatch):
     monkeypatch.setattr(facts_module, "_SLOW_STAT_S", 0.0)
     refs = [*REFS, *(f"gone{k}.jpg" for k in range(300))]
     table = facts(refs, folder, workers=4)

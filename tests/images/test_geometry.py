@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vldata.errors import RecipeError
-from vldata.images.geometry import best_grid, fit, padded, unpadded
-from vldata.images.visual_tokens import POLICIES, tiles_tokens, visual_tokens
+from vldata.images.geometry import best_grid, fit, padded, shrunk, unpadded
+from vldata.images.visual_tokens import POLICIES, visual_tokens
 from vldata.schema.boxes import Box, padded_square
 
 sides = st.integers(1, 20_000)
@@ -74,9 +74,13 @@ def test_padding_leaves_the_grid_on_the_side_where_it_was():
     assert unpadded(480, 640, 48, 48) == (36, 48)
 
 
-def test_the_papers_rule_shares_the_cap_among_all_views():
-    assert tiles_tokens(3, 1, 30) == 120
-    assert tiles_tokens(3, 1, 30, 100) == 100  # 25 tokens a view
+def test_a_map_is_shrunk_when_its_sides_are_a_tenth_too_long():
+    assert shrunk(108, 60, 9 * 27**2) == (108, 60)
+    assert shrunk(89, 89, 9 * 27**2) == (89, 89)  # 1.0988 times too long
+    assert shrunk(90, 90, 9 * 27**2) == (80, 80)
+    assert shrunk(162, 162, 9 * 27**2) == (81, 81)
+    assert shrunk(900, 1, 4) == (60, 1)
+    assert shrunk(900, 900, 0) == (900, 900)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_a_flipped_byte_never_gives_another_size_than_pillows(at, flip, kind, en
     assert truth is None or truth == (seen.width, seen.height)
 
 
-def test_the_scans_answer_for_ordinary_files_so_that_pillow_is_not_asked(encode):
+def test_the_scans_answer_for_ordinary_files_so_that_pillow_is_not_needed(encode):
     assert scan_jpeg(encode("JPEG")) == (40, 24, True)
     assert scan_jpeg(encode("JPEG", progressive=True, orientation=8)) == (24, 40, True)
     assert scan_png(encode("PNG", mode="P")) == (40, 24, True)

@@ -1,4 +1,4 @@
-"""Mixtures over sizes: counts that are exact, repeats that are asked for, errors that name the source."""
+"""Mixtures over sizes: counts that are exact, requested repeats, errors that name the source."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_an_empty_source_is_no_trouble_where_size_or_a_0_decides() -> None:
 
 
 def test_a_total_over_sources_that_are_all_empty_is_an_error() -> None:
-    with pytest.raises(RecipeError, match="5 samples asked, and no source has any"):
+    with pytest.raises(RecipeError, match="5 samples requested, and no source has any"):
         units({"total": 5}, {"a": 0})
     assert units({}, {"a": 0}) == {"a": 0}
 

@@ -1,6 +1,6 @@
 """Every bundled template, word by word, as a dataset will have it: tests/golden/<template>.prompt.txt.
 
-``pytest --update-golden`` writes the files anew; a review reads the difference.
+``pytest --update-golden`` writes the files again; a review reads the difference.
 """
 
 from __future__ import annotations

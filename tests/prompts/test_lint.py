@@ -118,7 +118,7 @@ def test_what_would_exhaust_the_compiler_is_refused(body: str, problem: str) -> 
     assert problem in problems(body)[0]
 
 
-def test_all_problems_are_told_at_once_each_with_its_line_and_fix() -> None:
+def test_all_problems_are_reported_at_once_each_with_its_line_and_fix() -> None:
     found = with_user("\n{{ questoin|uper }}\n\n{{ boxes[0].phrse }}{% if letter_off(answer) %}{% endif %}").problems
     assert [str(error) for error in found] == [
         "t.jinja:2: no filter is called 'uper'\n  fix: did you mean 'upper'?",
@@ -130,7 +130,7 @@ def test_all_problems_are_told_at_once_each_with_its_line_and_fix() -> None:
 
 def test_a_syntax_error_has_its_line() -> None:
     found = parse("{% block user %}\n{{ question }\n{% endblock %}", "my/rec.jinja", NAMES).problems
-    assert [str(error) for error in found] == ["my/rec.jinja:2: syntax error: unexpected '}'\n  fix: mend this line"]
+    assert [str(error) for error in found] == ["my/rec.jinja:2: syntax error: unexpected '}'\n  fix: fix this line"]
 
 
 @pytest.mark.parametrize(

@@ -341,7 +341,7 @@ def test_a_rows_words_do_not_depend_on_the_others() -> None:
 
 
 @pytest.mark.parametrize(("share", "variants"), [(0.0, 0), (0.25, 1), (0.6, 3), (1.0, 4)])
-def test_as_many_rows_are_turned_round_as_was_asked_for(share: float, variants: int) -> None:
+def test_as_many_rows_are_flipped_as_was_requested(share: float, variants: int) -> None:
     flips = [0, 2**64 // 3, 2**63, 2**64 - 1]
     done = rendered(WORDS, QA, flips=flips, flip=share)
     assert done.variant == ["flip_user"] * variants + ["user"] * (4 - variants)
@@ -367,7 +367,7 @@ def test_failures_of_all_wordings_are_numbered_by_row() -> None:
 @pytest.mark.parametrize(
     ("place", "text"), [("none", "1 a"), ("before", "Be brief.\n1 a"), ("after", "1 a\nBe brief.")]
 )
-def test_the_form_of_the_answer_stands_where_it_was_asked_for(place: str, text: str) -> None:
+def test_the_form_of_the_answer_stands_where_it_was_requested(place: str, text: str) -> None:
     assert rendered(WORDS, QA, response_format=place).user[0] == text
 
 

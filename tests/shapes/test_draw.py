@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vldata.shapes.draw import BACKGROUND_RGB, COLOR_RGB, INK_RGB, encoded, picture, save
+from vldata.shapes.draw import BACKGROUND_RGB, COLOR_RGB, INK_RGB, encoded, render, save
 from vldata.shapes.scene import BACKGROUNDS, COLORS, SHAPES, SIZES, Scene, Thing, scene
 
 
 def drawn(scene: Scene) -> np.ndarray:
     """Which pixels are not the background."""
-    return (np.asarray(picture(scene)) != BACKGROUND_RGB[scene.background]).any(axis=2)
+    return (np.asarray(render(scene)) != BACKGROUND_RGB[scene.background]).any(axis=2)
 
 
 def bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
@@ -28,10 +28,10 @@ def test_each_box_is_tight_around_what_is_drawn(side):
         mask = drawn(shown)
         for box in [thing.box for thing in shown.things] + [word.box for word in shown.words]:
             x0, y0, x1, y1 = map(int, box)
-            found = bounds(mask[y0 - 1 : y1 + 1, x0 - 1 : x1 + 1])
-            found = found[0] + x0 - 1, found[1] + y0 - 1, found[2] + x0 - 1, found[3] + y0 - 1
-            assert np.abs(np.subtract(found, box)).max() <= 1, (number, box, found)
-            assert found[0] >= x0 and found[1] >= y0 and found[2] <= x1 and found[3] <= y1, (number, box, found)
+            result = bounds(mask[y0 - 1 : y1 + 1, x0 - 1 : x1 + 1])
+            result = result[0] + x0 - 1, result[1] + y0 - 1, result[2] + x0 - 1, result[3] + y0 - 1
+            assert np.abs(np.subtract(result, box)).max() <= 1, (number, box, result)
+            assert result[0] >= x0 and result[1] >= y0 and result[2] <= x1 and result[3] <= y1, (number, box, result)
 
 
 def test_nothing_is_drawn_outside_the_boxes():
@@ -48,7 +48,7 @@ def test_nothing_is_drawn_outside_the_boxes():
 def test_a_thing_has_its_colour_and_touches_all_edges_of_its_box_with_it(side):
     for number in range(60):
         shown = scene(number, seed=6, side_px=side)
-        pixels = np.asarray(picture(shown))
+        pixels = np.asarray(render(shown))
         for thing in shown.things:
             x0, y0, x1, y1 = map(int, thing.box)
             pure = (pixels[y0:y1, x0:x1] == COLOR_RGB[thing.color]).all(axis=2)
@@ -60,18 +60,18 @@ def test_a_thing_has_its_colour_and_touches_all_edges_of_its_box_with_it(side):
 
 def test_slanted_edges_are_smooth():
     shown = Scene(0, 96, 96, (Thing("diamond", "black", "large", (20, 20, 70, 70)),), ())
-    assert len(picture(shown).getcolors()) > 4
+    assert len(render(shown).getcolors()) > 4
 
 
 def test_words_are_printed_in_ink():
     shown = next(candidate for candidate in (scene(k, seed=0) for k in range(99)) if candidate.words)
     x0, y0, x1, y1 = map(int, shown.words[0].box)
-    assert (np.asarray(picture(shown))[y0:y1, x0:x1] == INK_RGB).all(axis=2).any()
+    assert (np.asarray(render(shown))[y0:y1, x0:x1] == INK_RGB).all(axis=2).any()
 
 
 def test_every_shape_looks_different():
     def lone(shape: str) -> np.ndarray:
-        return np.asarray(picture(Scene(0, 96, 96, (Thing(shape, "red", "large", (20, 20, 70, 70)),), ())), dtype=int)
+        return np.asarray(render(Scene(0, 96, 96, (Thing(shape, "red", "large", (20, 20, 70, 70)),), ())), dtype=int)
 
     for a, b in combinations(SHAPES, 2):
         different = (np.abs(lone(a) - lone(b)).max(axis=2) > 60).sum()
@@ -103,7 +103,7 @@ def test_the_suffix_decides_the_format_and_the_bytes_are_the_same_every_time(suf
 def test_a_png_holds_the_pixels_unchanged():
     shown = scene(4, seed=2)
     with Image.open(BytesIO(encoded(shown, suffix=".png"))) as image:
-        assert (np.asarray(image) == np.asarray(picture(shown))).all()
+        assert (np.asarray(image) == np.asarray(render(shown))).all()
 
 
 def test_another_suffix_is_refused_with_those_that_work():

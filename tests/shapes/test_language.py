@@ -86,28 +86,28 @@ def related(scene: Scene, sentence: str) -> bool:
 def true_answer(scene: Scene, question: str) -> str:
     """What the scene answers."""
 
-    def asked(pattern: str) -> str | None:
-        found = re.fullmatch(pattern, question)
-        return found[1] if found else None
+    def subject_of(pattern: str) -> str | None:
+        result = re.fullmatch(pattern, question)
+        return result[1] if result else None
 
     def yes_no(truth: bool) -> str:
         return "yes" if truth else "no"
 
-    if phrase := asked(r"What color is the (.+)\?"):
+    if phrase := subject_of(r"What color is the (.+)\?"):
         return the_one(scene, phrase).color
-    if phrase := asked(r"What shape is the (.+)\?"):
+    if phrase := subject_of(r"What shape is the (.+)\?"):
         return the_one(scene, phrase).shape
-    if phrase := asked(r"What are the size and color of the (.+)\?"):
+    if phrase := subject_of(r"What are the size and color of the (.+)\?"):
         return f"{the_one(scene, phrase).size} {the_one(scene, phrase).color}"
-    if phrase := asked(r"What is the (\w+most shape)\?"):
+    if phrase := subject_of(r"What is the (\w+most shape)\?"):
         (thing,) = meant(scene, phrase)
         assert len(meant(scene, f"{thing.color} {thing.shape}")) == 1
         return f"{thing.color} {thing.shape}"
-    if phrase := asked(r"How many (.+?) are there(?: in the picture)?\?"):
+    if phrase := subject_of(r"How many (.+?) are there(?: in the picture)?\?"):
         return str(len(meant(scene, phrase)))
-    if phrase := asked(r"Is there an? (.+) in the picture\?"):
+    if phrase := subject_of(r"Is there an? (.+) in the picture\?"):
         return yes_no(bool(meant(scene, phrase)))
-    if phrase := asked(r"Is the (.+) (?:small|large)\?"):
+    if phrase := subject_of(r"Is the (.+) (?:small|large)\?"):
         return yes_no(the_one(scene, phrase).size == question[:-1].split()[-1])
     return yes_no(related(scene, question))
 
@@ -117,10 +117,10 @@ def check_list(scene: Scene, text: str) -> None:
     named: list[Thing] = []
     for part in re.split(r", | and ", text):
         quantity, phrase = part.split(" ", 1)
-        found = meant(scene, phrase)
-        assert len(found) == NUMBERS.get(quantity, 1), (part, scene)
+        result = meant(scene, phrase)
+        assert len(result) == NUMBERS.get(quantity, 1), (part, scene)
         assert quantity in NUMBERS or quantity == ("an" if phrase[0] in "aeiou" else "a")
-        named += found
+        named += result
     assert sorted(named) == sorted(scene.things)
 
 
@@ -135,21 +135,21 @@ def check_background(scene: Scene, name: str) -> None:
 
 def check_caption(scene: Scene, caption: str) -> None:
     lowered = caption[0].lower() + caption[1:]
-    if found := re.fullmatch(r"a picture of (.+) on a (.+) background\.", lowered):
-        check_list(scene, found[1])
-        check_background(scene, found[2])
-    elif found := re.fullmatch(r"there are (\w+) shapes on a (.+) background: (.+)\.", lowered):
-        assert NUMBERS[found[1]] == len(scene.things)
-        check_background(scene, found[2])
-        check_list(scene, found[3])
-    elif found := re.fullmatch(r"(\w+) shapes, (\w+) large and (\w+) small\.", lowered):
+    if result := re.fullmatch(r"a picture of (.+) on a (.+) background\.", lowered):
+        check_list(scene, result[1])
+        check_background(scene, result[2])
+    elif result := re.fullmatch(r"there are (\w+) shapes on a (.+) background: (.+)\.", lowered):
+        assert NUMBERS[result[1]] == len(scene.things)
+        check_background(scene, result[2])
+        check_list(scene, result[3])
+    elif result := re.fullmatch(r"(\w+) shapes, (\w+) large and (\w+) small\.", lowered):
         sizes = Counter(thing.size for thing in scene.things)
-        assert [NUMBERS[word] for word in found.groups()] == [len(scene.things), sizes["large"], sizes["small"]]
+        assert [NUMBERS[word] for word in result.groups()] == [len(scene.things), sizes["large"], sizes["small"]]
     elif caption.startswith("The "):
         assert related(scene, caption)
-    elif found := re.fullmatch(r"(.+), and (the words? .+) printed in dark letters\.", lowered):
-        check_list(scene, found[1])
-        check_words(scene, found[2])
+    elif result := re.fullmatch(r"(.+), and (the words? .+) printed in dark letters\.", lowered):
+        check_list(scene, result[1])
+        check_words(scene, result[2])
     else:
         check_list(scene, lowered.removesuffix("."))
 
@@ -192,7 +192,7 @@ def test_there_are_four_choices_or_yes_and_no(scene):
 
 @given(scenes)
 @many
-def test_no_wrong_choice_is_right_too(scene):
+def test_one_choice_alone_is_right(scene):
     for question in language.questions(scene):
         if question.question.startswith("What is the"):
             phrase = question.question.removeprefix("What is the ").removesuffix("?")
@@ -201,19 +201,19 @@ def test_no_wrong_choice_is_right_too(scene):
 
 
 def test_yes_and_no_are_balanced_and_so_is_the_right_choice_s_place():
-    asked = [question for number in range(1500) for question in language.questions(scene(number, seed=0))]
-    answers = [question.answer for question in asked if len(question.choices) == 2]
+    questions = [question for number in range(1500) for question in language.questions(scene(number, seed=0))]
+    answers = [question.answer for question in questions if len(question.choices) == 2]
     assert 0.48 < answers.count("yes") / len(answers) < 0.52
     for kind in ("existence", "relation", "size"):
-        of_kind = [question.answer for question in asked if len(question.choices) == 2 and question.kind == kind]
+        of_kind = [question.answer for question in questions if len(question.choices) == 2 and question.kind == kind]
         assert 0.45 < of_kind.count("yes") / len(of_kind) < 0.55, kind
     for length in (2, 4):
-        places = Counter(q.choices.index(q.answer) for q in asked if len(q.choices) == length)
+        places = Counter(q.choices.index(q.answer) for q in questions if len(q.choices) == length)
         assert set(places) == set(range(length))
         assert max(places.values()) < 1.15 * min(places.values()), places
 
 
-def test_yes_is_not_always_asked_before_no():
+def test_yes_does_not_always_stand_before_no():
     first = Counter(
         next(q.answer for q in language.questions(scene(number, seed=0)) if q.kind == "existence")
         for number in range(300)
@@ -252,7 +252,7 @@ def test_every_expression_fits_exactly_the_thing_in_its_box(scene):
         assert len(expression.boxes) == 1
 
 
-def test_twins_are_told_apart_by_their_place():
+def test_twins_are_kept_apart_by_their_place():
     twins = next(
         shown
         for shown in (scene(number, seed=0) for number in range(999))
@@ -310,7 +310,7 @@ def test_the_printed_words_are_given_with_their_boxes(scene):
 def test_a_conversation_is_true_and_has_three_exchanges(scene):
     exchanges = language.conversation(scene)
     assert len(exchanges) >= 3
-    assert len({asked for asked, _ in exchanges}) == len(exchanges)
+    assert len({question for question, _ in exchanges}) == len(exchanges)
     (_, description), (_, number), (where, place), *rest = exchanges
 
     listed, background = re.fullmatch(r"I see (.+) on a (.+) background\.", description).groups()
@@ -351,8 +351,8 @@ def test_the_same_is_said_every_time(say):
 
 
 def test_worlds_ask_different_questions_of_the_same_number():
-    asked = [[q.choices for q in language.questions(scene(0, seed=seed))][:4] for seed in range(20)]
-    assert len({tuple(choices) for choices in asked}) == 20
+    choices_of_worlds = [[q.choices for q in language.questions(scene(0, seed=seed))][:4] for seed in range(20)]
+    assert len({tuple(choices) for choices in choices_of_worlds}) == 20
 
 
 def test_arithmetic_is_worked_out_correctly():

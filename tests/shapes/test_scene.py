@@ -44,7 +44,7 @@ def test_numbers_and_seeds_name_different_scenes():
 
 @given(scenes)
 @settings(max_examples=300)
-def test_nothing_leaves_the_picture_or_overlaps(scene):
+def test_nothing_leaves_the_image_or_overlaps(scene):
     for x0, y0, x1, y1 in boxes(scene):
         assert 0 < x0 < x1 < scene.width
         assert 0 < y0 < y1 < scene.height
@@ -117,7 +117,7 @@ def test_a_name_says_all_but_the_place():
     assert Thing("circle", "red", "large", (0, 0, 50, 50)).name == "large red circle"
 
 
-def test_no_scene_has_more_things_than_asked_for():
+def test_no_scene_has_more_things_than_requested():
     for most in range(2, 7):
         counts = {len(scene(number, seed=1, max_things=most).things) for number in range(100)}
         assert counts == set(range(min(3, most), most + 1))

@@ -36,7 +36,7 @@ def test_every_turn_has_its_own_row_and_no_column_of_another_type(task):
 
 
 @pytest.mark.parametrize("task", [task for task in Shapes.tasks if task != "text_instruction"])
-def test_every_turn_names_the_picture_of_its_scene_and_its_size(task):
+def test_every_turn_names_the_image_of_its_scene_and_its_size(task):
     for turn in Shapes(scenes=12, side_px=120).turns(task).iter_rows(named=True):
         number = int(turn["row"].split("/")[0])
         assert turn["images"] == [image_name(number)]
@@ -45,12 +45,12 @@ def test_every_turn_names_the_picture_of_its_scene_and_its_size(task):
 
 def test_a_question_is_that_of_its_scene_in_both_forms():
     source = Shapes(scenes=13, world_seed=5)
-    asked = language.questions(scene(12, seed=5))[3]
+    question = language.questions(scene(12, seed=5))[3]
     open_turn = source.turns("vqa_open").row(by_predicate=pl.col("row") == "12/q3", named=True)
-    assert (open_turn["question"], open_turn["answer"]) == (asked.question, asked.answer)
+    assert (open_turn["question"], open_turn["answer"]) == (question.question, question.answer)
     choice = source.turns("vqa_mc").row(by_predicate=pl.col("row") == "12/q3", named=True)
-    assert (choice["question"], tuple(choice["choices"])) == (asked.question, asked.choices)
-    assert choice["choices"][choice["answer"]] == asked.answer
+    assert (choice["question"], tuple(choice["choices"])) == (question.question, question.choices)
+    assert choice["choices"][choice["answer"]] == question.answer
 
 
 def test_a_statement_keeps_its_truth():
@@ -68,7 +68,7 @@ def test_a_referring_expression_has_the_box_of_its_thing():
 
 
 @pytest.mark.parametrize("task", ["rec", "reg", "grounded_caption", "ocr"])
-def test_every_box_lies_inside_its_picture(task):
+def test_every_box_lies_inside_its_image(task):
     boxes = Shapes(scenes=100, side_px=96).turns(task)["boxes"].explode().struct.unnest()
     assert boxes.filter(
         (pl.col("x0") < 0) | (pl.col("x1") > 96) | (pl.col("y0") < 0) | (pl.col("y1") > 96) | (pl.col("image") != 0)
@@ -95,7 +95,7 @@ def test_exchanges_stay_in_their_thread_in_order():
         assert list(exchanges.select("instruction", "response").iter_rows()) == said
 
 
-def test_text_problems_have_no_picture():
+def test_text_problems_have_no_image():
     turns = Shapes(scenes=30).turns("text_instruction")
     assert turns.height == 30
     assert "images" not in turns.columns
@@ -154,7 +154,7 @@ def test_the_images_key_tells_apart_what_looks_different_and_nothing_else():
     assert len(set(keys)) == 9
 
 
-def test_a_standin_gives_as_many_turns_as_asked_and_writes_nothing(tmp_path):
+def test_a_standin_gives_the_requested_turns_and_writes_nothing(tmp_path):
     read_back = Shapes.model_validate(Shapes.standin(tmp_path, rows=37, seed=4))
     assert list(tmp_path.iterdir()) == []
     for task in set(Shapes.tasks) - {"ocr"}:

@@ -36,17 +36,17 @@ class Generated:
         return tuple(request for outcome in self.outcomes for request in outcome.judging)
 
     @property
-    def wanting(self) -> list[Request]:
-        return [request for outcome in self.outcomes for request in outcome.wanting]
+    def pending(self) -> list[Request]:
+        return [request for outcome in self.outcomes for request in outcome.pending]
 
 
 def generate(
-    samples: list[Inputs], kind: SynthKind, spec: Synth, known: Known, judge: SynthKind | None = None
+    samples: list[Inputs], kind: SynthKind, spec: Synth, known: StoredAnswers, judge: SynthKind | None = None
 ) -> Generated:
     return Generated(replay(samples, kind, spec, known, judge, fold=list))
 
 
-class Known:
+class StoredAnswers:
     """Answers and failures by key."""
 
     def __init__(self) -> None:
@@ -84,31 +84,31 @@ def made(kind: str = "llava.conversation", **more: Any) -> tuple[Synth, SynthKin
     return wanted, *load_kinds(wanted, "sources.chat.synth")
 
 
-def test_what_has_no_answer_is_wanting_and_says_so() -> None:
+def test_what_has_no_answer_is_pending_and_says_so() -> None:
     wanted, kind, _ = made()
     samples = [sample(n) for n in range(3)]
-    found = generate(samples, kind, wanted, Known())
-    assert [request.key for request in found.wanting] == [r.key for r in first_requests(samples, kind, wanted)]
+    found = generate(samples, kind, wanted, StoredAnswers())
+    assert [request.key for request in found.pending] == [r.key for r in first_requests(samples, kind, wanted)]
     assert {draw.problem for draw in found.draws} == {NOT_GENERATED}
 
 
-def test_a_good_reply_becomes_exchanges_and_nothing_is_wanting() -> None:
+def test_a_good_reply_becomes_exchanges_and_nothing_is_pending() -> None:
     wanted, kind, _ = made()
-    known = Known()
+    known = StoredAnswers()
     samples = [sample(n) for n in range(2)]
     for n, request in enumerate(first_requests(samples, kind, wanted)):
         known.say(request, GOOD.format(n=n))
     found = generate(samples, kind, wanted, known)
-    assert not list(found.wanting)
+    assert not list(found.pending)
     assert [draw.kept for draw in found.draws] == [(0, 1), (0, 1)]
     assert found.draws[1].exchanges[0].question == "What lies on the red blanket 1?"
 
 
-def test_a_reply_that_will_not_do_is_asked_for_again_so_often_and_no_more() -> None:
+def test_a_reply_that_will_not_do_is_requested_again_at_most_max_reasks_times() -> None:
     wanted, kind, _ = made(max_reasks=2)
-    known = Known()
+    known = StoredAnswers()
     asked = []
-    while pending := list(generate([sample(0)], kind, wanted, known).wanting):
+    while pending := list(generate([sample(0)], kind, wanted, known).pending):
         assert len(pending) == 1
         asked.append(pending[0])
         known.say(pending[0], "no form at all")
@@ -120,12 +120,12 @@ def test_a_reply_that_will_not_do_is_asked_for_again_so_often_and_no_more() -> N
     assert [request.key for request in draw.requests] == [request.key for request in asked]
 
 
-def test_the_answer_that_comes_when_asked_again_counts() -> None:
+def test_the_answer_to_the_repeated_request_counts() -> None:
     wanted, kind, _ = made()
-    known = Known()
-    (first,) = generate([sample(0)], kind, wanted, known).wanting
+    known = StoredAnswers()
+    (first,) = generate([sample(0)], kind, wanted, known).pending
     known.say(first, GOOD.format(n=0), finish="length")
-    (second,) = generate([sample(0)], kind, wanted, known).wanting
+    (second,) = generate([sample(0)], kind, wanted, known).pending
     known.say(second, GOOD.format(n=0))
     (draw,) = generate([sample(0)], kind, wanted, known).draws
     assert draw.kept == (0, 1)
@@ -133,25 +133,25 @@ def test_the_answer_that_comes_when_asked_again_counts() -> None:
     assert draw.answer.key == second.key
 
 
-def test_a_sample_that_lacks_what_the_kind_needs_is_never_asked_about() -> None:
+def test_a_sample_that_lacks_what_the_kind_needs_is_never_sent() -> None:
     wanted, kind, _ = made("llava.detail")
-    found = generate([replace(sample(0), boxes=())], kind, wanted, Known())
-    assert not list(found.wanting)
+    found = generate([replace(sample(0), boxes=())], kind, wanted, StoredAnswers())
+    assert not list(found.pending)
     assert (found.draws[0].problem, found.draws[0].detail) == ("missing_input", "boxes")
 
 
 def test_a_refused_request_tells_the_class_of_its_failure() -> None:
     wanted, kind, _ = made()
-    known = Known()
+    known = StoredAnswers()
     (request,) = first_requests([sample(0)], kind, wanted)
     known.failures[request.key] = Failure(request.key, request, (Attempt(at=0.0, status=400, error="policy"),))
     (draw,) = generate([sample(0)], kind, wanted, known).draws
     assert (draw.problem, draw.detail) == (NOT_GENERATED, "policy")
 
 
-def test_one_answer_over_many_pictures_is_no_data() -> None:
+def test_one_answer_over_many_images_is_no_data() -> None:
     wanted, kind, _ = made()
-    known = Known()
+    known = StoredAnswers()
     samples = [sample(n) for n in range(6)]
     for request in first_requests(samples, kind, wanted):
         known.say(request, GOOD.format(n="of several that lie there in the afternoon light near the window"))
@@ -168,7 +168,7 @@ def test_of_several_draws_the_best_is_kept(by: str) -> None:
     assert kind.settings.choose is not None
     choose = kind.settings.choose.model_copy(update={"by": by, "least": None})
     kind = replace(kind, settings=kind.settings.model_copy(update={"choose": choose, "draws": 3}), validators=())
-    known = Known()
+    known = StoredAnswers()
     told = ["A grey cat sleeps on a red blanket in the sun.", "A grey cat sleeps on a red blanket.", "Some street."]
     for request, text in zip(first_requests([sample(0)], kind, wanted), told, strict=True):
         known.say(request, text)
@@ -178,13 +178,13 @@ def test_of_several_draws_the_best_is_kept(by: str) -> None:
     assert not draws[2].kept
 
 
-def test_a_judge_is_asked_in_both_orders_once_every_draw_is_there() -> None:
+def test_a_judge_sees_both_orders_once_every_draw_is_there() -> None:
     wanted, kind, _ = made("caption.filter")
     assert kind.settings.choose is not None
     choose = kind.settings.choose.model_copy(update={"by": "judge", "least": None})
     kind = replace(kind, settings=kind.settings.model_copy(update={"choose": choose, "draws": 2}), validators=())
     judge = load_kinds(spec("judge"), "x")[0]
-    known = Known()
+    known = StoredAnswers()
     first, second = first_requests([sample(0)], kind, wanted)
     known.say(first, "A cat.")
     assert not generate([sample(0)], kind, wanted, known, judge).judging

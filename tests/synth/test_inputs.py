@@ -7,31 +7,31 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.synth.writing import write_links
 from vldata.codecs import codec
 from vldata.schema.boxes import Box
-from vldata.synth.exchange import Link, linked_regions, read_links, with_boxes, write_links
+from vldata.synth.exchange import Link, linked_regions, read_links, with_boxes
 from vldata.synth.inputs import (
-    CAPTIONS_AND_BOXES,
     Inputs,
     Reading,
     Region,
     Section,
-    caps_text,
     coordinate,
     inputs_text,
     read_inputs,
 )
 
+CAPTIONS_AND_BOXES = (Section("captions"), Section("boxes"))
 SEEN = Inputs(
     "1", ("A cat sits.", "One cat."), (Region("cat", 0.24, 0.5, 1, 0.9999), Region("potted plant", 0, 0.0625, 0.5, 1))
 )
 
 
 def test_the_layout_is_llavas_to_the_letter() -> None:
-    assert caps_text(SEEN, with_boxes=True) == (
+    assert inputs_text(SEEN, CAPTIONS_AND_BOXES) == (
         "A cat sits.\nOne cat.\n\ncat: [0.24, 0.5, 1.0, 1.0]\npotted plant: [0.0, 0.062, 0.5, 1.0]"
     )
-    assert caps_text(SEEN, with_boxes=False) == "A cat sits.\nOne cat."
+    assert inputs_text(SEEN, [Section("captions")]) == "A cat sits.\nOne cat."
 
 
 def test_llavas_own_few_shots_are_read_and_written_back_unchanged(shared_data: Path) -> None:
@@ -54,7 +54,7 @@ def test_three_decimals_at_most_and_one_at_least() -> None:
 
 
 def test_a_caption_is_one_line_whatever_is_in_it() -> None:
-    assert caps_text(Inputs("1", ("two\n\nlines ", " \t ")), with_boxes=True) == "two lines"
+    assert inputs_text(Inputs("1", ("two\n\nlines ", " \t ")), CAPTIONS_AND_BOXES) == "two lines"
 
 
 def test_numbered_boxes_count_from_one() -> None:

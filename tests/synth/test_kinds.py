@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
+from tests.synth.writing import longest_shared_run
 from vldata import bundled
 from vldata.errors import RecipeErrors
 from vldata.llm.request import Request, image_part
 from vldata.synth.best import agreement, best, coverage, judged, leads, pairs_to_judge
 from vldata.synth.exchange import Exchange
-from vldata.synth.inputs import Inputs, Reading, Region
+from vldata.synth.inputs import Inputs, Reading, Region, read_inputs
 from vldata.synth.kind import SynthKind
 from vldata.synth.kinds import kind_names, load_kind
 from vldata.synth.validate import Finding
 from vldata.synth.validate.base import words_of
-from vldata.synth.validate.leaks import longest_shared_run
 from vldata.tasks import task_names
 
 NAMES = [
@@ -79,9 +79,19 @@ def test_all_kinds_are_here() -> None:
     assert kind_names() == sorted(NAMES)
 
 
+def found_in_few_shots(kind: SynthKind) -> list[tuple[str, str]]:
+    """What the kind's own checks find in its few-shots, but for echoes, as each is an echo of itself."""
+    found = []
+    for shot in kind.few_shots:
+        inputs = read_inputs(shot.caps, kind.settings.layout, row=shot.name)
+        reply = {"choices": [{"message": {"content": shot.answer}, "finish_reason": "stop"}]}
+        found += [(shot.name, finding.reason) for finding in kind.examine(reply, inputs)[1]]
+    return [(name, reason) for name, reason in found if reason != "few_shot_echo"]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_bundled_kind_passes_its_own_checks(name: str) -> None:
-    assert load_kind(name).self_check() == []
+    assert found_in_few_shots(load_kind(name)) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -133,7 +143,7 @@ def test_llavas_own_folders_load_unchanged(name: str, folder: str, num_shots: in
     path = shared_data / "llava/playground/data/prompts" / folder
     kind = load_kind(name, path)
     assert len(kind.few_shots) == num_shots
-    assert kind.self_check() == []
+    assert found_in_few_shots(kind) == []
     messages = written(kind, FULL).messages
     assert messages[0]["content"] == (path / "system_message.txt").read_text().strip()
     assert messages[1]["content"] == (path / "000_caps.txt").read_text().strip()
@@ -173,7 +183,7 @@ def test_the_drawn_question_depends_on_the_row_alone() -> None:
     assert drawn["1"] == "I cannot see the picture well. What is in it?"
 
 
-def test_draws_of_a_sample_are_asked_in_different_words() -> None:
+def test_draws_of_a_sample_are_requested_in_different_words() -> None:
     kind = load_kind("caption.filter")
     requests = [written(kind, FULL, sample_index=n) for n in range(kind.settings.draws)]
     assert len({request.key for request in requests}) == 4
@@ -186,7 +196,7 @@ def test_the_recipes_parameters_win() -> None:
     assert request.parameters == {"temperature": 0, "seed": 3}
 
 
-def test_a_schema_is_asked_for_and_held_to() -> None:
+def test_a_schema_is_requested_and_checked() -> None:
     kind = load_kind("screen.qa")
     form = written(kind, FULL).response_format
     assert form is not None
@@ -205,7 +215,7 @@ def test_navigation_answers_with_a_box() -> None:
     assert [finding.reason for finding in findings] == ["box_reference_unknown"]
 
 
-def test_what_explains_an_unparsable_reply_is_told_first() -> None:
+def test_what_explains_an_unparsable_reply_is_reported_first() -> None:
     kind = load_kind("llava.conversation")
     for text, finish, reason in [
         ("Question:\nWhat", "length", "reply_truncated"),
@@ -237,7 +247,7 @@ def test_where_exchanges_stand_alone_only_the_faulty_one_is_lost() -> None:
     assert kind.decide(exchanges(1), [Finding("x", 0)], may_reask=False) == ("drop", (), ("x",))
 
 
-def test_asking_again_shows_the_reply_and_what_is_wrong_with_it() -> None:
+def test_a_repeated_request_shows_the_reply_and_what_is_wrong_with_it() -> None:
     kind = load_kind("llava.conversation")
     first = written(kind, FULL)
     again = kind.reask(first, reply("The caption {problems} says."), ["source_leaked", "source_leaked"], sample_index=1)
@@ -299,7 +309,7 @@ def test_the_nearest_name_is_offered() -> None:
         ("system_message.txt", "x" * (1 << 20) + "x", "at most 1,048,576 are read"),
     ],
 )
-def test_what_is_wrong_with_a_kind_is_told_before_anything_is_paid_for(
+def test_what_is_wrong_with_a_kind_is_reported_before_anything_is_paid_for(
     file: str, text: str, expected: str, tmp_path: Path
 ) -> None:
     own = copied("llava.conversation", tmp_path)

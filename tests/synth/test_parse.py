@@ -118,7 +118,7 @@ def test_json_in_a_fence_is_json() -> None:
     assert PARSERS["json_lines"]('```json\n{"question": "What?", "answer": "A cat."}\n```') == PAIR
 
 
-def test_json_must_have_the_form_that_was_asked_for() -> None:
+def test_json_must_have_the_form_of_the_schema() -> None:
     assert reason("json_lines", '["a"]') == "reply_off_schema"
     assert reason("json_lines", "What? A cat.") == "reply_not_json"
     assert reason("json_schema", '{"steps": [{"do": "x"}]}', **STEP_OPTIONS) == "reply_off_schema"
@@ -149,14 +149,14 @@ def test_scores_may_stand_in_the_first_line() -> None:
     assert (first.scores["overall"], second.scores["overall"]) == (8, 6.5)
 
 
-def test_the_place_of_a_violation_is_told() -> None:
+def test_the_place_of_a_violation_is_reported() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "integer", "maximum": 3}}}}
     assert list(violations({"a": [1, 4]}, schema)) == ["the reply.a[1] is 4, more than 3"]
     assert list(violations({"a": [True]}, schema)) == ["the reply.a[0] is not of type integer"]
     assert list(violations({"a": [2.0]}, schema)) == []
 
 
-def test_rules_that_would_not_be_checked_are_told() -> None:
+def test_rules_that_would_not_be_checked_are_reported() -> None:
     assert list(unknown_words({"type": "object", "properties": {"a": {"oneOf": []}}})) == ["schema.properties.a.oneOf"]
     assert list(unknown_words({"type": "text"})) == ["schema.type"]
     assert list(unknown_words({"type": "string", "pattern": "("})) == ["schema.pattern"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.synth.writing import longest_shared_run
 from vldata.schema.reasons import GENERATED
 from vldata.synth.exchange import Exchange, Link
 from vldata.synth.inputs import Inputs, Region
 from vldata.synth.kinds import load_kind
 from vldata.synth.parse import REASONS
-from vldata.synth.validate import VALIDATORS, Answered, Exchanges, Finding, SameAnswers, across, text_of
+from vldata.synth.validate import VALIDATORS, Answered, Comparison, Exchanges, Finding, SameAnswers, across, text_of
 from vldata.synth.validate.base import Lexicon, words_of
 from vldata.synth.validate.grounding import plurals
-from vldata.synth.validate.leaks import longest_shared_run
 
 KIND = load_kind("llava.conversation")
 NOTHING = Inputs("1")
@@ -66,11 +67,11 @@ def test_refusals_are_found(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["She seems to say: I'm sorry.", "It cannot be seen.", "Unfortunate, is it not?"])
-def test_people_in_the_picture_may_be_sorry(text: str) -> None:
+def test_people_in_the_image_may_be_sorry(text: str) -> None:
     assert reasons("refusal", text) == []
 
 
-def test_a_refusal_told_by_the_api_counts_without_words() -> None:
+def test_a_refusal_that_the_api_reports_counts_without_words() -> None:
     found = VALIDATORS["refusal"]().check((), NOTHING, reply("", refusal="no"), KIND)
     assert found == [Finding("refusal", None, "the API says: 'no'")]
 
@@ -255,10 +256,10 @@ def test_words_are_the_same_for_plain_and_for_other_characters(text: str) -> Non
 def test_a_lexicon_finds_what_a_plain_search_finds(phrases: list[str], text: str) -> None:
     padded = f" {' '.join(text.split())} "
     expected = [phrase for phrase in phrases if phrase.strip() and f" {' '.join(phrase.split())} " in padded]
-    assert Lexicon(phrases).found(words_of(text)) == expected
+    assert Lexicon(phrases).occurring(words_of(text)) == expected
 
 
-def test_every_reason_is_told_in_words_and_has_one_owner() -> None:
+def test_every_reason_has_words_and_one_owner() -> None:
     told = [reason for check in VALIDATORS.values() for reason in check.reasons]
     told += [*SameAnswers.reasons, *REASONS, "not_best", "no_exchange"]
     assert len(told) == len(set(told))
@@ -269,15 +270,22 @@ def samples(*answers: str) -> list[Answered]:
     return [Answered(f"r{n}", f"image {n}", [Exchange("What?", answer)]) for n, answer in enumerate(answers)]
 
 
+def compared(check: SameAnswers, answered: Iterable[Answered]) -> dict[str, list[Finding]]:
+    comparison = Comparison(check)
+    for sample in answered:
+        comparison.add(sample)
+    return comparison.findings()
+
+
 def test_one_answer_for_many_images_is_found() -> None:
-    found = SameAnswers().check_all(samples(LONG, LONG + "!", "A cat.", LONG.upper(), "A cat.", "A cat."))
+    found = compared(SameAnswers(), samples(LONG, LONG + "!", "A cat.", LONG.upper(), "A cat.", "A cat."))
     assert sorted(found) == ["r0", "r1", "r3"]
     assert found["r0"] == [Finding("same_answer_over_images", 0, "it is given for 3 different images", "drop")]
-    assert SameAnswers(images=4).check_all(samples(LONG, LONG, LONG)) == {}
+    assert compared(SameAnswers(images=4), samples(LONG, LONG, LONG)) == {}
 
 
 def test_one_answer_for_one_image_is_fine() -> None:
-    assert SameAnswers().check_all(sample._replace(image="same") for sample in samples(LONG, LONG, LONG)) == {}
+    assert compared(SameAnswers(), [sample._replace(image="same") for sample in samples(LONG, LONG, LONG)]) == {}
 
 
 def essay(n: int, words: int = 60) -> str:
@@ -287,18 +295,18 @@ def essay(n: int, words: int = 60) -> str:
 def test_nearly_the_same_answer_is_found_too() -> None:
     base = essay(1)
     near = [f"{base} and {end}" for end in ("here", "there", "now")]
-    assert len(SameAnswers().check_all(samples(*near, essay(2), essay(3)))) == 3
-    assert SameAnswers(similarity=1).check_all(samples(*near)) == {}
+    assert len(compared(SameAnswers(), samples(*near, essay(2), essay(3)))) == 3
+    assert compared(SameAnswers(similarity=1), samples(*near)) == {}
 
 
 def test_different_answers_are_not_alike() -> None:
-    assert SameAnswers().check_all(samples(*(essay(n) for n in range(200)))) == {}
+    assert compared(SameAnswers(), samples(*(essay(n) for n in range(200)))) == {}
 
 
 @given(st.permutations(range(8)), st.integers(0, 3))
 def test_the_order_of_samples_does_not_matter(order: list[int], seed: int) -> None:
     some = samples(*(f"{essay(seed)} {essay(100 + n, n)}" for n in range(8)))
-    assert SameAnswers().check_all([some[n] for n in order]) == SameAnswers().check_all(some)
+    assert compared(SameAnswers(), [some[n] for n in order]) == compared(SameAnswers(), some)
 
 
 def test_llavas_published_answers_pass(shared_data: Path) -> None:
@@ -333,5 +341,5 @@ def test_llavas_published_answers_pass(shared_data: Path) -> None:
 def test_how_many_answers_are_read_at_once_changes_nothing(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(across, "_AT_ONCE", at_once)
     near = LONG.replace("the", "a", 1)
-    found = SameAnswers(similarity=0.5).check_all(samples(LONG, near, "A cat.", LONG.upper(), "Other. " * 15))
+    found = compared(SameAnswers(similarity=0.5), samples(LONG, near, "A cat.", LONG.upper(), "Other. " * 15))
     assert sorted(found) == ["r0", "r1", "r3"]

@@ -1,4 +1,4 @@
-"""Reading text: lines in order, with boxes only when asked for."""
+"""Reading text: lines in order, with boxes only where the option says so."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_lines_stand_in_reading_order() -> None:
     assert Ocr().prepare(turns("b", "a"), seed=0, salt="")["lines"].to_list() == [["b", "a"]]
 
 
-def test_places_are_written_only_when_asked_for() -> None:
+def test_places_are_written_only_with_the_option_boxes() -> None:
     assert Ocr().write_boxes({}, ROWS, Corner()) == {"bbox": ["<0><0.5>"], "located": [None]}
     assert Ocr(boxes=True).write_boxes({}, ROWS, Corner())["located"] == [["STOP <0>", "ALL WAY <0.5>"]]
 

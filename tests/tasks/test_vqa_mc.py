@@ -131,7 +131,7 @@ def test_an_option_before_the_first_does_not_exist() -> None:
         letter_of("A.", -1)
 
 
-def test_broken_rows_are_told_apart() -> None:
+def test_broken_rows_are_distinguished() -> None:
     table = turns([["a", "b"], ["a"], ["a", "b"], ["a", "b"], ["a", " "], ["a", "b"]], [1, 0, 2, -1, 0, 0])
     found = table.select(**VqaMc.rejects())
     assert found.to_dict(as_series=False) == {

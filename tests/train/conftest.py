@@ -29,7 +29,7 @@ TINY = (
 
 @pytest.fixture(scope="session")
 def small_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six tasks of the shapes world: most of 120 samples to train on, the rest ask about other pictures."""
+    """Six tasks of the shapes world: most of 120 samples to train on, the rest ask about other images."""
     from vldata import build
     from vldata.recipe.load import from_tree
 

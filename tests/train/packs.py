@@ -15,10 +15,10 @@ torch.set_num_threads(1)
 
 VOCAB, PLACE = 40, 3
 SMALL = TrainCfg(
-    VisionCfg(side_px=16, patch_px=4, width=16, depth=2, heads=2, mlp_width=32),
-    DecoderCfg("llama", VOCAB, width=24, depth=2, heads=4, kv_heads=2, mlp_width=40),
-    ProjectorCfg("pixel_shuffle"),
-    (StageCfg("train", lr_vision=1e-3, lr_projector=1e-3, lr_decoder=1e-3),),
+    vision=VisionCfg(side_px=16, patch_px=4, width=16, depth=2, heads=2, mlp_width=32),
+    decoder=DecoderCfg(family="llama", vocab=VOCAB, width=24, depth=2, heads=4, kv_heads=2, mlp_width=40),
+    projector=ProjectorCfg(kind="pixel_shuffle"),
+    stages=(StageCfg(name="train", lr_vision=1e-3, lr_projector=1e-3, lr_decoder=1e-3),),
 )
 """16 patches, folded to 4 tokens for each image."""
 PER_IMAGE = SMALL.tokens_per_image()
@@ -59,12 +59,12 @@ def packed(documents: Sequence[dict[str, Any]]) -> Batch:
 def model(cfg: TrainCfg = SMALL, seed: int = 0) -> VLM:
     """A random model, its head scaled up so that logits differ by more than rounding."""
     torch.manual_seed(seed)
-    made = VLM(cfg)
+    vlm = VLM(cfg)
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in vlm.parameters():
             if parameter.dim() > 1:
                 parameter.mul_(3)
-    return made
+    return vlm
 
 
 DOCUMENTS = [document(11, 1, 1), document(5, 0, 2), document(15, 2, 3), document(7, 0, 4)]

@@ -13,8 +13,8 @@ from vldata.train.against import against, read_items
 
 
 def item(number: int, value: float, **other: Any) -> dict[str, Any]:
-    known = {"id": f"a/{number}", "turn": 0, "task": "caption", "source": "a", "scores": {"cider_d": value, "f1": 0.5}}
-    return {**known, **other}
+    line = {"id": f"a/{number}", "turn": 0, "task": "caption", "source": "a", "scores": {"cider_d": value, "f1": 0.5}}
+    return {**line, **other}
 
 
 def test_the_same_answers_are_paired_whatever_their_order() -> None:

@@ -9,11 +9,25 @@ pytest.importorskip("torch")
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from vldata.train import attention
-from vldata.train.attention import dense_attention, loop_attention, packed_attention
+from vldata.train.attention import loop_attention, packed_attention
 
 torch.set_num_threads(1)
+
+
+def dense_attention(q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, causal: bool = True) -> Tensor:
+    """As `packed_attention`, by a mask of T x T: the reference."""
+    repeats = q.shape[1] // k.shape[1]
+    keys, values = (x.repeat_interleave(repeats, dim=1).transpose(0, 1) for x in (k, v))
+    scores = q.transpose(0, 1) @ keys.transpose(1, 2) / q.shape[2] ** 0.5
+    places = torch.arange(len(q), device=q.device)
+    document = torch.searchsorted(cu_seqlens.long(), places, right=True)
+    seen = document[:, None] == document[None]
+    if causal:
+        seen &= places[:, None] >= places[None]
+    return (scores.masked_fill(~seen, float("-inf")).softmax(-1) @ values).transpose(0, 1)
 
 
 def qkv(total: int, heads: int, groups: int, seed: int = 0) -> list[torch.Tensor]:
@@ -40,8 +54,8 @@ def test_the_loop_equals_the_dense_mask_forward_and_backward(
         out = path(*inputs, cu(lengths), causal)
         (out * torch.arange(out.numel()).view(out.shape).cos()).sum().backward()
         results.append([out, *(x.grad for x in inputs)])
-    for found, expected in zip(*results, strict=True):
-        torch.testing.assert_close(found, expected, atol=2e-6, rtol=2e-5)
+    for result, expected in zip(*results, strict=True):
+        torch.testing.assert_close(result, expected, atol=2e-6, rtol=2e-5)
 
 
 def test_a_token_sees_its_own_past_and_nothing_else() -> None:
@@ -86,8 +100,8 @@ def test_the_kernel_gets_the_same_meaning_in_both_wordings(
     monkeypatch.setattr(attention, "_varlen_parameters", lambda: frozenset(parameters))
     inputs = qkv(7, 4, 2)
     for causal in (True, False):
-        found = attention._varlen(*inputs, cu([3, 4]), 4, causal)
-        torch.testing.assert_close(found, dense_attention(*inputs, cu([3, 4]), causal))
+        result = attention._varlen(*inputs, cu([3, 4]), 4, causal)
+        torch.testing.assert_close(result, dense_attention(*inputs, cu([3, 4]), causal))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="varlen_attn has a CUDA kernel only")
@@ -96,7 +110,7 @@ def test_the_kernel_equals_the_dense_mask(groups: int) -> None:
     lengths = [5, 0, 130, 1, 64]
     inputs = [x.cuda().bfloat16() for x in qkv(sum(lengths), 4, groups)]
     places = cu(lengths).cuda()
-    found = packed_attention(*inputs, places, 130)
+    result = packed_attention(*inputs, places, 130)
     torch.testing.assert_close(
-        found.float(), dense_attention(*(x.float() for x in inputs), places), atol=2e-2, rtol=2e-2
+        result.float(), dense_attention(*(x.float() for x in inputs), places), atol=2e-2, rtol=2e-2
     )

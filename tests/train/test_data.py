@@ -23,14 +23,14 @@ K = 4
 
 def row(**changed: Any) -> dict[str, Any]:
     """A finished row with one image and two turns."""
-    asked = {"role": "user", "content": [{"type": "image", "text": None}, {"type": "text", "text": "What color?"}]}
-    told = {"role": "assistant", "content": [{"type": "text", "text": "red"}]}
+    question = {"role": "user", "content": [{"type": "image", "text": None}, {"type": "text", "text": "What color?"}]}
+    answer = {"role": "assistant", "content": [{"type": "text", "text": "red"}]}
     again = {"role": "user", "content": [{"type": "text", "text": "And the <image>?"}]}
     then = {"role": "assistant", "content": [{"type": "text", "text": "blue or so"}]}
     return {
         "id": "a/1",
         "images": [{"bytes": b"x", "path": None}],
-        "messages": [asked, told, again, then],
+        "messages": [question, answer, again, then],
         "source": "a",
         "task": "vqa_open",
         "turns": [{"row": "1", "variant": "user", "boxes": [], "weight": 1.0}] * 2,
@@ -52,19 +52,19 @@ def test_a_dataset_made_elsewhere_is_read(tmp_path: Path) -> None:
 
 
 def test_a_build_is_read_with_its_splits(small_build: Path) -> None:
-    found = data.splits(small_build)
-    assert set(found) == {"train", "val"} and sum(map(len, found.values())) == 120
-    for split in found.values():
+    result = data.splits(small_build)
+    assert set(result) == {"train", "val"} and sum(map(len, result.values())) == 120
+    for split in result.values():
         assert all(split.id(place) == sample.id for place, sample in enumerate(split.samples()))
 
 
 def test_the_learnt_tokens_decode_to_exactly_the_assistants_text(small_build: Path) -> None:
     split = data.splits(small_build)["train"]
     samples = list(split.samples())
-    form = tokenizer.made_from(data.texts_of(samples))
+    form = tokenizer.from_texts(data.texts_of(samples))
     encoded = data.encode(samples, form)
-    pictures = collate.Pictures(split, 32)
-    batch = collate.Collator(encoded, pictures, split.id, K)(tuple(range(len(samples))))
+    images = collate.SplitImages(split, 32)
+    batch = collate.Collator(encoded, images, split.id, K)(tuple(range(len(samples))))
     starts = batch.cu_seqlens.tolist()
     for place, sample in enumerate(samples):
         labels = batch.labels[starts[place] : starts[place + 1]]
@@ -80,8 +80,8 @@ def test_the_learnt_tokens_decode_to_exactly_the_assistants_text(small_build: Pa
 
 def test_a_label_is_the_token_that_comes_next_in_its_own_document(small_build: Path) -> None:
     split = data.splits(small_build)["train"]
-    encoded = data.encode(list(split.samples()), form := tokenizer.made_from(["a b c"]))
-    batch = collate.Collator(encoded, collate.Pictures(split, 32), split.id, K)((3, 1, 2))
+    encoded = data.encode(list(split.samples()), form := tokenizer.from_texts(["a b c"]))
+    batch = collate.Collator(encoded, collate.SplitImages(split, 32), split.id, K)((3, 1, 2))
     learns = (batch.labels != IGNORED).nonzero()[:, 0]
     assert torch.equal(batch.labels[learns], batch.ids[learns + 1])
     assert not set(learns.tolist()) & set((batch.cu_seqlens[1:] - 1).tolist())
@@ -95,7 +95,7 @@ def test_a_label_is_the_token_that_comes_next_in_its_own_document(small_build: P
 def test_turn_weights_reach_the_loss(tmp_path: Path) -> None:
     turns = [{"row": "1", "variant": "user", "boxes": [], "weight": weight} for weight in (0.0, 2.5)]
     split = written(tmp_path / "d", row(turns=turns))
-    encoded = data.encode(split.samples(), form := tokenizer.made_from(["red blue"]))
+    encoded = data.encode(split.samples(), form := tokenizer.from_texts(["red blue"]))
     ids, weights = encoded.sample(0)
     assert form.decode(ids[weights == 2.5]) == "blue or so" and set(weights.tolist()) == {0.0, 2.5}
 
@@ -103,12 +103,12 @@ def test_turn_weights_reach_the_loss(tmp_path: Path) -> None:
 @pytest.mark.parametrize("weighting", ["token", "sample", "sqrt"])
 def test_weighting_says_what_a_sample_counts(tmp_path: Path, weighting: Any) -> None:
     split = written(tmp_path / "d", row(images=[], messages=row()["messages"][2:], turns=row()["turns"][:1]))
-    form = tokenizer.made_from([""])  # bytes alone: "blue or so" is ten tokens, and its end
+    form = tokenizer.from_texts([""])  # bytes alone: "blue or so" is ten tokens, and its end
     encoded = data.encode(split.samples(), form)
-    made = collate.Collator(encoded.weighed(weighting), collate.Pictures(split, 32), split.id, K)
+    collator = collate.Collator(encoded.weighed(weighting), collate.SplitImages(split, 32), split.id, K)
     expected = {"token": 11.0, "sample": 1.0, "sqrt": 11**0.5}[weighting]
-    assert made.weight((0,)) == pytest.approx(expected)
-    assert float(made((0,)).weights.sum()) == pytest.approx(expected)
+    assert collator.weight((0,)) == pytest.approx(expected)
+    assert float(collator((0,)).weights.sum()) == pytest.approx(expected)
 
 
 def test_a_row_whose_images_do_not_match_its_places_is_named(tmp_path: Path) -> None:
@@ -144,22 +144,22 @@ def test_a_damaged_file_is_named(small_build: Path, tmp_path: Path) -> None:
         data.splits(tmp_path / "b")
 
 
-def test_a_picture_that_cannot_be_decoded_names_its_row(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_decoded_names_its_row(tmp_path: Path) -> None:
     split = written(tmp_path / "d", row())
     with pytest.raises(BuildError, match="train a/1: image 0 cannot be decoded"):
-        collate.Pictures(split, 32).get(0, 0)
+        collate.SplitImages(split, 32).get(0, 0)
 
 
-def test_a_picture_that_is_not_there_names_its_row(tmp_path: Path) -> None:
+def test_an_image_that_is_not_there_names_its_row(tmp_path: Path) -> None:
     split = written(tmp_path / "d", row(images=[{"bytes": None, "path": "/nowhere/1.jpg"}]))
     with pytest.raises(BuildError, match=r"train a/1: its image '/nowhere/1\.jpg' cannot be read"):
-        collate.Pictures(split, 32).get(0, 0)
+        collate.SplitImages(split, 32).get(0, 0)
 
 
 def test_the_blind_see_the_mean_colour_alone(small_build: Path) -> None:
     split = data.splits(small_build)["train"]
     index = next(place for place, sample in enumerate(split.samples()) if sample.num_images)
-    seen, blind = (collate.Pictures(split, 32, blind=b).get(index, 0).views[0] for b in (False, True))
+    seen, blind = (collate.SplitImages(split, 32, blind=b).get(index, 0).views[0] for b in (False, True))
     assert seen.shape == blind.shape == (3, 32, 32) and seen.std() > 0
     assert (blind == blind[:, :1, :1]).all()
     assert np.abs(blind[:, 0, 0].astype(float) - seen.reshape(3, -1).mean(1)).max() <= 0.5
@@ -168,10 +168,10 @@ def test_the_blind_see_the_mean_colour_alone(small_build: Path) -> None:
 @pytest.mark.parametrize("workers", [1, 3])
 def test_the_number_of_workers_changes_no_batch(small_build: Path, workers: int) -> None:
     split = data.splits(small_build)["train"]
-    encoded = data.encode(split.samples(), tokenizer.made_from(["a b"]))
-    made = collate.Collator(encoded, collate.Pictures(split, 32), split.id, K)
+    encoded = data.encode(split.samples(), tokenizer.from_texts(["a b"]))
+    collator = collate.Collator(encoded, collate.SplitImages(split, 32), split.id, K)
     packs = [(n, n + 1) for n in range(0, 40, 2)]
-    for one, other in zip(collate.batches(packs, made, 0), collate.batches(packs, made, workers), strict=True):
+    for one, other in zip(collate.batches(packs, collator, 0), collate.batches(packs, collator, workers), strict=True):
         assert torch.equal(one.ids, other.ids) and one.sample_ids == other.sample_ids
         assert (one.images is None) == (other.images is None)
         assert one.images is None or torch.equal(one.images, other.images)
@@ -179,10 +179,10 @@ def test_the_number_of_workers_changes_no_batch(small_build: Path, workers: int)
 
 def test_a_worker_that_fails_tells_the_reader(tmp_path: Path) -> None:
     split = written(tmp_path / "d", row())
-    encoded = data.encode(split.samples(), tokenizer.made_from(["a b"]))
-    made = collate.Collator(encoded, collate.Pictures(split, 32), split.id, K)
+    encoded = data.encode(split.samples(), tokenizer.from_texts(["a b"]))
+    collator = collate.Collator(encoded, collate.SplitImages(split, 32), split.id, K)
     with pytest.raises(BuildError, match="cannot be decoded"):
-        list(collate.batches([(0,)], made, 2))
+        list(collate.batches([(0,)], collator, 2))
 
 
 def test_a_null_list_of_images_is_none(tmp_path: Path) -> None:

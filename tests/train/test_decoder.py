@@ -35,13 +35,13 @@ def theirs(family: str, folder: Path, **more: Any):  # type: ignore[no-untyped-d
     """A random decoder of transformers', saved in a folder."""
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    config, made = {
+    config, model_class = {
         "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
         "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM),
         "qwen3": (transformers.Qwen3Config, transformers.Qwen3ForCausalLM),
     }[family]
     wide = {"head_dim": 10} if family == "qwen3" else {}
-    reference = made(config(**SIZES, **wide, **more))
+    reference = model_class(config(**SIZES, **wide, **more))
     with torch.no_grad():
         for parameter in reference.parameters():
             parameter.normal_(std=0.2) if parameter.dim() > 1 else parameter.add_(torch.randn_like(parameter) * 0.1)
@@ -56,12 +56,13 @@ def run(decoder: Decoder) -> torch.Tensor:
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
 def test_packed_logits_are_those_of_transformers_for_each_document(family: str, tied: bool, tmp_path: Path) -> None:
-    from vldata.train.hf_io import load_decoder, read_decoder_cfg
+    from vldata.train.hf_config import decoder_shape
+    from vldata.train.hf_io import load_decoder
 
     reference = theirs(
         family, tmp_path, tie_word_embeddings=tied, rope_parameters={"rope_theta": 5e4, "rope_type": "default"}
     )
-    cfg = read_decoder_cfg(tmp_path)
+    cfg = decoder_shape(tmp_path)
     assert (cfg.family, cfg.rope_theta, cfg.tied) == (family, 5e4, tied)
     decoder = Decoder(cfg)
     load_decoder(decoder, tmp_path)
@@ -72,7 +73,7 @@ def test_packed_logits_are_those_of_transformers_for_each_document(family: str, 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
 def test_every_weight_learns(family: str) -> None:
-    cfg = DecoderCfg(family, 40, width=24, depth=2, heads=4, kv_heads=2, mlp_width=40)  # type: ignore[arg-type]
+    cfg = DecoderCfg(family=family, vocab=40, width=24, depth=2, heads=4, kv_heads=2, mlp_width=40)  # type: ignore[arg-type]
     decoder = Decoder(cfg)
     (run(decoder) * torch.randn(15, 24)).sum().backward()
     assert not [name for name, p in decoder.named_parameters() if p.grad is None]

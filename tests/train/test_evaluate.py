@@ -15,47 +15,46 @@ from vldata.train import collate, evaluate, kinds, questions, tokenizer
 from vldata.train.config import TrainCfg
 from vldata.train.data import Sample, Turn
 from vldata.train.model import VLM
+from vldata.train.overrides import config_of
 from vldata.train.pack import Limits
-from vldata.train.presets import preset
-from vldata.train.settings import override
 
 torch.set_num_threads(1)
 
 TURN = Turn("1", "user", 1.0, False)
 
 
-def sample(asked: str, answer: str, task: str = "vqa_open", turn: Turn = TURN) -> Sample:
-    return Sample("a/1", (("user", (asked,)), ("assistant", (answer,))), (turn,), "a", task, 0)
+def sample(question: str, answer: str, task: str = "vqa_open", turn: Turn = TURN) -> Sample:
+    return Sample("a/1", (("user", (question,)), ("assistant", (answer,))), (turn,), "a", task, 0)
 
 
-def asked_of(*samples: Sample) -> list[questions.Question]:
-    form = tokenizer.made_from([text for one in samples for _, said in one.messages for text in said if text])
+def questions_of(*samples: Sample) -> list[questions.Question]:
+    form = tokenizer.from_texts([text for one in samples for _, said in one.messages for text in said if text])
     return questions.questions(samples, form)
 
 
 @pytest.fixture(scope="module")
 def scorer() -> evaluate.Scorer:
     """A model that knows nothing yet."""
-    form = tokenizer.made_from(["What color is it? red blue green A. B. C."])
-    base: TrainCfg = override(preset("tiny"), TINY)
-    config = replace(base, decoder=replace(base.decoder, vocab=form.size))
+    form = tokenizer.from_texts(["What color is it? red blue green A. B. C."])
+    base: TrainCfg = config_of("tiny", TINY)
+    config = base.replace(decoder=base.decoder.replace(vocab=form.size))
     torch.manual_seed(0)
     limits = Limits(config.pack_tokens, config.pack_images)
     return evaluate.Scorer(VLM(config).eval(), form, limits, config.tokens_per_image(), torch.device("cpu"))
 
 
-def blank(count: int) -> list[collate.Picture]:
-    return [collate.Picture(np.full((1, 3, 32, 32), 50 * place, np.uint8)) for place in range(count)]
+def blank(count: int) -> list[collate.ImageViews]:
+    return [collate.ImageViews(np.full((1, 3, 32, 32), 50 * place, np.uint8)) for place in range(count)]
 
 
-def test_every_answer_is_asked_behind_the_true_ones_before_it() -> None:
+def test_every_answer_is_scored_behind_the_true_ones_before_it() -> None:
     messages = (
         ("user", (None, "What?")),
         ("assistant", ("red",)),
         ("user", ("Where?",)),
         ("assistant", ("here",)),
     )
-    form = tokenizer.made_from(["What? red Where? here"])
+    form = tokenizer.from_texts(["What? red Where? here"])
     first, second = questions.questions([Sample("a/1", messages, (TURN, TURN), "a", "vqa_open", 1)], form)
     read = lambda ids: form.fast.decode(ids.tolist(), skip_special_tokens=False)  # noqa: E731
     assert read(first.prompt) == "<user><image>What?<end><assistant>"
@@ -65,27 +64,29 @@ def test_every_answer_is_asked_behind_the_true_ones_before_it() -> None:
 
 
 def test_options_are_read_where_the_answer_is_one_of_their_marks() -> None:
-    (with_options,) = asked_of(sample("How many?\nA. 3\nB. 2\nAnswer with the letter.", "B"))
-    (prose,) = asked_of(sample("How many?\nA. 3\nB. 2", "two"))
+    (with_options,) = questions_of(sample("How many?\nA. 3\nB. 2\nAnswer with the letter.", "B"))
+    (prose,) = questions_of(sample("How many?\nA. 3\nB. 2", "two"))
     assert with_options.options == (("A", "3"), ("B", "2"))
     assert prose.options == ()
 
 
-def test_a_turn_asked_the_other_way_round_is_a_task_of_its_own() -> None:
-    (one,) = asked_of(sample("What is in [0.10, 0.20, 0.30, 0.40]?", "cat", "rec", Turn("1", "flip_user", 1.0, True)))
+def test_a_flipped_turn_is_a_task_of_its_own() -> None:
+    (one,) = questions_of(
+        sample("What is in [0.10, 0.20, 0.30, 0.40]?", "cat", "rec", Turn("1", "flip_user", 1.0, True))
+    )
     assert one.task == "rec_flipped" and not one.has_boxes
 
 
 def test_the_codec_of_boxes_is_found_from_the_answers() -> None:
-    found = kinds.box_codec(["[0.10, 0.20, 0.30, 0.40]", "[0.00, 0.00, 1.00, 1.00]"])
-    assert found is not None and found.name == "llava"
+    result = kinds.box_codec(["[0.10, 0.20, 0.30, 0.40]", "[0.00, 0.00, 1.00, 1.00]"])
+    assert result is not None and result.name == "llava"
     assert kinds.box_codec(["[0.10, 0.20, 0.30, 0.40]", "a cat"]) is None
 
 
 def test_likelihoods_are_those_of_one_document_at_a_time(scorer: evaluate.Scorer) -> None:
     form = scorer.tokenizer
     texts = [("What?", "red"), ("Is it blue or green?", "blue"), ("A", "green green green")]
-    prompts = [np.array([form.image_id, *form.encode(asked)], np.int32) for asked, _ in texts]
+    prompts = [np.array([form.image_id, *form.encode(question)], np.int32) for question, _ in texts]
     pairs = [
         (p, np.array([*form.encode(said), form.end_id], np.int32)) for p, (_, said) in zip(prompts, texts, strict=True)
     ]
@@ -115,7 +116,7 @@ def test_no_question_scores_nothing(scorer: evaluate.Scorer) -> None:
 
 
 def scored(task: str, values: Sequence[float], number: int = 0) -> list[evaluate.Scored]:
-    (question,) = asked_of(sample("x", "y", task))
+    (question,) = questions_of(sample("x", "y", task))
     seen = kinds.Seen(1.0, 2, 1)
     return [evaluate.Scored(replace(question, sample=n), seen, None, {"accuracy": v}) for n, v in enumerate(values)]
 
@@ -130,7 +131,7 @@ def test_the_table_has_the_gain_of_seeing_with_a_paired_interval() -> None:
 
 
 def test_a_box_that_cannot_be_read_counts_as_a_miss() -> None:
-    (question,) = asked_of(sample("Where?", "[0.10, 0.20, 0.30, 0.40]", "rec", Turn("1", "user", 1.0, True)))
+    (question,) = questions_of(sample("Where?", "[0.10, 0.20, 0.30, 0.40]", "rec", Turn("1", "user", 1.0, True)))
     kind = kinds.kinds_of([question])["rec"]
     seen = kinds.Seen(1.0, 2, 1)
     miss = kind.scores(question, seen, "[0.10, 0.20")

@@ -1,4 +1,4 @@
-"""The whole way: a world of pictures, a build, the tiny preset as it is, and scores that no guess explains."""
+"""The whole way: a world of images, a build, the tiny preset as it is, and scores that no guess explains."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ pytest.importorskip("torch")
 from vldata import build
 from vldata.recipe.load import load
 from vldata.train import run
+from vldata.train.overrides import config_of
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "small-world.yaml"
 
@@ -18,7 +19,7 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "small-world.yaml"
 @pytest.mark.timeout(1200)  # two to three minutes of one core
 def test_the_tiny_preset_sees(tmp_path: Path) -> None:
     build(load(RECIPE), tmp_path / "build", store=tmp_path / "store", workers=1)
-    run.train(tmp_path / "build", tmp_path / "run", steps=900, device="cpu")
+    run.train(tmp_path / "build", tmp_path / "run", config_of("tiny", (), 900), device="cpu")
     tasks = run.evaluate(tmp_path / "run", tmp_path / "build", device="cpu")["tasks"]
     gains = {task: scores["gain"] for task, scores in tasks.items()}  # paired over the same answers, seeing less blind
     assert gains.keys() == {"caption", "reg", "vqa_open"}

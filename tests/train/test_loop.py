@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,10 +20,9 @@ from vldata.train.config import StageCfg, TrainCfg
 from vldata.train.loss import summed_loss
 from vldata.train.model import VLM, apply_stage
 from vldata.train.optimizer import Optimizer
+from vldata.train.overrides import config_of
 from vldata.train.pack import Limits
-from vldata.train.presets import preset
 from vldata.train.ranks import Ranks
-from vldata.train.settings import override
 
 torch.set_num_threads(1)
 ALONE = Ranks(0, 1, torch.device("cpu"))
@@ -35,13 +33,13 @@ class World:
 
     def __init__(self, build: Path, stage: StageCfg, limits: Limits | None = None) -> None:
         split = data.splits(build)["train"]
-        form = tokenizer.made_from(data.texts_of(split.samples()))
+        form = tokenizer.from_texts(data.texts_of(split.samples()))
         self.encoded = data.encode(split.samples(), form)
-        base = override(preset("tiny"), TINY)
-        self.config: TrainCfg = replace(base, decoder=replace(base.decoder, vocab=form.size), stages=(stage,))
+        base = config_of("tiny", TINY)
+        self.config: TrainCfg = base.replace(decoder=base.decoder.replace(vocab=form.size), stages=(stage,))
         self.stage = stage
         k = self.config.tokens_per_image(stage)
-        self.collator = collate.Collator(self.encoded, collate.Pictures(split, 32), split.id, k)
+        self.collator = collate.Collator(self.encoded, collate.SplitImages(split, 32), split.id, k)
         self.plan = loop.StagePlan(self.encoded, limits or Limits(512, 16), stage, Visual(k), seed=0)
 
     def train(self, start: int = 0) -> tuple[list[loop.Step], dict[str, torch.Tensor]]:
@@ -58,13 +56,15 @@ class World:
         return done, {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-ALL = StageCfg("train", 1e-3, 1e-3, 1e-3, steps=1, warmup=0.0, clip=0.0, eps=1e-3)
+ALL = StageCfg(
+    name="train", lr_vision=1e-3, lr_projector=1e-3, lr_decoder=1e-3, steps=1, warmup=0.0, clip=0.0, eps=1e-3
+)
 # a large eps keeps Adam's first step from being the gradient's sign, which would hide its size
 
 
 def test_four_accumulation_steps_are_one(small_build: Path) -> None:
-    whole = World(small_build, replace(ALL, packs_per_step=1), Limits(100_000, 10_000))
-    parts = World(small_build, replace(ALL, packs_per_step=10_000), Limits(1_000, 100))
+    whole = World(small_build, ALL.replace(packs_per_step=1), Limits(100_000, 10_000))
+    parts = World(small_build, ALL.replace(packs_per_step=10_000), Limits(1_000, 100))
     assert len(whole.plan.step(0)) == 1 and 3 <= len(parts.plan.step(0)) <= 5
     (one,), weights = whole.train()
     (many,), same = parts.train()
@@ -75,12 +75,12 @@ def test_four_accumulation_steps_are_one(small_build: Path) -> None:
 
 
 def test_the_steps_of_a_plan_are_its_epochs_in_order(small_build: Path) -> None:
-    plan = World(small_build, replace(ALL, steps=0, epochs=2.5)).plan
-    found = [sorted(index for pack in plan.step(number) for index in pack) for number in range(plan.total)]
-    first_epoch = found[: next(n for n in range(1, 99) if sum(map(len, found[:n])) == len(plan.encoded))]
+    plan = World(small_build, ALL.replace(steps=0, epochs=2.5)).plan
+    result = [sorted(index for pack in plan.step(number) for index in pack) for number in range(plan.total)]
+    first_epoch = result[: next(n for n in range(1, 99) if sum(map(len, result[:n])) == len(plan.encoded))]
     assert sorted(index for step in first_epoch for index in step) == list(range(len(plan.encoded)))
     assert 2.4 * len(first_epoch) <= plan.total <= 2.6 * len(first_epoch) + 1
-    assert plan.step(plan.total - 1) == World(small_build, replace(ALL, steps=0, epochs=2.5)).plan.step(plan.total - 1)
+    assert plan.step(plan.total - 1) == World(small_build, ALL.replace(steps=0, epochs=2.5)).plan.step(plan.total - 1)
 
 
 def test_learning_rates_warm_up_and_follow_a_cosine_to_the_floor() -> None:
@@ -93,7 +93,7 @@ def test_learning_rates_warm_up_and_follow_a_cosine_to_the_floor() -> None:
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_an_optimizer_comes_back_as_it_was(small_build: Path, kind: Literal["adamw", "muon"]) -> None:
-    stage = replace(ALL, optimizer=kind)
+    stage = ALL.replace(optimizer=kind)
     model = VLM(World(small_build, stage).config)
     apply_stage(model, stage)
     first, second = Optimizer(model, stage), Optimizer(model, stage)
@@ -110,7 +110,7 @@ def test_an_optimizer_comes_back_as_it_was(small_build: Path, kind: Literal["ada
 
 
 def test_muon_moves_the_matrices_of_the_layers_and_adamw_the_rest(small_build: Path) -> None:
-    stage = replace(ALL, optimizer="muon")
+    stage = ALL.replace(optimizer="muon")
     model = VLM(World(small_build, stage).config)
     apply_stage(model, stage)
     for weight in model.parameters():
@@ -126,7 +126,7 @@ def test_muon_moves_the_matrices_of_the_layers_and_adamw_the_rest(small_build: P
 
 
 def test_an_orthogonal_update_leaves_no_direction_behind(small_build: Path) -> None:
-    stage = replace(ALL, optimizer="muon", weight_decay=0.0)
+    stage = ALL.replace(optimizer="muon", weight_decay=0.0)
     model = VLM(World(small_build, stage).config)
     apply_stage(model, stage)
     name = "decoder.layers.0.self_attn.q_proj.weight"
@@ -142,7 +142,7 @@ def test_an_orthogonal_update_leaves_no_direction_behind(small_build: Path) -> N
 
 
 def test_a_stage_that_learns_nothing_is_refused(small_build: Path) -> None:
-    frozen = StageCfg("nothing", steps=1)
+    frozen = StageCfg(name="nothing", steps=1)
     model = VLM(World(small_build, ALL).config)
     apply_stage(model, frozen)
     with pytest.raises(BuildError, match="stage nothing: every part has a learning rate of 0"):
@@ -158,7 +158,7 @@ def test_a_step_of_text_alone_trains(small_build: Path) -> None:
 
 
 def test_what_a_step_counts_is_what_its_packs_hold(small_build: Path) -> None:
-    world = World(small_build, replace(ALL, packs_per_step=2))
+    world = World(small_build, ALL.replace(packs_per_step=2))
     (step,), _ = world.train()
     batches = [world.collator(pack) for pack in world.plan.step(0)]
     assert step.packs == len(batches)
@@ -169,7 +169,7 @@ def test_what_a_step_counts_is_what_its_packs_hold(small_build: Path) -> None:
 
 
 def test_four_samples_are_learnt_by_heart(small_build: Path) -> None:
-    stage = StageCfg("train", 8e-3, 8e-3, 8e-3, steps=250, warmup=20)
+    stage = StageCfg(name="train", lr_vision=8e-3, lr_projector=8e-3, lr_decoder=8e-3, steps=250, warmup=20)
     world = World(small_build, stage)
     world.plan.step = lambda number: ((0, 20, 40, 60),)  # type: ignore[method-assign]
     done, _ = world.train()

@@ -46,8 +46,8 @@ def test_chunks_have_the_loss_and_gradients_of_full_logits(chunk_logits: int) ->
         value = loss(hidden, labels, weights, head)
         (value * 0.25).backward()
         results.append((value.detach(), hidden.grad, head.grad))
-    for found, expected in zip(*results, strict=True):
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    for result, expected in zip(*results, strict=True):
+        torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_unsupervised_rows_never_reach_the_head() -> None:

@@ -81,9 +81,9 @@ def test_an_interval_of_equal_values_has_no_width() -> None:
 
 
 def test_an_interval_is_about_two_standard_errors_a_side() -> None:
-    found = metrics.interval([0.0, 1.0] * 200, [str(n) for n in range(400)])
-    assert found.value == 0.5
-    assert found.high - found.low == pytest.approx(2 * 1.96 * 0.5 / math.sqrt(400), rel=0.1)
+    result = metrics.interval([0.0, 1.0] * 200, [str(n) for n in range(400)])
+    assert result.value == 0.5
+    assert result.high - result.low == pytest.approx(2 * 1.96 * 0.5 / math.sqrt(400), rel=0.1)
 
 
 def test_items_of_one_sample_are_drawn_together() -> None:

@@ -50,8 +50,8 @@ def test_samples_that_fit_in_no_pack_are_named() -> None:
 
 
 def test_what_is_left_out_by_name_is_in_no_pack() -> None:
-    found = steps([100, 101, 5, 5], [0, 0, 4, 5], without=[1, 3])
-    assert sorted(index for step in found for p in step for index in p) == [0, 2]
+    result = steps([100, 101, 5, 5], [0, 0, 4, 5], without=[1, 3])
+    assert sorted(index for step in result for p in step for index in p) == [0, 2]
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_packs_are_97_percent_full(
     images = (rng.random(20_000) >= text_only).astype(np.int64)
     words = np.clip(rng.lognormal(np.log(median), sigma, 20_000), 2, 900 if limits.tokens < 2000 else 1400)
     tokens = words.astype(np.int64) + 8 + images * visual
-    found = pack.epoch_steps(tokens, images, limits, 4, seed=0, epoch=0, fingerprint="")
-    assert tokens.sum() / (sum(map(len, found)) * limits.tokens) >= 0.97
+    result = pack.epoch_steps(tokens, images, limits, 4, seed=0, epoch=0, fingerprint="")
+    assert tokens.sum() / (sum(map(len, result)) * limits.tokens) >= 0.97
 
 
 @given(samples)

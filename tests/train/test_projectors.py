@@ -23,7 +23,7 @@ WIDTH_IN, WIDTH_OUT = 24, 20
 
 def small(kind: ProjectorKind, num_patches: int = 64, **more: int) -> tuple[ProjectorCfg, nn.Module]:
     torch.manual_seed(0)
-    cfg = ProjectorCfg(kind, **({"tokens": 16, "hidden": 32, "depth": 2, "heads": 2} | more))
+    cfg = ProjectorCfg(kind=kind, **({"tokens": 16, "hidden": 32, "depth": 2, "heads": 2} | more))
     return cfg, make_projector(cfg, num_patches, WIDTH_IN, WIDTH_OUT)
 
 
@@ -67,7 +67,7 @@ def test_tokens_of_a_new_projector_differ_from_each_other(kind: ProjectorKind) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_projector_takes_a_larger_picture(kind: ProjectorKind) -> None:
+def test_a_projector_takes_a_larger_image(kind: ProjectorKind) -> None:
     cfg, projector = small(kind)
     assert projector(torch.randn(1, 144, WIDTH_IN)).shape == (1, cfg.num_tokens(144), WIDTH_OUT)
 
@@ -93,20 +93,20 @@ def test_a_projector_takes_a_larger_picture(kind: ProjectorKind) -> None:
 )
 def test_projectors_have_the_published_sizes(kind: ProjectorKind, tokens: int, width: int, millions: float) -> None:
     with torch.device("meta"):
-        projector = make_projector(ProjectorCfg(kind, tokens=tokens), 256, 1024, width)
+        projector = make_projector(ProjectorCfg(kind=kind, tokens=tokens), 256, 1024, width)
     assert sum(p.numel() for p in projector.parameters()) / 1e6 == pytest.approx(millions, abs=0.06)
 
 
 def test_a_bottleneck_and_a_pixel_shuffle_have_their_exact_sizes() -> None:
     with torch.device("meta"):
-        abstractor = CAbstractor(ProjectorCfg("c_abs", tokens=144), 256, 1024, 4096)
-        shuffle = PixelShuffle(ProjectorCfg("pixel_shuffle"), 768, 576)
+        abstractor = CAbstractor(ProjectorCfg(kind="c_abs", tokens=144), 256, 1024, 4096)
+        shuffle = PixelShuffle(ProjectorCfg(kind="pixel_shuffle"), 768, 576)
     assert sum(p.numel() for p in abstractor.before[1].parameters()) == 2_638_080
     assert sum(p.numel() for p in shuffle.parameters()) == 4 * 768 * 576
 
 
 def test_pixel_shuffle_lays_a_cell_out_row_by_row() -> None:
-    shuffle = PixelShuffle(ProjectorCfg("pixel_shuffle", factor=2), 1, 4)
+    shuffle = PixelShuffle(ProjectorCfg(kind="pixel_shuffle", factor=2), 1, 4)
     with torch.no_grad():
         shuffle.proj.weight.copy_(torch.eye(4))
     grid = torch.arange(16.0).view(1, 16, 1)
@@ -114,7 +114,7 @@ def test_pixel_shuffle_lays_a_cell_out_row_by_row() -> None:
 
 
 def test_pooling_takes_the_mean_of_each_cell() -> None:
-    pool = PoolMlp(ProjectorCfg("pool_mlp", tokens=4, mlp_depth=1), 1, 1)
+    pool = PoolMlp(ProjectorCfg(kind="pool_mlp", tokens=4, mlp_depth=1), 1, 1)
     with torch.no_grad():
         pool.mlp[0].weight.fill_(1.0)
         pool.mlp[0].bias.zero_()
@@ -134,7 +134,7 @@ def test_a_c_abstractor_without_depth_is_pooling_and_a_readout() -> None:
 
 
 def test_a_new_d_abstractor_looks_in_detrs_directions() -> None:
-    projector = DAbstractor(ProjectorCfg("d_abs", tokens=4, hidden=32, heads=4, depth=1), 64, 32, 8)
+    projector = DAbstractor(ProjectorCfg(kind="d_abs", tokens=4, hidden=32, heads=4, depth=1), 64, 32, 8)
     offsets = projector.layers[0].offsets.bias.detach().view(4, 4, 2)
     torch.testing.assert_close(offsets[:, 0], torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]]), atol=1e-6, rtol=0)
     torch.testing.assert_close(offsets[:, 3], 4 * offsets[:, 0])
@@ -142,7 +142,7 @@ def test_a_new_d_abstractor_looks_in_detrs_directions() -> None:
 
 
 def test_deformable_attention_samples_where_it_says() -> None:
-    projector = DAbstractor(ProjectorCfg("d_abs", tokens=1, hidden=8, heads=1, depth=1), 16, 8, 8)
+    projector = DAbstractor(ProjectorCfg(kind="d_abs", tokens=1, hidden=8, heads=1, depth=1), 16, 8, 8)
     layer = projector.layers[0]
     with torch.no_grad():
         layer.value.weight.copy_(torch.eye(8))

@@ -19,12 +19,13 @@ from train.conftest import TINY
 
 from vldata.errors import BuildError
 from vldata.train import run
+from vldata.train.overrides import config_of
 
 torch.set_num_threads(1)
 
 
-def trained(build: Path, out: Path, *sets: str, **options: Any) -> dict[str, Any]:
-    return run.train(build, out, sets=(*TINY, *sets), device="cpu", **options)
+def trained(build: Path, out: Path, *sets: str, steps: int | None = None, **options: Any) -> dict[str, Any]:
+    return run.train(build, out, config_of("tiny", (*TINY, *sets), steps), device="cpu", **options)
 
 
 def lines(out: Path) -> list[dict[str, Any]]:
@@ -68,14 +69,14 @@ def test_the_same_run_twice_is_the_same_to_the_bit(finished: Path, small_build: 
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()
 
 
-def test_a_run_that_died_goes_on_to_the_same_bits(finished: Path, small_build: Path, tmp_path: Path) -> None:
+def test_a_run_that_died_resumes_to_the_same_bits(finished: Path, small_build: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(Interrupted):
         trained(small_build, out, steps=12, checkpoint_steps=3, progress=dies_after(7))
     assert not (out / "summary.json").exists() and len(lines(out)) == 8
     notes: list[Any] = []
     trained(small_build, out, steps=12, checkpoint_steps=3, progress=notes.append)
-    assert {"note": "goes on from step 6 of train"} in notes
+    assert {"note": "resumes from step 6 of train"} in notes
     assert losses(out) == losses(finished)
     assert (out / "model.safetensors").read_bytes() == (finished / "model.safetensors").read_bytes()
 
@@ -86,7 +87,7 @@ STAGES = (
 )
 
 
-def test_a_run_of_muon_goes_on_to_the_same_bits(small_build: Path, tmp_path: Path) -> None:
+def test_a_run_of_muon_resumes_to_the_same_bits(small_build: Path, tmp_path: Path) -> None:
     muon = "stages.0.optimizer=muon"
     trained(small_build, tmp_path / "whole", muon, steps=6)
     with pytest.raises(Interrupted):
@@ -96,7 +97,7 @@ def test_a_run_of_muon_goes_on_to_the_same_bits(small_build: Path, tmp_path: Pat
     assert whole.read_bytes() == parts.read_bytes()
 
 
-def test_a_run_of_two_stages_with_lora_goes_on_in_the_second(small_build: Path, tmp_path: Path) -> None:
+def test_a_run_of_two_stages_with_lora_resumes_in_the_second(small_build: Path, tmp_path: Path) -> None:
     trained(small_build, tmp_path / "whole", *STAGES)
 
     def dies_in_the_second(event: dict[str, Any]) -> None:
@@ -140,10 +141,10 @@ def test_a_folder_with_something_else_is_refused(small_build: Path, tmp_path: Pa
 def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail if a model is made."""
 
-    def made(config: object) -> None:
+    def refused(config: object) -> None:
         raise AssertionError("a model was made before the error was found")
 
-    monkeypatch.setattr(run, "VLM", made)
+    monkeypatch.setattr(run, "VLM", refused)
 
 
 @pytest.mark.usefixtures("no_model")
@@ -188,14 +189,14 @@ def test_a_gpu_that_is_not_there_is_one_error(small_build: Path, tmp_path: Path)
     if torch.cuda.is_available():
         pytest.skip("there is one")
     with pytest.raises(BuildError, match="'cuda' is not here"):
-        run.train(small_build, tmp_path / "run", sets=TINY, steps=1, device="cuda")
+        run.train(small_build, tmp_path / "run", config_of("tiny", TINY, 1), device="cuda")
 
 
 def test_evaluation_gives_each_task_its_measure_and_the_blind_control(
     finished: Path, small_build: Path, tmp_path: Path
 ) -> None:
-    found = run.evaluate(finished, small_build, tmp_path / "scores.json", device="cpu")
-    measures = {task: row["metric"] for task, row in found["tasks"].items()}
+    result = run.evaluate(finished, small_build, tmp_path / "scores.json", device="cpu")
+    measures = {task: row["metric"] for task, row in result["tasks"].items()}
     assert measures == {
         "caption": "cider_d",
         "rec": "accuracy_at_iou_0.5",
@@ -205,16 +206,16 @@ def test_evaluation_gives_each_task_its_measure_and_the_blind_control(
         "vqa_mc": "accuracy",
         "vqa_open": "vqa_accuracy",
     }
-    assert json.loads((tmp_path / "scores.json").read_text()) == found
-    for row in found["tasks"].values():
+    assert json.loads((tmp_path / "scores.json").read_text()) == result
+    for row in result["tasks"].values():
         assert row["ci_low"] <= row["value"] <= row["ci_high"] and row["n"] > 0
     items = [json.loads(line) for line in (tmp_path / "scores.items.jsonl").read_text().splitlines()]
-    assert len(items) == sum(row["n"] for row in found["tasks"].values())
+    assert len(items) == sum(row["n"] for row in result["tasks"].values())
     text = [item for item in items if item["task"] == "text_instruction"]
     assert all(item["scores"] == item["blind"] for item in text)  # nothing to be blind to
     again = run.evaluate(finished, small_build, device="cpu", compare_with=tmp_path / "scores.json")["against"]["tasks"]
     assert {task: (row["difference"], row["n"]) for task, row in again.items()} == {
-        task: (0, row["n"]) for task, row in found["tasks"].items()
+        task: (0, row["n"]) for task, row in result["tasks"].items()
     }
 
 
@@ -234,9 +235,10 @@ SCRIPT = """
 import sys, torch
 from pathlib import Path
 torch.set_num_threads(1)
+from vldata.train.overrides import config_of
 from vldata.train.run import train
-options = dict(sets=sys.argv[3].split(), steps=int(sys.argv[4]), device="cpu", checkpoint_steps=10_000)
-print(train(Path(sys.argv[1]), Path(sys.argv[2]), **options).get("stopped"))
+config = config_of("tiny", sys.argv[3].split(), int(sys.argv[4]))
+print(train(Path(sys.argv[1]), Path(sys.argv[2]), config, device="cpu", checkpoint_steps=10_000).get("stopped"))
 """
 
 
@@ -259,7 +261,7 @@ def test_sigterm_saves_and_stops(small_build: Path, tmp_path: Path) -> None:
 
 def test_two_ranks_are_one_rank(small_build: Path, tmp_path: Path) -> None:
     sets = (*TINY, "stages.0.packs_per_step=3")
-    run.train(small_build, tmp_path / "one", sets=sets, steps=4, device="cpu")
+    run.train(small_build, tmp_path / "one", config_of("tiny", sets, 4), device="cpu")
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _free_port(), "GLOO_SOCKET_IFNAME": "lo"}
     command = [sys.executable, "-c", SCRIPT, str(small_build), str(tmp_path / "two"), " ".join(sets), "4"]
     ranks = [subprocess.Popen(command, env={**os.environ, **shared, "RANK": str(rank)}) for rank in range(2)]

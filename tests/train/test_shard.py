@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from train.conftest import TINY
 
 from vldata.train import loop, run
+from vldata.train.overrides import config_of
 
 torch.set_num_threads(1)
 
@@ -30,17 +31,19 @@ from pathlib import Path
 torch.set_num_threads(1)
 from train.test_shard import apart
 from vldata.train import loop, stage
+from vldata.train.overrides import config_of
 from vldata.train.run import train
 spread = stage.shard
-def told(root, blocks, ranks):
+def spy(root, blocks, ranks):
     spread(root, blocks, ranks)
     held = [(weight.to_local().numel(), weight.numel()) for weight in root.parameters()]
     Path(f"{sys.argv[2]}.{ranks.rank}").write_text(f"{sum(own for own, _ in held)} {sum(all for _, all in held)}")
-stage.shard = told
+stage.shard = spy
 if sys.argv[5] == "apart":
     loop.StagePlan.step = apart
-options = dict(sets=sys.argv[3].split("|"), steps=int(sys.argv[4]), device="cpu", checkpoint_steps=int(sys.argv[6]))
-print(train(Path(sys.argv[1]), Path(sys.argv[2]), **options).get("stopped"))
+config = config_of("tiny", sys.argv[3].split("|"), int(sys.argv[4]))
+build, out = Path(sys.argv[1]), Path(sys.argv[2])
+print(train(build, out, config, device="cpu", checkpoint_steps=int(sys.argv[6])).get("stopped"))
 """
 
 
@@ -93,7 +96,7 @@ def test_sharded_ranks_are_one_rank_through_two_stages_with_lora(small_build: Pa
     sets = (*TINY, *LORA)
     done(start(small_build, tmp_path / "two", (*sets, "shard=true"), 3))
     is_spread(tmp_path / "two")
-    run.train(small_build, tmp_path / "one", sets=sets, steps=3, device="cpu")
+    run.train(small_build, tmp_path / "one", config_of("tiny", sets, 3), device="cpu")
     same(tmp_path / "one", tmp_path / "two")
 
 
@@ -103,11 +106,11 @@ def test_text_alone_on_one_rank_keeps_nobody_waiting(
     sets = (*TINY, "stages.0.packs_per_step=2", "stages.0.optimizer=adamw")
     done(start(small_build, tmp_path / "two", (*sets, "shard=true"), 2, "apart"))
     monkeypatch.setattr(loop.StagePlan, "step", apart)
-    run.train(small_build, tmp_path / "one", sets=sets, steps=2, device="cpu")
+    run.train(small_build, tmp_path / "one", config_of("tiny", sets, 2), device="cpu")
     same(tmp_path / "one", tmp_path / "two")
 
 
-def test_a_sharded_run_goes_on_from_a_whole_checkpoint(small_build: Path, tmp_path: Path) -> None:
+def test_a_sharded_run_resumes_from_a_whole_checkpoint(small_build: Path, tmp_path: Path) -> None:
     sets, out = (*TINY, "stages.0.packs_per_step=3"), tmp_path / "two"
     processes = start(small_build, out, (*sets, "shard=true"), 6, every=3)
     deadline = time.monotonic() + 250
@@ -121,5 +124,5 @@ def test_a_sharded_run_goes_on_from_a_whole_checkpoint(small_build: Path, tmp_pa
     done(start(small_build, out, (*sets, "shard=true"), 6, every=3))
     weights = load_file(out / "model.safetensors")
     assert {name: w.shape for name, w in saved.items()} == {name: w.shape for name, w in weights.items()}
-    run.train(small_build, tmp_path / "one", sets=sets, steps=6, device="cpu")
+    run.train(small_build, tmp_path / "one", config_of("tiny", sets, 6), device="cpu")
     same(tmp_path / "one", out)

@@ -24,30 +24,30 @@ def chat(form: made.Tokenizer, *texts: str | None) -> list[tuple[str, list[list[
 
 @pytest.mark.parametrize("text", [*TEXTS, "", " ", "a  b\t\n\n c ", "<image> <end>", "１２ ½ ٣", "\x00é́"])
 def test_decoding_gives_every_text_back(text: str) -> None:
-    form = made.made_from(TEXTS)
+    form = made.from_texts(TEXTS)
     assert form.decode(form.encode(text)) == text
 
 
 def test_a_digit_is_a_token_so_that_near_numbers_share_tokens() -> None:
-    form = made.made_from(TEXTS * 20)
+    form = made.from_texts(TEXTS * 20)
     near, other = form.encode("0.44"), form.encode("0.45")
     assert len(near) == 4 and near[:3] == other[:3] and near[3] != other[3]
 
 
 def test_the_same_texts_make_the_same_tokenizer(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        made.made_from(TEXTS * 3).save(tmp_path / name)
+        made.from_texts(TEXTS * 3).save(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_special_tokens_in_a_text_are_plain_characters() -> None:
-    form = made.made_from(TEXTS)
+    form = made.from_texts(TEXTS)
     specials = {form.image_id, form.end_id, *form.frames["assistant"].before}
     assert not specials & set(form.encode("<image><end><assistant>"))
 
 
 def test_a_saved_tokenizer_is_the_same_when_loaded(tmp_path: Path) -> None:
-    form = made.made_from(TEXTS)
+    form = made.from_texts(TEXTS)
     form.save(tmp_path / "tokenizer.json")
     loaded = made.load(tmp_path)
     assert loaded.encode("Is <end> it a café?") == form.encode("Is <end> it a café?")
@@ -55,7 +55,7 @@ def test_a_saved_tokenizer_is_the_same_when_loaded(tmp_path: Path) -> None:
 
 
 def test_the_mask_covers_the_assistants_text_and_its_end_alone() -> None:
-    form = made.made_from(TEXTS)
+    form = made.from_texts(TEXTS)
     ids, weights = form.conversation(chat(form, "Is it red?", "yes", "color?", "red"), [1.0, 0.5])
     user, assistant = form.frames["user"].before, form.frames["assistant"].before
     end = form.end_id
@@ -123,6 +123,6 @@ def test_a_tokenizer_that_cannot_end_a_turn_is_refused(tmp_path: Path) -> None:
 
 
 def test_weights_are_those_of_the_turns_in_order() -> None:
-    form = made.made_from(TEXTS)
+    form = made.from_texts(TEXTS)
     _, weights = form.conversation([("assistant", [form.encode("a")]), ("assistant", [form.encode("b")])], [2.0, 0.0])
     assert sorted(set(np.unique(weights))) == [0.0, 2.0] and (weights == 2.0).sum() == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from vldata.train.vision import Vision, resized_grid
 torch.set_num_threads(1)
 
 SIGLIP = VisionCfg(side_px=16, patch_px=4, width=16, depth=3, heads=2, mlp_width=32)
-CLIP = replace(SIGLIP, family="clip", layer=-2, post_norm=False)
+CLIP = SIGLIP.replace(family="clip", layer=-2, post_norm=False)
 SIZES = {
     "hidden_size": 16,
     "intermediate_size": 32,
@@ -34,47 +33,49 @@ def theirs(family: str, folder: Path):  # type: ignore[no-untyped-def]
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     if family == "clip":
-        made = transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**SIZES))
+        encoder = transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**SIZES))
     else:
-        made = transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**SIZES))
+        encoder = transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**SIZES))
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in encoder.parameters():
             parameter.normal_(std=0.2) if parameter.dim() > 1 else parameter.add_(torch.randn_like(parameter) * 0.1)
-    made.eval().save_pretrained(folder)
-    return made
+    encoder.eval().save_pretrained(folder)
+    return encoder
 
 
 @pytest.mark.parametrize(("layer", "post_norm"), [(-1, False), (-2, False), (1, False)])
 @pytest.mark.parametrize("family", ["clip", "siglip"])
 def test_hidden_states_are_those_of_transformers(family: str, layer: int, post_norm: bool, tmp_path: Path) -> None:
-    from vldata.train.hf_io import load_vision, read_vision_cfg
+    from vldata.train.hf_config import vision_shape
+    from vldata.train.hf_io import load_vision
 
     reference = theirs(family, tmp_path)
-    cfg = read_vision_cfg(tmp_path, layer, post_norm)
+    cfg = vision_shape(tmp_path).replace(layer=layer, post_norm=post_norm)
     vision = Vision(cfg)
     load_vision(vision, tmp_path)
-    found = vision(IMAGES)
+    result = vision(IMAGES)
     pixels = (IMAGES / 255 - vision.mean) / vision.std
     states = reference(pixels, output_hidden_states=True).hidden_states
-    torch.testing.assert_close(found, states[layer][:, int(family == "clip") :], atol=1e-5, rtol=1e-5)
-    assert found.shape == (2, 16, 16)
+    torch.testing.assert_close(result, states[layer][:, int(family == "clip") :], atol=1e-5, rtol=1e-5)
+    assert result.shape == (2, 16, 16)
 
 
-def test_siglips_closing_norm_is_applied_when_asked_for(tmp_path: Path) -> None:
-    from vldata.train.hf_io import load_vision, read_vision_cfg
+def test_siglips_closing_norm_is_applied_on_request(tmp_path: Path) -> None:
+    from vldata.train.hf_config import vision_shape
+    from vldata.train.hf_io import load_vision
 
     reference = theirs("siglip", tmp_path)
-    vision = Vision(read_vision_cfg(tmp_path, post_norm=True))
+    vision = Vision(vision_shape(tmp_path).replace(post_norm=True))
     load_vision(vision, tmp_path)
     torch.testing.assert_close(vision(IMAGES), reference(IMAGES / 127.5 - 1).last_hidden_state, atol=1e-5, rtol=1e-5)
 
 
 def test_blocks_after_the_selected_one_are_not_made() -> None:
-    assert [len(Vision(replace(CLIP, layer=layer)).layers) for layer in (-1, -2, 0, 2)] == [3, 2, 0, 2]
+    assert [len(Vision(CLIP.replace(layer=layer)).layers) for layer in (-1, -2, 0, 2)] == [3, 2, 0, 2]
 
 
 @pytest.mark.parametrize("cfg", [CLIP, SIGLIP])
-def test_bytes_and_fractions_are_the_same_picture(cfg: VisionCfg) -> None:
+def test_bytes_and_fractions_are_the_same_image(cfg: VisionCfg) -> None:
     vision = Vision(cfg)
     torch.testing.assert_close(vision(IMAGES), vision(IMAGES / 255))
 
@@ -95,7 +96,7 @@ def test_an_image_does_not_depend_on_its_neighbours(cfg: VisionCfg) -> None:
 
 
 @pytest.mark.parametrize("cfg", [CLIP, SIGLIP])
-def test_larger_pictures_have_more_patches(cfg: VisionCfg) -> None:
+def test_larger_images_have_more_patches(cfg: VisionCfg) -> None:
     images = torch.zeros(1, 3, 24, 24, dtype=torch.uint8)
     assert Vision(cfg)(images).shape == (1, 36, 16)
 

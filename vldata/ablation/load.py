@@ -13,7 +13,7 @@ from vldata.errors import RecipeError, RecipeErrors, VldataError
 from vldata.recipe.load import from_tree
 from vldata.recipe.merge import find_recipe, merged, read_recipe
 from vldata.recipe.models import Recipe
-from vldata.recipe.translate import validated
+from vldata.schema.translate import validated
 
 
 @dataclass(frozen=True)

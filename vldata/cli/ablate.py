@@ -142,11 +142,10 @@ def schema() -> None:
 def config_hash(train: Any) -> str:
     """Hash of all that the bundled trainer's config says; told before anything is built when it is none."""
     from vldata.cli.train import _require_torch
-    from vldata.train.presets import preset
-    from vldata.train.settings import override
+    from vldata.train.overrides import config_of
 
     _require_torch()
-    return override(preset(train.preset), train.set).content_hash()
+    return config_of(train.preset, train.set).content_hash()
 
 
 def gpus_for(train: Any, jobs: int) -> list[str]:
@@ -163,12 +162,11 @@ def gpus_for(train: Any, jobs: int) -> list[str]:
 
 def _cost_of(train: Any) -> tuple[int, int] | None:
     """Steps and tokens of one of the bundled trainer's runs; None where the data's size decides, or a command does."""
-    from vldata.train.presets import preset
-    from vldata.train.settings import override
+    from vldata.train.overrides import config_of
 
     if train.command is not None:
         return None
-    config = override(preset(train.preset), train.set)
+    config = config_of(train.preset, train.set)
     steps = [train.steps or stage.steps for stage in config.stages]
     packs = sum(number * stage.packs_per_step for number, stage in zip(steps, config.stages, strict=True))
     return (sum(steps), packs * config.pack_tokens) if all(steps) else None

@@ -65,6 +65,7 @@ def synth_plan(
         ],
     )
     for row in rows:
+        _say_rejected(row)
         for why, count in row["why_new"].items():
             say(f"{row['source']}: {count:,} new: {why}")
         if row["to_send"]:
@@ -235,10 +236,18 @@ def _state_table(rows: list[dict[str, Any]]) -> None:
         ],
     )
     for row in rows:
+        _say_rejected(row)
         for reason, count in row["dropped"].items():
             say(f"{row['source']}: {count:,} dropped: {reason}")
         for reason, count in row["marked"].items():
             say(f"{row['source']}: {count:,} kept with a mark: {reason}")
+
+
+def _say_rejected(row: dict[str, Any]) -> None:
+    from vldata.cli.terminal import say
+
+    for reason, count in row["rejected"].items():
+        say(f"{row['source']}: {count:,} turns that it is made from are rejected and not sent: {reason}")
 
 
 def _usd(amount: float | None) -> str:

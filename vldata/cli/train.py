@@ -42,9 +42,14 @@ def train(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the reference model on a build; a run that was stopped goes on where it was."""
+    """Train the reference model on a build; a run that was stopped resumes.
+
+    --set vision_dir=DIR and --set decoder_dir=DIR start from local Hugging Face folders, in the shapes of their
+    config.json.
+    """
     _require_torch()
     from vldata.cli.terminal import say
+    from vldata.train.overrides import config_of
     from vldata.train.run import train as run
 
     by_stage = _by_stage(builds)
@@ -52,9 +57,7 @@ def train(
         summary = run(
             by_stage,
             out,
-            preset=preset,
-            sets=set_ or (),
-            steps=steps,
+            config_of(preset, set_ or (), steps),
             device=device,
             progress=progress,
             leave_out=leave_out,
@@ -81,15 +84,15 @@ def evaluate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a run on a held-out split: per task, with intervals, and blind (each picture its mean colour)."""
+    """Score a run on a held-out split: per task, with intervals, and blind (each image its mean colour)."""
     _require_torch()
     from vldata.cli.terminal import say, table
     from vldata.train.run import evaluate as score
 
     with _panel(quiet=as_json) as progress:
-        found = score(run, build, out, split=split, device=device, compare_with=compare_with, progress=progress)
+        scores = score(run, build, out, split=split, device=device, compare_with=compare_with, progress=progress)
     if as_json:
-        print_json(found)
+        print_json(scores)
         return
     rows = [
         [
@@ -100,12 +103,12 @@ def evaluate(
             f"{_value(row['blind']):.3f}",
             f"{row['n']:,}",
         ]
-        for task, row in found["tasks"].items()
+        for task, row in scores["tasks"].items()
     ]
     table(["task", "metric", "value", "95 % interval", "blind", "items"], rows)
-    if "against" in found:
+    if "against" in scores:
         say(f"\nless {compare_with}, over the answers that both have; two runs, so not what other seeds would give")
-        table(["task", "metric", "difference", "95 % interval", "answers"], _differences(found["against"]["tasks"]))
+        table(["task", "metric", "difference", "95 % interval", "answers"], _differences(scores["against"]["tasks"]))
     if out is not None:
         say(f"written to {out}")
 
@@ -129,16 +132,17 @@ def _by_stage(builds: list[str]) -> Path | dict[str, Path]:
     """One folder for all stages, or one for each by name; a folder that is there is a folder, ``=`` or not."""
     if len(builds) == 1 and ("=" not in builds[0] or Path(builds[0]).exists()):
         return home(Path(builds[0]))
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for build in builds:
         stage, named, folder = build.partition("=")
         if not named:
             fix = "write STAGE=BUILD for each, with the stages of the preset"
             raise BuildError(build, "of several builds, this one says no stage", fix)
-        if stage in found:
-            raise BuildError(build, f"stage {stage!r} has a build already: {found[stage]}", "give each stage one build")
-        found[stage] = home(Path(folder))
-    return found
+        if stage in folders:
+            problem = f"stage {stage!r} has a build already: {folders[stage]}"
+            raise BuildError(build, problem, "give each stage one build")
+        folders[stage] = home(Path(folder))
+    return folders
 
 
 def _value(blind: Any) -> float:

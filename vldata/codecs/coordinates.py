@@ -45,7 +45,7 @@ def checked(x0: float, y0: float, x1: float, y1: float, text: str) -> Box:
 
 def malformed(text: str, problem: str) -> CodecError:
     """The error of a text that almost holds a box."""
-    return CodecError(_shown(text), problem, "mend the text, or name the `box_format` that it was written in")
+    return CodecError(_shown(text), problem, "fix the text, or name the `box_format` that it was written in")
 
 
 def none_in(text: str, example: str) -> CodecError:

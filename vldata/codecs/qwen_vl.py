@@ -38,13 +38,13 @@ class QwenVl(Codec):
         Raises:
             CodecError: There is none, or one is malformed; names the text.
         """
-        found = _BOX.findall(text)
-        if len(found) != text.count("<box>"):
+        matches = _BOX.findall(text)
+        if len(matches) != text.count("<box>"):
             raise malformed(text, "a <box> is not of the form (x0,y0),(x1,y1)</box>")
-        if not found:
+        if not matches:
             raise none_in(text, "<box>(588,499),(725,789)</box>")
         boxes = []
-        for written in found:
+        for written in matches:
             x0, y0, x1, y1 = (int(n) / _LAST for n in written)
             boxes.append(checked(x0, y0, x1, y1, text))
         return boxes

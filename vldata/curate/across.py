@@ -29,8 +29,8 @@ def across(
     Raises:
         RecipeError: A source does not have one of the columns.
     """
-    found = [_units(tables[name], name, place, identity, by) for place, name in enumerate(order)]
-    together = pl.concat(found).sort("place", "rank", "unit")
+    by_source = [_units(tables[name], name, place, identity, by) for place, name in enumerate(order)]
+    together = pl.concat(by_source).sort("place", "rank", "unit")
     firsts = together.unique(["identity", "value"], keep="first").select(
         "identity", "value", first="place", kept=pl.concat_str("source", pl.lit("/"), "unit")
     )
@@ -39,8 +39,8 @@ def across(
     )
     cuts = {}
     for name in order:
-        mine = judged.filter(pl.col("again") & (pl.col("source") == name))
-        gone = mine.select("unit", "detail", reason=pl.lit("duplicate_across"))
+        repeated = judged.filter(pl.col("again") & (pl.col("source") == name))
+        gone = repeated.select("unit", "detail", reason=pl.lit("duplicate_across"))
         dropped = rows_of(tables[name], gone).select(*LEDGER)
         cuts[name] = Cut(tables[name].join(dropped, on="row", how="anti", maintain_order="left"), dropped)
     return cuts
@@ -53,6 +53,6 @@ def _units(turns: pl.DataFrame, name: str, place: int, identity: str, by: Sequen
                 "dedup_across.by", f"the source {name!r} has no column {column!r}", nearest(column, turns.columns)
             )
     value = canonical_text({column: turns.schema[column] for column in by})
-    found = units(turns, identity=pl.col(identity).list.join(SEPARATOR), value=value)
-    found = found.filter((pl.col("identity") != "") & pl.col("identity").is_not_null())
-    return found.select(pl.lit(place).alias("place"), pl.lit(name).alias("source"), "unit", "rank", "identity", "value")
+    own = units(turns, identity=pl.col(identity).list.join(SEPARATOR), value=value)
+    own = own.filter((pl.col("identity") != "") & pl.col("identity").is_not_null())
+    return own.select(pl.lit(place).alias("place"), pl.lit(name).alias("source"), "unit", "rank", "identity", "value")

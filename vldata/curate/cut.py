@@ -48,5 +48,5 @@ def cut(turns: pl.DataFrame, drops: Sequence[Drop]) -> Cut:
         for w, d in zip(when, drops, strict=True)
     )
     judged = turns.select("row", reason=reason, detail=detail.struct.field("detail"))
-    bad = judged["reason"].is_not_null()
-    return Cut(turns.filter(~bad), judged.filter(bad))
+    is_dropped = judged["reason"].is_not_null()
+    return Cut(turns.filter(~is_dropped), judged.filter(is_dropped))

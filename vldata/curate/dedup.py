@@ -64,10 +64,10 @@ def dedup(turns: pl.DataFrame, options: Dedup, *, texts: Sequence[str], answer: 
     near = options.near or (texts[0] if texts else None)
     if options.similarity is not None and near in turns.columns:
         text = pl.col(near)
-    found = units(turns, value=value, text=text)
-    gone = _equal(found)
+    of_turns = units(turns, value=value, text=text)
+    gone = _equal(of_turns)
     if options.similarity is not None:
-        gone = pl.concat([gone, _alike(found.join(gone, on="unit", how="anti", maintain_order="left"), options)])
+        gone = pl.concat([gone, _alike(of_turns.join(gone, on="unit", how="anti", maintain_order="left"), options)])
     dropped = rows_of(turns, gone.with_columns(detail=pl.format("kept: {}", "kept"))).select(*LEDGER)
     return Cut(turns.join(dropped, on="row", how="anti", maintain_order="left"), dropped)
 
@@ -80,10 +80,10 @@ def compared(options: Dedup, schema: pl.Schema, answer: str | None) -> list[str]
     return columns if all(name in schema for name in columns) else []
 
 
-def _equal(found: pl.DataFrame) -> pl.DataFrame:
+def _equal(of_turns: pl.DataFrame) -> pl.DataFrame:
     """The units that equal one of lower rank: ``unit``, ``reason`` and which was ``kept``."""
     # of equal units the first is the one of lowest rank, as `units` orders them
-    judged = found.filter(pl.col("value").is_not_null()).with_columns(
+    judged = of_turns.filter(pl.col("value").is_not_null()).with_columns(
         first=pl.struct("image", "value").is_first_distinct()
     )
     first = judged.filter("first").select("image", "value", kept="unit")
@@ -91,9 +91,9 @@ def _equal(found: pl.DataFrame) -> pl.DataFrame:
     return again.select("unit", "kept", reason=pl.lit("duplicate"))
 
 
-def _alike(found: pl.DataFrame, options: Dedup) -> pl.DataFrame:
+def _alike(of_turns: pl.DataFrame, options: Dedup) -> pl.DataFrame:
     """As `_equal`, for the units that resemble a kept one."""
-    kept = near_duplicates(found["image"], found["text"], options.similarity or 1.0, options.measure)
+    kept = near_duplicates(of_turns["image"], of_turns["text"], options.similarity or 1.0, options.measure)
     places = pl.Series(kept).replace(-1, None)
-    judged = found.select("unit", kept=found["unit"].gather(places), reason=pl.lit("near_duplicate"))
+    judged = of_turns.select("unit", kept=of_turns["unit"].gather(places), reason=pl.lit("near_duplicate"))
     return judged.filter(pl.col("kept").is_not_null())

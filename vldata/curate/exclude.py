@@ -49,13 +49,13 @@ class ExclusionList:
         Raises:
             RecipeError: Unreadable, not UTF-8, or a line that is none of the three kinds.
         """
-        found: dict[str, set[str]] = {"id": set(), "hash": set(), "url": set()}
+        entries: dict[str, set[str]] = {"id": set(), "hash": set(), "url": set()}
         for number, line in enumerate(_text(path).splitlines(), start=1):
             entry = _COMMENT.sub("", line).strip()
             if entry:
                 kind, value = _kind(entry, f"{path}:{number}")
-                found[kind].add(value)
-        return cls(frozenset(found["id"]), frozenset(found["hash"]), frozenset(found["url"]))
+                entries[kind].add(value)
+        return cls(frozenset(entries["id"]), frozenset(entries["hash"]), frozenset(entries["url"]))
 
     @property
     def digest(self) -> str:

@@ -151,7 +151,7 @@ FILTERS: dict[str, Rule] = {
     name: next(rule for rule in field.metadata if isinstance(rule, Rule))
     for name, field in Filters.model_fields.items()
 }
-"""Every filter with its rule, in the order in which they are asked: the first that drops a turn is its reason."""
+"""Every filter with its rule, in the order in which they are tried: the first that drops a turn is its reason."""
 
 
 def text_filters(turns: pl.DataFrame, filters: Filters, texts: Sequence[str]) -> Cut:
@@ -159,12 +159,12 @@ def text_filters(turns: pl.DataFrame, filters: Filters, texts: Sequence[str]) ->
 
     Args:
         turns: Any turns.
-        filters: What is asked.
+        filters: The limits of the recipe.
         texts: The task's text columns; a null text counts as empty.
     """
     columns = [pl.col(name) for name in texts if name in turns.columns]
     text = pl.concat_str(columns, separator=" ", ignore_nulls=True).str.strip_chars() if columns else pl.lit("")
-    return cut(turns, [_drop(name, rule, text, option) for name, rule, option in _asked(filters, "text")])
+    return cut(turns, [_drop(name, rule, text, option) for name, rule, option in _limits(filters, "text")])
 
 
 def image_filters(samples: pl.DataFrame, filters: Filters) -> pl.Series:
@@ -172,17 +172,17 @@ def image_filters(samples: pl.DataFrame, filters: Filters) -> pl.Series:
 
     Args:
         samples: With a column ``sizes``, a list of `vldata.schema.turns.SIZE`. Sizes that are null pass.
-        filters: What is asked.
+        filters: The limits of the recipe.
     """
-    asked = _asked(filters, "sizes")
-    if not asked:
+    limits = _limits(filters, "sizes")
+    if not limits:
         return pl.repeat(None, samples.height, dtype=pl.String, eager=True)
-    drops = [_drop(name, rule, pl.col("sizes"), option) for name, rule, option in asked]
+    drops = [_drop(name, rule, pl.col("sizes"), option) for name, rule, option in limits]
     reasons = [pl.when(drop.when.fill_null(False)).then(pl.lit(drop.reason)) for drop in drops]
     return samples.select(reason=pl.coalesce(reasons))["reason"]
 
 
-def _asked(filters: Filters, on: str) -> list[tuple[str, Rule, float]]:
+def _limits(filters: Filters, on: str) -> list[tuple[str, Rule, float]]:
     options = {name: getattr(filters, name) for name in FILTERS}
     # a limit of 0 is a limit: only None and False are off
     return [

@@ -71,8 +71,8 @@ def whole_threads(before: pl.DataFrame, kept: pl.DataFrame) -> Cut:
     threads = before.filter(pl.col("thread").is_in(left["thread"].unique().implode()))
     lost = threads.join(kept, on="row", how="anti")
     broken = lost.group_by("thread").agg(row=pl.col("row").sort_by("position", "row").first())
-    found = left.select("row", "thread").join(
+    lost_with = left.select("row", "thread").join(
         broken.rename({"row": "lost"}), on="thread", how="inner", maintain_order="left"
     )
-    dropped = found.select("row", reason=pl.lit("broken_conversation"), detail=pl.format("lost: {}", "lost"))
+    dropped = lost_with.select("row", reason=pl.lit("broken_conversation"), detail=pl.format("lost: {}", "lost"))
     return Cut(kept.join(dropped, on="row", how="anti", maintain_order="left"), dropped)

@@ -46,6 +46,7 @@ def plan(
                     "model": ask.spec.model,
                     "endpoint": ask.spec.endpoint,
                     "samples": len(ask.samples),
+                    "rejected": ask.rejected,
                     "requests": len(first),
                     **planned,
                 }
@@ -65,7 +66,7 @@ def _planned(outcomes: Iterator[Outcome], price: Price | None, answers: Any) -> 
                 hits += 1
                 if (usage := usage_of(draw.answer.reply)) is not None:
                     measured, output_tokens = measured + 1, output_tokens + usage.output_tokens
-        for request in outcome.wanting:
+        for request in outcome.pending:
             key = bytes.fromhex(request.key)
             if key not in known:
                 known.add(key)

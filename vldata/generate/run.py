@@ -25,7 +25,7 @@ from vldata.pipeline.build import with_corpora
 from vldata.pipeline.session import open_session
 from vldata.recipe.models import Recipe
 from vldata.synth.draws import Outcome
-from vldata.synth.generate import Known
+from vldata.synth.generate import AnswerLookup
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,8 @@ def status(
 
 
 def _state(ask: Asking, answers: Any) -> dict[str, Any]:
-    return {"samples": len(ask.samples), **ask.replay(answers, lambda outcomes: _counted(outcomes, answers))}
+    counted = ask.replay(answers, lambda outcomes: _counted(outcomes, answers))
+    return {"samples": len(ask.samples), "rejected": ask.rejected, **counted}
 
 
 def _counted(outcomes: Iterator[Outcome], answers: Any) -> dict[str, Any]:
@@ -202,7 +203,7 @@ def _counted(outcomes: Iterator[Outcome], answers: Any) -> dict[str, Any]:
         if draw.kept:
             numbers["kept"] += 1
             marks.update(finding.reason for finding in draw.findings if finding.policy == "mark")
-        elif draw.wanting is not None:
+        elif draw.pending is not None:
             numbers["wanting"] += 1
         elif draw.problem is not None:
             dropped[draw.problem] += 1
@@ -216,7 +217,7 @@ def _counted(outcomes: Iterator[Outcome], answers: Any) -> dict[str, Any]:
     }
 
 
-def is_final(answers: Known, key: str) -> bool:
+def is_final(answers: AnswerLookup, key: str) -> bool:
     """Whether the endpoint refused this request, so that asking again would not help."""
     failure = answers.failure(key)
     if failure is None or not failure.attempts:

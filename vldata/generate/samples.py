@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from heapq import merge
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from blake3 import blake3
 from vldata.curate.exclude import ExclusionList
 from vldata.errors import VldataError
 from vldata.llm.request import image_part
+from vldata.pipeline.candidates import BEST_SIZES, fit_boxes
 from vldata.pipeline.index import Indexed, index
 from vldata.pipeline.screen import Screened, ScreenJob, screen
 from vldata.recipe.models import Entry, Recipe
@@ -35,9 +36,6 @@ from vldata.schema.keyed import keyed, string_keys
 from vldata.store.store import Store
 from vldata.synth.inputs import PARTS, Inputs, Reading, Region
 from vldata.synth.kind import SynthKind
-
-_FIELDS = {"question": "question", "answer": "answer", "instruction": "question", "response": "answer"}
-_NUMBERS_ITS_CHOICES = "vqa_mc"
 
 _AT_ONCE = 10_000  # names whose keys are computed at once
 
@@ -126,21 +124,6 @@ class _InputsOf:
         return (sample.inputs for sample in self.samples)
 
 
-@dataclass(frozen=True)
-class Fact:
-    """What is known of a picture's file.
-
-    Args:
-        hash: 32 hex characters.
-        width: Pixels.
-        height: Pixels.
-    """
-
-    hash: str
-    width: int
-    height: int
-
-
 def usable_turns(recipe: Recipe, entry: Entry, store: Store) -> pl.DataFrame:
     """The usable turns of a source, in the order of their rows: a number before a longer one."""
     found = index(entry, store)
@@ -155,57 +138,78 @@ def usable_turns(recipe: Recipe, entry: Entry, store: Store) -> pl.DataFrame:
     return pl.read_ipc(screened.turns).sort(pl.col("row").str.len_chars(), "row")
 
 
+def with_facts(turns: pl.DataFrame, facts: pl.DataFrame, source: Entry) -> pl.DataFrame:
+    """The turns with their images' hashes and sizes, boxes as a build has them, and why it rejects a turn for these.
+
+    Args:
+        turns: As `usable_turns` gives them.
+        facts: Of those of their images that are sound; columns as in `vldata.images.facts.FACTS`.
+        source: Theirs.
+    """
+    turns = turns.with_row_index("at").with_columns(reason=pl.lit(None, pl.String), detail=pl.lit(None, pl.String))
+    each = turns.select("at", ref="images").explode("ref").drop_nulls()
+    each = each.join(facts, on="ref", how="left", maintain_order="left")
+    size = pl.when(pl.col("width").is_not_null()).then(pl.struct(pl.col("width", "height").cast(pl.Int32)))
+    seen = each.group_by("at", maintain_order=True).agg(hashes="hash", sizes=size)
+    turns = turns.join(seen, on="at", how="left", maintain_order="left")
+    if "boxes" in turns.columns:
+        turns = fit_boxes(turns, turns.select("at", "images", "image_sizes", BEST_SIZES), source)
+    return turns.drop("at")
+
+
 @dataclass
 class _Known:
-    """What is being put together about one sample."""
+    """What is being put together about one sample; see `Inputs`."""
 
     images: tuple[str, ...]
     captions: list[str] = field(default_factory=list)
     boxes: list[Region] = field(default_factory=list)
     ocr: list[Reading] = field(default_factory=list)
-    fields: dict[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+    rejected: list[tuple[str, str]] = field(default_factory=list)
 
 
 def samples_of(
-    made_from: Sequence[Entry], turns: Sequence[pl.DataFrame], facts: pl.DataFrame, kind: SynthKind, entry: Entry
+    made_from: Sequence[Entry], turns: Sequence[pl.DataFrame], kind: SynthKind, entry: Entry
 ) -> Iterator[SynthSample]:
-    """One sample a picture; or one a turn, where the kind works on a turn's own texts.
+    """One sample an image; or one a turn, where the kind works on a turn's own texts.
 
     Args:
         made_from: The sources.
-        turns: Of each, as `usable_turns` gives them.
-        facts: Of those of their pictures that are sound; columns as in `vldata.images.facts.FACTS`.
+        turns: Of each, as `with_facts` gives them; one that a build rejects says nothing.
         kind: What is to be made.
         entry: The synthetic source.
     """
     is_by_turn = bool({*kind.settings.needs} - PARTS - {"image"}) or not any(
         (table["images"].list.len() > 0).any() for table in turns
     )
-    for rows in _about_one_picture(turns, facts):
-        images = tuple(rows[0][1]["images"])
-        facts_of = zip(*(rows[0][1][name] or () for name in _FACTS), strict=True)
-        seen = [None if hash_ is None else Fact(hash_, width, height) for hash_, width, height in facts_of]
-        known = _Known(images)
-        by_turn: list[tuple[str, dict[str, str]]] = []
+    for rows in _about_one_picture(turns):
+        first = rows[0][1]
+        known = _Known(tuple(first["images"]))
+        by_turn: list[tuple[str, _Known]] = []
         for place, row in rows:
-            source = made_from[place]
-            _learn(known, row, source, seen)
-            if is_by_turn and (fields := _fields(row, source)):
-                by_turn.append((f"{source.name}/{row['row']}", fields))
+            name = f"{made_from[place].name}/{row['row']}"
+            if row["reason"] is not None:
+                rejected = (row["reason"], f"{name}: {row['detail']}")
+                known.rejected.append(rejected)
+                if is_by_turn and kind.settings.needs:
+                    by_turn.append((name, _Known(known.images, rejected=[rejected])))
+                continue
+            boxes = [(box["phrase"], Box(*(box[c] for c in Box._fields))) for box in row.get("fractions") or ()]
+            says = made_from[place].task.facts(row, boxes)
+            known.captions += says.captions
+            known.boxes += [Region(phrase, *box) for phrase, box in says.objects]
+            known.ocr += [Reading(text, box) for text, box in says.readings]
+            if is_by_turn and says.texts:
+                by_turn.append((name, replace(known, fields=says.texts)))
         if is_by_turn:
-            yield from (_sample(name, replace(known, fields=fields), seen, entry) for name, fields in by_turn)
-        elif images:
-            yield _sample("+".join(images), known, seen, entry)
+            yield from (_sample(name, one, first, entry) for name, one in by_turn)
+        elif known.images:
+            yield _sample("+".join(known.images), known, first, entry)
 
 
-_FACTS = ("fact_hash", "fact_width", "fact_height")
-
-
-def _about_one_picture(
-    turns: Sequence[pl.DataFrame], facts: pl.DataFrame
-) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+def _about_one_picture(turns: Sequence[pl.DataFrame]) -> Iterator[list[tuple[int, dict[str, Any]]]]:
     """The rows of all tables with the same pictures, each with its table's place; a row without any stands alone."""
-    known = facts.select(ref="ref", fact_hash="hash", fact_width="width", fact_height="height")
     keys = pl.concat([_pictures(table).alias("pictures") for table in turns])
     first = keys.to_frame().with_row_index("at").group_by("pictures").agg(pl.col("at").min())
     streams = []
@@ -217,8 +221,8 @@ def _about_one_picture(
         groups = groups.join(first, on="pictures", how="left", maintain_order="left")
         # no pictures are nobody's but the row's own
         groups = groups.select(group=pl.when(pl.col("pictures") == "").then("own").otherwise("at"))
-        ready = _with_facts(table, known).with_columns(groups["group"]).sort("group", maintain_order=True)
-        streams.append((row["group"], place, row) for row in ready.iter_rows(named=True))
+        ready = table.with_columns(groups["group"]).sort("group", maintain_order=True)
+        streams.append(zip(ready["group"], repeat(place), ready.iter_rows(named=True), strict=False))
     for _, rows in groupby(merge(*streams, key=itemgetter(0, 1)), itemgetter(0)):
         yield [(place, row) for _, place, row in rows]
 
@@ -227,21 +231,13 @@ def _pictures(table: pl.DataFrame) -> pl.Series:
     return table["images"].list.join("\0").fill_null("")
 
 
-def _with_facts(table: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
-    """The table with what is known of each row's pictures, side by side with them."""
-    numbered = table.with_row_index("at")
-    each = numbered.select("at", ref="images").explode("ref").join(facts, on="ref", how="left", maintain_order="left")
-    is_picture = pl.col("ref").is_not_null()  # the row of an empty list has none
-    of_row = each.group_by("at", maintain_order=True).agg(pl.col(name).filter(is_picture) for name in _FACTS)
-    return numbered.join(of_row, on="at", how="left", maintain_order="left").drop("at")
-
-
-def _sample(name: str, known: _Known, seen: Sequence[Fact | None], entry: Entry) -> SynthSample:
+def _sample(name: str, known: _Known, row: Mapping[str, Any], entry: Entry) -> SynthSample:
     assert entry.synth is not None
+    hashes, sizes = row["hashes"] or (), row["sizes"] or ()
     parts: tuple[Mapping[str, Any], ...] = ()
-    if all(fact is not None for fact in seen):
+    if None not in hashes:
         detail, side = entry.synth.detail, entry.synth.max_side_px
-        parts = tuple(image_part(fact.hash, detail=detail, max_side_px=side) for fact in seen if fact is not None)
+        parts = tuple(image_part(hash_, detail=detail, max_side_px=side) for hash_ in hashes)
     inputs = Inputs(
         row=name,
         captions=tuple(known.captions),
@@ -249,46 +245,6 @@ def _sample(name: str, known: _Known, seen: Sequence[Fact | None], entry: Entry)
         ocr=tuple(known.ocr),
         images=parts,
         fields=known.fields,
+        rejected=tuple(known.rejected),
     )
-    return SynthSample(
-        inputs, known.images, tuple(None if fact is None else (fact.width, fact.height) for fact in seen)
-    )
-
-
-def _fields(row: Mapping[str, Any], source: Entry) -> dict[str, str]:
-    """The texts of a turn by the names that kinds know them by."""
-    found = {_FIELDS[column]: row[column] for column in _FIELDS if isinstance(row.get(column), str)}
-    if source.task.name == _NUMBERS_ITS_CHOICES and row.get("choices") and row.get("answer") is not None:
-        found["answer"] = row["choices"][row["answer"]]
-    texts = [row[column] for column in source.task.texts if isinstance(row.get(column), str)]
-    text = found.get("question") or "\n".join(texts)
-    return {**found, "text": text} if text else found
-
-
-def _learn(known: _Known, row: Mapping[str, Any], source: Entry, seen: Sequence[Fact | None]) -> None:
-    if isinstance(row.get("caption"), str):
-        known.captions.append(row["caption"])
-    for box in row.get("boxes") or ():
-        corners = _fractions(box, row, source, seen)
-        phrase = box["phrase"] or row.get("phrase")  # a box that is all that its turn is about has the turn's phrase
-        if corners is not None and phrase:
-            if source.task.name == "ocr":
-                known.ocr.append(Reading(phrase, corners))
-            else:
-                known.boxes.append(Region(phrase, *corners))
-
-
-def _fractions(
-    box: Mapping[str, Any], row: Mapping[str, Any], source: Entry, seen: Sequence[Fact | None]
-) -> Box | None:
-    """The box in fractions of its picture; None when the picture's size is not known."""
-    corners = Box(box["x0"], box["y0"], box["x1"], box["y1"])
-    if source.source.box_unit == "fraction":
-        return corners
-    place = box["image"] or 0
-    fact = seen[place] if place < len(seen) else None
-    told = (row["image_sizes"] or [None])[0]
-    size = (fact.width, fact.height) if fact is not None else told and (told["width"], told["height"])
-    if size is None or None in corners:
-        return None
-    return Box(*(min(1.0, max(0.0, c / s)) for c, s in zip(corners, (*size, *size), strict=True)))
+    return SynthSample(inputs, known.images, tuple(size and (size["width"], size["height"]) for size in sizes))

@@ -10,6 +10,7 @@ them anew, and treats what is kept as turns like any others; a sample without an
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ import polars as pl
 from vldata import __version__
 from vldata.base import Progress, Silent
 from vldata.errors import BuildError
-from vldata.generate.samples import SynthSamples, samples_of, usable_turns
+from vldata.generate.samples import SynthSamples, samples_of, usable_turns, with_facts
 from vldata.generate.turns import write_turns
 from vldata.images.pixels import resized
 from vldata.images.references import ImageReader
@@ -39,7 +40,7 @@ from vldata.synth.generate import Folded, load_kinds, outcomes, replay
 from vldata.synth.kind import SynthKind
 from vldata.synth.models import Synth
 
-GENERATED_VERSION = 2
+GENERATED_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Asking:
         samples: In keyed order, as many as the recipe wants.
         pictures: Columns ``hash``, sorted, and ``ref``.
         root: Where the pictures lie.
+        rejected: Turns that it would be made from and that a build rejects, by reason: they are not sent.
     """
 
     entry: Entry
@@ -60,7 +62,8 @@ class Asking:
     judge: SynthKind | None
     samples: SynthSamples
     pictures: pl.DataFrame = field(repr=False)
-    root: str | None = None
+    root: str | None
+    rejected: Mapping[str, int]
 
     @property
     def spec(self) -> Synth:
@@ -78,7 +81,7 @@ class Asking:
 
     def wanted(self, answers: Answers) -> Iterator[Request]:
         """The requests whose answers are wanting, one after the other."""
-        return (request for outcome in self.outcomes(answers) for request in outcome.wanting)
+        return (request for outcome in self.outcomes(answers) for request in outcome.pending)
 
     def picture(self, part: Mapping[str, Any]) -> bytes:
         """The bytes that an image part of a request stands for.
@@ -110,15 +113,17 @@ def asking(recipe: Recipe, name: str, store: Store, progress: Progress | None = 
     facts = lookup.look(made_from[0])(references.to_list())
     lookup.remember_seen()
     sound = facts.filter(pl.col("problem").is_null())
+    turns = [with_facts(table, sound, source) for table, source in zip(turns, made_from, strict=True)]
+    rejected = Counter(reason for table in turns for reason in table["reason"].drop_nulls())
     samples = SynthSamples(
         store.root / "tmp",
-        samples_of(made_from, turns, sound, kind, entry),
+        samples_of(made_from, turns, kind, entry),
         seed=recipe.head.seed,
         source=name,
         total=entry.synth.total,
     )
     pictures = sound.select("hash", "ref").unique("hash", keep="last").sort("hash")
-    return Asking(entry, kind, judge, samples, pictures, place_of(made_from[0]).root)
+    return Asking(entry, kind, judge, samples, pictures, place_of(made_from[0]).root, dict(sorted(rejected.items())))
 
 
 def with_synth(

@@ -240,7 +240,7 @@ class _Writer(Protocol):
 
 def _gunzip(path: str, target: Path) -> None:
     try:
-        packed = gzip.open(path, "rb")  # noqa: SIM115 - its errors are told apart from the target's
+        packed = gzip.open(path, "rb")  # noqa: SIM115 - its errors are kept apart from the target's
     except OSError as error:
         raise problem_of(error, path) from None
     with packed, target.open("wb") as unpacked:

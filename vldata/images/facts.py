@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import polars as pl
 from blake3 import blake3
 
-from vldata.images.files import check_regular, problem_of, read_known
+from vldata.images.files import check_regular, problem_of, read_sized
 from vldata.images.look import MAX_PIXELS, look
 from vldata.images.problem import ImageProblem
 from vldata.images.references import ImageLocation, ImageReader
@@ -121,15 +121,15 @@ def facts(
     for ref, place in places.items():
         stat = stats[place.file]
         if isinstance(stat, ImageProblem):
-            rows.append(_bad(ref, stat))
+            rows.append(_failed_row(ref, stat))
         else:
             tasks.append(_InspectTask(ref, place, stat))
     if remembered is not None and dict(remembered.schema) == FACTS:
-        known = _unchanged(remembered, tasks, max_pixels)
-        still = set(known["ref"])
+        unchanged = _unchanged(remembered, tasks, max_pixels)
+        still = set(unchanged["ref"])
         tasks = [task for task in tasks if task.ref not in still]
     else:
-        known = pl.DataFrame(schema=FACTS)
+        unchanged = pl.DataFrame(schema=FACTS)
     already = absent.height + len(there) - len(tasks)
     if progress is not None and already:
         progress(already)
@@ -149,11 +149,11 @@ def facts(
     columns = zip(*rows, strict=True) if rows else [()] * len(FACTS)
     looked = pl.DataFrame(dict(zip(FACTS, columns, strict=True)), schema=FACTS)
     ordered = pl.DataFrame({"ref": distinct}, schema={"ref": pl.String})
-    found = pl.concat([absent, known, looked, *shared])
+    every = pl.concat([absent, unchanged, looked, *shared])
     return (
-        found
-        if found["ref"].equals(ordered["ref"])
-        else ordered.join(found, on="ref", how="left", maintain_order="left")
+        every
+        if every["ref"].equals(ordered["ref"])
+        else ordered.join(every, on="ref", how="left", maintain_order="left")
     )
 
 
@@ -166,10 +166,10 @@ def _share_out(
     if len(given) <= _SHARED:
         return refs, []
     done = []
-    for found in share([given[at : at + _SHARED] for at in range(0, len(given), _SHARED)], reader.root, max_pixels):
-        done.append(found)
+    for part in share([given[at : at + _SHARED] for at in range(0, len(given), _SHARED)], reader.root, max_pixels):
+        done.append(part)
         if progress is not None:
-            progress(found.height)
+            progress(part.height)
     return [ref for ref, plain in zip(refs, is_plain, strict=True) if not plain], done
 
 
@@ -190,7 +190,7 @@ def _without_folder(reader: ImageReader, refs: list[str]) -> tuple[pl.DataFrame,
 
 
 def _exists(folder: str) -> bool:
-    """Whether there is anything by this name; what cannot be told counts as there, and is told of each file."""
+    """Whether there is anything by this name; what cannot be known counts as there, and is reported for each file."""
     try:
         os.stat(folder)  # noqa: PTH116 - as below
     except FileNotFoundError:
@@ -207,7 +207,7 @@ def _located(reader: ImageReader, refs: list[str]) -> tuple[dict[str, ImageLocat
         try:
             places[ref] = reader.locate(ref)
         except ImageProblem as problem:
-            refused.append(_bad(ref, problem))
+            refused.append(_failed_row(ref, problem))
     return places, refused
 
 
@@ -216,13 +216,13 @@ def _stats(files: Iterable[str], workers: int) -> dict[str, _Stat | ImageProblem
     start = time.perf_counter()
     first = [(file, _stat(file)) for file in islice(waiting, _CHUNK)]
     slow = time.perf_counter() - start > _SLOW_STAT_S * _CHUNK
-    found = dict(first)
+    stats = dict(first)
     if slow:
         for chunk in _in_threads(lambda chunk: [(file, _stat(file)) for file in chunk], list(waiting), workers):
-            found.update(chunk)
+            stats.update(chunk)
     else:
-        found.update((file, _stat(file)) for file in waiting)
-    return found
+        stats.update((file, _stat(file)) for file in waiting)
+    return stats
 
 
 def _stat(file: str) -> _Stat | ImageProblem:
@@ -274,18 +274,18 @@ def _row(reader: ImageReader, task: _InspectTask, max_pixels: int, fresh_ns: int
             size_bytes = len(data)
         else:
             check_regular(stat.mode, stat.size_bytes)
-            data = read_known(place.file, stat.size_bytes)
+            data = read_sized(place.file, stat.size_bytes)
         digest = blake3(data).hexdigest(length=16)
         seen = look(data, max_pixels)
     except ImageProblem as problem:
         blank = (None, None, None)
-        known = (ref, size_bytes, container_bytes, mtime_ns, stat.inode, digest)
-        return (*known, *blank, problem.reason, problem.detail)
+        where = (ref, size_bytes, container_bytes, mtime_ns, stat.inode, digest)
+        return (*where, *blank, problem.reason, problem.detail)
     where = (ref, size_bytes, container_bytes, mtime_ns, stat.inode, digest)
     return (*where, seen.width, seen.height, seen.format, None, None)
 
 
-def _bad(ref: str, problem: ImageProblem) -> _Row:
+def _failed_row(ref: str, problem: ImageProblem) -> _Row:
     return (ref, *(None,) * 8, problem.reason, problem.detail)
 
 

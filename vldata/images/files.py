@@ -1,4 +1,4 @@
-"""Reading plain files: whole or a range, with the system's errors told apart from the image's.
+"""Reading plain files: whole or a range, with the system's errors kept apart from the image's.
 
 What is the image's fault (missing, a folder, not permitted) rejects a row. What is the machine's (a stale mount, too
 many open files) stops the build, as it would otherwise throw away good rows by the thousand.
@@ -41,7 +41,7 @@ def read_file(path: str) -> bytes:
 
 
 def read_file_into(path: str, room: Callable[[int], memoryview]) -> memoryview:
-    """`read_file` into memory of the caller's; ``room`` gives a place for so many bytes."""
+    """`read_file` into memory of the caller's; ``room`` gives a place for N bytes."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
@@ -63,7 +63,7 @@ def read_file_into(path: str, room: Callable[[int], memoryview]) -> memoryview:
         os.close(handle)
 
 
-def read_known(path: str, size_bytes: int) -> bytes:
+def read_sized(path: str, size_bytes: int) -> bytes:
     """`read_file` for a path whose status is known: no second ``stat``.
 
     Args:
@@ -126,7 +126,7 @@ def _exactly(handle: int, offset: int, size_bytes: int) -> bytes:
     if len(data) == size_bytes:
         return data
     parts = [data]
-    while data:  # Linux gives at most 2 GiB, network file systems sometimes less than asked
+    while data:  # Linux gives at most 2 GiB, network file systems sometimes less than requested
         offset += len(data)
         data = os.pread(handle, size_bytes - sum(map(len, parts)), offset)
         parts.append(data)

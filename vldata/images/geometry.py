@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 Size = tuple[int, int]
 """Width and height in pixels."""
+
+_SLACK = 1.1
+"""OneVision's code shrinks a map only when its sides are this much too long, so its largest is 1.21 times the cap."""
 
 
 def fit(width: int, height: int, max_side: int) -> Size:
@@ -75,6 +79,14 @@ def unpadded(width: int, height: int, columns: int, rows: int) -> Size:
     if width / height > columns / rows:
         return columns, rows - 2 * ((rows - int(height * (columns / width))) // 2)
     return columns - 2 * ((columns - int(width * (rows / height))) // 2), rows
+
+
+def shrunk(columns: int, rows: int, max_cells: int) -> Size:
+    """Columns and rows of a feature map that is to have ``max_cells``, 0 for any number; as LLaVA-OneVision does."""
+    times = math.sqrt(columns * rows / max_cells) if max_cells else 0.0
+    if times <= _SLACK:
+        return columns, rows
+    return max(1, int(columns // times)), max(1, int(rows // times))
 
 
 def scaled(side: int, numerator: int, denominator: int) -> int:

@@ -56,11 +56,11 @@ def _in_exif(exif: bytes) -> int | None:
     (entries,) = struct.unpack_from(order + "H", tiff, start)
     if start + 2 + 12 * entries > len(tiff):
         raise UnusualExifError("the directory is cut off")
-    found = None
+    orientation = None
     for at in range(start + 2, start + 2 + 12 * entries, 12):
         tag, kind, count = struct.unpack_from(order + "HHI", tiff, at)
         if tag == _ORIENTATION_TAG:
             if kind not in _INTEGERS or count != 1:
                 raise UnusualExifError(f"orientation of type {kind}, count {count}")
-            (found,) = struct.unpack_from(order + _INTEGERS[kind], tiff, at + 8)
-    return found
+            (orientation,) = struct.unpack_from(order + _INTEGERS[kind], tiff, at + 8)
+    return orientation

@@ -33,7 +33,7 @@ _PHOTO_MODES = frozenset({"RGB", "L", "CMYK", "YCbCr"})
 def resized(data: bytes, max_side_px: int, max_pixels: int = MAX_PIXELS) -> tuple[bytes, int, int]:
     """Shrink an image whose longer side exceeds ``max_side_px``.
 
-    The new image is upright, keeps its colour profile and loses its other metadata; a moving picture keeps its first
+    The new image is upright, keeps its colour profile and loses its other metadata; a moving image keeps its first
     frame. JPEG stays JPEG (quality `JPEG_QUALITY`), PNG stays PNG; of the other kinds, photographs (no palette, no
     transparency) become JPEG and the rest PNG.
 

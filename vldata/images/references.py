@@ -51,7 +51,7 @@ class ImageReader:
     """Reads images by reference; any number of threads may share one.
 
     Archives and tables are listed when they are first needed and stay listed (about 40 bytes a member). A container
-    that changes while a reader lives is not listed anew.
+    that changes while a reader lives is not listed again.
 
     Args:
         root: The source's ``image_root``: a folder, an archive or a table; None is the working directory.
@@ -115,7 +115,7 @@ class ImageReader:
 
         Args:
             ref: As for `read`.
-            room: Gives a place for so many bytes.
+            room: Gives a place for N bytes.
         """
         place = self.locate(ref)
         if place.member is None:

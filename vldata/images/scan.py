@@ -37,7 +37,7 @@ _XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"
 def scan_jpeg(data: bytes) -> HeaderScan | None:
     """Walk the segments up to the first scan; the end is an EOI marker anywhere after it.
 
-    Entropy-coded data never holds the bytes of a marker, so what follows EOI (padding, a second picture) is harmless,
+    Entropy-coded data never holds the bytes of a marker, so what follows EOI (padding, a second image) is harmless,
     and the EOI of a thumbnail in the header does not count.
     """
     at, size = 2, None
@@ -77,7 +77,6 @@ def scan_jpeg(data: bytes) -> HeaderScan | None:
     return _upright(*size, exif, xmp, ended=ended)
 
 
-PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 # colour type -> bit depths (PNG specification, table 11.1)
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _PNG_XMP_HEAD = b"XML:com.adobe.xmp\0\0"  # keyword, then "not compressed"
@@ -105,7 +104,7 @@ def scan_png(data: bytes) -> HeaderScan | None:
         if name == b"IDAT":
             has_pixels = True
         elif not name.isalpha() or not _crc_holds(data, at, length):
-            return None  # Pillow refuses a picture for a bad checksum, be the chunk ever so unimportant
+            return None  # Pillow refuses an image for a bad checksum, be the chunk ever so unimportant
         elif name == b"eXIf":
             exif = data[at + 8 : at + 8 + length]
         elif name in (b"tEXt", b"zTXt", b"iTXt"):

@@ -181,7 +181,7 @@ class ParquetTable:
                 cells = next(batches).column(0)
                 left = self._starts[group + 1] - self._starts[group] - at * rows
                 if len(cells) != min(rows, left):
-                    raise RuntimeError(f"{self.path}: {len(cells)} rows decoded where {min(rows, left)} were asked for")
+                    raise RuntimeError(f"{self.path}: {len(cells)} rows decoded where {min(rows, left)} were expected")
                 self._stretches.keep((self.path, column, group, at), cells)
                 at += 1
                 if at > stretch:

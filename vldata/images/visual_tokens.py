@@ -7,26 +7,11 @@ rule, resize steps and rounding included; the tests pin worked examples.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from vldata.errors import RecipeError, nearest
-from vldata.images.geometry import best_grid, unpadded
-
-
-def tiles_tokens(columns: int, rows: int, tile_tokens: int, max_tokens: float = math.inf) -> float:
-    """LLaVA-OneVision's paper rule: ``(a * b + 1) * T`` tokens, all views shrunk alike to a cap.
-
-    Released code differs, see the policy ``llava_onevision``.
-
-    Args:
-        columns: Tiles beside each other, a.
-        rows: Tiles above each other, b.
-        tile_tokens: Tokens of one view, T.
-        max_tokens: The cap, tau: above it each view gets ``tau / (a * b + 1)`` tokens.
-    """
-    views = columns * rows + 1
-    return views * min(tile_tokens, max_tokens / views)
+from vldata.images.geometry import Size, best_grid, shrunk, unpadded
 
 
 def visual_tokens(policy: str, width: int, height: int, *, num_images: int = 1) -> int:
@@ -50,48 +35,27 @@ def _fixed(tokens: int) -> Callable[[int, int, bool], int]:
     return lambda width, height, several: tokens
 
 
-_NEXT_SIDE, _NEXT_GRID = 336, 24  # CLIP ViT-L/14 at 336 px: 24 x 24 patches
+_NEXT_GRIDS = ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))
+_OV_GRIDS = tuple((columns, rows) for columns in range(1, 7) for rows in range(1, 7))
 
 
-_NEXT_CANVASES = tuple((a * _NEXT_SIDE, b * _NEXT_SIDE) for a, b in ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3)))
+def _anyres(grids: Sequence[Size], side_px: int, side: int, max_views: int = 0) -> Callable[[int, int, bool], int]:
+    """A base view and a map of tiles of ``side`` times ``side`` cells; a newline token ends every row."""
+    canvases = [(columns * side_px, rows * side_px) for columns, rows in grids]
 
+    @lru_cache(maxsize=1 << 16)
+    def tokens(width: int, height: int, several: bool) -> int:
+        if several:
+            return side**2
+        canvas = best_grid(width, height, canvases)
+        columns, rows = unpadded(width, height, canvas[0] // side_px * side, canvas[1] // side_px * side)
+        columns, rows = shrunk(columns, rows, max_views * side**2)
+        return side**2 + rows * (columns + 1)
 
-_OV_SIDE, _OV_GRID, _OV_MAX_TILES = 384, 27, 9  # SigLIP SO400M/14 at 384 px: 27 x 27 patches; "anyres_max_9"
-
-
-_OV_CANVASES = tuple((a * _OV_SIDE, b * _OV_SIDE) for a in range(1, 7) for b in range(1, 7))
-
-
-_OV_SLACK = 1.1  # the released code leaves grids alone that are over the cap by less, so the cap is not a bound
-
-
-@lru_cache(maxsize=1 << 16)
-def _llava_next(width: int, height: int, several: bool) -> int:
-    base = _NEXT_GRID**2
-    if several:
-        return base
-    canvas = best_grid(width, height, _NEXT_CANVASES)
-    grid = (canvas[0] // _NEXT_SIDE * _NEXT_GRID, canvas[1] // _NEXT_SIDE * _NEXT_GRID)
-    columns, rows = unpadded(width, height, *grid)
-    return base + rows * (columns + 1)  # a newline token ends every row
-
-
-@lru_cache(maxsize=1 << 16)
-def _llava_onevision(width: int, height: int, several: bool) -> int:
-    base = _OV_GRID**2
-    if several:
-        return base
-    canvas = best_grid(width, height, _OV_CANVASES)
-    columns, rows = unpadded(width, height, canvas[0] // _OV_SIDE * _OV_GRID, canvas[1] // _OV_SIDE * _OV_GRID)
-    times = math.sqrt(columns * rows / (_OV_MAX_TILES * base))
-    if times > _OV_SLACK:
-        columns, rows = int(columns // times), int(rows // times)
-    return base + rows * (columns + 1)
+    return tokens
 
 
 _QWEN_CELL = 28  # 14 px patches, merged 2 x 2
-
-
 _QWEN_MIN_PIXELS, _QWEN_MAX_PIXELS = 3_136, 12_845_056  # preprocessor_config.json of the released checkpoints
 
 
@@ -114,8 +78,8 @@ POLICIES: dict[str, Callable[[int, int, bool], int]] = {
     "llava1": _fixed(256),  # CLIP ViT-L/14 at 224 px
     "llava1_5": _fixed(576),  # CLIP ViT-L/14 at 336 px
     "siglip_384": _fixed(729),  # SigLIP SO400M/14 at 384 px, no tiles
-    "llava_next": _llava_next,
-    "llava_onevision": _llava_onevision,
+    "llava_next": _anyres(_NEXT_GRIDS, 336, 24),  # CLIP ViT-L/14 at 336 px: 24 x 24 patches
+    "llava_onevision": _anyres(_OV_GRIDS, 384, 27, max_views=9),  # SigLIP SO400M/14 at 384 px; "anyres_max_9"
     "qwen2_vl": _qwen2_vl,
 }
 """Policy name -> (width, height, whether the sample has several images) -> tokens."""

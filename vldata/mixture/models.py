@@ -178,9 +178,9 @@ def check(mixture: Mixture, names: Collection[str]) -> list[RecipeError]:
         mixture: As loaded.
         names: The recipe's sources.
     """
-    found = list(levels(mixture, names))
-    problems = [problem for level in found for problem in _check_level(level, names)]
-    return problems + _check_total(mixture, found[0]) + _check_names(found, names)
+    checked = list(levels(mixture, names))
+    problems = [problem for level in checked for problem in _check_level(level, names)]
+    return problems + _check_total(mixture, checked[0]) + _check_names(checked, names)
 
 
 def _check_level(level: Level, names: Collection[str]) -> Iterator[RecipeError]:
@@ -228,10 +228,10 @@ def _check_total(mixture: Mixture, top: Level) -> list[RecipeError]:
     return [RecipeError("mixture.total", problem, f"write {counts}, or leave it out")]
 
 
-def _check_names(found: list[Level], names: Collection[str]) -> list[RecipeError]:
+def _check_names(checked: list[Level], names: Collection[str]) -> list[RecipeError]:
     problems: list[RecipeError] = []
     seen: dict[str, str] = {}
-    for level in found:
+    for level in checked:
         for name, entry in level.entries.items():
             where = f"{level.where}.sources.{name}"
             if entry.sources is not None:

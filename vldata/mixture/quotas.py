@@ -18,7 +18,7 @@ class Quota(NamedTuple):
 
     Args:
         units: To take, in the mixture's unit.
-        share: Asked for: its part of the whole, 0 to 1, before rounding to whole units.
+        share: As the recipe has it: its part of the whole, 0 to 1, before rounding to whole units.
         epochs: Passes over the source: units / available; 0 when it has none.
     """
 
@@ -43,8 +43,8 @@ class Sizes(NamedTuple):
         """Task of a source; of a group the one task of its members, else the group's own name."""
         if entry.sources is None:
             return self.tasks[name]
-        found = {self.task(member, below) for member, below in entry.sources.items()}
-        return found.pop() if len(found) == 1 else name
+        tasks = {self.task(member, below) for member, below in entry.sources.items()}
+        return tasks.pop() if len(tasks) == 1 else name
 
 
 def quotas(mixture: Mixture, available: Mapping[str, int], tasks: Mapping[str, str]) -> dict[str, Quota]:
@@ -61,13 +61,13 @@ def quotas(mixture: Mixture, available: Mapping[str, int], tasks: Mapping[str, s
         tasks: Source name to its task, for ``uniform_tasks``.
 
     Raises:
-        RecipeErrors: The mixture does not fit the sources (`check`), a count is asked of a source that has nothing, or
+        RecipeErrors: The mixture does not fit the sources (`check`), a source with a count has nothing, or
             a source would be passed more often than ``max_epochs``; all offenders are named.
     """
     _raise(check(mixture, available))
     sizes = Sizes(available, tasks)
     top = next(levels(mixture, available))
-    _raise([problem for level in levels(mixture, available) for problem in _asked_of_nothing(level, sizes)])
+    _raise([problem for level in levels(mixture, available) for problem in _counts_of_nothing(level, sizes)])
     shares: Mapping[str, Fraction]
     if top.kind in (None, "weight"):
         shares = _leaf_shares(top, sizes)
@@ -76,7 +76,7 @@ def quotas(mixture: Mixture, available: Mapping[str, int], tasks: Mapping[str, s
             total = _largest_total(shares, available, min(1.0, mixture.max_epochs or 1.0))
         elif not any(shares.values()):
             raise RecipeError(
-                "mixture.total", f"{total:,} {mixture.unit} asked, and no source has any", "mend the sources"
+                "mixture.total", f"{total:,} {mixture.unit} requested, and no source has any", "fix the sources"
             )
         units = apportion(shares, total)
     else:
@@ -125,11 +125,11 @@ def _fixed(top: Level, sizes: Sizes) -> dict[str, int]:
     return units
 
 
-def _asked_of_nothing(level: Level, sizes: Sizes) -> Iterator[RecipeError]:
+def _counts_of_nothing(level: Level, sizes: Sizes) -> Iterator[RecipeError]:
     for name, entry in level.entries.items():
         if entry.count and not sizes.of(name, entry):
             problem = f"{name!r} has count {entry.count:,} and nothing that could be taken"
-            yield RecipeError(f"{level.where}.sources.{name}", problem, "mend the source, or give it 0")
+            yield RecipeError(f"{level.where}.sources.{name}", problem, "fix the source, or give it 0")
 
 
 def _largest_total(shares: Mapping[str, Fraction], available: Mapping[str, int], epochs: float) -> int:
@@ -140,12 +140,12 @@ def _largest_total(shares: Mapping[str, Fraction], available: Mapping[str, int],
 def _repeats(
     mixture: Mixture, units: Mapping[str, int], shares: Mapping[str, Fraction], available: Mapping[str, int]
 ) -> Iterator[RecipeError]:
-    found = list(levels(mixture, available))
-    kind = found[0].kind
+    every_level = list(levels(mixture, available))
+    kind = every_level[0].kind
     if mixture.max_epochs is None and kind == "epochs":
         return
     limit = 1.0 if mixture.max_epochs is None else mixture.max_epochs
-    where = {name: f"{level.where}.sources.{name}" for level in found for name in level.entries}
+    where = {name: f"{level.where}.sources.{name}" for level in every_level for name in level.entries}
     for name, n in sorted(units.items()):
         if n > Fraction(str(limit)) * available[name]:
             passes = math.ceil(100 * n / available[name]) / 100
@@ -160,6 +160,5 @@ def _repeats(
 
 
 def _raise(problems: Iterator[RecipeError] | list[RecipeError]) -> None:
-    found = list(problems)
-    if found:
-        raise RecipeErrors(found)
+    if errors := list(problems):
+        raise RecipeErrors(errors)

@@ -26,6 +26,11 @@ OUTSIDE_PX = 1.0
 """How far a box may stick out before it is wrong: COCO's roundings leave it by up to half a pixel, so clamp those."""
 
 
+_SEEN_ALL = ~pl.col("sizes").list.eval(pl.element().is_null()).list.any()
+BEST_SIZES = pl.when(_SEEN_ALL | pl.col("image_sizes").is_null()).then("sizes").otherwise("image_sizes").alias("sizes")
+"""Sizes of a sample's images as they were seen; where one was not, as they were annotated."""
+
+
 @dataclass(frozen=True)
 class Inspected:
     """Good samples among some candidates, and what was found wrong with the others.
@@ -73,7 +78,7 @@ def inspect(
     else:
         turns = turns.with_columns(pl.lit(None, pl.String).alias(name) for name in ("reason", "detail"))
     if "boxes" in turns.columns:
-        turns = _with_boxes(turns, samples, entry)
+        turns = fit_boxes(turns, samples, entry)
     found = turns.filter(pl.col("reason").is_not_null()).select(pl.col(c).cast(t) for c, t in FOUND.items())
     good = turns
     if found.height:
@@ -118,13 +123,7 @@ def _with_images(
         pl.col("hashes").fill_null(pl.lit([], dtype=pl.List(pl.String))),
         pl.col("image_bytes").fill_null(0),
     )
-    joined = joined.with_columns(
-        sizes=pl.when(
-            pl.col("sizes").list.eval(pl.element().is_null()).list.any() & pl.col("image_sizes").is_not_null()
-        )
-        .then("image_sizes")
-        .otherwise("sizes")
-    )
+    joined = joined.with_columns(BEST_SIZES)
     refused = image_filters(joined, entry.settings.filters)
     joined = joined.with_columns(reason=pl.coalesce("reason", refused))
     return joined.drop("reason", "detail"), joined.select("at", "reason", "detail")
@@ -159,8 +158,17 @@ def _with_split(samples: pl.DataFrame, source: str, *, seed: int, splits: dict[s
     return samples.join(split, on="at", how="left", maintain_order="left")
 
 
-def _with_boxes(turns: pl.DataFrame, samples: pl.DataFrame, entry: Entry) -> pl.DataFrame:
-    """Boxes clamped into their images, in pixels and in fractions, and what is wrong with them."""
+def fit_boxes(turns: pl.DataFrame, samples: pl.DataFrame, entry: Entry) -> pl.DataFrame:
+    """Boxes clamped into their images, in pixels and in fractions, and what is wrong with them.
+
+    Args:
+        turns: With ``at``, ``boxes``, ``reason`` and ``detail``; a reason that is there stays.
+        samples: ``at``, ``images``, ``sizes`` (null where unknown) and ``image_sizes``, as annotated, of every ``at``.
+        entry: Their source.
+
+    Returns:
+        The turns with ``boxes`` in pixels (null when a size is unknown), ``fractions``, and the first thing wrong.
+    """
     numbered = turns.with_row_index("turn")
     each = (
         numbered.select("turn", "at", "boxes")

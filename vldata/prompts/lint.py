@@ -65,7 +65,7 @@ def parse(text: str, file: str, names: Names, *, wrapper: bool = False) -> Parse
         tree = ENVIRONMENT.parse(text)
     except TemplateSyntaxError as error:
         message = error.message or "not a Jinja template"
-        return Parsed({}, (TemplateError(f"{file}:{error.lineno}", f"syntax error: {message}", "mend this line"),))
+        return Parsed({}, (TemplateError(f"{file}:{error.lineno}", f"syntax error: {message}", "fix this line"),))
     except (RecursionError, ValueError) as error:  # thousands of brackets, or of digits
         return Parsed({}, (TemplateError(file, f"cannot be parsed: {error}", "write it more simply"),))
     blocks: dict[str, list[nodes.Node]] = {}
@@ -126,8 +126,8 @@ def _blocks(blocks: dict[str, list[nodes.Node]], file: str) -> Iterator[Template
             yield TemplateError(file, f"block {one!r} has no {other!r}", f"add {{% block {other} %}}…{{% endblock %}}")
     for name in blocks:
         match = _BLOCK.fullmatch(name)
-        if match and match[3] and (asked := f"{match[1] or ''}user{match[3]}") not in blocks:
-            yield TemplateError(file, f"block {name!r} goes with {asked!r}, which is missing", f"add {asked!r}")
+        if match and match[3] and (user := f"{match[1] or ''}user{match[3]}") not in blocks:
+            yield TemplateError(file, f"block {name!r} goes with {user!r}, which is missing", f"add {user!r}")
 
 
 def _wrapper_blocks(blocks: dict[str, list[nodes.Node]], file: str) -> Iterator[TemplateError]:
@@ -146,19 +146,19 @@ class _Body:
     def __init__(self, file: str, names: Names) -> None:
         self.file = file
         self.names = names
-        self.known = names.columns | names.helpers.keys() | CONSTANTS
-        self.found: list[TemplateError] = []
+        self.usable = names.columns | names.helpers.keys() | CONSTANTS
+        self.errors: list[TemplateError] = []
 
     def problems(self, body: list[nodes.Node]) -> list[TemplateError]:
         """Everything wrong with a block's body."""
         for node in body:
             self.visit(node, depth=0, loops=0)
         self.unknown_names(body)
-        return self.found
+        return self.errors
 
     def report(self, node: nodes.Node, problem: str, fix: str) -> None:
         where = f"{self.file}:{node.lineno}" if node.lineno else self.file
-        self.found.append(TemplateError(where, problem, fix))
+        self.errors.append(TemplateError(where, problem, fix))
 
     def visit(self, node: nodes.Node, *, depth: int, loops: int) -> None:
         if depth > MAX_DEPTH:
@@ -180,18 +180,21 @@ class _Body:
         named = list(nodes.Template(body, lineno=1).find_all(nodes.Name))
         loads = [name for name in named if name.ctx == "load" and not getattr(name, "called", False)]
         strange = (
-            {name.name for name in loads} - self.known - {name.name for name in named if name.ctx == "store"} - {"loop"}
+            {name.name for name in loads}
+            - self.usable
+            - {name.name for name in named if name.ctx == "store"}
+            - {"loop"}
         )
         if (
-            not strange and not self.found
+            not strange and not self.errors
         ):  # Jinja's own analysis knows where a name ends, but takes sound templates only
-            strange = undeclared(body) - self.known
+            strange = undeclared(body) - self.usable
         first = {name.name: name for name in reversed(loads)}
         for name in sorted(strange):
-            self.report(first[name], f"unknown name {name!r}", nearest(name, self.known))
+            self.report(first[name], f"unknown name {name!r}", nearest(name, self.usable))
 
     def check_name(self, node: nodes.Name) -> None:
-        if node.ctx == "store" and (node.name in self.known - self.names.columns or node.name == "loop"):
+        if node.ctx == "store" and (node.name in self.usable - self.names.columns or node.name == "loop"):
             self.report(node, f"{node.name!r} cannot be given another value", "choose another name")
         if node.name.startswith("_"):
             self.report(node, f"name {node.name!r} begins with an underscore", "use a column's or a helper's name")

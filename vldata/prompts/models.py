@@ -20,7 +20,7 @@ class Templates(Spec):
             ``dataset_name`` and ``task_name``: a bracketed name instead of words.
         prompts: ``one`` wording for all turns (the block ``user``), or ``many``: a keyed choice among the file's
             ``user``, ``user_2``, ``user_3`` …
-        flip: Share of turns asked the other way round, 0 to 1, where the file says how (``flip_user``).
+        flip: Share of turns put the other way round, 0 to 1, where the file says how (``flip_user``).
         response_format: Where the sentence stands that says what form the answer has: behind the question, before it,
             or nowhere. It is no part of the last three forms of ``per``.
         path: A folder of templates that win over the bundled ones of the same name.

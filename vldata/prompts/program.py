@@ -133,9 +133,9 @@ def compile_block(text: str, file: str, block: str, columns: frozenset[str]) -> 
     Raises:
         TemplateError: Python cannot compile what Jinja makes of it.
     """
-    found = next(node for node in ENVIRONMENT.parse(text).find_all(nodes.Block) if node.name == block)
-    used = tuple(sorted(undeclared(found.body) & columns))
-    body = [_Bounded().visit(node) for node in found.body]
+    block_node = next(node for node in ENVIRONMENT.parse(text).find_all(nodes.Block) if node.name == block)
+    used = tuple(sorted(undeclared(block_node.body) & columns))
+    body = [_Bounded().visit(node) for node in block_node.body]
     targets: list[nodes.Expr] = [nodes.Name(name, "store") for name in used or ("_row",)]
     target = targets[0] if len(targets) == 1 else nodes.Tuple(targets, "store")
     loop = nodes.For(target, nodes.Name(_ROWS, "load"), body, [], None, False)

@@ -67,9 +67,8 @@ def render(
         template: From `vldata.prompts.template.load`, with the same ``options``.
         columns: At least those that the template reads (``template.file.reads``); structs as dicts.
         num_rows: How many values each column has, n.
-        options: The source's.
         variant_keys: Which wording, when there are many; shape (n,).
-        flip_keys: Whether a row is asked the other way round; shape (n,).
+        flip_keys: Whether a row is put the other way round; shape (n,).
         dataset: What templates call ``dataset``.
     """
     groups = _groups(template, options, variant_keys, flip_keys)
@@ -94,8 +93,8 @@ def _groups(
     groups = []
     for prefix, side in (("", ~flipped), ("flip_", flipped)):
         wrapper = template.wrapper
-        asked = wrapper.wordings("user") if wrapper else template.file.wordings(f"{prefix}user")
-        numbers = [block.rpartition("user")[2] for block in asked[: 1 if options.prompts == "one" else None]]
+        blocks = wrapper.wordings("user") if wrapper else template.file.wordings(f"{prefix}user")
+        numbers = [block.rpartition("user")[2] for block in blocks[: 1 if options.prompts == "one" else None]]
         choice = below(variant_keys, max(len(numbers), 1))
         groups += [(_Wording(prefix, number), np.flatnonzero(side & (choice == i))) for i, number in enumerate(numbers)]
     return [(wording, rows) for wording, rows in groups if len(rows)]

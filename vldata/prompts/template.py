@@ -94,7 +94,6 @@ def load(task: str, names: Names, options: Templates, *, datasets: Sequence[str]
     Args:
         task: The task's name.
         names: What its templates may name (`Task.template_names`).
-        options: The source's.
         datasets: What the dataset may be called in file names, best first: the source's name, its format.
 
     Raises:

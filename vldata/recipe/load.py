@@ -12,7 +12,7 @@ from vldata.errors import RecipeError, RecipeErrors, VldataError, nearest
 from vldata.mixture.models import Mixture, check
 from vldata.recipe.merge import environment, has_variable, merged, read_recipe
 from vldata.recipe.models import Across, Entry, Head, Recipe, Settings
-from vldata.recipe.translate import validated
+from vldata.schema.translate import validated
 from vldata.schema.turns import COMMON
 from vldata.sources import source_class
 from vldata.sources.base import Source

@@ -1,7 +1,7 @@
-"""A small world of coloured shapes whose every picture is known exactly: the ground truth of stand-ins and tests.
+"""A small world of coloured shapes whose every image is known exactly: the ground truth of stand-ins and tests.
 
-    (seed, number) ──scene──▶ Scene ──draw──────▶ picture bytes
+    (seed, number) ──scene──▶ Scene ──draw──────▶ image bytes
                                     └─language──▶ captions, questions, statements, phrases with boxes: all true of it
 
-Only `scene` makes choices about the picture; `draw` and `language` are functions of the scene alone.
+Only `scene` makes choices about the image; `draw` and `language` are functions of the scene alone.
 """

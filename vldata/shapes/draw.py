@@ -1,4 +1,4 @@
-"""Scenes as pictures: every shape smooth-edged and filling its box, words in dark ink, a plain background."""
+"""Scenes as images: every shape smooth-edged and filling its box, words in dark ink, a plain background."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 _JPEG_QUALITY = 90
 
 
-def picture(scene: Scene) -> Image.Image:
+def render(scene: Scene) -> Image.Image:
     """The scene's pixels, RGB."""
     from PIL import Image, ImageDraw
 
@@ -60,10 +60,9 @@ def picture(scene: Scene) -> Image.Image:
 
 
 def encoded(scene: Scene, *, suffix: str = ".jpg") -> bytes:
-    """The picture as a file's bytes, the same every time.
+    """The image as a file's bytes, the same every time.
 
     Args:
-        scene: What to draw.
         suffix: ``.jpg`` (or ``.jpeg``; quality 90) or ``.png``.
 
     Raises:
@@ -73,7 +72,7 @@ def encoded(scene: Scene, *, suffix: str = ".jpg") -> bytes:
         raise ValueError(f"cannot draw {suffix!r}; use one of {', '.join(_FORMATS)}")
     buffer = BytesIO()
     options = {"quality": _JPEG_QUALITY} if _FORMATS[suffix] == "JPEG" else {}
-    picture(scene).save(buffer, _FORMATS[suffix], **options)
+    render(scene).save(buffer, _FORMATS[suffix], **options)
     return buffer.getvalue()
 
 
@@ -81,7 +80,6 @@ def save(scene: Scene, path: Path) -> None:
     """Draw the scene into a file, in the format of its suffix; the file appears whole or not at all.
 
     Args:
-        scene: What to draw.
         path: File to write or replace; its folder must exist.
 
     Raises:

@@ -1,8 +1,8 @@
 """Everything said about a scene, true by construction and in the same words every time.
 
 A thing is only spoken of by a phrase that fits no other thing of its scene, and left, right, above and below are only
-said, or denied, of centres that lie at least `CLEAR` of the side apart. What is asked, in which words and where the
-right choice stands is a hash of the scene, so the functions here need no seed. They count on what `scene` promises and
+said, or denied, of centres that lie at least `CLEAR` of the side apart. The questions, their words and the place of
+the right choice are a hash of the scene, so the functions here need no seed. They count on what `scene` promises and
 are not made for scenes put together by hand.
 """
 
@@ -77,17 +77,17 @@ def captions(scene: Scene) -> list[str]:
     said = _listed(phrase for phrase, _ in _groups(scene))
     total = len(scene.things)
     large = sum(thing.size == "large" for thing in scene.things)
-    found = [
+    captions = [
         f"{_capital(said)}.",
         f"A picture of {said} on a {scene.background} background.",
         f"There are {_NUMBERS[total]} shapes on a {scene.background} background: {said}.",
         f"{_capital(_NUMBERS[total])} shapes, {_NUMBERS[large]} large and {_NUMBERS[total - large]} small.",
     ]
     facts = [statement for statement, relation, truth in _pairs(scene, draws) if truth and "than" not in relation]
-    found += facts[:2]
+    captions += facts[:2]
     if scene.words:
-        found.append(f"{_capital(said)}, and {_text_phrase(scene)} printed in dark letters.")
-    return found
+        captions.append(f"{_capital(said)}, and {_text_phrase(scene)} printed in dark letters.")
+    return captions
 
 
 def questions(scene: Scene) -> list[Question]:
@@ -95,30 +95,30 @@ def questions(scene: Scene) -> list[Question]:
     draws = _draws(scene, "questions")
     things = scene.things
     shapes, colors, pairs = _tallies(things)
-    found: list[Question] = []
+    questions: list[Question] = []
 
     for thing in [thing for thing in things if shapes[thing.shape] == 1][:2]:
         choices = _choices(thing.color, COLORS, draws)
-        found.append(Question("color", f"What color is the {thing.shape}?", thing.color, choices))
+        questions.append(Question("color", f"What color is the {thing.shape}?", thing.color, choices))
     for thing in [thing for thing in things if colors[thing.color] == 1][:2]:
         choices = _choices(thing.shape, SHAPES, draws)
-        found.append(Question("shape", f"What shape is the {thing.color} thing?", thing.shape, choices))
+        questions.append(Question("shape", f"What shape is the {thing.color} thing?", thing.shape, choices))
 
     alone = [thing for thing in things if pairs[thing.color, thing.shape] == 1]
     sized = alone[next(draws) % len(alone)]
-    asked = ("small", "large")[next(draws) % 2]
-    question = f"Is the {sized.color} {sized.shape} {asked}?"
-    found.append(_yes_no("size", question, sized.size == asked, draws))
+    adjective = ("small", "large")[next(draws) % 2]
+    question = f"Is the {sized.color} {sized.shape} {adjective}?"
+    questions.append(_yes_no("size", question, sized.size == adjective, draws))
     one = next(thing for thing in things if shapes[thing.shape] == 1)
     looks = [f"{size} {color}" for size in SIZES for color in colors]
     answer = f"{one.size} {one.color}"
     question = f"What are the size and color of the {one.shape}?"
-    found.append(Question("size", question, answer, _choices(answer, looks, draws)))
+    questions.append(Question("size", question, answer, _choices(answer, looks, draws)))
 
     color, shape = COLORS[next(draws) % len(COLORS)], things[next(draws) % len(things)].shape
-    found.append(_count("How many shapes are there in the picture?", len(things), draws))
-    found.append(_count(f"How many {color} shapes are there?", colors.get(color, 0), draws))
-    found.append(_count(f"How many {_plural(shape)} are there?", shapes[shape], draws))
+    questions.append(_count("How many shapes are there in the picture?", len(things), draws))
+    questions.append(_count(f"How many {color} shapes are there?", colors.get(color, 0), draws))
+    questions.append(_count(f"How many {_plural(shape)} are there?", shapes[shape], draws))
 
     present = things[next(draws) % len(things)]
     absent = _absent(pairs, draws)
@@ -126,23 +126,23 @@ def questions(scene: Scene) -> list[Question]:
         _yes_no("existence", f"Is there {_a(f'{present.color} {present.shape}')} in the picture?", True, draws),
         _yes_no("existence", f"Is there {_a(f'{absent[0]} {absent[1]}')} in the picture?", False, draws),
     ]
-    found += both if next(draws) % 2 else both[::-1]
+    questions += both if next(draws) % 2 else both[::-1]
 
     for first, second, relation in _relations(scene, draws)[:2]:
         both = [
             _yes_no("relation", f"Is the {first} {relation} the {second}?", True, draws),
             _yes_no("relation", f"Is the {first} {_OPPOSITE[relation]} the {second}?", False, draws),
         ]
-        found += both if next(draws) % 2 else both[::-1]
+        questions += both if next(draws) % 2 else both[::-1]
     for word, thing in _extremes(things, scene.width):
         if pairs[thing.color, thing.shape] == 1:
             names = [f"{color} {shape}" for color, shape in pairs]
             if len(names) < 4:
                 names += [f"{color} {shape}" for color in colors for shape in shapes if (color, shape) not in pairs]
             answer = f"{thing.color} {thing.shape}"
-            found.append(Question("relation", f"What is the {word} shape?", answer, _choices(answer, names, draws)))
+            questions.append(Question("relation", f"What is the {word} shape?", answer, _choices(answer, names, draws)))
             break
-    return found
+    return questions
 
 
 def statements(scene: Scene) -> list[Statement]:
@@ -154,26 +154,26 @@ def expressions(scene: Scene) -> list[Expression]:
     """Two or more phrases, each of which fits exactly one thing; one box each."""
     things = scene.things
     shapes, colors, groups = _tallies(things)
-    found: dict[str, Thing] = {}
+    things_by_phrase: dict[str, Thing] = {}
     for thing in things:
         if shapes[thing.shape] == 1:
-            found[thing.shape] = thing
+            things_by_phrase[thing.shape] = thing
         if colors[thing.color] == 1:
-            found[f"{thing.color} shape"] = thing
-    found.update((name, thing) for name, thing in zip(_names(scene), things, strict=True) if name)
+            things_by_phrase[f"{thing.color} shape"] = thing
+    things_by_phrase.update((name, thing) for name, thing in zip(_names(scene), things, strict=True) if name)
     for (color, shape), count in groups.items():
         if count > 1:
             twins = [thing for thing in things if (thing.color, thing.shape) == (color, shape)]
-            found.update((f"{word} {color} {shape}", thing) for word, thing in _extremes(twins, scene.width))
-    found.update((f"{word} shape", thing) for word, thing in _extremes(things, scene.width))
+            things_by_phrase.update((f"{word} {color} {shape}", thing) for word, thing in _extremes(twins, scene.width))
+    things_by_phrase.update((f"{word} shape", thing) for word, thing in _extremes(things, scene.width))
     by_name = {name: thing for name, thing in zip(_names(scene), things, strict=True) if name}
     for first, second, relation in _relations(scene, _draws(scene, "expressions"))[:1]:
-        found[f"{first} {relation} the {second}"] = by_name[first]
-    return [Expression(phrase, (thing.box,)) for phrase, thing in found.items()]
+        things_by_phrase[f"{first} {relation} the {second}"] = by_name[first]
+    return [Expression(phrase, (thing.box,)) for phrase, thing in things_by_phrase.items()]
 
 
 def regions(scene: Scene) -> list[Expression]:
-    """What each thing looks like and in which ninth of the picture its centre lies; may fit twins alike."""
+    """What each thing looks like and in which ninth of the image its centre lies; may fit twins alike."""
     return [Expression(f"{_a(thing.name)} {_region(scene, thing.box)}", (thing.box,)) for thing in scene.things]
 
 
@@ -183,14 +183,14 @@ def grounded_caption(scene: Scene) -> tuple[str, list[Expression]]:
     Returns:
         The caption, and the phrases in its order; things of the same colour and shape share one ("two red circles").
     """
-    found = [Expression(phrase, tuple(thing.box for thing in group)) for phrase, group in _groups(scene)]
-    text = _listed(expression.phrase for expression in found)
+    expressions = [Expression(phrase, tuple(thing.box for thing in group)) for phrase, group in _groups(scene)]
+    text = _listed(expression.phrase for expression in expressions)
     if scene.words:
         printed = [Expression(f'the word "{word.text}"', (word.box,)) for word in scene.words]
         text += f", with {_listed(expression.phrase for expression in printed)}"
-        found += printed
+        expressions += printed
     caption = f"The picture shows {text} on a {scene.background} background."
-    return caption, found
+    return caption, expressions
 
 
 def words(scene: Scene) -> list[Expression]:
@@ -199,31 +199,31 @@ def words(scene: Scene) -> list[Expression]:
 
 
 def conversation(scene: Scene) -> list[tuple[str, str]]:
-    """Three or more exchanges about the picture: what a user asks, what is answered."""
+    """Three or more exchanges about the image: what a user asks, what is answered."""
     draws = _draws(scene, "conversation")
     opening = ("What do you see in the picture?", "Describe the picture.", "What is in this image?")[next(draws) % 3]
     said = _listed(phrase for phrase, _ in _groups(scene))
-    found = [(opening, f"I see {said} on a {scene.background} background.")]
+    exchanges = [(opening, f"I see {said} on a {scene.background} background.")]
 
     total = len(scene.things)
     large = sum(thing.size == "large" for thing in scene.things)
     how_large = f"{_NUMBERS[large]} of them {'is' if large == 1 else 'are'} large"
-    found.append(("How many shapes are there?", f"There are {_NUMBERS[total]} shapes, and {how_large}."))
+    exchanges.append(("How many shapes are there?", f"There are {_NUMBERS[total]} shapes, and {how_large}."))
 
     first, second, relation = _relations(scene, draws)[0]
     subject = next(thing for name, thing in zip(_names(scene), scene.things, strict=True) if name == first)
     where = f"It is {_region(scene, subject.box)} of the picture, {relation} the {second}."
-    found.append((f"Where is the {first}?", where))
+    exchanges.append((f"Where is the {first}?", where))
 
     if scene.words:
-        found.append(("Is there any text?", f"Yes, the picture shows {_text_phrase(scene)}."))
+        exchanges.append(("Is there any text?", f"Yes, the picture shows {_text_phrase(scene)}."))
     else:
-        found.append(("Is there any text?", "No, there is no text in the picture."))
-    return found if next(draws) % 3 else found[:3]
+        exchanges.append(("Is there any text?", "No, there is no text in the picture."))
+    return exchanges if next(draws) % 3 else exchanges[:3]
 
 
 def arithmetic(number: int, *, seed: int) -> tuple[str, str]:
-    """A word problem without a picture, and its answer worked out step by step.
+    """A word problem without an image, and its answer worked out step by step.
 
     Args:
         number: Which one.
@@ -291,7 +291,7 @@ def _relations(scene: Scene, draws: Iterator[int]) -> list[tuple[str, str, str]]
     named = [(name, *_centre(thing.box)) for name, thing in zip(_names(scene), scene.things, strict=True) if name]
     pairs = [(a, b) for k, a in enumerate(named) for b in named[k + 1 :]]
     start = next(draws)
-    found = []
+    relations = []
     for k in range(min(_MAX_PAIRS, len(pairs))):
         (first, x0, y0), (second, x1, y1) = pairs[(start + k) % len(pairs)]
         draw = next(draws)
@@ -299,10 +299,10 @@ def _relations(scene: Scene, draws: Iterator[int]) -> list[tuple[str, str, str]]
             first, x0, y0, second, x1, y1 = second, x1, y1, first, x0, y0
         beside, stacked = abs(x0 - x1) >= clear, abs(y0 - y1) >= clear
         if beside and (draw & 2 or not stacked):
-            found.append((first, second, "left of" if x0 < x1 else "right of"))
+            relations.append((first, second, "left of" if x0 < x1 else "right of"))
         elif stacked:
-            found.append((first, second, "above" if y0 < y1 else "below"))
-    return found
+            relations.append((first, second, "above" if y0 < y1 else "below"))
+    return relations
 
 
 def _pairs(scene: Scene, draws: Iterator[int]) -> list[Statement]:
@@ -317,14 +317,14 @@ def _pairs(scene: Scene, draws: Iterator[int]) -> list[Statement]:
     if small and large:
         swap = next(draws) % 2
         related.append((small, large, "smaller than") if swap else (large, small, "larger than"))
-    found = []
+    statements = []
     for first, second, relation in related:
         both = [
             Statement(f"The {first} is {relation} the {second}.", relation, True),
             Statement(f"The {first} is {_OPPOSITE[relation]} the {second}.", _OPPOSITE[relation], False),
         ]
-        found += both if next(draws) % 2 else both[::-1]
-    return found
+        statements += both if next(draws) % 2 else both[::-1]
+    return statements
 
 
 def _extremes(things: Sequence[Thing], side_px: int) -> Iterator[tuple[str, Thing]]:

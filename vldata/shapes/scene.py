@@ -1,4 +1,4 @@
-"""Scenes: what is in a picture and where, decided by a hash of (seed, number).
+"""Scenes: what is in an image and where, decided by a hash of (seed, number).
 
 Things and words stand on two or three invisible shelves, side by side with random gaps, so nothing ever overlaps and
 no layout has to be tried twice. Two promises to `language` are kept by construction: every scene has a thing whose
@@ -26,7 +26,7 @@ Px = tuple[float, float, float, float]
 SHAPES = ("circle", "square", "triangle", "diamond", "star", "cross", "hexagon", "heart")
 COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black")
 SIZES = {"small": (0.11, 0.125, 0.14), "large": (0.21, 0.23, 0.25)}
-"""What a size means: the sides that a thing of it may have, as fractions of the picture's."""
+"""What a size means: the sides that a thing of it may have, as fractions of the image's."""
 BACKGROUNDS = ("white", "light gray", "light blue", "light green", "light yellow", "light pink", "beige", "lavender")
 # fmt: off
 WORDS = (
@@ -73,7 +73,7 @@ class Word(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """All there is to know about one picture.
+    """All there is to know about one image.
 
     Args:
         number: Which scene of its world.
@@ -98,7 +98,7 @@ def scene(number: int, *, seed: int, side_px: int = 224, max_things: int = MAX_T
     Args:
         number: Which one.
         seed: Which world: no two have anything in common.
-        side_px: Width and height of the picture, at least `MIN_SIDE_PX`. Places move by up to a pixel between sides.
+        side_px: Width and height of the image, at least `MIN_SIDE_PX`. Places move by up to a pixel between sides.
         max_things: 2 to `MAX_THINGS`; fewer make an easier world, of other scenes.
 
     Raises:

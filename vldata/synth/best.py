@@ -25,7 +25,7 @@ class Judgement:
         scores: ``answer_a`` and ``answer_b`` -> criterion -> mean score over pairs of orders; only criteria for which
             both orders of a pair could be read.
         num_read: Replies that hold any score.
-        num_missing: Replies that hold none, or never came.
+        num_missing: Replies that hold none, or that never arrived.
     """
 
     scores: Mapping[str, Mapping[str, float]]
@@ -56,7 +56,7 @@ def judged(draws: Sequence[Sequence[Exchange] | None]) -> Judgement:
                 # only a criterion for which every answer has a score in both orders is free of the position's weight
                 if all(criterion in order.get(n, {}) for order in both for n in both[0]):
                     sums.setdefault(name, {}).setdefault(criterion, []).extend([score, both[1][name][criterion]])
-    scores = {name: {criterion: fmean(values) for criterion, values in found.items()} for name, found in sums.items()}
+    scores = {name: {criterion: fmean(values) for criterion, values in lists.items()} for name, lists in sums.items()}
     num_read = sum(draw is not None for draw in draws)
     return Judgement(scores, num_read, len(draws) - num_read)
 
@@ -67,7 +67,6 @@ def pairs_to_judge(inputs: Inputs, question: str, candidates: Sequence[str]) -> 
     So k candidates cost k - 1 comparisons, all at once, and their leads over the same one can be compared.
 
     Args:
-        inputs: The sample's.
         question: What the candidates answer.
         candidates: At least one.
     """
@@ -91,19 +90,19 @@ def coverage(candidate: str, inputs: Inputs) -> float | None:
 
     Words of up to three letters do not count. None when nothing is known.
     """
-    known = {word for word in words_of(inputs.words()).distinct if len(word) > _SHORT}
+    facts = {word for word in words_of(inputs.words()).distinct if len(word) > _SHORT}
     said = words_of(candidate).distinct
-    return len(known & said) / len(known) if known else None
+    return len(facts & said) / len(facts) if facts else None
 
 
 def agreement(candidates: Sequence[str]) -> list[float | None]:
     """For each candidate, how much of its words the others share on average, 0 to 1; None when there are no others."""
     words = [words_of(candidate).distinct for candidate in candidates]
-    found: list[float | None] = []
+    shares: list[float | None] = []
     for place, own in enumerate(words):
         others = words[:place] + words[place + 1 :]
-        found.append(fmean(len(own & other) / (len(own | other) or 1) for other in others) if others else None)
-    return found
+        shares.append(fmean(len(own & other) / (len(own | other) or 1) for other in others) if others else None)
+    return shares
 
 
 def best(scores: Sequence[float | None], *, least: float | None = None) -> int | None:

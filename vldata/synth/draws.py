@@ -17,13 +17,13 @@ MISSING_INPUT = "missing_input"
 
 
 class Draw(NamedTuple):
-    """One draw of one sample: everything that was asked for it, and what became of the last reply.
+    """One draw of one sample: all its requests, and what became of the last reply.
 
     Args:
         inputs: The sample.
         number: Which draw, from 0.
-        requests: The first one and those that asked again; the last one is the one that counts.
-        answer: To the last one; None: it is wanting.
+        requests: The first one and its repeats; the last one is the one that counts.
+        answer: To the last one; None while it is pending.
         exchanges: What the last reply holds.
         findings: All that is wrong with it.
         kept: Places of the exchanges that become turns.
@@ -47,8 +47,8 @@ class Draw(NamedTuple):
         return f"{self.inputs.row}#{self.number + 1}" if self.number else self.inputs.row
 
     @property
-    def wanting(self) -> Request | None:
-        """The request whose answer is not there yet."""
+    def pending(self) -> Request | None:
+        """The request that has no answer yet."""
         return self.requests[-1] if self.requests and self.answer is None else None
 
     @property
@@ -62,14 +62,14 @@ class Outcome(NamedTuple):
 
     Args:
         draws: One for each draw.
-        judging: Requests to a judge whose answers are not there yet.
+        judging: Requests to a judge that have no answer yet.
     """
 
     draws: list[Draw]
     judging: list[Request]
 
     @property
-    def wanting(self) -> Iterator[Request]:
-        """What to ask next; answers may make more requests necessary."""
-        yield from (request for draw in self.draws if (request := draw.wanting) is not None)
+    def pending(self) -> Iterator[Request]:
+        """What to send next; answers may make more requests necessary."""
+        yield from (request for draw in self.draws if (request := draw.pending) is not None)
         yield from self.judging

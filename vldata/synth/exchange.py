@@ -1,7 +1,7 @@
 """An exchange of a generated conversation, and the links from its phrases to the boxes that it was made from.
 
 A model is shown numbered boxes and marks a phrase with the numbers of what it means: ``[two dogs](2, 3) on a sofa``.
-`read_links` takes the marks out of the text, `write_links` puts them back, and `with_boxes` puts boxes in their place.
+`read_links` takes the marks out of the text, and `with_boxes` puts boxes in their place.
 """
 
 from __future__ import annotations
@@ -63,18 +63,12 @@ def read_links(marked: str) -> tuple[str, tuple[Link, ...]]:
     return "".join([*pieces, marked[end:]]), tuple(links)
 
 
-def write_links(text: str, links: Sequence[Link]) -> str:
-    """The text with its links marked; for texts and phrases without square brackets, the inverse of `read_links`."""
-    return _replaced(text, [(link, f"[{link.phrase}]({', '.join(map(str, link.numbers))})") for link in links])
-
-
 def with_boxes(text: str, links: Sequence[Link], inputs: Inputs, codec: Codec) -> str:
     """The text with each linked phrase in the codec's form, with the boxes that it means.
 
     Args:
         text: The question or answer.
         links: Of that text; every number exists (the check ``box_references`` has passed).
-        inputs: The sample's.
         codec: How the recipe writes boxes.
     """
     boxes = [[inputs.boxes[number - 1].box for number in link.numbers] for link in links]

@@ -1,7 +1,7 @@
-"""Samples and the answers that are there -> exchanges, and the requests whose answers are still wanting.
+"""Samples and the answers that are there -> exchanges, and the requests that are still pending.
 
 Pure: nothing is sent here. The same answers give the same exchanges, whenever and in whatever order they came, so a
-changed check or parser is only run again. Sending is a loop around this: ask for what is wanting until nothing is.
+changed check or parser is only run again. Sending is a loop around this: send what is pending until nothing is.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from vldata.synth.validate import Answered, Comparison, Finding, SameAnswers, te
 Folded = TypeVar("Folded")
 
 
-class Known(Protocol):
+class AnswerLookup(Protocol):
     """The answers that are there."""
 
-    def get(self, asked: Request | str) -> Answer | None:
+    def get(self, request: Request | str, /) -> Answer | None:
         """The answer to a request."""
         ...
 
@@ -65,12 +65,12 @@ class _Source:
 
     kind: SynthKind
     spec: Synth
-    answers: Known
+    answers: AnswerLookup
     prompt: Prompt
     judge: tuple[SynthKind, Prompt] | None = None
 
 
-def _source(kind: SynthKind, spec: Synth, answers: Known, judge: SynthKind | None) -> _Source:
+def _source(kind: SynthKind, spec: Synth, answers: AnswerLookup, judge: SynthKind | None) -> _Source:
     prompt = kind.prompt(model=spec.model, endpoint=spec.endpoint, parameters=spec.parameters)
     if judge is None:
         return _Source(kind, spec, answers, prompt)
@@ -80,7 +80,7 @@ def _source(kind: SynthKind, spec: Synth, answers: Known, judge: SynthKind | Non
 
 
 def first_requests(samples: Iterable[Inputs], kind: SynthKind, spec: Synth) -> Iterator[Request]:
-    """What is asked about every sample before any reply is known."""
+    """The requests about every sample before any reply is known."""
     prompt = kind.prompt(model=spec.model, endpoint=spec.endpoint, parameters=spec.parameters)
     for inputs in samples:
         if not kind.missing(inputs):
@@ -89,7 +89,7 @@ def first_requests(samples: Iterable[Inputs], kind: SynthKind, spec: Synth) -> I
 
 
 def outcomes(
-    samples: Iterable[Inputs], kind: SynthKind, spec: Synth, answers: Known, judge: SynthKind | None = None
+    samples: Iterable[Inputs], kind: SynthKind, spec: Synth, answers: AnswerLookup, judge: SynthKind | None = None
 ) -> Iterator[Outcome]:
     """What becomes of every sample by itself, one after the other; nothing is held, however many there are.
 
@@ -102,7 +102,7 @@ def replay(
     samples: Iterable[Inputs],
     kind: SynthKind,
     spec: Synth,
-    answers: Known,
+    answers: AnswerLookup,
     judge: SynthKind | None = None,
     *,
     fold: Callable[[Iterator[Outcome]], Folded],
@@ -111,7 +111,7 @@ def replay(
 
     Args:
         samples: What is known of each; ``row`` differs. They are gone through twice when an answer turns out to be
-            given for many pictures, which only the last sample can tell.
+            given for many images, which only the last sample can show.
         kind: What is made of them.
         answers: Open for reading.
         judge: The kind that chooses, where ``kind`` says that one does.
@@ -122,8 +122,8 @@ def replay(
         return fold(again())
     compared = Comparison(SameAnswers(policy=spec.same_answers))
     result = fold(_compared(again(), compared))
-    found = compared.findings()
-    return result if not found else fold(_without_same(again(), kind, found))
+    same = compared.findings()
+    return result if not same else fold(_without_same(again(), kind, same))
 
 
 def _outcomes(samples: Iterable[Inputs], source: _Source) -> Iterator[Outcome]:
@@ -136,13 +136,16 @@ def _compared(alone: Iterator[Outcome], comparison: Comparison) -> Iterator[Outc
         for draw in outcome.draws:
             if draw.kept:
                 said = [draw.exchanges[place] for place in draw.kept]
-                comparison.add(Answered(draw.row, _picture(draw.inputs), said))
+                comparison.add(Answered(draw.row, _image(draw.inputs), said))
         yield outcome
 
 
 def _of_sample(inputs: Inputs, source: _Source) -> tuple[list[Draw], list[Request]]:
     if lacks := source.kind.missing(inputs):
-        return [Draw(inputs, 0, (), problem=MISSING_INPUT, detail=", ".join(lacks))], []
+        problem, detail = MISSING_INPUT, ", ".join(lacks)
+        if inputs.rejected:
+            problem, detail = inputs.rejected[0][0], f"{inputs.rejected[0][1]}; it lacks {detail}"
+        return [Draw(inputs, 0, (), problem=problem, detail=detail)], []
     settings = source.kind.settings
     draws = [_draw(inputs, number, source) for number in range(settings.draws)]
     return (draws, []) if settings.choose is None else _chosen(inputs, draws, source)
@@ -151,21 +154,21 @@ def _of_sample(inputs: Inputs, source: _Source) -> tuple[list[Draw], list[Reques
 def _draw(inputs: Inputs, number: int, source: _Source) -> Draw:
     kind, most = source.kind, source.spec.max_reasks
     request = kind.write(inputs, source.prompt, sample_index=number)
-    asked: tuple[Request, ...] = (request,)
+    requests: tuple[Request, ...] = (request,)
     for again in range(most + 1):
         answer = source.answers.get(request)
         if answer is None:
             failure = source.answers.failure(request.key)
             why = failure.attempts[-1].error if failure is not None and failure.attempts else None
-            return Draw(inputs, number, asked, problem=NOT_GENERATED, detail=why)
+            return Draw(inputs, number, requests, problem=NOT_GENERATED, detail=why)
         exchanges, findings = kind.examine(answer.reply, inputs, sample_index=number)
         decision = kind.decide(exchanges, findings, may_reask=again < most)
         if decision.action == "reask":
             index = kind.settings.draws * (again + 1) + number
             request = kind.reask(request, answer.reply, decision.reasons, sample_index=index)
-            asked = (*asked, request)
+            requests = (*requests, request)
             continue
-        draw = Draw(inputs, number, asked, answer, tuple(exchanges), tuple(findings), decision.kept)
+        draw = Draw(inputs, number, requests, answer, tuple(exchanges), tuple(findings), decision.kept)
         return draw if decision.kept else _dropped(draw, decision.reasons)
     raise AssertionError("the last reply is kept or dropped")
 
@@ -177,10 +180,10 @@ def _dropped(draw: Draw, reasons: Sequence[str]) -> Draw:
 
 
 def _chosen(inputs: Inputs, draws: list[Draw], source: _Source) -> tuple[list[Draw], list[Request]]:
-    """The draws, of which one is kept at most, and the requests to a judge that are wanting."""
+    """The draws, of which one is kept at most, and the pending requests to a judge."""
     choose = source.kind.settings.choose
     usable = [draw for draw in draws if draw.kept]
-    if choose is None or not usable or any(draw.wanting is not None for draw in draws):
+    if choose is None or not usable or any(draw.pending is not None for draw in draws):
         return draws, []
     texts = [draw.text for draw in usable]
     scores: list[float | None]
@@ -190,11 +193,10 @@ def _chosen(inputs: Inputs, draws: list[Draw], source: _Source) -> tuple[list[Dr
         scores = agreement(texts) if len(texts) > 1 else [1.0]
     else:
         question = usable[0].exchanges[0].question
-        found, wanting = _leads(pairs_to_judge(inputs, question, texts), source)
-        if wanting:
+        scores, pending = _leads(pairs_to_judge(inputs, question, texts), source)
+        if pending:
             waits = "the judge has not answered"
-            return [d._replace(kept=(), problem=NOT_GENERATED, detail=waits) if d.kept else d for d in draws], wanting
-        scores = found
+            return [d._replace(kept=(), problem=NOT_GENERATED, detail=waits) if d.kept else d for d in draws], pending
     place = best(scores, least=choose.least)
     kept = []
     for draw in draws:
@@ -209,7 +211,7 @@ def _chosen(inputs: Inputs, draws: list[Draw], source: _Source) -> tuple[list[Dr
 def _leads(pairs: Sequence[Inputs], source: _Source) -> tuple[list[float | None], list[Request]]:
     assert source.judge is not None, "a kind that chooses by a judge is loaded with it"
     judge, prompt = source.judge
-    wanting: list[Request] = []
+    pending: list[Request] = []
     judgements = []
     for pair in pairs:
         read: list[Sequence[Exchange] | None] = []
@@ -217,10 +219,10 @@ def _leads(pairs: Sequence[Inputs], source: _Source) -> tuple[list[float | None]
             request = judge.write(pair, prompt, sample_index=number)
             answer = source.answers.get(request)
             if answer is None and source.answers.failure(request.key) is None:
-                wanting.append(request)
+                pending.append(request)
             read.append(None if answer is None else _judged(judge, answer, pair, number))
         judgements.append(judged(read))
-    return leads(judgements), wanting
+    return leads(judgements), pending
 
 
 def _judged(judge: SynthKind, answer: Answer, pair: Inputs, number: int) -> Sequence[Exchange] | None:
@@ -230,16 +232,18 @@ def _judged(judge: SynthKind, answer: Answer, pair: Inputs, number: int) -> Sequ
         return None
 
 
-def _without_same(alone: Iterator[Outcome], kind: SynthKind, found: Mapping[str, list[Finding]]) -> Iterator[Outcome]:
-    """Findings about answers that are given for many pictures, added to the draws that they are about."""
+def _without_same(
+    alone: Iterator[Outcome], kind: SynthKind, findings: Mapping[str, list[Finding]]
+) -> Iterator[Outcome]:
+    """Findings about answers that are given for many images, added to the draws that they are about."""
     for outcome in alone:
-        yield outcome._replace(draws=[_with(draw, kind, found.get(draw.row, [])) for draw in outcome.draws])
+        yield outcome._replace(draws=[_with(draw, kind, findings.get(draw.row, [])) for draw in outcome.draws])
 
 
-def _with(draw: Draw, kind: SynthKind, found: Sequence[Finding]) -> Draw:
-    if not draw.kept or not found:
+def _with(draw: Draw, kind: SynthKind, findings: Sequence[Finding]) -> Draw:
+    if not draw.kept or not findings:
         return draw
-    more = [finding._replace(exchange=draw.kept[finding.exchange or 0]) for finding in found]
+    more = [finding._replace(exchange=draw.kept[finding.exchange or 0]) for finding in findings]
     draw = draw._replace(findings=(*draw.findings, *more))
     lost = {finding.exchange for finding in more if finding.policy == "drop"}
     left = tuple(place for place in draw.kept if place not in lost)
@@ -247,6 +251,6 @@ def _with(draw: Draw, kind: SynthKind, found: Sequence[Finding]) -> Draw:
     return _dropped(draw, [finding.reason for finding in more]) if is_lost else draw._replace(kept=left)
 
 
-def _picture(inputs: Inputs) -> str:
-    """What tells samples of different pictures apart; a text is its own."""
+def _image(inputs: Inputs) -> str:
+    """What distinguishes samples of different images; a text is its own."""
     return "+".join(str(part["hash"]) for part in inputs.images) or inputs.row

@@ -70,6 +70,7 @@ class Inputs:
         ocr: Texts in the image.
         images: Image parts as a request holds them: ``{"type": "image", "hash": …, "detail": …, "max_side_px": …}``.
         fields: Texts by name: ``question``, ``answer``, ``text``, ``answer_a`` …
+        rejected: Reason and detail of each turn about it that a build rejects. The model is shown nothing of these.
     """
 
     row: str
@@ -78,6 +79,7 @@ class Inputs:
     ocr: tuple[Reading, ...] = ()
     images: tuple[Mapping[str, Any], ...] = ()
     fields: Mapping[str, str] = field(default_factory=dict)
+    rejected: tuple[tuple[str, str], ...] = ()
 
     def has(self, need: str) -> bool:
         """Whether there is any of ``captions``, ``boxes``, ``ocr`` or ``image``, or a field of that name with words."""
@@ -105,17 +107,6 @@ class Section(NamedTuple):
     title: str = ""
 
 
-CAPTIONS = (Section("captions"),)
-"""The layout of LLaVA's conversations."""
-CAPTIONS_AND_BOXES = (Section("captions"), Section("boxes"))
-"""The layout of LLaVA's descriptions and reasoning."""
-
-
-def caps_text(inputs: Inputs, *, with_boxes: bool) -> str:
-    """The user's message in LLaVA's own layout."""
-    return inputs_text(inputs, CAPTIONS_AND_BOXES if with_boxes else CAPTIONS)
-
-
 def inputs_text(inputs: Inputs, layout: Sequence[Section]) -> str:
     """The sections that have something to say, parted by an empty line; no line break at the end."""
     sections = []
@@ -134,21 +125,21 @@ def read_inputs(text: str, layout: Sequence[Section], *, row: str = "") -> Input
     """
     titled = {title: part for part, title in layout if title}
     untitled = [part for part, title in layout if not title]
-    found: dict[str, list[str]] = {}
+    paragraphs_of: dict[str, list[str]] = {}
     current: str | None = None
     for paragraph in _BLANK_LINES.split(text.strip("\n")):
         first, _, rest = paragraph.partition("\n")
         if first in titled:
             current = titled[first]
-            found.setdefault(current, []).append(rest)
+            paragraphs_of.setdefault(current, []).append(rest)
         elif current in titled.values():
             # a field may hold paragraphs of its own
-            found[str(current)].append(paragraph)
+            paragraphs_of[str(current)].append(paragraph)
         elif untitled:
             part = _untitled(paragraph, untitled)
             untitled = untitled[untitled.index(part) + 1 :]
-            found.setdefault(part, []).append(paragraph)
-    whole = {part: "\n\n".join(paragraphs).strip("\n") for part, paragraphs in found.items()}
+            paragraphs_of.setdefault(part, []).append(paragraph)
+    whole = {part: "\n\n".join(paragraphs).strip("\n") for part, paragraphs in paragraphs_of.items()}
     named = {part: body for part, body in whole.items() if part not in _WRITERS}
     boxes = whole.get("boxes") or whole.get("numbered_boxes") or ""
     return Inputs(

@@ -12,33 +12,19 @@ from vldata.llm.request import Prompt, Request
 from vldata.schema.reasons import GENERATED
 from vldata.store.keys import key_of
 from vldata.synth.exchange import Exchange
-from vldata.synth.inputs import Inputs, inputs_text, read_inputs
-from vldata.synth.kind_settings import SynthKindSettings
+from vldata.synth.inputs import Inputs, inputs_text
+from vldata.synth.kind_files import KindFiles
 from vldata.synth.parse import PARSERS, Options, ParseError
 from vldata.synth.validate import Exchanges, Finding, Policy, Reply, Validator, text_of
-
-
-class FewShot(NamedTuple):
-    """An example in the prompt.
-
-    Args:
-        name: Its number: ``000``.
-        caps: What the user's message says.
-        answer: What the model replies.
-    """
-
-    name: str
-    caps: str
-    answer: str
 
 
 class Decision(NamedTuple):
     """What becomes of a reply.
 
     Args:
-        action: ``keep``; ``reask``; ``drop``, also when a reply has been asked for again often enough.
+        action: ``keep``; ``reask``; ``drop``, also when a reply has been requested again often enough.
         kept: The exchanges that become turns, as places in the reply; empty unless ``keep``.
-        reasons: Why it is dropped or asked for again, or which marks the kept turns bear; sorted, each once.
+        reasons: Why it is dropped or requested again, or which marks the kept turns bear; sorted, each once.
     """
 
     action: Literal["keep", "reask", "drop"]
@@ -47,29 +33,15 @@ class Decision(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SynthKind:
+class SynthKind(KindFiles):
     """A kind, read and accepted.
 
     Args:
-        name: What recipes call it.
-        settings: From ``kind.yaml``.
-        system_message: "" when there is none.
-        few_shots: In the order of their numbers.
-        questions: To draw from.
-        asks: To draw from.
-        digests: File name -> 32 hex characters of what it says, for every file that takes part.
         parser_options: Checked.
         validators: Made from the settings, in their order.
         correction: What asks again for a reply that will not do, with ``{problems}`` where these are to stand.
     """
 
-    name: str
-    settings: SynthKindSettings
-    system_message: str = field(repr=False)
-    few_shots: tuple[FewShot, ...] = field(repr=False)
-    questions: tuple[str, ...] = field(repr=False)
-    asks: tuple[str, ...] = field(repr=False)
-    digests: Mapping[str, str] = field(repr=False)
     parser_options: Options = field(repr=False)
     validators: tuple[Validator, ...] = field(repr=False)
     correction: str = field(repr=False)
@@ -99,7 +71,7 @@ class SynthKind:
         return {"type": "json_schema", "json_schema": schema}
 
     def missing(self, inputs: Inputs) -> list[str]:
-        """What the sample does not have and the kind needs: such a sample is rejected, and nothing is asked."""
+        """What the kind needs and the sample does not have: such a sample is rejected, and nothing is sent."""
         return [need for need in self.settings.needs if not inputs.has(need)]
 
     def prompt(self, *, model: str, endpoint: str, parameters: Mapping[str, Any] | None = None) -> Prompt:
@@ -161,7 +133,7 @@ class SynthKind:
 
         Args:
             text: What the model wrote (`vldata.synth.validate.text_of`).
-            inputs: What it was told.
+            inputs: What it was shown.
             sample_index: Of the request.
 
         Raises:
@@ -184,17 +156,17 @@ class SynthKind:
         Args:
             exchanges: As `read` gave them; empty when the reply could not be parsed, and then only the checks that look
                 at the reply alone are made.
-            inputs: What the model was told.
+            inputs: What the model was shown.
             reply: As received.
         """
-        found = []
+        findings = []
         # of their own, so that the words go when the checks are done
         said = Exchanges(exchanges)
         for validator in self.validators:
             if said or validator.before_parsing:
                 for finding in validator.check(said, inputs, reply, self):
-                    found.append(finding._replace(policy=validator.policy))
-        return found
+                    findings.append(finding._replace(policy=validator.policy))
+        return findings
 
     def examine(
         self, reply: Reply, inputs: Inputs, *, sample_index: int = 0, unparsed: Policy = "reask"
@@ -203,7 +175,7 @@ class SynthKind:
 
         Args:
             reply: As received.
-            inputs: What the model was told.
+            inputs: What the model was shown.
             sample_index: Of the request.
             unparsed: What is to be done with a reply that cannot be parsed; nothing of it is kept in any case.
         """
@@ -221,7 +193,7 @@ class SynthKind:
         Args:
             exchanges: Of the reply.
             findings: All of them, also those of `vldata.synth.validate.SameAnswers`.
-            may_reask: Whether it may still be asked for again; if not, ``reask`` counts as ``drop``.
+            may_reask: Whether it may still be requested again; if not, ``reask`` counts as ``drop``.
         """
         if exchanges and not findings:
             return Decision("keep", tuple(range(len(exchanges))), ())
@@ -236,19 +208,6 @@ class SynthKind:
         if (fatal and whole) or not kept:
             return Decision("drop", (), tuple(sorted({finding.reason for finding in fatal})))
         return Decision("keep", kept, marks)
-
-    def self_check(self) -> list[tuple[str, Finding]]:
-        """What the kind's own checks find in its own few-shots: (few-shot, finding). A good kind has none.
-
-        The checks for echoes are left out, as every few-shot is an echo of itself.
-        """
-        found = []
-        for shot in self.few_shots:
-            inputs = read_inputs(shot.caps, self.settings.layout, row=shot.name)
-            reply = {"choices": [{"message": {"content": shot.answer}, "finish_reason": "stop"}]}
-            _, findings = self.examine(reply, inputs)
-            found += [(shot.name, finding) for finding in findings if finding.reason != "few_shot_echo"]
-        return found
 
     def _shown(self, inputs: Inputs, sample_index: int) -> Inputs:
         if not self.settings.swap or sample_index % 2 == 0:

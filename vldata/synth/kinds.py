@@ -1,6 +1,6 @@
 """A kind of synthetic conversation: a folder of words that turns what is known about a sample into one request.
 
-    kind.yaml            what it needs, in which layout it is told, how the reply is parsed and checked
+    kind.yaml            what it needs, in which layout it is shown, how the reply is parsed and checked
     system_message.txt   what the model is to do
     NNN_caps.txt         a few-shot: what the user's message says, in the kind's own layout
     NNN_conv.txt         and what the model replies to it
@@ -28,8 +28,8 @@ from vldata import bundled
 from vldata.errors import RecipeErrors, TemplateError, nearest
 from vldata.schema.spec import Spec
 from vldata.synth.inputs import PARTS, read_inputs
-from vldata.synth.kind import FewShot, SynthKind
-from vldata.synth.kind_settings import SynthKindSettings
+from vldata.synth.kind import SynthKind
+from vldata.synth.kind_files import FewShot, SynthKindSettings
 from vldata.synth.parse import PARSERS, Options, ParseError
 from vldata.synth.schema_check import unknown_words
 from vldata.synth.validate import VALIDATORS, Validator
@@ -93,16 +93,16 @@ def load_kind(name: str, folder: Path | str | None = None, *, where: str = "kind
 
 def _loaded(name: str, base: Path, own: Path | None) -> SynthKind:
     folder = own or base
-    found = {path.name: path for path in folder.iterdir() if path.suffix == ".txt"}
+    paths = {path.name: path for path in folder.iterdir() if path.suffix == ".txt"}
     for borrowed in ("kind.yaml", "questions.txt", "asks.txt"):
         path = next((place / borrowed for place in (folder, base) if (place / borrowed).is_file()), None)
         if path is not None:
-            found[borrowed] = path
-    if "kind.yaml" not in found:
+            paths[borrowed] = path
+    if "kind.yaml" not in paths:
         raise TemplateError(str(folder), "there is no kind.yaml", "write one, as in templates/synth/llava.conversation")
-    used = {n: p for n, p in found.items() if _SHOT.fullmatch(n) or n in _FILES}
+    used = {n: p for n, p in paths.items() if _SHOT.fullmatch(n) or n in _FILES}
     texts = {file: _text(path) for file, path in sorted(used.items())}
-    settings = _settings(texts["kind.yaml"], found["kind.yaml"])
+    settings = _settings(texts["kind.yaml"], paths["kind.yaml"])
     kind = SynthKind(
         name=name,
         settings=settings,
@@ -111,8 +111,8 @@ def _loaded(name: str, base: Path, own: Path | None) -> SynthKind:
         questions=_lines(texts.get("questions.txt", "")),
         asks=_lines(texts.get("asks.txt", "")),
         digests={file: blake3(text.encode()).hexdigest(length=16) for file, text in texts.items()},
-        parser_options=_parser_options(settings, found["kind.yaml"]),
-        validators=_validators(settings, found["kind.yaml"]),
+        parser_options=_parser_options(settings, paths["kind.yaml"]),
+        validators=_validators(settings, paths["kind.yaml"]),
         correction=_text(bundled("templates") / "synth" / "correction.txt"),
     )
     _consistent(kind, folder)
@@ -131,9 +131,9 @@ def _consistent(kind: SynthKind, folder: Path) -> None:
         raise TemplateError(str(folder), "it says nothing to the model", "write system_message.txt")
     for part, _ in settings.layout:
         needed = {"numbered_boxes": "boxes"}.get(part, part)
-        known = needed in settings.needs or needed in PARTS
-        if not known:
-            fix = f"add {part!r} to `needs`, so that samples without it are rejected and not asked about"
+        is_needed = needed in settings.needs or needed in PARTS
+        if not is_needed:
+            fix = f"add {part!r} to `needs`, so that samples without it are rejected and not sent"
             raise TemplateError(str(folder / "kind.yaml"), f"the layout has {part!r}, which is not needed", fix)
     for shot in kind.few_shots:
         inputs = read_inputs(shot.caps, settings.layout, row=shot.name)
@@ -160,7 +160,7 @@ def _settings(text: str, path: Path) -> SynthKindSettings:
         _refuse_bombs(text, path)
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise TemplateError(str(path), f"not YAML: {' '.join(str(error).split())}", "mend it") from None
+        raise TemplateError(str(path), f"not YAML: {' '.join(str(error).split())}", "fix the syntax") from None
     return _validated(SynthKindSettings, value, str(path), "")
 
 
@@ -184,38 +184,38 @@ def _parser_options(settings: SynthKindSettings, path: Path) -> Options:
     name, options = settings.parser
     if name not in PARSERS:
         raise TemplateError(f"{path}: parser", f"no parser named {name!r}", nearest(name, PARSERS))
-    known = PARSERS[name].options
+    spec = PARSERS[name].options
     if settings.reply_schema is not None:
-        if "schema_" not in known.model_fields:
+        if "schema_" not in spec.model_fields:
             raise TemplateError(f"{path}: reply_schema", f"{name!r} reads no JSON", "leave it out")
         unknown = list(unknown_words(settings.reply_schema))
         if unknown:
             problem = f"{', '.join(unknown)} is not checked by vldata"
             raise TemplateError(f"{path}: reply_schema", problem, "say it without")
         options = {**options, "schema_": settings.reply_schema}
-    return _validated(known, options, str(path), f"parser.{name}")
+    return _validated(spec, options, str(path), f"parser.{name}")
 
 
 def _validators(settings: SynthKindSettings, path: Path) -> tuple[Validator, ...]:
-    made = []
+    validators = []
     for name, options in settings.validators:
         if name not in VALIDATORS:
             raise TemplateError(f"{path}: validators", f"no check named {name!r}", nearest(name, VALIDATORS))
-        made.append(_validated(VALIDATORS[name], options, str(path), f"validators.{name}"))
-    return tuple(made)
+        validators.append(_validated(VALIDATORS[name], options, str(path), f"validators.{name}"))
+    return tuple(validators)
 
 
-_Made = TypeVar("_Made", bound=Spec)
+_Spec = TypeVar("_Spec", bound=Spec)
 
 
-def _validated(spec: type[_Made], value: Any, path: str, inside: str) -> _Made:
+def _validated(spec: type[_Spec], value: Any, path: str, inside: str) -> _Spec:
     try:
         return spec.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(filter(None, [inside, *map(str, first["loc"])]))
-        known = nearest(str(first["loc"][-1]), spec.model_fields) if first["type"] == "extra_forbidden" else None
-        raise TemplateError(f"{path}: {place}", first["msg"], known or "see vldata.synth.kinds.Settings") from None
+        fix = nearest(str(first["loc"][-1]), spec.model_fields) if first["type"] == "extra_forbidden" else None
+        raise TemplateError(f"{path}: {place}", first["msg"], fix or f"see {spec.__module__}.{spec.__name__}") from None
 
 
 def _text(path: Path) -> str:
@@ -228,7 +228,7 @@ def _text(path: Path) -> str:
         problem = f"byte {error.object[error.start]:#04x} at offset {error.start} is not UTF-8"
         raise TemplateError(str(path), problem, "save the file as UTF-8") from None
     except OSError as error:
-        raise TemplateError(str(path), f"it cannot be read: {error.strerror}", "mend its permissions") from None
+        raise TemplateError(str(path), f"it cannot be read: {error.strerror}", "fix its permissions") from None
 
 
 def _lines(text: str) -> tuple[str, ...]:

@@ -17,21 +17,21 @@ class Synth(Spec):
     """A source that is made from others: each sample of theirs is one request, or several, to a model.
 
     Args:
-        from_: Sources of the same recipe (``from``); what several say about one picture is put together.
+        from_: Sources of the same recipe (``from``); what several say about one image is put together.
         kind: A bundled kind (`vldata formats` lists them), or a folder of the user's own, with a slash in it.
         prompts: Folder whose words are used in place of the kind's own, such as LLaVA's.
         model: As the endpoint calls it.
         endpoint: Its name in the user's own configuration; never a URL.
         parameters: Of every request (``temperature``, ``max_tokens`` …), where they differ from the kind's.
         total: Samples to ask about, the first in keyed order; null asks about all.
-        max_reasks: How often a reply with a finding of policy ``reask`` is asked for again.
-        detail: How closely the model is to look at a picture, where the kind shows it.
-        max_side_px: Pictures are sent with at most this longer side; null sends them as they are.
+        max_reasks: How often a reply with a finding of policy ``reask`` is requested again.
+        detail: How closely the model is to look at an image, where the kind shows it.
+        max_side_px: Images are sent with at most this longer side; null sends them as they are.
         max_usd: What all runs for this source may cost.
         max_requests: How many attempts all runs may send.
         max_tokens: How many tokens all runs may take.
         judge_model: Of a kind that chooses by a judge; null: ``model``.
-        same_answers: What is done with one answer over many pictures; null: nothing.
+        same_answers: What is done with one answer over many images; null: nothing.
     """
 
     from_: Annotated[list[str], BeforeValidator(_as_list), Field(alias="from", min_length=1)]

@@ -56,7 +56,7 @@ class ParseError(ValueError):
 
 
 class Options(Spec):
-    """What every parser may be told.
+    """Options of every parser.
 
     Args:
         links: Phrases may be marked with the numbers of boxes, ``[two dogs](2, 3)``.
@@ -136,7 +136,7 @@ class Parser:
         Raises:
             ParseError: It does not have this form. Nothing else is raised, whatever the text.
         """
-        known = options if isinstance(options, Options) else self.options.model_validate(options or {})
+        checked = options if isinstance(options, Options) else self.options.model_validate(options or {})
         stripped = text.strip()
         if not stripped:
             raise ParseError("reply_empty")
@@ -144,7 +144,7 @@ class Parser:
             stripped.encode()
         except UnicodeEncodeError as error:
             raise ParseError("reply_unparsable", f"character {error.start} is half a surrogate pair") from None
-        return self.read(stripped, known)
+        return self.read(stripped, checked)
 
 
 _BLOCK = re.compile(r"(question|answer)[ \t]*:[ \t]*", re.IGNORECASE)
@@ -209,17 +209,17 @@ def _json_schema(text: str, options: Json) -> list[Exchange]:
 
 def _exchange_of(row: Any, number: int, options: Json) -> Exchange:
     texts = [_words(row, name, number) if name else "" for name in (options.question, options.answer)]
-    found = _linked(texts[0], texts[1], options)
+    exchange = _linked(texts[0], texts[1], options)
     if options.element is None:
-        return found
+        return exchange
     element = _named(row, options.element)
     if not isinstance(element, int) or isinstance(element, bool) or not 0 < element < 10**6:
         raise ParseError("reply_off_schema", f"exchange {number}: {options.element!r} is not the number of a box")
     # the words are the phrase, and the box is what they mean
-    link = (Link(0, found.question or found.answer, (element,)),)
+    link = (Link(0, exchange.question or exchange.answer, (element,)),)
     if options.answer is None:
-        return found._replace(answer_links=link)
-    return found._replace(question_links=link)
+        return exchange._replace(answer_links=link)
+    return exchange._replace(question_links=link)
 
 
 def _answer_only(text: str, options: Options) -> list[Exchange]:

@@ -23,7 +23,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "boolean": bool,
     "null": type(None),
 }
-_KNOWN = frozenset(
+_CHECKED_WORDS = frozenset(
     {"type", "enum", "properties", "required", "additionalProperties", "items", "minItems", "maxItems", "minLength"}
     | {"maxLength", "pattern", "minimum", "maximum", "description", "title"}
 )
@@ -57,7 +57,7 @@ def unknown_words(schema: Any, where: str = "schema") -> Iterator[str]:
     if not isinstance(schema, Mapping):
         yield f"{where} is not a map"
         return
-    yield from (f"{where}.{word}" for word in sorted(set(schema) - _KNOWN))
+    yield from (f"{where}.{word}" for word in sorted(set(schema) - _CHECKED_WORDS))
     wanted = schema.get("type", "object")
     names = [wanted] if isinstance(wanted, str) else wanted
     if not isinstance(names, list) or not all(isinstance(name, str) and name in _TYPES for name in names):
@@ -93,7 +93,7 @@ def _object(value: dict[str, Any], schema: Schema, where: str) -> Iterator[str]:
         if name in properties:
             yield from violations(member, properties[name], f"{where}.{name}")
         elif schema.get("additionalProperties") is False:
-            yield f"{where} has {name!r}, which was not asked for"
+            yield f"{where} has {name!r}, which the schema does not have"
 
 
 def _between(value: float, schema: Schema, low: str, high: str, what: str) -> Iterator[str]:

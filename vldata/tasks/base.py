@@ -6,7 +6,7 @@ The words live in ``templates/<task>.jinja``; a task holds no prose and reads no
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import polars as pl
 
@@ -19,6 +19,25 @@ PolarsType = pl.DataType | type[pl.DataType]
 
 PhraseBox = tuple[str | None, Box]
 """A phrase, or none, and a box in fractions of its image."""
+
+
+class TurnFacts(NamedTuple):
+    """What a turn says of its image or text, for a model that is to write about it.
+
+    Args:
+        captions: About the whole image.
+        objects: Phrases and where what they name is.
+        readings: Texts that stand in the image, and where.
+        texts: By the names that kinds of synthetic data know them by: ``question``, ``answer`` and ``text``.
+    """
+
+    captions: Sequence[str]
+    objects: Sequence[tuple[str, Box]]
+    readings: Sequence[tuple[str, Box]]
+    texts: Mapping[str, str]
+
+
+_TEXTS = {"question": "question", "answer": "answer", "instruction": "question", "response": "answer"}
 
 
 class Task(Spec):
@@ -69,6 +88,21 @@ class Task(Spec):
             ``bbox``, all boxes of a turn in one text, and what else the task's templates use; n values each.
         """
         return {"bbox": [codec.encode([box for _, box in row]) for row in boxes]}
+
+    def facts(self, turn: Mapping[str, Any], boxes: Sequence[PhraseBox]) -> TurnFacts:
+        """What a turn says.
+
+        Args:
+            turn: Its columns, as the source has them: `prepare` has not been called.
+            boxes: Its boxes with their phrases; one without is what the turn's own ``phrase`` means.
+        """
+        caption = turn.get("caption")
+        objects = [(named, box) for phrase, box in boxes if (named := phrase or turn.get("phrase"))]
+        texts = {name: turn[column] for column, name in _TEXTS.items() if isinstance(turn.get(column), str)}
+        own = (turn[column] for column in self.texts if isinstance(turn.get(column), str))
+        if text := texts.get("question") or "\n".join(own):
+            texts["text"] = text
+        return TurnFacts([caption] if isinstance(caption, str) else [], objects, [], texts)
 
     @classmethod
     def template_columns(cls) -> frozenset[str]:

@@ -10,7 +10,7 @@ from pydantic import StrictBool
 
 from vldata.codecs.base import Codec
 from vldata.schema.turns import BOX
-from vldata.tasks.base import PhraseBox, PolarsType, Task
+from vldata.tasks.base import PhraseBox, PolarsType, Task, TurnFacts
 
 
 class Ocr(Task):
@@ -53,6 +53,11 @@ class Ocr(Task):
             [codec.encode_phrase(text or "", [box]) for text, box in row] if self.boxes else None for row in boxes
         ]
         return {**written, "located": located}
+
+    def facts(self, turn: Mapping[str, Any], boxes: Sequence[PhraseBox]) -> TurnFacts:
+        """Its phrases are texts in the image, not objects."""
+        facts = super().facts(turn, boxes)
+        return facts._replace(objects=[], readings=facts.objects)
 
     @classmethod
     def template_columns(cls) -> frozenset[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -12,7 +12,7 @@ from pydantic import StrictBool
 
 from vldata.schema.keyed import Keys, keyed
 from vldata.schema.turns import KEY
-from vldata.tasks.base import PolarsType, Task
+from vldata.tasks.base import PhraseBox, PolarsType, Task, TurnFacts
 
 Letters = Literal["A.", "(A)", "1.", "a)"]
 
@@ -60,6 +60,11 @@ class VqaMc(Task):
         if not self.shuffle or turns.is_empty():
             return turns
         return shuffled(turns, keyed(turns[KEY].to_numpy(), seed, "choices", salt))
+
+    def facts(self, turn: Mapping[str, Any], boxes: Sequence[PhraseBox]) -> TurnFacts:
+        """Its answer is the right option's words."""
+        facts = super().facts(turn, boxes)
+        return facts._replace(texts={**facts.texts, "answer": turn["choices"][turn["answer"]]})
 
     def template_helpers(self) -> dict[str, Callable[..., object]]:
         """What a template may call.

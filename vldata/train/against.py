@@ -35,7 +35,7 @@ def read_items(scores: Path) -> list[Item]:
             item = orjson.loads(line)
             _key(item), [float(value) for value in item["scores"].values()]
         except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
-            raise BuildError(f"{file}:{number}", "the line is no answer", "evaluate that run anew") from None
+            raise BuildError(f"{file}:{number}", "the line is no answer", "evaluate that run again") from None
         items.append(item)
     return items
 
@@ -53,7 +53,7 @@ def against(items: Sequence[Item], before: Sequence[Item]) -> dict[str, dict[str
         without a common answer has a difference of None.
     """
     had = {_key(item): item for item in before}
-    found = {}
+    by_task = {}
     for task in sorted({str(item["task"]) for item in items}):
         own = [item for item in items if item["task"] == task]
         metric = next(iter(own[0]["scores"]))
@@ -65,8 +65,13 @@ def against(items: Sequence[Item], before: Sequence[Item]) -> dict[str, dict[str
             then = [float(had[_key(item)]["scores"][metric]) for item in common]
             gain = paired(now, then, [str(item["id"]) for item in common])
             row |= {"difference": gain.value, "ci_low": gain.low, "ci_high": gain.high}
-        found[task] = {**row, "n": len(common), "only_here": len(own) - len(common), "only_there": theirs - len(common)}
-    return found
+        by_task[task] = {
+            **row,
+            "n": len(common),
+            "only_here": len(own) - len(common),
+            "only_there": theirs - len(common),
+        }
+    return by_task
 
 
 def _key(item: Item) -> tuple[str, str, str, int]:

@@ -3,9 +3,9 @@
 LLaVA-NeXT and LLaVA-OneVision: of the grids on offer the one that keeps most of the image's pixels; the image is fitted
 onto it, centred on black, and cut into tiles of the encoder's side. Their tokens are laid out as one map, the rows and
 columns that are only padding are cut off, and every row ends with one learnt newline token. The view of the whole comes
-first. How many tokens that makes follows from the image's size alone, so packs are planned without opening a picture.
+first. How many tokens that makes follows from the image's size alone, so packs are planned without opening an image.
 Samples of several images keep the view of the whole of each, as LLaVA-NeXT's do.
-Cells are visual tokens of the map; all arithmetic is in whole numbers.
+Cells are visual tokens of the map; which grid, what is cut off and shrunk, is `vldata.images.geometry`'s.
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vldata.errors import BuildError
+from vldata.images.geometry import best_grid, shrunk, unpadded
 from vldata.images.problem import ImageProblem
 from vldata.train.config import AnyResCfg, StageCfg, TrainCfg, TrainError
 from vldata.train.data import Encoded, Lengths, Split, num_images
-
-_SLACK = 1.1
-"""OneVision shrinks a map only when its sides are this much too long, so the largest is 1.21 times the nominal one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +29,6 @@ class Layout:
     """What becomes of one image's tiles.
 
     Args:
-        width_px, height_px: Of the image.
-        columns, rows: Tiles.
         top, left: Cells cut off above and below, and at the left and the right.
         height, width: Cells of the map in the end.
         is_shrunk: The cut map is resized to these, because it was too large.
@@ -90,7 +86,7 @@ def visual_of(config: TrainCfg, stage: StageCfg, split: Split) -> Visual:
 
     Raises:
         TrainError: The projector's tokens stand in no grid, so tiles cannot be laid side by side.
-        BuildError: A picture's size is neither in the build nor in the picture.
+        BuildError: An image's size is neither in the build nor in the image.
     """
     return Visual(config.tokens_per_image(stage), layouts_of(config, stage, split))
 
@@ -112,20 +108,20 @@ def layouts_of(config: TrainCfg, stage: StageCfg, split: Split) -> Sequence[Layo
 def _sizes_of_single(split: Split) -> list[tuple[int, int] | None]:
     """Width and height in pixels of the image of each row that has exactly one, else None.
 
-    They stand in the build; where they do not, the picture says them.
+    They stand in the build; where they do not, the image says them.
     """
-    found: list[tuple[int, int] | None] = []
+    sizes: list[tuple[int, int] | None] = []
     for table in split.tables:
-        sizes = table.column("image_sizes") if "image_sizes" in table.column_names else None
+        column = table.column("image_sizes") if "image_sizes" in table.column_names else None
         for row, count in enumerate(num_images(table).tolist()):
-            known = sizes[row].as_py() if sizes is not None and count == 1 else None
+            stated = column[row].as_py() if column is not None and count == 1 else None
             if count != 1:
-                found.append(None)
-            elif known and known[0] and known[0]["width"] and known[0]["height"]:
-                found.append((int(known[0]["width"]), int(known[0]["height"])))
+                sizes.append(None)
+            elif stated and stated[0] and stated[0]["width"] and stated[0]["height"]:
+                sizes.append((int(stated[0]["width"]), int(stated[0]["height"])))
             else:
-                found.append(_size(split, len(found)))
-    return found
+                sizes.append(_size(split, len(sizes)))
+    return sizes
 
 
 def _size(split: Split, index: int) -> tuple[int, int]:
@@ -134,7 +130,7 @@ def _size(split: Split, index: int) -> tuple[int, int]:
     try:
         width_px, height_px = decoded(split.image(index, 0)).size
     except ImageProblem as problem:
-        fix = "build with `images: {decode: true}`, which finds such pictures"
+        fix = "build with `images: {decode: true}`, which finds such images"
         raise BuildError(f"{split.name} {split.id(index)}", f"its image cannot be decoded ({problem})", fix) from None
     return width_px, height_px
 
@@ -158,24 +154,16 @@ def layout(width_px: int, height_px: int, cfg: AnyResCfg, side_px: int, side: in
 
     Args:
         width_px: Of the image, at least 1.
-        height_px: Likewise.
-        cfg: Which grids there are.
-        side_px: Of a tile.
         side: Cells of a tile a side.
     """
-    columns, rows = max(cfg.choices(), key=lambda grid: _kept(width_px, height_px, grid, side_px))
-    height, width = rows * side, columns * side
-    top = left = 0
-    if width_px * height > width * height_px:  # wider than its grid: black above and below
-        top = (height - max(1, height_px * width // width_px)) // 2
-    else:
-        left = (width - max(1, width_px * height // height_px)) // 2
-    height, width = height - 2 * top, width - 2 * left
-    times = math.sqrt(height * width / (cfg.max_views * side * side)) if cfg.max_views else 0.0
-    if times <= _SLACK:
-        return Layout(width_px, height_px, columns, rows, top, left, height, width, is_shrunk=False)
-    small = max(1, int(height // times)), max(1, int(width // times))
-    return Layout(width_px, height_px, columns, rows, top, left, *small, is_shrunk=True)
+    canvas = best_grid(width_px, height_px, [(c * side_px, r * side_px) for c, r in cfg.choices()])
+    columns, rows = canvas[0] // side_px, canvas[1] // side_px
+    full = columns * side, rows * side
+    # a sliver keeps a cell, or two where the middle lies between two
+    kept = [max(2 - a % 2, b) for a, b in zip(full, unpadded(width_px, height_px, *full), strict=True)]
+    left, top = ((a - b) // 2 for a, b in zip(full, kept, strict=True))
+    width, height = shrunk(kept[0], kept[1], cfg.max_views * side * side)
+    return Layout(width_px, height_px, columns, rows, top, left, height, width, is_shrunk=[width, height] != kept)
 
 
 def cut(image: npt.NDArray[np.uint8], columns: int, rows: int, side_px: int) -> npt.NDArray[np.uint8]:
@@ -194,14 +182,3 @@ def cut(image: npt.NDArray[np.uint8], columns: int, rows: int, side_px: int) -> 
     canvas[top : top + size[1], left : left + size[0]] = fitted
     tiles = canvas.reshape(rows, side_px, columns, side_px, 3).transpose(0, 2, 4, 1, 3)
     return np.ascontiguousarray(tiles.reshape(rows * columns, 3, side_px, side_px))
-
-
-def _kept(width_px: int, height_px: int, grid: tuple[int, int], side_px: int) -> tuple[int, int]:
-    """How good a grid is for an image: pixels of it that are kept, then how little of the grid is wasted."""
-    canvas_w, canvas_h = grid[0] * side_px, grid[1] * side_px
-    if canvas_w * height_px < canvas_h * width_px:
-        down = canvas_w * (height_px * canvas_w // width_px)
-    else:
-        down = (width_px * canvas_h // height_px) * canvas_h
-    kept = min(down, width_px * height_px)
-    return kept, kept - canvas_w * canvas_h

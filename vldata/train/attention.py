@@ -1,8 +1,7 @@
 """Attention within documents only, over tokens laid end to end.
 
-Three paths, one meaning: `varlen_attn` on CUDA in half precision, one `scaled_dot_product_attention` for each
-document elsewhere (varlen_attn has no CPU kernel, and flex_attention no CPU backward), and a dense mask that tests
-compare both with.
+Two paths, one meaning: `varlen_attn` on CUDA in half precision, and one `scaled_dot_product_attention` for each
+document elsewhere (varlen_attn has no CPU kernel, and flex_attention no CPU backward).
 Shapes: T tokens, H query heads, G key/value heads (H a multiple of G), C channels of a head, N documents.
 """
 
@@ -50,19 +49,6 @@ def loop_attention(q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, causal: 
     return torch.cat(out, dim=1).transpose(0, 1)
 
 
-def dense_attention(q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, causal: bool = True) -> Tensor:
-    """As `packed_attention`, by a mask of T x T: the reference that the others are tested against."""
-    repeats = q.shape[1] // k.shape[1]
-    keys, values = (x.repeat_interleave(repeats, dim=1).transpose(0, 1) for x in (k, v))
-    scores = q.transpose(0, 1) @ keys.transpose(1, 2) / q.shape[2] ** 0.5
-    places = torch.arange(len(q), device=q.device)
-    document = torch.searchsorted(cu_seqlens.long(), places, right=True)
-    seen = document[:, None] == document[None]
-    if causal:
-        seen &= places[:, None] >= places[None]
-    return (scores.masked_fill(~seen, float("-inf")).softmax(-1) @ values).transpose(0, 1)
-
-
 def _varlen(q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, max_len: int, causal: bool) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
@@ -76,7 +62,7 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, max_len: int, c
 
 
 def _varlen_options(causal: bool) -> dict[str, Any]:
-    """How this torch is told to be causal: 2.10 has ``is_causal``, later ones ``window_size`` (left, right), -1 all."""
+    """What makes it causal: torch 2.10 has ``is_causal``, later ones ``window_size`` (left, right), -1 all."""
     if "window_size" in _varlen_parameters():
         return {"window_size": (-1, 0) if causal else (-1, -1)}
     return {"is_causal": causal}

@@ -38,7 +38,7 @@ WRITING = ".writing-"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run goes on from.
+    """What a run resumes from.
 
     Args:
         state: Plain data: ``stage``, ``step`` and hashes.
@@ -57,7 +57,6 @@ def save(folder: Path, number: int, checkpoint: Checkpoint, kept: int = KEPT) ->
     Args:
         folder: Of all checkpoints of the run; made when it is not there.
         number: Steps done over all stages; names it.
-        checkpoint: What to write.
         kept: How many stay, this one included.
 
     Raises:
@@ -88,8 +87,8 @@ def save(folder: Path, number: int, checkpoint: Checkpoint, kept: int = KEPT) ->
 
 def latest(folder: Path) -> Path | None:
     """The last whole checkpoint, if there is one."""
-    found = _all(folder)
-    return found[-1] if found else None
+    checkpoints = _all(folder)
+    return checkpoints[-1] if checkpoints else None
 
 
 def load(path: Path) -> Checkpoint:
@@ -105,7 +104,7 @@ def load(path: Path) -> Checkpoint:
             optimizer=load_file(path / "optimizer.safetensors"),
         )
     except (OSError, orjson.JSONDecodeError, SafetensorError) as error:
-        fix = "remove this folder to go on from the one before"
+        fix = "remove this folder to resume from the one before"
         raise BuildError(str(path), f"the checkpoint cannot be read ({error})", fix) from None
 
 

@@ -1,4 +1,4 @@
-"""A pack of samples as one `Batch`: places of visual tokens, shifted labels, uint8 pictures."""
+"""A pack of samples as one `Batch`: places of visual tokens, shifted labels, uint8 images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImageViews:
     """One image as the encoder reads it.
 
     Args:
@@ -41,16 +41,15 @@ class Picture:
 
 
 CACHE_BYTES = 1 << 30
-"""Of decoded pictures that are kept: a small build is decoded once, a large one as if there were no cache."""
+"""Of decoded images that are kept: a small build is decoded once, a large one as if there were no cache."""
 
 _AHEAD = 3  # packs a worker decodes ahead; more only holds memory
 
 
-class Pictures:
-    """The decoded pictures of a split, square, kept while there is room; safe to use from many threads.
+class SplitImages:
+    """The decoded images of a split, square, kept while there is room; safe to use from many threads.
 
     Args:
-        split: Where the bytes are.
         side_px: Side of the square that they are resized to, as CLIP and SigLIP take them.
         layout: Of the only image of a sample, for tiles.
         blind: Replace each by its mean colour: the control that cannot see.
@@ -67,11 +66,11 @@ class Pictures:
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.split, self.side_px, self.layout, self.blind = split, side_px, layout, blind
-        self._kept: dict[tuple[int, int], Picture] = {}
+        self._kept: dict[tuple[int, int], ImageViews] = {}
         self._room = cache_bytes
         self._lock = Lock()
 
-    def get(self, index: int, place: int) -> Picture:
+    def get(self, index: int, place: int) -> ImageViews:
         """An image of a row.
 
         Raises:
@@ -84,26 +83,26 @@ class Pictures:
             return kept
         layout, row = self.layout(index), f"{self.split.name} {self.split.id(index)}"
         try:
-            picture = decoded(self.split.image(index, place), self.side_px, layout)
+            image = decoded(self.split.image(index, place), self.side_px, layout)
         except ImageProblem as problem:
-            fix = "build with `images: {decode: true}`, which finds such pictures"
+            fix = "build with `images: {decode: true}`, which finds such images"
             raise BuildError(row, f"image {place} cannot be decoded ({problem})", fix) from None
         except ValueError as problem:
             fix = "`vldata verify` says whether the build is damaged"
             raise BuildError(row, f"image {place} {problem}", fix) from None
         if self.blind:
-            views = picture.views
+            views = image.views
             mean = views[0].reshape(3, -1).mean(axis=1).round().astype(np.uint8)
             blank = np.ascontiguousarray(np.broadcast_to(mean[:, None, None], views.shape))
-            picture = Picture(blank, layout)
+            image = ImageViews(blank, layout)
         with self._lock:
-            if picture.views.nbytes <= self._room:
-                self._room -= picture.views.nbytes
-                self._kept[key] = picture
-        return picture
+            if image.views.nbytes <= self._room:
+                self._room -= image.views.nbytes
+                self._kept[key] = image
+        return image
 
 
-def decoded(data: bytes, side_px: int, layout: Layout | None = None) -> Picture:
+def decoded(data: bytes, side_px: int, layout: Layout | None = None) -> ImageViews:
     """An encoded image, upright: its aspect given up for the square, and its tiles if it has a layout.
 
     Raises:
@@ -118,11 +117,11 @@ def decoded(data: bytes, side_px: int, layout: Layout | None = None) -> Picture:
     square = image.resize((side_px, side_px), Image.Resampling.BICUBIC, reducing_gap=2.0)
     views = np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))[None]
     if layout is None:
-        return Picture(views)
+        return ImageViews(views)
     if image.size != (layout.width_px, layout.height_px):
         raise ValueError(f"is of {image.size} pixels, and the build says {(layout.width_px, layout.height_px)}")
     tiles = cut(np.asarray(image), layout.columns, layout.rows, side_px)
-    return Picture(np.concatenate([views, tiles]), layout)
+    return ImageViews(np.concatenate([views, tiles]), layout)
 
 
 class Collator:
@@ -130,7 +129,6 @@ class Collator:
 
     Args:
         encoded: The split as tokens, weighed.
-        pictures: The split's pictures.
         sample_ids: (samples,) for messages.
         tokens_per_view: Visual tokens of an image, or of each of its tiles.
         pin: Make batches in page-locked memory.
@@ -139,13 +137,13 @@ class Collator:
     def __init__(
         self,
         encoded: Encoded,
-        pictures: Pictures,
+        images: SplitImages,
         sample_ids: Callable[[int], str],
         tokens_per_view: int,
         *,
         pin: bool = False,
     ) -> None:
-        self.encoded, self.pictures, self.sample_ids = encoded, pictures, sample_ids
+        self.encoded, self.images, self.sample_ids = encoded, images, sample_ids
         self.tokens_per_view, self.pin = tokens_per_view, pin
 
     def __call__(self, pack: Pack) -> Batch:
@@ -156,7 +154,7 @@ class Collator:
         """
         documents = [self.encoded.sample(index) for index in pack]
         images = [
-            self.pictures.get(index, place) for index in pack for place in range(int(self.encoded.num_images[index]))
+            self.images.get(index, place) for index in pack for place in range(int(self.encoded.num_images[index]))
         ]
         names = [self.sample_ids(index) for index in pack]
         batch = joined(documents, images, names, self.encoded.image_id, self.tokens_per_view)
@@ -169,7 +167,7 @@ class Collator:
 
 def joined(
     documents: Sequence[tuple[Ids, Weights]],
-    images: Sequence[Picture],
+    images: Sequence[ImageViews],
     names: Sequence[str],
     image_id: int,
     tokens_per_view: int,
@@ -183,7 +181,7 @@ def joined(
         image_id: The token that stands for an image.
         tokens_per_view: What a view becomes.
     """
-    counts = np.array([picture.tokens(tokens_per_view) for picture in images], np.int64)
+    counts = np.array([image.tokens(tokens_per_view) for image in images], np.int64)
     places_of = [np.flatnonzero(short == image_id) for short, _ in documents]
     if sum(map(len, places_of)) != len(images):
         raise BuildError(
@@ -210,7 +208,7 @@ def joined(
         weights.append(weight)
         lengths.append(len(full))
     flat = np.concatenate(ids).astype(np.int64)
-    has_tiles = any(picture.layout is not None for picture in images)
+    has_tiles = any(image.layout is not None for image in images)
     return Batch(
         ids=torch.from_numpy(flat),
         positions=torch.from_numpy(np.concatenate(positions).astype(np.int64)),
@@ -218,10 +216,10 @@ def joined(
         max_len=max(lengths),
         labels=torch.from_numpy(np.concatenate(labels)),
         weights=torch.from_numpy(np.concatenate(weights)),
-        images=torch.from_numpy(np.concatenate([picture.views for picture in images])) if images else None,
+        images=torch.from_numpy(np.concatenate([image.views for image in images])) if images else None,
         image_places=torch.from_numpy(np.flatnonzero(flat == image_id)),
         sample_ids=list(names),
-        layouts=tuple(picture.layout for picture in images) if has_tiles else (),
+        layouts=tuple(image.layout for image in images) if has_tiles else (),
     )
 
 
@@ -229,9 +227,7 @@ def batches(packs: Iterable[Pack], collate: Callable[[Pack], Batch], workers: in
     """The batch of each pack in order, made ahead by threads (decoding holds no interpreter lock).
 
     Args:
-        packs: In order.
-        collate: Makes one.
-        workers: Threads; 0 makes each batch when it is asked for.
+        workers: Threads; 0 makes each batch when it is needed.
     """
     if workers == 0:
         yield from map(collate, packs)

@@ -1,22 +1,40 @@
 """Everything that defines a run, as frozen data: the model's shapes, its stages, the packs. No torch here.
 
-A config is a value, hashed by content; `settings` reads it, `presets` names some. What a stage trains is said by its
-learning rates alone (0 is frozen), so no second switch can contradict them.
+A config is a value, hashed by content; `overrides` reads it, `presets` names some. What a stage trains is said by its
+learning rates alone (0 is frozen), so no second switch can contradict them. A config that is no model is refused when
+it is made; fields are checked in their order, each against those before it, so that all problems are found at once.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from dataclasses import dataclass, field
-from typing import Any, Literal
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
 
 import orjson
 from blake3 import blake3
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from vldata.errors import VldataError
+from vldata.errors import RecipeErrors, VldataError
+from vldata.schema.spec import Spec
 
 PARTS = ("vision", "projector", "decoder")
+
+Positive = Annotated[StrictInt, Field(ge=1)]
+Count = Annotated[StrictInt, Field(ge=0)]
+Real = Annotated[float, Field(allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 Weighting = Literal["token", "sample", "sqrt"]
 Optimizers = Literal["adamw", "muon"]
@@ -29,15 +47,32 @@ class TrainError(VldataError):
     """The run cannot start or go on: its config, its model folders or its data do not fit together."""
 
 
-@dataclass(frozen=True)
-class VisionCfg:
+class TrainErrors(RecipeErrors, TrainError):
+    """Several problems of one config, in the order in which it is written."""
+
+
+class Cfg(Spec):
+    """A part of a run's config; defaults are checked like everything else, for they may not fit what is given."""
+
+    model_config = ConfigDict(validate_default=True)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with other values."""
+        return self.model_validate(dict(self) | changes)
+
+
+def _num_blocks(depth: float, layer: int) -> float:
+    return depth + 1 + layer if layer < 0 else layer
+
+
+class VisionCfg(Cfg):
     """A pre-LN vision transformer of CLIP's or SigLIP's shape.
 
     Args:
         family: ``clip`` has a class token (dropped after encoding), a norm before the blocks, no bias on the patches
             and quick GELU; ``siglip`` has none of these, and tanh GELU.
-        side_px: Side of the square input; the remainder by ``patch_px`` is cut off.
         patch_px: Side of a patch.
+        side_px: Side of the square input; the remainder by ``patch_px`` is cut off.
         width: Channels.
         depth: Blocks of the full encoder; those after ``layer`` are not made.
         heads: Attention heads.
@@ -49,29 +84,49 @@ class VisionCfg:
     """
 
     family: Literal["clip", "siglip"] = "siglip"
-    side_px: int = 64
-    patch_px: int = 8
-    width: int = 128
-    depth: int = 4
-    heads: int = 4
-    mlp_width: int = 512
-    layer: int = -1
-    post_norm: bool = True
-    pixel_mean: float = 0.0
-    pixel_std: float = 0.0
+    patch_px: Positive = 8
+    side_px: Positive = 64
+    width: Positive = 128
+    depth: Positive = 4
+    heads: Positive = 4
+    mlp_width: Positive = 512
+    layer: StrictInt = -1
+    post_norm: StrictBool = True
+    pixel_mean: Real = 0.0
+    pixel_std: NonNegative = 0.0
+
+    @field_validator("side_px")
+    @classmethod
+    def _holds_a_patch(cls, side_px: int, info: ValidationInfo) -> int:
+        if side_px < (patch_px := info.data.get("patch_px", 0)):
+            raise ValueError(f"{side_px} pixels hold no patch of {patch_px}; make the side a multiple")
+        return side_px
+
+    @field_validator("heads")
+    @classmethod
+    def _divide_the_width(cls, heads: int, info: ValidationInfo) -> int:
+        if (width := info.data.get("width", 0)) % heads:
+            raise ValueError(f"{heads} heads do not divide a width of {width}; choose a divisor")
+        return heads
+
+    @field_validator("layer")
+    @classmethod
+    def _is_there(cls, layer: int, info: ValidationInfo) -> int:
+        if "depth" in info.data and not (depth := info.data["depth"]) + min(layer, 0) >= -1 and layer <= depth:
+            raise ValueError(f"{layer} is no hidden state of {depth} blocks; use -1 for the last one")
+        return layer
 
     @property
     def num_blocks(self) -> int:
         """Blocks needed to reach the selected hidden state."""
-        return self.depth + 1 + self.layer if self.layer < 0 else self.layer
+        return int(_num_blocks(self.depth, self.layer))
 
     def num_patches(self, side_px: int = 0) -> int:
         """Patches of an image; ``side_px`` 0 is the encoder's own."""
         return ((side_px or self.side_px) // self.patch_px) ** 2
 
 
-@dataclass(frozen=True)
-class DecoderCfg:
+class DecoderCfg(Cfg):
     """A Llama-like decoder. Qwen2 adds biases to q, k and v; Qwen3 norms q and k per head instead.
 
     Args:
@@ -79,9 +134,9 @@ class DecoderCfg:
         vocab: Rows of the embedding; 0 means the tokenizer's size, to be filled in before the model is made.
         width: Channels.
         depth: Blocks.
+        head_width: Channels of a head; 0 is ``width / heads``.
         heads: Query heads.
         kv_heads: Key and value heads; divides ``heads``.
-        head_width: Channels of a head; 0 is ``width / heads``.
         mlp_width: Hidden channels of the gated MLP.
         rope_theta: Base of the rotary frequencies.
         norm_eps: Added to the mean square.
@@ -89,16 +144,36 @@ class DecoderCfg:
     """
 
     family: Literal["llama", "qwen2", "qwen3"] = "llama"
-    vocab: int = 0
-    width: int = 128
-    depth: int = 4
-    heads: int = 4
-    kv_heads: int = 4
-    head_width: int = 0
-    mlp_width: int = 384
-    rope_theta: float = 10_000.0
-    norm_eps: float = 1e-5
-    tied: bool = True
+    vocab: Count = 0
+    width: Positive = 128
+    depth: Positive = 4
+    head_width: Count = 0
+    heads: Positive = 4
+    kv_heads: Positive = 4
+    mlp_width: Positive = 384
+    rope_theta: NonNegative = 10_000.0
+    norm_eps: NonNegative = 1e-5
+    tied: StrictBool = True
+
+    @field_validator("heads")
+    @classmethod
+    def _can_be_rotated(cls, heads: int, info: ValidationInfo) -> int:
+        if not {"width", "head_width"} <= info.data.keys():
+            return heads
+        width, head_width = info.data["width"], info.data["head_width"]
+        if not head_width and width % heads:
+            fix = "choose a divisor, or set decoder.head_width"
+            raise ValueError(f"{heads} heads do not divide a width of {width}; {fix}")
+        if (channels := head_width or width // heads) % 2:
+            raise ValueError(f"heads of {channels} channels cannot be rotated in pairs; make them even")
+        return heads
+
+    @field_validator("kv_heads")
+    @classmethod
+    def _divide_the_heads(cls, kv_heads: int, info: ValidationInfo) -> int:
+        if (heads := info.data.get("heads", 0)) % kv_heads:
+            raise ValueError(f"{kv_heads} do not divide {heads} heads; choose a divisor")
+        return kv_heads
 
     @property
     def head_dim(self) -> int:
@@ -106,8 +181,7 @@ class DecoderCfg:
         return self.head_width or self.width // self.heads
 
 
-@dataclass(frozen=True)
-class ProjectorCfg:
+class ProjectorCfg(Cfg):
     """From patch features to visual tokens; each kind reads the fields that it needs.
 
     Args:
@@ -121,15 +195,15 @@ class ProjectorCfg:
     """
 
     kind: ProjectorKind = "mlp"
-    tokens: int = 64
-    hidden: int = 0
-    depth: int = -1
-    heads: int = 0
-    mlp_depth: int = 2
-    factor: int = 2
+    tokens: Positive = 64
+    hidden: Count = 0
+    depth: Annotated[StrictInt, Field(ge=-1)] = -1
+    heads: Count = 0
+    mlp_depth: Positive = 2
+    factor: Positive = 2
 
     def num_tokens(self, num_patches: int) -> int:
-        """Visual tokens made of so many patches.
+        """Visual tokens made of ``num_patches`` patches.
 
         Raises:
             TrainError: The kind needs a square count, or a grid that ``factor`` divides.
@@ -148,8 +222,7 @@ class ProjectorCfg:
         return self.tokens
 
 
-@dataclass(frozen=True)
-class LoraCfg:
+class LoraCfg(Cfg):
     """Low-rank updates of linear layers.
 
     Args:
@@ -159,25 +232,39 @@ class LoraCfg:
         targets: Regular expression that a module's whole name within the decoder must match.
     """
 
-    rank: int = 0
-    alpha: float = 16.0
-    dropout: float = 0.0
+    rank: Count = 0
+    alpha: Real = 16.0
+    dropout: Share = 0.0
     targets: str = r"layers\.\d+\.(self_attn|mlp)\.\w+_proj"
 
+    @field_validator("targets")
+    @classmethod
+    def _is_a_pattern(cls, targets: str) -> str:
+        try:
+            re.compile(targets)
+        except re.error as error:
+            raise ValueError(f"{targets!r} is no regular expression ({error}); fix it") from None
+        return targets
 
-@dataclass(frozen=True)
-class AnyResCfg:
+
+def _as_grid(grid: str) -> str:
+    if not re.fullmatch("[1-9][0-9]*x[1-9][0-9]*", grid):
+        raise ValueError(f"{grid!r} is no grid; write columns x rows, such as 2x1")
+    return grid
+
+
+class AnyResCfg(Cfg):
     """Tiles of an image at its own resolution; see `vldata.train.anyres`. Without grids there are none.
 
     Args:
         grids: ``columns x rows`` on offer: ``2x1``. LLaVA-NeXT has 1x2, 2x1, 2x2, 3x1 and 1x3.
-        max_side: All grids up to so many tiles a side are on offer too; LLaVA-OneVision has 6.
-        max_views: A larger map than that of so many views is shrunk to it; OneVision has 9, 0 is no limit.
+        max_side: All grids of up to N tiles a side are on offer too; LLaVA-OneVision has 6.
+        max_views: A map larger than that of N views is shrunk to it; OneVision has 9, 0 is no limit.
     """
 
-    grids: tuple[str, ...] = ()
-    max_side: int = 0
-    max_views: int = 0
+    grids: tuple[Annotated[str, AfterValidator(_as_grid)], ...] = ()
+    max_side: Count = 0
+    max_views: Count = 0
 
     @property
     def is_on(self) -> bool:
@@ -185,22 +272,13 @@ class AnyResCfg:
         return bool(self.grids or self.max_side)
 
     def choices(self) -> list[tuple[int, int]]:
-        """Columns and rows of every grid, each once.
-
-        Raises:
-            TrainError: A grid is written in another way.
-        """
-        found = [(c, r) for c in range(1, self.max_side + 1) for r in range(1, self.max_side + 1)]
-        for grid in self.grids:
-            columns, _, rows = grid.partition("x")
-            if not (columns.isdigit() and rows.isdigit() and int(columns) and int(rows)):
-                raise TrainError("anyres.grids", f"{grid!r} is no grid", "write columns x rows, such as 2x1")
-            found.append((int(columns), int(rows)))
-        return list(dict.fromkeys(found))
+        """Columns and rows of every grid, each once."""
+        sides = range(1, self.max_side + 1)
+        listed = [(int(columns), int(rows)) for columns, rows in (grid.split("x") for grid in self.grids)]
+        return list(dict.fromkeys([(c, r) for c in sides for r in sides] + listed))
 
 
-@dataclass(frozen=True)
-class StageCfg:
+class StageCfg(Cfg):
     """One stage: what learns, how fast, for how long. A recipe's stage of the same name gives its data.
 
     Args:
@@ -220,36 +298,43 @@ class StageCfg:
     """
 
     name: str = "train"
-    lr_vision: float = 0.0
-    lr_projector: float = 0.0
-    lr_decoder: float = 0.0
+    lr_vision: NonNegative = 0.0
+    lr_projector: NonNegative = 0.0
+    lr_decoder: NonNegative = 0.0
     lora: LoraCfg = LoraCfg()
-    steps: int = 0
-    epochs: float = 1.0
-    packs_per_step: int = 1
-    warmup: float = 0.03
-    lr_floor: float = 0.0
+    steps: Count = 0
+    epochs: Real = 1.0
+    packs_per_step: Positive = 1
+    warmup: NonNegative = 0.03
+    lr_floor: NonNegative = 0.0
     optimizer: Optimizers = "adamw"
-    weight_decay: float = 0.0
-    beta1: float = 0.9
-    beta2: float = 0.95
-    eps: float = 1e-8
-    clip: float = 1.0
-    side_px: int = 0
+    weight_decay: NonNegative = 0.0
+    beta1: Share = 0.9
+    beta2: Share = 0.95
+    eps: NonNegative = 1e-8
+    clip: NonNegative = 1.0
+    side_px: Count = 0
+
+    @field_validator("epochs")
+    @classmethod
+    def _is_a_step(cls, epochs: float, info: ValidationInfo) -> float:
+        if info.data.get("steps") == 0 and epochs <= 0:
+            raise ValueError(f"{epochs} passes are no step; give steps, or more than 0 epochs")
+        return epochs
 
     def lr(self, part: str) -> float:
         """Peak rate of one of `PARTS`."""
         return float(getattr(self, f"lr_{part}"))
 
 
-@dataclass(frozen=True)
-class TrainCfg:
+class TrainCfg(Cfg):
     """A whole run.
 
     Args:
         vision, decoder, projector: The model's shapes.
         stages: One after another, each from the weights of the one before.
-        vision_dir, decoder_dir: Local Hugging Face folders to start from; empty means from scratch.
+        vision_dir, decoder_dir: Local Hugging Face folders to start from, whose ``config.json`` gives the shapes
+            (`vldata.train.hf_config`); empty means from scratch.
         tokenizer: A ``tokenizer.json``; empty means ``decoder_dir``'s, else one made from the build's text.
         pack_tokens: Tokens of a pack.
         pack_images: Most images of a pack, tiles counted.
@@ -264,18 +349,47 @@ class TrainCfg:
     vision: VisionCfg = VisionCfg()
     decoder: DecoderCfg = DecoderCfg()
     projector: ProjectorCfg = ProjectorCfg()
-    stages: tuple[StageCfg, ...] = field(default=(StageCfg(),))
+    stages: tuple[StageCfg, ...]
     vision_dir: str = ""
     decoder_dir: str = ""
     tokenizer: str = ""
-    pack_tokens: int = 2048
-    pack_images: int = 64
+    pack_tokens: Positive = 2048
+    pack_images: Count = 64
     weighting: Weighting = "token"
-    checkpoint_blocks: bool = False
-    compile: bool = False
+    checkpoint_blocks: StrictBool = False
+    compile: StrictBool = False
     anyres: AnyResCfg = AnyResCfg()
-    shard: bool = False
-    seed: int = 0
+    shard: StrictBool = False
+    seed: StrictInt = 0
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if conflicts := list(self._conflicts()):
+            raise TrainErrors(conflicts)
+        return self
+
+    def _conflicts(self) -> Iterator[TrainError]:
+        if not self.stages:
+            yield TrainError("stages", "there is none, so nothing would learn", "give at least one")
+        if self.shard and any(stage.optimizer == "muon" for stage in self.stages):
+            problem = "Muon steps with whole matrices, and shard spreads them over the ranks"
+            yield TrainError("shard", problem, "set shard=false, or optimizer=adamw in every stage")
+        names = [stage.name for stage in self.stages]
+        for place, stage in enumerate(self.stages):
+            where, patch_px = f"stages.{place}", self.vision.patch_px
+            if stage.name in names[:place]:
+                fix = "name each apart: builds go by it"
+                yield TrainError(f"{where}.name", f"there are two stages {stage.name!r}", fix)
+            if not any(stage.lr(part) for part in PARTS):
+                problem = "every part has a learning rate of 0, so nothing would learn"
+                yield TrainError(where, problem, "give lr_vision, lr_projector or lr_decoder a value")
+            if 0 < stage.side_px < patch_px:
+                yield TrainError(f"{where}.side_px", f"{stage.side_px} pixels hold no patch of {patch_px}", "give more")
+        try:
+            for stage in self.stages:
+                self.tokens_per_image(stage)
+        except TrainError as error:
+            yield error
 
     def tokens_per_image(self, stage: StageCfg | None = None) -> int:
         """Visual tokens that stand for one image, or one tile; ``stage`` may bring its own resolution."""
@@ -283,12 +397,9 @@ class TrainCfg:
 
     def content_hash(self) -> str:
         """Hash of all that the run is defined by; equal configs hash equally, however they were written."""
-        return blake3(orjson.dumps(_canonical(to_dict(self)), option=orjson.OPT_SORT_KEYS)).hexdigest(length=16)
-
-
-def to_dict(config: TrainCfg) -> dict[str, Any]:
-    """Plain data (lists, not tuples) that `vldata.train.settings.from_dict` reads back."""
-    return dict(orjson.loads(orjson.dumps(dataclasses.asdict(config))))
+        return blake3(orjson.dumps(_canonical(self.model_dump(mode="json")), option=orjson.OPT_SORT_KEYS)).hexdigest(
+            length=16
+        )
 
 
 def _canonical(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A build as the trainer reads it: Arrow files mapped into memory, texts tokenised once, pictures decoded when needed.
+"""A build as the trainer reads it: Arrow files mapped into memory, texts tokenised once, images decoded when needed.
 
 Any folder that `datasets.save_to_disk` or `vldata build` wrote will do, as long as it has the columns of the finished
 row (`vldata.schema.rows`): ``messages`` at least. Everything that can be wrong with a row is found here, before the
@@ -38,12 +38,11 @@ _ROWS_AT_ONCE = 2048  # tokenised in one call of the library: enough to keep all
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What is known of one answer of a sample, besides its text.
+    """What a build says of one answer of a sample, besides its text.
 
     Args:
         row: The native row it was made from.
         variant: The template's block: ``user``, ``flip_user``.
-        weight: Of its loss.
         has_boxes: Boxes are known for it.
     """
 
@@ -61,9 +60,6 @@ class Sample:
         id: Repeats share it.
         messages: Role and contents; None is an image's place.
         turns: One for each message of the assistant's.
-        source: Where it is from.
-        task: What it asks.
-        num_images: Images it holds.
     """
 
     id: str
@@ -75,7 +71,7 @@ class Sample:
 
 
 class Split:
-    """The rows of one split, by global index; nothing is read before it is asked for.
+    """The rows of one split, by global index; each is read when it is needed.
 
     Args:
         folder: Holds ``state.json`` and the Arrow files that it lists.
@@ -131,8 +127,8 @@ class Split:
             problem = f"its image {image['path']!r} cannot be read ({error.strerror})"
             raise BuildError(f"{self.name} {self.id(index)}", problem, _EMBED) from None
 
-    def check_pictures(self) -> None:
-        """Look whether every picture that stands outside of the build is there, before hours are spent.
+    def check_images(self) -> None:
+        """Look whether every image outside of the build is there, before hours are spent.
 
         Raises:
             BuildError: Some are not; says how many and names the first.
@@ -145,7 +141,7 @@ class Split:
                 outside.update(map(str, pc.struct_field(images.filter(is_outside), "path").to_pylist()))
         gone = sorted(path for path in outside if not Path(path).is_file())
         if gone:
-            problem = f"{len(gone)} of {len(outside)} pictures are not where the build says: {', '.join(gone[:3])}"
+            problem = f"{len(gone)} of {len(outside)} images are not where the build says: {', '.join(gone[:3])}"
             raise BuildError(str(self.folder), problem, _EMBED)
 
     def id(self, index: int) -> str:
@@ -235,7 +231,6 @@ def encode(samples: Iterable[Sample], tokenizer: Tokenizer, fingerprint: str = "
 
     Args:
         samples: In the order of the split; read once.
-        tokenizer: Whose frames and ids.
         fingerprint: Of the rows.
     """
     ids: list[Ids] = []
@@ -295,11 +290,11 @@ def _sample(row: dict[str, Any], num_images: int) -> Sample:
             "give each image one content part of type image; `vldata verify` says whether the build is damaged",
         )
     answers = sum(role == "assistant" for role, _ in messages)
-    known = row.get("turns") or []
-    if known and len(known) != answers:
+    described = row.get("turns") or []
+    if described and len(described) != answers:
         raise BuildError(
             f"row {name}",
-            f"{len(known)} turns are described and the assistant speaks {answers} times",
+            f"{len(described)} turns are described and the assistant speaks {answers} times",
             "write one entry of `turns` for each answer, or none at all",
         )
     turns = tuple(
@@ -309,13 +304,13 @@ def _sample(row: dict[str, Any], num_images: int) -> Sample:
             1.0 if turn.get("weight") is None else float(turn["weight"]),
             bool(turn.get("boxes")),
         )
-        for turn in known or [{}] * answers
+        for turn in described or [{}] * answers
     )
     return Sample(name, messages, turns, str(row.get("source") or ""), str(row.get("task") or ""), num_images)
 
 
 def num_images(table: pa.Table) -> Lengths:
-    """(rows,) images of each, from the list offsets alone: no picture is touched."""
+    """(rows,) images of each, from the list offsets alone: no image is touched."""
     if "images" not in table.column_names:
         return np.zeros(table.num_rows, np.int64)
     lengths = pc.fill_null(pc.list_value_length(table.column("images")), 0)
@@ -342,7 +337,7 @@ def _check_columns(table: pa.Table, folder: Path) -> None:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = orjson.loads(file.read_bytes())
+        content: dict[str, Any] = orjson.loads(file.read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:
         raise BuildError(str(file), f"it cannot be read ({error})", "build the dataset again") from None
-    return found
+    return content

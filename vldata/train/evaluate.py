@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from vldata.train.batch import IGNORED, Batch
-from vldata.train.collate import Picture, joined
+from vldata.train.collate import ImageViews, joined
 from vldata.train.data import Sample
 from vldata.train.generate import generate
 from vldata.train.kinds import Seen, kinds_of
@@ -39,7 +39,6 @@ class Scored:
     """One answer's scores.
 
     Args:
-        question: What was asked.
         seen: The true answer's likelihood.
         said: What the model answers; None where nothing was generated.
         scores: Name to value; the first is the task's measure.
@@ -52,14 +51,13 @@ class Scored:
 
 
 class Scorer:
-    """Scores questions with one model; the pictures decide whether it sees.
+    """Scores questions with one model; the images decide whether it sees.
 
     Args:
         model: In evaluation mode.
         tokenizer: The one that it was trained with.
         limits: Tokens and images of a forward pass.
         tokens_per_view: Visual tokens of an image, or of each of its tiles.
-        device: The model's.
     """
 
     def __init__(
@@ -68,25 +66,24 @@ class Scorer:
         self.model, self.tokenizer, self.limits = model, tokenizer, limits
         self.tokens_per_view, self.device = tokens_per_view, device
 
-    def score(self, asked: Sequence[Question], picture: Callable[[int, int], Picture]) -> list[Scored]:
+    def score(self, questions: Sequence[Question], image: Callable[[int, int], ImageViews]) -> list[Scored]:
         """Every question's scores, in order.
 
         Args:
-            asked: From `questions`.
-            picture: An image by sample and place; see `vldata.train.collate.Pictures`.
+            image: By sample and place; see `vldata.train.collate.SplitImages`.
         """
-        images = [[picture(q.sample, place) for place in range(q.num_images)] for q in asked]
-        seen = self.likelihoods([(q.prompt, q.answer_ids) for q in asked], images)
-        kinds = kinds_of(asked)
-        said: dict[int, str] = {place: q.answer for place, q in enumerate(asked) if seen[place].is_exact}
-        to_say = [place for place, q in enumerate(asked) if kinds[q.task].generates and place not in said]
-        most = [min(MAX_NEW_TOKENS, len(asked[place].answer_ids) * 3 // 2 + 2) for place in to_say]
-        answers = self.answers([asked[place].prompt for place in to_say], [images[place] for place in to_say], most)
+        images = [[image(q.sample, place) for place in range(q.num_images)] for q in questions]
+        seen = self.likelihoods([(q.prompt, q.answer_ids) for q in questions], images)
+        kinds = kinds_of(questions)
+        said: dict[int, str] = {place: q.answer for place, q in enumerate(questions) if seen[place].is_exact}
+        to_say = [place for place, q in enumerate(questions) if kinds[q.task].generates and place not in said]
+        most = [min(MAX_NEW_TOKENS, len(questions[place].answer_ids) * 3 // 2 + 2) for place in to_say]
+        answers = self.answers([questions[place].prompt for place in to_say], [images[place] for place in to_say], most)
         said.update(zip(to_say, answers, strict=True))
-        chosen = self._choices(asked, images)
+        chosen = self._choices(questions, images)
         scored = [
             Scored(q, seen[place], said.get(place), kinds[q.task].scores(q, seen[place], said.get(place)))
-            for place, q in enumerate(asked)
+            for place, q in enumerate(questions)
         ]
         for place, (by_mark, by_text) in chosen.items():
             own = scored[place].scores
@@ -94,14 +91,13 @@ class Scorer:
         _add_cider(scored)
         return scored
 
-    def likelihoods(self, pairs: Sequence[tuple[Ids, Ids]], images: Sequence[Sequence[Picture]]) -> list[Seen]:
+    def likelihoods(self, pairs: Sequence[tuple[Ids, Ids]], images: Sequence[Sequence[ImageViews]]) -> list[Seen]:
         """How likely each answer is behind its prompt.
 
         Args:
             pairs: Prompt (one token an image) and answer.
-            images: Of each.
         """
-        found: dict[int, Seen] = {}
+        by_place: dict[int, Seen] = {}
         for pack, batch in self._packed([(np.concatenate(pair), len(pair[0])) for pair in pairs], images):
             with self._autocast():
                 hidden = self.model(batch)
@@ -110,11 +106,11 @@ class Scorer:
             right = best == batch.labels[rows]
             sizes = [len(pairs[place][1]) for place in pack]
             for place, cost, hits in zip(pack, torch.split(costs, sizes), torch.split(right, sizes), strict=True):
-                found[place] = Seen(float(cost.sum()), len(hits), int(hits.sum()))
-        return [found[place] for place in range(len(pairs))]
+                by_place[place] = Seen(float(cost.sum()), len(hits), int(hits.sum()))
+        return [by_place[place] for place in range(len(pairs))]
 
-    def answers(self, prompts: Sequence[Ids], images: Sequence[Sequence[Picture]], most: Sequence[int]) -> list[str]:
-        """Greedy answers; each of at most so many tokens."""
+    def answers(self, prompts: Sequence[Ids], images: Sequence[Sequence[ImageViews]], most: Sequence[int]) -> list[str]:
+        """Greedy answers; each of at most ``most`` tokens."""
         said: dict[int, str] = {}
         for pack, batch in self._packed([(prompt, len(prompt)) for prompt in prompts], images):
             with self._autocast():
@@ -125,33 +121,35 @@ class Scorer:
             )
         return [said[place] for place in range(len(prompts))]
 
-    def _choices(self, asked: Sequence[Question], images: Sequence[Sequence[Picture]]) -> dict[int, tuple[bool, bool]]:
+    def _choices(
+        self, questions: Sequence[Question], images: Sequence[Sequence[ImageViews]]
+    ) -> dict[int, tuple[bool, bool]]:
         """Of each question with options: is the right mark the likeliest mark, the right text the likeliest text?"""
-        places = [place for place, q in enumerate(asked) if q.options]
-        pairs, pictures = [], []
+        places = [place for place, q in enumerate(questions) if q.options]
+        pairs, shown = [], []
         for place in places:
-            for option in asked[place].options:
+            for option in questions[place].options:
                 for text in option:
                     ids = np.array([*self.tokenizer.encode(text), self.tokenizer.end_id], np.int32)
-                    pairs.append((asked[place].prompt, ids))
-                    pictures.append(images[place])
-        seen = iter(self.likelihoods(pairs, pictures))
-        found = {}
+                    pairs.append((questions[place].prompt, ids))
+                    shown.append(images[place])
+        seen = iter(self.likelihoods(pairs, shown))
+        is_right = {}
         for place in places:
-            q = asked[place]
+            q = questions[place]
             costs = [(next(seen), next(seen)) for _ in q.options]
             right = [mark for mark, _ in q.options].index(q.answer)
             by_mark = min(range(len(costs)), key=lambda n: costs[n][0].nll)
             by_text = min(range(len(costs)), key=lambda n: costs[n][1].nll / costs[n][1].tokens)
-            found[place] = (by_mark == right, by_text == right)
-        return found
+            is_right[place] = (by_mark == right, by_text == right)
+        return is_right
 
     def _packed(
-        self, documents: Sequence[tuple[Ids, int]], images: Sequence[Sequence[Picture]]
+        self, documents: Sequence[tuple[Ids, int]], images: Sequence[Sequence[ImageViews]]
     ) -> Iterator[tuple[list[int], Batch]]:
         """Documents (tokens, and from where they are learnt) in packs, with their places."""
-        counts = np.array([sum(len(one.views) for one in pictures) for pictures in images], np.int64)
-        seen = [sum(one.tokens(self.tokens_per_view) - 1 for one in pictures) for pictures in images]
+        counts = np.array([sum(len(one.views) for one in shown) for shown in images], np.int64)
+        seen = [sum(one.tokens(self.tokens_per_view) - 1 for one in shown) for shown in images]
         lengths = np.array([len(ids) for ids, _ in documents], np.int64) + np.array(seen, np.int64)
         limits = Limits(
             max(self.limits.tokens, int(lengths.max(initial=0))), max(self.limits.images, int(counts.max(initial=0)))
@@ -165,9 +163,9 @@ class Scorer:
                     )
                     for place in pack
                 ]
-                pictures = [one for place in pack for one in images[place]]
+                shown = [one for place in pack for one in images[place]]
                 names = [str(place) for place in pack]
-                batch = joined(learnt, pictures, names, self.tokenizer.image_id, self.tokens_per_view)
+                batch = joined(learnt, shown, names, self.tokenizer.image_id, self.tokens_per_view)
                 with torch.inference_mode():
                     yield list(pack), batch.to(self.device)
 
@@ -179,21 +177,20 @@ def table(sees: Sequence[Scored], blind: Sequence[Scored], samples: Sequence[Sam
     """Scores per task and per source, with intervals, the control and what seeing gains.
 
     Args:
-        sees: Of every question.
         blind: Of the same questions, without images.
         samples: For their ids: answers of one sample are drawn together.
     """
     pairs = list(zip(sees, blind, strict=True))
     tasks = sorted({one.question.task for one in sees})
     sources = sorted({(one.question.source, one.question.task) for one in sees})
-    found: dict[str, Any] = {
+    scores: dict[str, Any] = {
         "tasks": {task: _row([pair for pair in pairs if pair[0].question.task == task], samples) for task in tasks},
         "sources": {},
     }
     for source, task in sources:
         own = [pair for pair in pairs if (pair[0].question.source, pair[0].question.task) == (source, task)]
-        found["sources"].setdefault(source, {})[task] = _row(own, samples)
-    return found
+        scores["sources"].setdefault(source, {})[task] = _row(own, samples)
+    return scores
 
 
 def _row(pairs: Sequence[tuple[Scored, Scored]], samples: Sequence[Sample]) -> dict[str, Any]:

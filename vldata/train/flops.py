@@ -43,8 +43,6 @@ def useful_flops(
     """Operations of one forward and, if training, backward pass over packed documents.
 
     Args:
-        cfg: The model.
-        stage: Says what learns.
         lengths: Tokens of each document, visual ones included.
         num_images: Images of all documents.
         num_supervised: Tokens with a label.

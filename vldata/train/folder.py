@@ -1,6 +1,6 @@
-"""The folder of a run: who may write it, what stands in it, what a run that goes on finds there.
+"""The folder of a run: who may write it, what stands in it, what a resumed run finds there.
 
-<run>/run.json                     what was asked for: config, builds, hashes; a folder with another one's is refused
+<run>/run.json                     what was requested: config, builds, hashes; a folder with another one's is refused
 <run>/tokenizer.json               the tokenizer
 <run>/left_out.jsonl               samples that fit in no pack and were allowed to be left out; usually empty
 <run>/metrics.jsonl                a line a step
@@ -27,9 +27,9 @@ from safetensors.torch import load_file
 from vldata.errors import BuildError
 from vldata.train import checkpoint
 from vldata.train.checkpoint import WRITING, Checkpoint, Tensors, write_tensors, write_whole
-from vldata.train.config import TrainCfg, TrainError, to_dict
+from vldata.train.config import TrainCfg, TrainError
 from vldata.train.inputs import ModelInputs
-from vldata.train.settings import from_dict
+from vldata.train.overrides import from_dict
 from vldata.train.tokenizer import Tokenizer, load
 
 _TOKENIZER = "tokenizer.json"
@@ -52,7 +52,7 @@ class RunFolder:
             BuildError: It holds something else, or another run.
         """
         config = inputs.config
-        asked = {
+        requested = {
             "config_hash": config.content_hash(),
             "data": {
                 stage.name: data.encoded.fingerprint for stage, data in zip(config.stages, inputs.stages, strict=True)
@@ -61,18 +61,18 @@ class RunFolder:
         file = self.path / "run.json"
         if file.is_file():
             had = _read(file)
-            differs = ["data"] if had.get("data") != asked["data"] else []
-            # a tokenizer made from other data brings another vocabulary, which nobody asked for
-            if not differs and had.get("config_hash") != asked["config_hash"]:
+            differs = ["data"] if had.get("data") != requested["data"] else []
+            # a tokenizer made from other data brings another vocabulary, which nobody requested for
+            if not differs and had.get("config_hash") != requested["config_hash"]:
                 differs = ["config"]
-            elif differs and _without_vocab(had.get("config")) != _without_vocab(to_dict(config)):
+            elif differs and _without_vocab(had.get("config")) != _without_vocab(config.model_dump(mode="json")):
                 differs.append("config")
             if differs:
-                told = f"its {' and its '.join(differs)} {'differ' if differs[1:] else 'differs'}"
-                problem = f"the folder holds another run: {told}"
+                which = f"its {' and its '.join(differs)} {'differ' if differs[1:] else 'differs'}"
+                problem = f"the folder holds another run: {which}"
                 raise BuildError(str(self.path), problem, "choose another --out, or remove the folder")
         else:
-            self._begin(inputs, asked)
+            self._begin(inputs, requested)
         for left in self.path.glob(f"{WRITING}*"):  # by a process that was killed
             left.unlink()
         unfit = [
@@ -82,12 +82,12 @@ class RunFolder:
         ]
         write_whole(self.path / "left_out.jsonl", b"".join(unfit))
 
-    def _begin(self, inputs: ModelInputs, asked: Mapping[str, Any]) -> None:
+    def _begin(self, inputs: ModelInputs, requested: Mapping[str, Any]) -> None:
         # a run that was killed before its run.json was there leaves the tokenizer, or a file half written
         if self.path.exists() and not self.path.is_dir():
             raise BuildError(str(self.path), "this is a file", "choose another --out")
-        found = [file.name for file in self.path.iterdir()] if self.path.is_dir() else []
-        if any(name != _TOKENIZER and not name.startswith(WRITING) for name in found):
+        names = [file.name for file in self.path.iterdir()] if self.path.is_dir() else []
+        if any(name != _TOKENIZER and not name.startswith(WRITING) for name in names):
             raise BuildError(str(self.path), "the folder is not empty and holds no run", "choose another --out")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -95,8 +95,13 @@ class RunFolder:
             builds = {
                 stage.name: str(data.build) for stage, data in zip(inputs.config.stages, inputs.stages, strict=True)
             }
-            told = {**asked, "builds": builds, "torch": torch.__version__, "config": to_dict(inputs.config)}
-            write_whole(self.path / "run.json", orjson.dumps(told, option=orjson.OPT_INDENT_2))
+            run = {
+                **requested,
+                "builds": builds,
+                "torch": torch.__version__,
+                "config": inputs.config.model_dump(mode="json"),
+            }
+            write_whole(self.path / "run.json", orjson.dumps(run, option=orjson.OPT_INDENT_2))
         except OSError as error:
             raise BuildError(
                 str(self.path), f"it cannot be written ({error.strerror})", "choose another --out"
@@ -137,12 +142,12 @@ class RunFolder:
             raise BuildError(str(self.path), "this is no run: there is no run.json", "give the --out of `vldata train`")
         if self.summary() is None:
             raise BuildError(
-                str(self.path), "the run is not finished", "give the same `vldata train` again: it goes on"
+                str(self.path), "the run is not finished", "give the same `vldata train` again: it resumes"
             )
         try:
-            return from_dict(_read(file).get("config"), str(file)), load(self.path)  # type: ignore[arg-type]
+            return from_dict(_read(file).get("config"), str(file)), load(self.path)
         except TrainError as error:
-            raise BuildError(error.where, error.problem, "this run is of another version: train it anew") from None
+            raise BuildError(error.where, error.problem, "this run is of another version: train it again") from None
 
     def weights(self, config: TrainCfg, stage: int) -> Tensors:
         """All weights after a stage; -1 is the last.
@@ -154,7 +159,7 @@ class RunFolder:
         try:
             return load_file(file)
         except (OSError, SafetensorError) as error:
-            fix = "remove the run's folder and train it anew"
+            fix = "remove the run's folder and train it again"
             raise BuildError(str(file), f"the weights cannot be read ({error})", fix) from None
 
     def has_weights(self, config: TrainCfg, stage: int) -> bool:
@@ -213,11 +218,11 @@ def _without_vocab(config: Any) -> Any:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        found = orjson.loads(file.read_bytes())
+        content = orjson.loads(file.read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:
         raise BuildError(
-            str(file), f"it cannot be read ({error})", "remove the run's folder and train it anew"
+            str(file), f"it cannot be read ({error})", "remove the run's folder and train it again"
         ) from None
-    if not isinstance(found, dict):
-        raise BuildError(str(file), "it holds no mapping", "remove the run's folder and train it anew")
-    return found
+    if not isinstance(content, dict):
+        raise BuildError(str(file), "it holds no mapping", "remove the run's folder and train it again")
+    return content

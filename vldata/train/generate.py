@@ -70,12 +70,9 @@ class KVCache:
         """Attention of q to all that ``layer`` has seen of each document, k and v included.
 
         Args:
-            layer: Which block asks.
             q: (T, H, C) of the prompts at first, then (N, H, C), one token of each document.
             k: As q, with G heads.
-            v: As k.
             cu_seqlens: (N + 1,), of the prompts.
-            max_len: Of the prompts.
         """
         if layer not in self.keys:
             shape = (len(self.lengths), self.capacity, *k.shape[1:])

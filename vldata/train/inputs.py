@@ -15,10 +15,7 @@ from vldata.train.anyres import visual_of
 from vldata.train.config import StageCfg, TrainCfg
 from vldata.train.data import HELD_OUT, Encoded, Split, encode, splits, texts_of
 from vldata.train.pack import Limits, too_large
-from vldata.train.presets import preset as preset_of
-from vldata.train.settings import override
-from vldata.train.tokenizer import Tokenizer, load, made_from
-from vldata.train.validity import checked
+from vldata.train.tokenizer import Tokenizer, from_texts, load
 
 Builds = Path | Mapping[str, Path]
 """One build for all stages, or one for each, by the stage's name."""
@@ -61,44 +58,30 @@ class ModelInputs:
         """Each build once, in the order of the stages."""
         return list({data.build: data for data in self.stages}.values())
 
-    def told_unfit(self) -> str:
+    def unfit_summary(self) -> str:
         """How many samples fit in no pack, and the first of them; empty when all fit."""
-        return "; ".join(_told(data.unfit, len(data.encoded), self.config) for data in self.distinct() if data.unfit)
-
-
-def config_of(preset: str, sets: Sequence[str], steps: int | None) -> TrainCfg:
-    """A preset with changes.
-
-    Raises:
-        TrainError: The preset or a change is none, or what they make is no model.
-        BuildError: No step would be done.
-    """
-    config = override(preset_of(preset), sets)
-    if steps is not None:
-        if steps < 1:
-            raise BuildError("--steps", f"{steps} steps are none", "give at least 1")
-        config = replace(config, stages=tuple(replace(stage, steps=steps) for stage in config.stages))
-    return checked(config)
+        return "; ".join(
+            _unfit_summary(data.unfit, len(data.encoded), self.config) for data in self.distinct() if data.unfit
+        )
 
 
 def read_inputs(config: TrainCfg, builds: Builds, *, leave_out: bool = False) -> ModelInputs:
     """Read, tokenise and check what the stages learn from; a build that several share is read once.
 
     Args:
-        config: The run.
-        builds: Of its stages.
         leave_out: Samples that fit in no pack are left out, in place of an error.
 
     Raises:
         BuildError: A stage has no build, or a build or the tokenizer does not fit the run.
     """
     folders = _by_stage(config, builds)
-    found = {folder: _train_split(folder) for folder in dict.fromkeys(folders)}
+    by_folder = {folder: _train_split(folder) for folder in dict.fromkeys(folders)}
     named = config.tokenizer or config.decoder_dir
-    texts = (text for split in found.values() for text in texts_of(split.samples()))
-    tokenizer = load(Path(named)) if named else made_from(texts)
-    config = replace(config, decoder=replace(config.decoder, vocab=max(config.decoder.vocab, tokenizer.size)))
-    encoded = {folder: encode(split.samples(), tokenizer, split.fingerprint) for folder, split in found.items()}
+    texts = (text for split in by_folder.values() for text in texts_of(split.samples()))
+    tokenizer = load(Path(named)) if named else from_texts(texts)
+    vocab = max(config.decoder.vocab, tokenizer.size)
+    config = config.replace(decoder=config.decoder.replace(vocab=vocab))
+    encoded = {folder: encode(split.samples(), tokenizer, split.fingerprint) for folder, split in by_folder.items()}
     by_build = {
         folder: _checked(
             config,
@@ -106,7 +89,7 @@ def read_inputs(config: TrainCfg, builds: Builds, *, leave_out: bool = False) ->
             StageData(folder, split, encoded[folder], {}),
             leave_out,
         )
-        for folder, split in found.items()
+        for folder, split in by_folder.items()
     }
     return ModelInputs(config, tokenizer, tuple(by_build[folder] for folder in folders))
 
@@ -117,14 +100,14 @@ def held_out(build: Path, name: str | None) -> Split:
     Raises:
         BuildError: There is none.
     """
-    found = {own: rows for own, rows in splits(build).items() if len(rows)}
+    has_rows = {own: rows for own, rows in splits(build).items() if len(rows)}
     names = [name] if name else list(HELD_OUT)
     for own in names:
-        if own in found:
-            return found[own]
+        if own in has_rows:
+            return has_rows[own]
     raise BuildError(
         str(build),
-        f"it has no split {' or '.join(names)}; it has {', '.join(found) or 'no rows at all'}",
+        f"it has no split {' or '.join(names)}; it has {', '.join(has_rows) or 'no rows at all'}",
         "build with `splits: {val: 0.05}`, or name the split to evaluate",
     )
 
@@ -146,11 +129,11 @@ def _by_stage(config: TrainCfg, builds: Builds) -> list[Path]:
 
 
 def _train_split(build: Path) -> Split:
-    found = splits(build)
-    if not found.get("train"):
-        has = ", ".join(f"{name} ({len(rows)})" for name, rows in found.items()) or "none"
+    own_splits = splits(build)
+    if not own_splits.get("train"):
+        has = ", ".join(f"{name} ({len(rows)})" for name, rows in own_splits.items()) or "none"
         raise BuildError(str(build), f"it has no rows in a split named train; its splits: {has}", "build one that has")
-    return found["train"]
+    return own_splits["train"]
 
 
 def _checked(config: TrainCfg, stages: Sequence[StageCfg], data: StageData, leave_out: bool) -> StageData:
@@ -162,7 +145,7 @@ def _checked(config: TrainCfg, stages: Sequence[StageCfg], data: StageData, leav
     encoded, where = data.encoded, str(data.split.folder)
     if not encoded.num_supervised.any():
         raise BuildError(where, "no answer has a loss weight above 0", "check `turns.weight` of the build")
-    data.split.check_pictures()
+    data.split.check_images()
     limits = Limits(config.pack_tokens, config.pack_images)
     unfit: dict[int, dict[str, Any]] = {}
     for stage in stages:
@@ -177,11 +160,11 @@ def _checked(config: TrainCfg, stages: Sequence[StageCfg], data: StageData, leav
         fix = "raise pack_tokens or pack_images, or say that such samples be left out (--leave-out)"
         if leave_out:
             fix = "raise pack_tokens or pack_images: nothing would be left"
-        raise BuildError(where, _told(unfit, len(encoded), config), fix)
+        raise BuildError(where, _unfit_summary(unfit, len(encoded), config), fix)
     return replace(data, unfit=dict(sorted(unfit.items())))
 
 
-def _told(unfit: Mapping[int, Mapping[str, Any]], total: int, config: TrainCfg) -> str:
+def _unfit_summary(unfit: Mapping[int, Mapping[str, Any]], total: int, config: TrainCfg) -> str:
     """How many samples do not fit, and the first of them."""
     listed = [unfit[index] for index in sorted(unfit)]
     shown = ", ".join(f"{one['id']} ({one['tokens']} tokens, {one['images']} images)" for one in listed[:_LISTED])

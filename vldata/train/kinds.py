@@ -53,46 +53,48 @@ class Kind:
 
     def scores(self, q: Question, seen: Seen, said: str | None) -> dict[str, float]:
         """Name to value; the first is the measure. ``said`` is None where nothing was generated."""
-        found: dict[str, float] = {}
+        values: dict[str, float] = {}
         if self.measure == "vqa_accuracy":
-            found["vqa_accuracy"] = vqa_accuracy(said or "", [q.answer])
+            values["vqa_accuracy"] = vqa_accuracy(said or "", [q.answer])
         elif self.boxes is not None:
             overlap = _overlap(self.boxes, said or "", q.answer)
-            found["accuracy_at_iou_0.5"] = float(overlap is not None and overlap >= IOU_HIT)
-            found["mean_iou"] = overlap or 0.0
-            found["parsed"] = float(overlap is not None)
+            values["accuracy_at_iou_0.5"] = float(overlap is not None and overlap >= IOU_HIT)
+            values["mean_iou"] = overlap or 0.0
+            values["parsed"] = float(overlap is not None)
         elif self.measure == "cider_d":
-            found["cider_d"] = 0.0  # needs all answers: see `_add_cider`
-            found["token_f1"] = token_f1(said or "", q.answer)
+            values["cider_d"] = 0.0  # needs all answers: see `_add_cider`
+            values["token_f1"] = token_f1(said or "", q.answer)
         else:
-            found[self.measure] = float(seen.is_exact) if self.measure != "token_accuracy" else seen.right / seen.tokens
-        found["exact_match"] = float(seen.is_exact)
-        found["token_accuracy"] = seen.right / seen.tokens
-        found["nll_per_token"] = seen.nll / seen.tokens
-        return found
+            values[self.measure] = (
+                float(seen.is_exact) if self.measure != "token_accuracy" else seen.right / seen.tokens
+            )
+        values["exact_match"] = float(seen.is_exact)
+        values["token_accuracy"] = seen.right / seen.tokens
+        values["nll_per_token"] = seen.nll / seen.tokens
+        return values
 
 
 _LONG_WORDS = 4.0  # mean words of an answer from which an exact match says little
 
 
-def kinds_of(asked: Sequence[Question]) -> dict[str, Kind]:
+def kinds_of(questions: Sequence[Question]) -> dict[str, Kind]:
     """How each task is scored: by what its answers are, so that a task of somebody else's is scored too."""
-    found = {}
-    for task in {q.task for q in asked}:
-        own = [q for q in asked if q.task == task]
+    kinds = {}
+    for task in {q.task for q in questions}:
+        own = [q for q in questions if q.task == task]
         boxes = box_codec([q.answer for q in own]) if all(q.has_boxes for q in own) else None
         if boxes is not None:
-            found[task] = Kind("accuracy_at_iou_0.5", generates=True, boxes=boxes)
+            kinds[task] = Kind("accuracy_at_iou_0.5", generates=True, boxes=boxes)
         elif task == "caption":
-            found[task] = Kind("cider_d", generates=True)
+            kinds[task] = Kind("cider_d", generates=True)
         elif task == "vqa_open":
-            found[task] = Kind("vqa_accuracy", generates=True)
+            kinds[task] = Kind("vqa_accuracy", generates=True)
         elif task in ("vqa_mc", "true_false"):
-            found[task] = Kind("accuracy", generates=False)
+            kinds[task] = Kind("accuracy", generates=False)
         else:
             is_long = np.mean([len(q.answer.split()) for q in own]) > _LONG_WORDS
-            found[task] = Kind("token_accuracy" if is_long else "exact_match", generates=False)
-    return found
+            kinds[task] = Kind("token_accuracy" if is_long else "exact_match", generates=False)
+    return kinds
 
 
 def box_codec(answers: Sequence[str]) -> Codec | None:
@@ -118,7 +120,7 @@ def _is_box(candidate: Codec, answer: str) -> bool:
 def _overlap(boxes: Codec, said: str, answer: str) -> float | None:
     """Overlap of the one box that was said with the true one; None when it cannot be read."""
     try:
-        found = boxes.decode(said)
+        said_boxes = boxes.decode(said)
     except CodecError:
         return None
-    return iou(found[0], boxes.decode(answer)[0]) if len(found) == 1 else None
+    return iou(said_boxes[0], boxes.decode(answer)[0]) if len(said_boxes) == 1 else None

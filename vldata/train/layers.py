@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def to_grid(x: Tensor) -> Tensor:
-    """Features (I, N, D) of a square grid as a picture (I, D, s, s)."""
+    """Features (I, N, D) of a square grid as a map (I, D, s, s)."""
     side = math.isqrt(x.shape[1])
     return x.transpose(1, 2).unflatten(2, (side, side))
 

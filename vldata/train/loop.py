@@ -35,11 +35,8 @@ class StagePlan:
     """The steps of a stage, each by its number.
 
     Args:
-        encoded: The samples.
-        limits: Of a pack.
         stage: Says how many steps or epochs, and packs a step.
         visual: What the images become in this stage.
-        seed: Of the run.
         without: Samples that fit in no pack.
     """
 
@@ -147,12 +144,6 @@ def steps(
     """Train, step by step; the caller logs, saves and stops between two of them.
 
     Args:
-        loss: Of the model.
-        plan: What each step holds.
-        collator: Makes its batches.
-        optimizer: Of the stage.
-        ranks: The processes.
-        start: First step to do.
         workers: Threads that make batches ahead.
         is_sharded: The model came from `vldata.train.shard`, which sums gradients itself. All ranks then make as many
             passes as the one with the most packs, the last ones over nothing.
@@ -165,8 +156,8 @@ def steps(
         packs = plan.step(number)
         return [[packs[place] for place in own] for own in deal(packs, [costs(pack) for pack in packs], ranks.size)]
 
-    mine = (pack for number in range(start, plan.total) for pack in dealt(number)[ranks.rank])
-    ahead = batches(mine, collator, workers)
+    own_packs = (pack for number in range(start, plan.total) for pack in dealt(number)[ranks.rank])
+    ahead = batches(own_packs, collator, workers)
     for number in range(start, plan.total):
         began, waited = time.perf_counter(), 0.0
         packs = plan.step(number)
@@ -175,9 +166,9 @@ def steps(
         total = torch.zeros((), device=ranks.device)
         own = dealt(number)
         for _ in own[ranks.rank]:
-            asked = time.perf_counter()
+            since = time.perf_counter()
             batch = next(ahead).to(ranks.device, non_blocking=True)
-            waited += time.perf_counter() - asked
+            waited += time.perf_counter() - since
             part = loss(batch) / whole
             (part * ranks.size if is_sharded else part).backward()  # type: ignore[no-untyped-call]
             total += part.detach()

@@ -1,7 +1,7 @@
 """Scores of answers, each a pure function of texts or boxes, and their intervals.
 
 A corpus score is the mean of its items' scores, so every one has an interval by bootstrap. Items of one sample are
-drawn together: six questions about one picture are not six independent observations.
+drawn together: six questions about one image are not six independent observations.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def vqa_normalised(answer: str) -> str:
 def vqa_accuracy(answer: str, references: Sequence[str]) -> float:
     """VQA's soft accuracy, 0 to 1: min(1, matches / 3), averaged over leaving each reference out.
 
-    With fewer than four references three matches cannot be asked for; then it is 1 if any of them matches, else 0.
+    With fewer than four references three matches are out of reach; then it is 1 if any of them matches, else 0.
     """
     given = vqa_normalised(answer)
     matches = [vqa_normalised(reference) == given for reference in references]

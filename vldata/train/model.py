@@ -123,8 +123,8 @@ def arranged(visual: Tensor, layouts: Sequence[Layout | None], newline: Tensor) 
         grid = tiles.unflatten(0, (one.rows, one.columns)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
         grid = grid[one.top : len(grid) - one.top, one.left : grid.shape[1] - one.left]
         if one.is_shrunk:
-            picture = grid.permute(2, 0, 1)[None].float()
-            shrunk = F.interpolate(picture, (one.height, one.width), mode="bilinear", align_corners=False)
+            channels = grid.permute(2, 0, 1)[None].float()
+            shrunk = F.interpolate(channels, (one.height, one.width), mode="bilinear", align_corners=False)
             grid = shrunk[0].permute(1, 2, 0).to(grid.dtype)
         ends = newline.to(grid.dtype).expand(one.height, 1, -1)
         rows.append(torch.cat([grid, ends], dim=1).flatten(0, 1))

@@ -88,10 +88,12 @@ class Optimizer:
             BuildError: Of some weight there is nothing.
         """
         for part, group, name, weight in self._each():
-            wanted = _STATE[type(part)]
-            own = {entry: tensors[f"{name}/{entry}"] for entry in wanted if f"{name}/{entry}" in tensors}
-            if len(own) != len(wanted):
-                raise BuildError("checkpoint", f"it has no optimizer state of {name}", "start the run anew")
+            entries = _STATE[type(part)]
+            own = {entry: tensors[f"{name}/{entry}"] for entry in entries if f"{name}/{entry}" in tensors}
+            if len(own) != len(entries):
+                raise BuildError(
+                    "checkpoint", f"it has no optimizer state of {name}", "start the run again in another folder"
+                )
             counted = {"step": own.pop("step")} if "step" in own else {}
             if group.get("fused"):
                 counted = {entry: value.to(weight.device) for entry, value in counted.items()}

@@ -59,9 +59,7 @@ def epoch_steps(
     Args:
         tokens: (samples,) tokens of each, visual ones included.
         images: (samples,) images of each.
-        limits: Of a pack.
         packs_per_step: Packs of one step, over all ranks; the last step may have fewer.
-        seed: Of the run.
         epoch: Counted from 0.
         fingerprint: Of the encoded samples.
         without: Samples that fit in no pack, from `too_large`.
@@ -81,7 +79,6 @@ def deal(packs: Sequence[Pack], costs: Sequence[float], world: int) -> list[list
     """Which packs of a step each rank takes: the dearest first, each to the rank with the least to do so far.
 
     Args:
-        packs: Of the step.
         costs: Of each, in any unit.
         world: Ranks; some get nothing when there are fewer packs.
 
@@ -109,23 +106,23 @@ def _best_fit(order: Lengths, tokens: Lengths, images: Lengths, limits: Limits) 
     images_left: list[int] = []
     packs: list[list[int]] = []
     for index in order.tolist():
-        size, pictures = int(tokens[index]), int(images[index])
+        size, num_images = int(tokens[index]), int(images[index])
         place = bisect.bisect_left(room, (size, -1))
-        while place < len(room) and images_left[room[place][1]] < pictures:
+        while place < len(room) and images_left[room[place][1]] < num_images:
             place += 1
-        found = room[place : place + 1]
-        if pictures == 0:
+        fullest = room[place : place + 1]
+        if num_images == 0:
             beside = bisect.bisect_left(room_for_text, (size, -1))
-            if beside < len(room_for_text) and (not found or room_for_text[beside] < found[0]):
-                found, place = [room_for_text.pop(beside)], -1
-        if not found:
+            if beside < len(room_for_text) and (not fullest or room_for_text[beside] < fullest[0]):
+                fullest, place = [room_for_text.pop(beside)], -1
+        if not fullest:
             pack, left = len(packs), limits.tokens
             packs.append([])
             images_left.append(limits.images)
         else:
-            left, pack = found[0] if place < 0 else room.pop(place)
+            left, pack = fullest[0] if place < 0 else room.pop(place)
         packs[pack].append(index)
-        images_left[pack] -= pictures
+        images_left[pack] -= num_images
         if left > size:
             bisect.insort(room if images_left[pack] else room_for_text, (left - size, pack))
     return [tuple(pack) for pack in packs]

@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from vldata.errors import nearest
 from vldata.train.config import DecoderCfg, LoraCfg, ProjectorCfg, StageCfg, TrainCfg, TrainError, VisionCfg
 
-CLIP_L_336 = VisionCfg("clip", 336, 14, width=1024, depth=24, heads=16, mlp_width=4096, layer=-2, post_norm=False)
-CLIP_L_224 = replace(CLIP_L_336, side_px=224)
-SIGLIP_B_224 = VisionCfg("siglip", 224, 16, width=768, depth=12, heads=12, mlp_width=3072)
-SIGLIP_SO400M_384 = VisionCfg("siglip", 384, 14, width=1152, depth=27, heads=16, mlp_width=4304, post_norm=False)
+CLIP_L_336 = VisionCfg(
+    family="clip", side_px=336, patch_px=14, width=1024, depth=24, heads=16, mlp_width=4096, layer=-2, post_norm=False
+)
+CLIP_L_224 = CLIP_L_336.replace(side_px=224)
+SIGLIP_B_224 = VisionCfg(family="siglip", side_px=224, patch_px=16, width=768, depth=12, heads=12, mlp_width=3072)
+SIGLIP_SO400M_384 = VisionCfg(
+    family="siglip", side_px=384, patch_px=14, width=1152, depth=27, heads=16, mlp_width=4304, post_norm=False
+)
 
 SMOLLM2_135M = DecoderCfg(
-    "llama", 49_152, width=576, depth=30, heads=9, kv_heads=3, mlp_width=1536, rope_theta=100_000.0
+    family="llama", vocab=49_152, width=576, depth=30, heads=9, kv_heads=3, mlp_width=1536, rope_theta=100_000.0
 )
 QWEN25_1B5 = DecoderCfg(
-    "qwen2", 151_936, width=1536, depth=28, heads=12, kv_heads=2, mlp_width=8960, rope_theta=1e6, norm_eps=1e-6
+    family="qwen2",
+    vocab=151_936,
+    width=1536,
+    depth=28,
+    heads=12,
+    kv_heads=2,
+    mlp_width=8960,
+    rope_theta=1e6,
+    norm_eps=1e-6,
 )
-VICUNA_7B = DecoderCfg("llama", 32_000, width=4096, depth=32, heads=32, kv_heads=32, mlp_width=11_008, tied=False)
+VICUNA_7B = DecoderCfg(
+    family="llama", vocab=32_000, width=4096, depth=32, heads=32, kv_heads=32, mlp_width=11_008, tied=False
+)
 
 LLAVA1_STAGES = (
     # both of 128 samples; 256 visual tokens and a caption are some 300, a conversation of the 158K some 600
-    StageCfg("pretrain", lr_projector=2e-3, packs_per_step=2, beta2=0.999),
-    StageCfg("finetune", lr_projector=2e-5, lr_decoder=2e-5, epochs=3.0, packs_per_step=5, beta2=0.999),
+    StageCfg(name="pretrain", lr_projector=2e-3, packs_per_step=2, beta2=0.999),
+    StageCfg(name="finetune", lr_projector=2e-5, lr_decoder=2e-5, epochs=3.0, packs_per_step=5, beta2=0.999),
 )
 """LLaVA's two stages (scripts/pretrain.sh, finetune.sh; three epochs as in the paper), in packs of 16,384 tokens."""
 
 LLAVA15_STAGES = (
     # 256 samples of about 606 tokens are ten packs; 128 of about 776 are six. LLaVA's AdamW keeps torch's betas.
-    StageCfg("pretrain", lr_projector=1e-3, packs_per_step=10, beta2=0.999),
+    StageCfg(name="pretrain", lr_projector=1e-3, packs_per_step=10, beta2=0.999),
     StageCfg(
-        "finetune",
+        name="finetune",
         lr_projector=2e-5,
         lr_decoder=2e-4,
         lora=LoraCfg(rank=128, alpha=256.0, dropout=0.05),
@@ -43,7 +55,7 @@ LLAVA15_STAGES = (
 
 HONEYBEE_STAGES = (
     StageCfg(
-        "pretrain",
+        name="pretrain",
         lr_projector=1e-4,
         steps=50_000,
         packs_per_step=4,
@@ -54,7 +66,7 @@ HONEYBEE_STAGES = (
         eps=1e-6,
     ),
     StageCfg(
-        "finetune",
+        name="finetune",
         lr_projector=2e-5,
         lr_decoder=2e-5,
         steps=4000,
@@ -69,15 +81,15 @@ HONEYBEE_STAGES = (
 """Honeybee's pre-training and short fine-tuning, batches of 256 and 128 in packs of 16,384 tokens."""
 
 _LLAVA15_7B = TrainCfg(
-    CLIP_L_336,
-    VICUNA_7B,
-    ProjectorCfg("mlp"),
-    LLAVA15_STAGES,
+    vision=CLIP_L_336,
+    decoder=VICUNA_7B,
+    projector=ProjectorCfg(kind="mlp"),
+    stages=LLAVA15_STAGES,
     pack_tokens=16_384,
     pack_images=32,
     compile=True,
 )
-_HONEYBEE_VISION = replace(CLIP_L_336, side_px=224, layer=-1)  # Honeybee reads the last layer, LLaVA the one before
+_HONEYBEE_VISION = CLIP_L_336.replace(side_px=224, layer=-1)  # Honeybee reads the last layer, LLaVA the one before
 
 PRESETS: dict[str, TrainCfg] = {
     # 96 px in 36 patches, each a visual token: about a million weights. The pixels' mean and spread are the shapes
@@ -85,12 +97,30 @@ PRESETS: dict[str, TrainCfg] = {
     # the world of recipes/small-world.yaml held-out captions cost 0.64 nats a token with Muon, 0.79 with AdamW at the
     # same rates; regions 0.57 and 0.69 (one seed each, 2026-11, torch 2.13, CPU).
     "tiny": TrainCfg(
-        VisionCfg("siglip", 96, 16, width=192, depth=1, heads=4, mlp_width=384, pixel_mean=0.86, pixel_std=0.18),
-        DecoderCfg("qwen3", width=128, depth=2, heads=4, kv_heads=2, mlp_width=384),
-        ProjectorCfg("mlp"),
-        (
+        vision=VisionCfg(
+            family="siglip",
+            side_px=96,
+            patch_px=16,
+            width=192,
+            depth=1,
+            heads=4,
+            mlp_width=384,
+            pixel_mean=0.86,
+            pixel_std=0.18,
+        ),
+        decoder=DecoderCfg(family="qwen3", width=128, depth=2, heads=4, kv_heads=2, mlp_width=384),
+        projector=ProjectorCfg(kind="mlp"),
+        stages=(
             StageCfg(
-                "train", 1e-3, 1e-3, 2e-3, steps=600, optimizer="muon", warmup=0.03, lr_floor=0.02, weight_decay=0.01
+                name="train",
+                lr_vision=1e-3,
+                lr_projector=1e-3,
+                lr_decoder=2e-3,
+                steps=600,
+                optimizer="muon",
+                warmup=0.03,
+                lr_floor=0.02,
+                weight_decay=0.01,
             ),
         ),
         pack_tokens=1024,
@@ -98,34 +128,44 @@ PRESETS: dict[str, TrainCfg] = {
     ),
     # nanoVLM v0.1: one stage, everything trained, the projector twenty times as fast
     "s222": TrainCfg(
-        SIGLIP_B_224,
-        SMOLLM2_135M,
-        ProjectorCfg("pixel_shuffle"),
-        (StageCfg("train", 1e-4, 2e-3, 1e-4, packs_per_step=3, lr_floor=0.1, weight_decay=0.01, beta2=0.999),),
+        vision=SIGLIP_B_224,
+        decoder=SMOLLM2_135M,
+        projector=ProjectorCfg(kind="pixel_shuffle"),
+        stages=(
+            StageCfg(
+                name="train",
+                lr_vision=1e-4,
+                lr_projector=2e-3,
+                lr_decoder=1e-4,
+                packs_per_step=3,
+                lr_floor=0.1,
+                weight_decay=0.01,
+                beta2=0.999,
+            ),
+        ),
         pack_tokens=16_384,
         pack_images=128,
         compile=True,
     ),
     "m1500": TrainCfg(
-        SIGLIP_SO400M_384,
-        QWEN25_1B5,
-        ProjectorCfg("pool_mlp", tokens=196),
-        (
-            StageCfg("pretrain", lr_projector=1e-3, packs_per_step=4),
-            StageCfg("finetune", lr_projector=1e-5, lr_decoder=1e-5, packs_per_step=3),
+        vision=SIGLIP_SO400M_384,
+        decoder=QWEN25_1B5,
+        projector=ProjectorCfg(kind="pool_mlp", tokens=196),
+        stages=(
+            StageCfg(name="pretrain", lr_projector=1e-3, packs_per_step=4),
+            StageCfg(name="finetune", lr_projector=1e-5, lr_decoder=1e-5, packs_per_step=3),
         ),
         pack_tokens=16_384,
         pack_images=96,
         compile=True,
     ),
-    "llava_7b": replace(
-        _LLAVA15_7B, vision=CLIP_L_224, projector=ProjectorCfg("linear"), stages=LLAVA1_STAGES, pack_images=64
+    "llava_7b": _LLAVA15_7B.replace(
+        vision=CLIP_L_224, projector=ProjectorCfg(kind="linear"), stages=LLAVA1_STAGES, pack_images=64
     ),
     "llava15_7b": _LLAVA15_7B,
-    "honeybee_c7b": replace(
-        _LLAVA15_7B,
+    "honeybee_c7b": _LLAVA15_7B.replace(
         vision=_HONEYBEE_VISION,
-        projector=ProjectorCfg("c_abs", tokens=144),
+        projector=ProjectorCfg(kind="c_abs", tokens=144),
         stages=HONEYBEE_STAGES,
         pack_images=96,
     ),

@@ -32,13 +32,10 @@ def make_projector(cfg: ProjectorCfg, num_patches: int, width_in: int, width_out
     """The projector that a config names; it maps (I, N, width_in) to (I, cfg.num_tokens(N), width_out).
 
     Args:
-        cfg: Its kind and sizes.
         num_patches: Patches of an image at the encoder's own resolution.
-        width_in: The encoder's width.
-        width_out: The decoder's width.
 
     Raises:
-        TrainError: The kind cannot make tokens of so many patches.
+        TrainError: The kind cannot make tokens of ``num_patches`` patches.
     """
     cfg.num_tokens(num_patches)
     match cfg.kind:

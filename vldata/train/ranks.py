@@ -26,7 +26,6 @@ class Ranks:
     Args:
         rank: Counted from 0.
         size: How many there are.
-        device: This one's.
     """
 
     rank: int

@@ -13,7 +13,7 @@ from vldata.errors import BuildError
 from vldata.train.against import against, read_items
 from vldata.train.anyres import visual_of
 from vldata.train.checkpoint import write_whole
-from vldata.train.collate import Pictures
+from vldata.train.collate import SplitImages
 from vldata.train.data import Sample
 from vldata.train.evaluate import Scored, Scorer, table
 from vldata.train.folder import RunFolder
@@ -37,13 +37,10 @@ def evaluate(
     """Score a finished run on a held-out split, seeing and blind.
 
     Args:
-        run: Its folder.
-        build: Whose split is asked; usually the one that it was trained on.
+        build: Whose split is used; usually the one that it was trained on.
         out: Where the scores go as JSON; beside it, ``<name>.items.jsonl`` has each answer's, for paired comparisons.
         split: Its name; None takes the first there is of `vldata.train.data.HELD_OUT`.
-        device: As in `vldata.train.run.train`.
         compare_with: Scores of another run; its answers to the same questions are compared with this one's.
-        progress: Is told what happens.
 
     Returns:
         ``tasks.<task>.{metric, value, ci_low, ci_high, n, blind, gain, also}``, the same by source and task, and what
@@ -52,15 +49,15 @@ def evaluate(
     Raises:
         BuildError: The run is not finished, the build has no such split, or there is nothing to compare with.
     """
-    tell = progress or (lambda event: None)
+    report = progress or (lambda event: None)
     before = read_items(compare_with) if compare_with is not None else None
     folder = RunFolder(run)
     config, tokenizer = folder.finished()
     rows = held_out(build, split)
-    rows.check_pictures()
+    rows.check_images()
     samples = list(rows.samples())
-    asked = questions(samples, tokenizer)
-    if not asked:
+    posed = questions(samples, tokenizer)
+    if not posed:
         raise BuildError(str(build), f"the split {rows.name!r} holds no answers", "evaluate another split")
     stage = config.stages[-1]
     visual = visual_of(config, stage, rows)
@@ -73,10 +70,10 @@ def evaluate(
         scored = {}
         for name in ("sees", "blind"):
             began = time.perf_counter()
-            pictures = Pictures(rows, stage.side_px or config.vision.side_px, visual.layout, blind=name == "blind")
-            scored[name] = scorer.score(asked, pictures.get)
-            tell({"note": f"{len(asked)} answers, {name}: {time.perf_counter() - began:.1f} s"})
-    found = {
+            images = SplitImages(rows, stage.side_px or config.vision.side_px, visual.layout, blind=name == "blind")
+            scored[name] = scorer.score(posed, images.get)
+            report({"note": f"{len(posed)} answers, {name}: {time.perf_counter() - began:.1f} s"})
+    scores = {
         "run": str(run),
         "build": str(build),
         "split": rows.name,
@@ -86,12 +83,12 @@ def evaluate(
     }
     items = _items(scored["sees"], scored["blind"], samples)
     if before is not None:
-        found["against"] = {"scores": str(compare_with), "tasks": against(items, before)}
+        scores["against"] = {"scores": str(compare_with), "tasks": against(items, before)}
     if out is not None and ranks.is_first:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(out.with_suffix(".items.jsonl"), b"".join(orjson.dumps(item) + b"\n" for item in items))
-        write_whole(out, orjson.dumps(found, option=orjson.OPT_INDENT_2))
-    return found
+        write_whole(out, orjson.dumps(scores, option=orjson.OPT_INDENT_2))
+    return scores
 
 
 def _items(sees: Sequence[Scored], blind: Sequence[Scored], samples: Sequence[Sample]) -> list[dict[str, Any]]:

@@ -167,7 +167,7 @@ class _QFormerLayer(nn.Module):
 
 
 class DAbstractor(nn.Module):
-    """Honeybee's deformable abstractor; its queries' places are pooled from the picture ("query" in its config)."""
+    """Honeybee's deformable abstractor; its queries' places are pooled from the image ("query" in its config)."""
 
     def __init__(self, cfg: ProjectorCfg, num_patches: int, width_in: int, width_out: int) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from vldata.train.config import TrainCfg
 from vldata.train.flops import useful_flops
 from vldata.train.folder import RunFolder
 from vldata.train.hf_io import load_decoder, load_vision
-from vldata.train.inputs import Builds, ModelInputs, config_of, read_inputs
+from vldata.train.inputs import Builds, ModelInputs, read_inputs
 from vldata.train.loop import StagePlan, Step, steps
 from vldata.train.model import VLM
 from vldata.train.ranks import Ranks, joined
@@ -33,7 +33,7 @@ from vldata.train.stage import make_stage
 __all__ = ["Progress", "evaluate", "train"]
 
 Progress = Callable[[dict[str, Any]], None]
-"""Told of each step (as in ``metrics.jsonl``, with ``total``), and of anything worth a line as ``{"note": text}``."""
+"""Called with each step (as in ``metrics.jsonl``, with ``total``), and with notes as ``{"note": text}``."""
 
 CHECKPOINT_STEPS = 500
 """Steps between two checkpoints, when nothing else is said."""
@@ -42,59 +42,51 @@ _NO_NUMBER = "the loss is no finite number any more"
 
 
 def train(
-    build: Builds,
+    builds: Builds,
     out: Path,
+    config: TrainCfg,
     *,
-    preset: str = "tiny",
-    sets: Sequence[str] = (),
-    steps: int | None = None,
     device: str | None = None,
     progress: Progress | None = None,
     leave_out: bool = False,
     checkpoint_steps: int = CHECKPOINT_STEPS,
     workers: int | None = None,
 ) -> dict[str, Any]:
-    """Train a model on a build; a run that was stopped or killed goes on from its last checkpoint.
+    """Train a model on a build; a run that was stopped or killed resumes from its last checkpoint.
 
     Args:
-        build: What `vldata build` wrote, or any `datasets` folder with its columns; or one for each stage, by name.
-        out: The run's folder.
-        preset: A name of `vldata.train.presets`.
-        sets: Changes of it, ``dotted.key=value``.
-        steps: Steps of each stage in place of the preset's.
+        builds: What `vldata build` wrote, or any `datasets` folder with its columns; or one for each stage, by name.
+        config: As `vldata.train.overrides.config_of` reads it.
         device: ``cpu``, ``cuda`` or None: a GPU where there is one.
-        progress: Is told what happens.
         leave_out: Leave samples out that fit in no pack, and list them, in place of stopping.
-        checkpoint_steps: Steps between two checkpoints.
         workers: Threads that make batches ahead; None is 0 on a CPU, where they would only compete, else 8.
 
     Returns:
         The summary that is in ``summary.json``: ``steps``, ``samples``, ``tokens``, ``seconds``, ``loss`` …; with
-        ``stopped`` when it was told to stop before the end.
+        ``stopped`` when it was stopped before the end.
 
     Raises:
         BuildError: The builds, the tokenizer or the lengths do not fit the run: nothing was loaded onto a device then.
             Or on the way: the loss is no number, the device is too small, the disk is full.
-        TrainError: The preset or a change is none.
     """
-    tell = progress or (lambda event: None)
-    inputs = read_inputs(config_of(preset, sets, steps), build, leave_out=leave_out)
+    report = progress or (lambda event: None)
+    inputs = read_inputs(config, builds, leave_out=leave_out)
     folder = RunFolder(out)
     with joined(device) as ranks:
         if ranks.is_first:
             folder.claim(inputs)
-            if told := inputs.told_unfit():
-                tell({"note": f"left out: {told}"})
+            if unfit := inputs.unfit_summary():
+                report({"note": f"left out: {unfit}"})
         ranks.wait()
         done = folder.summary()
         if done is not None:
-            tell({"note": f"{out} is finished; nothing is left to do"})
+            report({"note": f"{out} is finished; nothing is left to do"})
             return done
         threads = workers if workers is not None else 0 if ranks.device.type == "cpu" else 8
         locked = folder.locked() if ranks.is_first else nullcontext()
-        with locked, _told_to_stop() as stopping:
+        with locked, _stop_signal() as stopping:
             try:
-                return _Run(inputs, folder, ranks, tell, checkpoint_steps, threads).all_stages(stopping)
+                return _Run(inputs, folder, ranks, report, checkpoint_steps, threads).all_stages(stopping)
             except torch.OutOfMemoryError:
                 fix = "lower pack_tokens and pack_images, or set checkpoint_blocks=true, or shard=true on several GPUs"
                 raise BuildError(str(ranks.device), "the model and a pack do not fit its memory", fix) from None
@@ -102,12 +94,12 @@ def train(
 
 @dataclasses.dataclass
 class _Run:
-    """One run while it goes on."""
+    """One run in progress."""
 
     inputs: ModelInputs
     folder: RunFolder
     ranks: Ranks
-    tell: Progress
+    report: Progress
     checkpoint_steps: int
     workers: int
     num_weights: int = 0
@@ -148,7 +140,7 @@ class _Run:
             is_sharded=stage.is_sharded,
         ):
             if not math.isfinite(step.loss):
-                fix = "lower the learning rates or `clip`, and train anew"
+                fix = "lower the learning rates or `clip`, and train again"
                 raise BuildError(f"step {step.number} of {self.config.stages[number].name}", _NO_NUMBER, fix)
             self._log(number, step, stage.plan)
             done = step.number + 1
@@ -182,18 +174,18 @@ class _Run:
         return model
 
     def _where(self) -> tuple[int, Checkpoint | None]:
-        """The stage to go on with, and its checkpoint if there is one."""
+        """The stage to resume with, and its checkpoint if there is one."""
         finished = 0
         while finished + 1 < len(self.config.stages) and self.folder.has_weights(self.config, finished):
             finished += 1
-        found = self.folder.last_checkpoint()
-        if found is not None and found.state["stage"] == finished:
-            self.tell({"note": f"goes on from step {found.state['step']} of {self.config.stages[finished].name}"})
-            return finished, found
+        saved = self.folder.last_checkpoint()
+        if saved is not None and saved.state["stage"] == finished:
+            self.report({"note": f"resumes from step {saved.state['step']} of {self.config.stages[finished].name}"})
+            return finished, saved
         return finished, None
 
     def _agreed(self, stop: bool) -> bool:
-        """Whether any rank was told to stop."""
+        """Whether any rank is to stop."""
         flag = torch.tensor(float(stop), device=self.ranks.device)
         self.ranks.sum([flag])
         return bool(flag > 0)
@@ -214,7 +206,7 @@ class _Run:
         if self.ranks.device.type == "cuda":
             line["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
         self.folder.log(line)
-        self.tell({**line, "total": plan.total})
+        self.report({**line, "total": plan.total})
 
     def _summary(self) -> dict[str, Any]:
         lines = list(self.folder.lines())
@@ -237,7 +229,7 @@ class _Run:
 
 
 @contextmanager
-def _told_to_stop() -> Iterator[threading.Event]:
+def _stop_signal() -> Iterator[threading.Event]:
     """An event that SIGTERM sets; schedulers send it a while before they kill."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():

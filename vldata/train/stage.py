@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vldata.train.anyres import visual_of
 from vldata.train.batch import Batch
 from vldata.train.checkpoint import Checkpoint, Tensors
-from vldata.train.collate import Collator, Pictures
+from vldata.train.collate import Collator, SplitImages
 from vldata.train.config import StageCfg, TrainCfg
 from vldata.train.inputs import StageData
 from vldata.train.loop import StagePlan
@@ -47,10 +47,7 @@ class Stage:
 
     Args:
         model: In training mode, on its device.
-        loss: Of it.
         optimizer: Over what learns.
-        plan: What each step holds.
-        collator: Makes its batches.
         is_sharded: Each rank holds a part of every weight.
     """
 
@@ -62,10 +59,9 @@ class Stage:
     is_sharded: bool
 
     def checkpoint(self, number: int, step: int) -> Checkpoint:
-        """What to go on from; every rank must ask when weights are sharded.
+        """What to resume from; every rank must call this when weights are sharded.
 
         Args:
-            number: Of the stage.
             step: Steps done in it.
         """
         learnt = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
@@ -73,7 +69,7 @@ class Stage:
         return Checkpoint(state, whole(learnt), whole(self.optimizer.tensors()))
 
     def weights(self) -> Tensors:
-        """All weights at the end, updates merged; every rank must ask when weights are sharded."""
+        """All weights at the end, updates merged; every rank must call this when weights are sharded."""
         if self.is_sharded:
             for module in self.model.modules():
                 for name, weight in module.named_parameters(recurse=False):
@@ -90,9 +86,6 @@ def make_stage(
 
     Args:
         model: With the weights that the stage starts from; changed in place.
-        config: The run.
-        number: Of the stage.
-        data: What it learns from.
         ranks: The processes; with several and ``config.shard``, each keeps a part of every weight.
         resumed: A checkpoint of this stage.
 
@@ -118,7 +111,7 @@ def make_stage(
     visual = visual_of(config, stage, data.split)
     limits = Limits(config.pack_tokens, config.pack_images)
     plan = StagePlan(data.encoded, limits, stage, visual, config.seed, sorted(data.unfit))
-    pictures = Pictures(data.split, stage.side_px or config.vision.side_px, visual.layout)
+    images = SplitImages(data.split, stage.side_px or config.vision.side_px, visual.layout)
     weighed = data.encoded.weighed(config.weighting)
-    collator = Collator(weighed, pictures, data.split.id, visual.per_view, pin=on_gpu)
+    collator = Collator(weighed, images, data.split.id, visual.per_view, pin=on_gpu)
     return Stage(model, loss, optimizer, plan, collator, is_sharded)

@@ -49,7 +49,7 @@ class Frame:
 
 
 class Tokenizer:
-    """A `tokenizers` tokenizer with the frames of a chat; made by `made_from` or `load`.
+    """A `tokenizers` tokenizer with the frames of a chat; made by `from_texts` or `load`.
 
     Attributes:
         image_id: Stands where visual tokens go; never a part of a text.
@@ -129,7 +129,7 @@ class Tokenizer:
         return Frame(tuple(self.encode("USER:")) if role == "user" else (), (), learnt=0)
 
 
-def made_from(texts: Iterable[str], size: int = MAX_VOCABULARY) -> Tokenizer:
+def from_texts(texts: Iterable[str], size: int = MAX_VOCABULARY) -> Tokenizer:
     """A byte-level BPE tokenizer of a build's own texts: no text is unknown to it, and decoding gives every byte back.
 
     Args:
@@ -202,7 +202,7 @@ def _form_of(fast: FastTokenizer) -> tuple[str, str]:
 
 
 def _id_of(fast: FastTokenizer, token: str) -> int:
-    found = fast.token_to_id(token)
-    if found is None:
-        raise BuildError("tokenizer", f"it has no token {token!r}", "make it anew from the build's text")
-    return int(found)
+    token_id = fast.token_to_id(token)
+    if token_id is None:
+        raise BuildError("tokenizer", f"it has no token {token!r}", "make it again from the build's text")
+    return int(token_id)

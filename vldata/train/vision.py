@@ -22,11 +22,7 @@ _HALF = (0.5, 0.5, 0.5)
 
 
 class Vision(nn.Module):
-    """Patch features of images.
-
-    Args:
-        cfg: Its shape.
-    """
+    """Patch features of images."""
 
     mean: Tensor
     std: Tensor

@@ -23,8 +23,8 @@ from vldata.ablation.file import Evaluate, Train
 from vldata.ablation.load import Opened, from_data
 from vldata.errors import RecipeErrors, VldataError
 from vldata.recipe.merge import find_recipe, read_recipe
-from vldata.recipe.translate import validated
 from vldata.schema.spec import Spec
+from vldata.schema.translate import validated
 
 MIN_HELD_OUT = 5
 """Fewest runs that measure the prediction: four in the right order are no proof that they were not so by luck."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
@@ -68,13 +68,6 @@ class SameAnswers(Spec):
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.9
     policy: Policy = "drop"
 
-    def check_all(self, samples: Iterable[Answered]) -> dict[str, list[Finding]]:
-        """Row -> findings, of the rows that have any, in the order of the rows."""
-        comparison = Comparison(self)
-        for sample in samples:
-            comparison.add(sample)
-        return comparison.findings()
-
 
 class Comparison:
     """What is known of all answers so far.
@@ -107,14 +100,14 @@ class Comparison:
             if num_images >= self._check.images:
                 detail = f"it is given for {num_images} different images"
                 for row, number in sorted((self._rows[place], self._numbers[place]) for place in group):
-                    found = Finding("same_answer_over_images", number, detail, self._check.policy)
-                    findings[row].append(found)
+                    finding = Finding("same_answer_over_images", number, detail, self._check.policy)
+                    findings[row].append(finding)
         return {row: sorted(findings[row]) for row in sorted(findings)}
 
     def _read(self) -> None:
         """Turn the texts that wait into digests and hashes of their words."""
         hashes, sizes = list[int](), list[int]()
-        known = _WordHashes()
+        hash_of = _WordHashes()
         for row, image, number, answer in self._waiting:
             words = split_words(answer)
             if len(words) >= self._check.words:
@@ -123,7 +116,7 @@ class Comparison:
                 self._numbers.append(number)
                 self._digests += xxh3_128_digest(" ".join(words).encode())
                 sizes.append(len(words))
-                hashes += map(known.__getitem__, words)
+                hashes += map(hash_of.__getitem__, words)
         if sizes and self._check.similarity < 1:
             self._sketches.append(_sketches(np.array(hashes, dtype=np.uint64), np.array(sizes)))
         self._waiting.clear()
@@ -152,11 +145,11 @@ class Comparison:
 
 
 class _WordHashes(dict[str, int]):
-    """Word -> 64 bits, made when it is first asked for: an answer's words have come before."""
+    """Word -> 64 bits, computed once: most of an answer's words have been seen before."""
 
     def __missing__(self, word: str) -> int:
-        self[word] = made = xxh3_64_intdigest(word.encode())
-        return made
+        self[word] = hashed = xxh3_64_intdigest(word.encode())
+        return hashed
 
 
 def _sketches(word: Words, sizes: npt.NDArray[np.int64]) -> Hashes:
@@ -177,9 +170,9 @@ def _sketches(word: Words, sizes: npt.NDArray[np.int64]) -> Hashes:
     runs = runs[inside[: len(runs)]]
     starts = np.cumsum(sizes - _RUN + 1) - (sizes - _RUN + 1)
     mixed = runs ^ (runs >> np.uint64(29))
-    found = [np.minimum.reduceat(mixed * factor, starts) for factor in _FACTORS]
+    smallest = [np.minimum.reduceat(mixed * factor, starts) for factor in _FACTORS]
     # the smallest of many is small, so its lower half is the one that differs
-    return np.stack(found, axis=1).astype(np.uint32)
+    return np.stack(smallest, axis=1).astype(np.uint32)
 
 
 def _alike(table: Hashes, similarity: float) -> Iterator[tuple[int, int]]:

@@ -10,17 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from vldata.schema.spec import Spec
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
-
-if TYPE_CHECKING:
-    from vldata.synth.kind import SynthKind
+from vldata.synth.kind_files import KindFiles
 
 Policy = Literal["drop", "mark", "reask"]
-"""``drop``: it never becomes data. ``mark``: it does, and says so. ``reask``: asked for once more, then dropped."""
+"""``drop``: it never becomes data. ``mark``: it does, and says so. ``reask``: requested once more, then dropped."""
 
 Reply = Mapping[str, Any]
 """A chat completion as it was received."""
@@ -68,8 +66,8 @@ def split_words(text: str) -> list[str]:
 
 def words_of(text: str) -> Words:
     """The words of a text, also without their order."""
-    found = split_words(text)
-    return Words(found, frozenset(found))
+    words = split_words(text)
+    return Words(words, frozenset(words))
 
 
 class Exchanges(tuple[Exchange, ...]):
@@ -103,12 +101,12 @@ class Validator(Spec):
     """What it may find: names in `vldata.schema.reasons.GENERATED`."""
     policy: Policy = "drop"
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """What is wrong, in the order of the exchanges.
 
         Args:
             exchanges: As parsed; empty for checks that come before parsing (`before_parsing`).
-            inputs: What the model was told.
+            inputs: What the model was shown.
             reply: As it was received.
             kind: Whose prompt it was.
         """
@@ -135,7 +133,7 @@ class Lexicon:
         """False when no phrase occurs; quick."""
         return not self._rare.isdisjoint(words.distinct)
 
-    def found(self, words: Words) -> list[str]:
+    def occurring(self, words: Words) -> list[str]:
         """The phrases that occur."""
         if not self.may_occur(words):
             return []

@@ -6,16 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
+from vldata.synth.kind_files import KindFiles
 from vldata.synth.validate.base import Finding, Policy, Reply, Validator, together, words_of
-
-if TYPE_CHECKING:
-    from vldata.synth.kind import SynthKind
 
 _NAMES = """
 person bicycle car motorcycle airplane bus truck boat bench bird cat dog horse sheep cow elephant bear zebra giraffe
@@ -56,7 +54,7 @@ class Objects(Validator):
     vocabulary: tuple[str, ...] = OBJECTS
     excess: Annotated[int, Field(ge=0)] = 0
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange and object."""
         if not inputs.boxes:
             return []
@@ -67,9 +65,9 @@ class Objects(Validator):
         if together(exchanges).words.distinct.isdisjoint(form[0] for form in forms):
             return []
         own = words_of(inputs.words()).distinct
-        found = []
+        findings = []
         for number, exchange in enumerate(exchanges):
-            asked = words_of(exchange.question).distinct
+            of_question = words_of(exchange.question).distinct
             seen: set[tuple[str, str]] = set()
             for form, name, count in _mentions(exchange.answer, forms):
                 word = " ".join(form)
@@ -77,12 +75,12 @@ class Objects(Validator):
                     reason = "count_above_annotation" if count > there[name] + self.excess else None
                     detail = f"it counts {count} ({word}), and {there[name]} are annotated"
                 else:
-                    known = not {form[0], words_of(name).all[0]}.isdisjoint(own | asked)
-                    reason, detail = None if known else "object_not_annotated", f"it says {word!r}"
+                    is_said = not {form[0], words_of(name).all[0]}.isdisjoint(own | of_question)
+                    reason, detail = None if is_said else "object_not_annotated", f"it says {word!r}"
                 if reason and (reason, name) not in seen:
                     seen.add((reason, name))
-                    found.append(Finding(reason, number, detail))
-        return found
+                    findings.append(Finding(reason, number, detail))
+        return findings
 
 
 class BoxReferences(Validator):
@@ -101,9 +99,9 @@ class BoxReferences(Validator):
     answer: Annotated[int, Field(ge=0)] = 0
     overall: Annotated[int, Field(ge=0)] = 1
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """One finding for each wrong number and for each text with too few links."""
-        found, total = [], 0
+        findings, total = [], 0
         for number, exchange in enumerate(exchanges):
             for what, links, least in (
                 ("question", exchange.question_links, self.question),
@@ -114,14 +112,14 @@ class BoxReferences(Validator):
                     for box in link.numbers:
                         if problem := _problem(box, inputs):
                             detail = f"{link.phrase!r} is linked to {box}, and {problem[1]}"
-                            found.append(Finding(problem[0], number, detail))
+                            findings.append(Finding(problem[0], number, detail))
                 if len(links) < least:
                     detail = f"the {what} has {len(links)}, and at least {least} are wanted"
-                    found.append(Finding("box_references_missing", number, detail))
+                    findings.append(Finding("box_references_missing", number, detail))
         if total < self.overall:
             detail = f"the reply has {total}, and at least {self.overall} are wanted"
-            found.append(Finding("box_references_missing", None, detail))
-        return found
+            findings.append(Finding("box_references_missing", None, detail))
+        return findings
 
 
 class SaidInInputs(Validator):
@@ -138,18 +136,18 @@ class SaidInInputs(Validator):
     share: Annotated[float, Field(gt=0, le=1)] = 0.5
     words: Annotated[int, Field(ge=1)] = 12
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange."""
         own = words_of(inputs.words()).distinct | _YES_NO
-        found = []
+        findings = []
         for number, exchange in enumerate(exchanges):
             words = words_of(exchange.answer)
             # how many there are is counted, and stands nowhere
             said = {word for word in words.distinct if len(word) > 2 and word not in NUMBERS}
             if len(words.all) <= self.words and said and len(said & own) < self.share * len(said):
                 strange = ", ".join(repr(word) for word in sorted(said - own))
-                found.append(Finding("answer_not_in_inputs", number, f"not there: {strange}"))
-        return found
+                findings.append(Finding("answer_not_in_inputs", number, f"not there: {strange}"))
+        return findings
 
 
 _YES_NO = frozenset({"yes", "no", "the", "and"})

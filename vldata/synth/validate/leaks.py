@@ -9,16 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
+from vldata.synth.kind_files import KindFiles
 from vldata.synth.validate.base import Finding, Lexicon, Policy, Reply, Validator, Words, together, words_of
-
-if TYPE_CHECKING:
-    from vldata.synth.kind import SynthKind
 
 LEAKS = (
     "caption",
@@ -48,7 +46,7 @@ LEAKS = (
     "system message",
     "system prompt",
 )
-"""Words about the source of what the model was told, which somebody who looks at the image does not use."""
+"""Words about the source of what the model was shown, which somebody who looks at the image does not use."""
 
 
 class Leak(Validator):
@@ -69,19 +67,19 @@ class Leak(Validator):
     more: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange, with all the words."""
         lexicon = _leaks(self.words, self.more, self.allow)
         said = together(exchanges)
         if not lexicon.may_occur(said.words):
             return []
-        known = set(lexicon.found(words_of(inputs.words())))
-        found = []
+        own = set(lexicon.occurring(words_of(inputs.words())))
+        findings = []
         for number, exchange in enumerate(said):
-            told = lexicon.found(words_of(f"{exchange.question}\n{exchange.answer}"))
-            if leaked := [phrase for phrase in told if phrase not in known]:
-                found.append(Finding("source_leaked", number, f"it says {', '.join(map(repr, leaked))}"))
-        return found
+            said_words = lexicon.occurring(words_of(f"{exchange.question}\n{exchange.answer}"))
+            if leaked := [phrase for phrase in said_words if phrase not in own]:
+                findings.append(Finding("source_leaked", number, f"it says {', '.join(map(repr, leaked))}"))
+        return findings
 
 
 _FRACTION = r"(?:0?\.\d+|[01]\.0+|1)"
@@ -96,20 +94,20 @@ class RawCoordinates(Validator):
     reasons: ClassVar[tuple[str, ...]] = ("raw_coordinates",)
     policy: Policy = "reask"
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange."""
         text = together(exchanges).text
         if "[" not in text and "(" not in text and "0." not in text and "1." not in text:
             return []
-        told = {f"{value:.3f}" for region in inputs.boxes for value in region.box}
-        found = []
+        shown = {f"{value:.3f}" for region in inputs.boxes for value in region.box}
+        findings = []
         for number, exchange in enumerate(exchanges):
             both = f"{exchange.question}\n{exchange.answer}"
             match = _LISTS.search(both)
-            written = match[0] if match else next((n for n in _THREE_DECIMALS.findall(both) if n in told), None)
+            written = match[0] if match else next((n for n in _THREE_DECIMALS.findall(both) if n in shown), None)
             if written is not None:
-                found.append(Finding("raw_coordinates", number, f"it says {written!r}"))
-        return found
+                findings.append(Finding("raw_coordinates", number, f"it says {written!r}"))
+        return findings
 
 
 SPECIAL = (
@@ -144,21 +142,21 @@ class SpecialTokens(Validator):
     reasons: ClassVar[tuple[str, ...]] = ("special_token_in_text",)
     marks: tuple[str, ...] = SPECIAL
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange."""
         text = together(exchanges).text
         if not any(first in text for first in _firsts(self.marks)) or not any(mark in text for mark in self.marks):
             return []
-        found = []
+        findings = []
         for number, exchange in enumerate(exchanges):
             held = [mark for mark in self.marks if mark in exchange.question or mark in exchange.answer]
             if held:
-                found.append(Finding("special_token_in_text", number, f"it holds {held[0]!r}"))
-        return found
+                findings.append(Finding("special_token_in_text", number, f"it holds {held[0]!r}"))
+        return findings
 
 
 class FewShotEcho(Validator):
-    """The reply does not repeat a few-shot: no run of so many words stands in one and not in the sample's own texts.
+    """The reply does not repeat a few-shot: no run of N words stands in one and not in the sample's own texts.
 
     Of LLaVA's own 90 published answers made with three few-shots a kind, none shares more than 8 words in a row with
     the few-shots, unless the sample is one of them.
@@ -171,14 +169,14 @@ class FewShotEcho(Validator):
     reasons: ClassVar[tuple[str, ...]] = ("few_shot_echo",)
     run: Annotated[int, Field(ge=4)] = 12
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange, with the words."""
         texts = tuple(shot.answer for shot in kind.few_shots)
         return list(_echoes("few_shot_echo", exchanges, inputs, texts, self.run))
 
 
 class PromptEcho(Validator):
-    """The reply does not repeat the instructions: no run of so many words stands there and not in the sample's texts.
+    """The reply does not repeat the instructions: no run of N words stands there and not in the sample's texts.
 
     Of LLaVA's 90 published answers none shares more than 3 words in a row with its system message.
 
@@ -190,28 +188,15 @@ class PromptEcho(Validator):
     reasons: ClassVar[tuple[str, ...]] = ("prompt_echo",)
     run: Annotated[int, Field(ge=4)] = 8
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange, with the words."""
         return list(_echoes("prompt_echo", exchanges, inputs, (kind.system_message, *kind.asks), self.run))
-
-
-def longest_shared_run(words: Sequence[str], texts: Sequence[str]) -> int:
-    """The most words in a row that also stand in one of the texts: how the lengths above were found."""
-    longest = 0
-    while longest < len(words) and any(_shared(words, texts, longest + 1)):
-        longest += 1
-    return longest
-
-
-def _shared(words: Sequence[str], texts: Sequence[str], run: int) -> Iterator[bool]:
-    known = _runs(tuple(texts), run)
-    return (tuple(words[place : place + run]) in known for place in range(len(words) - run + 1))
 
 
 def _echoes(
     reason: str, exchanges: Sequence[Exchange], inputs: Inputs, texts: tuple[str, ...], run: int
 ) -> Iterator[Finding]:
-    known = _runs(texts, run)
+    runs = _runs(texts, run)
     if not _may_echo(together(exchanges).words.all, texts, run):
         return
     own: Words | None = None
@@ -219,7 +204,7 @@ def _echoes(
         words = words_of(f"{exchange.question}\n{exchange.answer}").all
         for place in range(len(words) - run + 1):
             piece = tuple(words[place : place + run])
-            if piece not in known:
+            if piece not in runs:
                 continue
             own = own or words_of(inputs.words())
             if " ".join(piece) not in " ".join(own.all):
@@ -248,11 +233,11 @@ def _may_echo(words: list[str], texts: tuple[str, ...], run: int) -> bool:
 
 @lru_cache(maxsize=256)
 def _runs(texts: tuple[str, ...], run: int) -> frozenset[tuple[str, ...]]:
-    found: set[tuple[str, ...]] = set()
+    runs: set[tuple[str, ...]] = set()
     for text in texts:
         words = words_of(text).all
-        found.update(tuple(words[place : place + run]) for place in range(len(words) - run + 1))
-    return frozenset(found)
+        runs.update(tuple(words[place : place + run]) for place in range(len(words) - run + 1))
+    return frozenset(runs)
 
 
 @cache

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
+from vldata.synth.kind_files import KindFiles
 from vldata.synth.validate.base import Finding, Reply, Validator
-
-if TYPE_CHECKING:
-    from vldata.synth.kind import SynthKind
 
 _LONG = 60
 
@@ -31,20 +29,20 @@ class Repetition(Validator):
     distinct: Annotated[float, Field(ge=0, le=1)] = 0.2
     words: Annotated[int, Field(ge=1)] = 5
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding for each text, about the later one of two."""
-        found = []
+        findings = []
         questions: dict[str, int] = {}
         answers: dict[str, int] = {}
         for number, exchange in enumerate(exchanges):
             question, answer = exchange.question.lower(), exchange.answer.lower()
             if question and questions.setdefault(question, number) != number:
-                found.append(Finding("question_repeated", number, f"as in exchange {questions[question] + 1}"))
+                findings.append(Finding("question_repeated", number, f"as in exchange {questions[question] + 1}"))
             if answers.setdefault(answer, number) != number and len(answer.split()) >= self.words:
-                found.append(Finding("answer_repeated", number, f"as in exchange {answers[answer] + 1}"))
-            # so many words have more characters
+                findings.append(Finding("answer_repeated", number, f"as in exchange {answers[answer] + 1}"))
+            # that many words have more characters
             words = answer.split() if len(answer) > 2 * _LONG else []
             if len(words) > _LONG and len(set(words)) < self.distinct * len(words):
                 detail = f"{len(set(words))} different words of {len(words)}"
-                found.append(Finding("answer_runs_in_circles", number, detail))
-        return found
+                findings.append(Finding("answer_runs_in_circles", number, detail))
+        return findings

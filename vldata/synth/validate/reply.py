@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
+from vldata.synth.kind_files import KindFiles
 from vldata.synth.validate.base import Finding, Lexicon, Reply, Validator, message_of, text_of, together, words_of
-
-if TYPE_CHECKING:
-    from vldata.synth.kind import SynthKind
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -30,7 +28,7 @@ class FinishReason(Validator):
     before_parsing: ClassVar[bool] = True
     allowed: tuple[str, ...] = ("stop",)
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding, about the whole reply."""
         ended = message_of(reply)[1]
         if ended in self.allowed:
@@ -83,11 +81,11 @@ APOLOGIES = (
     "I am unable to",
     "I won't be able to",
 )
-"""How refusals begin. Looked for at the beginning of an answer only: a person in the picture may be sorry, too."""
+"""How refusals begin. Looked for at the beginning of an answer only: a person in the image may be sorry, too."""
 
 
 class Refusal(Validator):
-    """The model did what it was asked to.
+    """The model did what the prompt says.
 
     Args:
         phrases: Anywhere in the reply, as whole words.
@@ -100,7 +98,7 @@ class Refusal(Validator):
     phrases: tuple[str, ...] = REFUSALS
     openings: tuple[str, ...] = APOLOGIES
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange; one about the whole reply when the API says that it is a refusal."""
         refused = message_of(reply)[0].get("refusal")
         if refused:
@@ -111,14 +109,14 @@ class Refusal(Validator):
         if not phrases.may_occur(words) and not openings.may_occur(words):
             return []
         texts = [(None, text_of(reply))] if said is None else [(n, e.answer) for n, e in enumerate(said)]
-        found = []
+        findings = []
         for number, text in texts:
-            told = phrases.found(words_of(text)) or [
+            signs = phrases.occurring(words_of(text)) or [
                 opening for opening in self.openings if _begins(words_of(text).all, words_of(opening).all)
             ]
-            if told:
-                found.append(Finding("refusal", number, f"it says {told[0]!r}"))
-        return found
+            if signs:
+                findings.append(Finding("refusal", number, f"it says {signs[0]!r}"))
+        return findings
 
 
 class Turns(Validator):
@@ -134,7 +132,7 @@ class Turns(Validator):
     least: Annotated[int, Field(ge=1)] = 1
     most: Annotated[int, Field(ge=1)] = 20
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding, about the whole reply."""
         if self.least <= len(exchanges) <= self.most:
             return []
@@ -160,9 +158,9 @@ class Length(Validator):
     question: tuple[Count, Count] = (1, 1_000)
     answer: tuple[Count, Count] = (1, 8_000)
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding for each text."""
-        found = []
+        findings = []
         generated = kind.settings.question == "generated"
         for number, exchange in enumerate(exchanges):
             texts = [("question", exchange.question, self.question)] if generated else []
@@ -170,8 +168,8 @@ class Length(Validator):
                 if not least <= len(text) <= most:
                     side = "short" if len(text) < least else "long"
                     detail = f"{len(text)} characters, and {least} to {most} are wanted"
-                    found.append(Finding(f"{what}_too_{side}", number, detail))
-        return found
+                    findings.append(Finding(f"{what}_too_{side}", number, detail))
+        return findings
 
 
 @cache

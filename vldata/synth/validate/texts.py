@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
+from vldata.synth.kind_files import KindFiles
 from vldata.synth.validate.base import Finding, Policy, Reply, Validator, starts_of, words_of
-
-if TYPE_CHECKING:
-    from vldata.synth.kind import SynthKind
 
 
 class KeepsAnswer(Validator):
@@ -27,7 +25,7 @@ class KeepsAnswer(Validator):
     policy: Policy = "reask"
     field: str = "answer"
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange."""
         short = inputs.fields.get(self.field, "")
         wanted = words_of(short).all
@@ -57,23 +55,23 @@ class Evolved(Validator):
     similarity: Annotated[float, Field(gt=0, le=1)] = 0.95
     lengthening: Annotated[float, Field(gt=1)] = 12.0
 
-    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: SynthKind) -> list[Finding]:
+    def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding an exchange."""
         from rapidfuzz.distance import Levenshtein
 
         old = inputs.fields.get(self.field, "").strip()
-        found = []
+        findings = []
         for number, exchange in enumerate(exchanges):
             new = exchange.question
             alike = Levenshtein.normalized_similarity(old.lower(), new.lower())
             leaked = [phrase for phrase in _REWRITING if starts_of(words_of(phrase).all, words_of(new))]
             if alike >= self.similarity:
-                found.append(Finding("not_evolved", number, f"alike to {alike:.2f}"))
+                findings.append(Finding("not_evolved", number, f"alike to {alike:.2f}"))
             elif len(new) > self.lengthening * max(len(old), 40):
-                found.append(Finding("evolved_too_long", number, f"{len(new)} characters, made from {len(old)}"))
+                findings.append(Finding("evolved_too_long", number, f"{len(new)} characters, made from {len(old)}"))
             elif leaked:
-                found.append(Finding("evolution_leaked", number, f"it says {leaked[0]!r}"))
-        return found
+                findings.append(Finding("evolution_leaked", number, f"it says {leaked[0]!r}"))
+        return findings
 
 
 _REWRITING = (

@@ -1,9 +1,10 @@
-"""What a kind's ``kind.yaml`` may say."""
+"""What the files of a kind say: its settings, its words and its examples. Checks of a reply see no more of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
@@ -54,7 +55,7 @@ class SynthKindSettings(Spec):
             sample.
         task: What the exchanges become; null when they are no turns.
         parser: A name in `vldata.synth.parse.PARSERS` and its options.
-        reply_schema: The JSON schema that is asked for and held to; null for free text.
+        reply_schema: The JSON schema that is requested and checked; null for free text.
         parameters: Of the request, where the recipe does not say otherwise.
         draws: How many requests each sample gets.
         swap: Two texts that change places in every second draw, so that a judge's liking for the first one cancels
@@ -79,3 +80,40 @@ class SynthKindSettings(Spec):
     choose: Choose | None = None
     scope: Literal["reply", "exchange"] = "reply"
     validators: tuple[Annotated[tuple[str, dict[str, Any]], BeforeValidator(_named_options)], ...] = ()
+
+
+class FewShot(NamedTuple):
+    """An example in the prompt.
+
+    Args:
+        name: Its number: ``000``.
+        caps: What the user's message says.
+        answer: What the model replies.
+    """
+
+    name: str
+    caps: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class KindFiles:
+    """What the files of a kind say.
+
+    Args:
+        name: What recipes call it.
+        settings: From ``kind.yaml``.
+        system_message: "" when there is none.
+        few_shots: In the order of their numbers.
+        questions: To draw from.
+        asks: To draw from.
+        digests: File name -> 32 hex characters of what it says, for every file that takes part.
+    """
+
+    name: str
+    settings: SynthKindSettings
+    system_message: str = field(repr=False)
+    few_shots: tuple[FewShot, ...] = field(repr=False)
+    questions: tuple[str, ...] = field(repr=False)
+    asks: tuple[str, ...] = field(repr=False)
+    digests: Mapping[str, str] = field(repr=False)
