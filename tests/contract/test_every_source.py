@@ -66,8 +66,8 @@ def usable(turns: pl.DataFrame) -> pl.DataFrame:
     return turns.filter(pl.col("problem").is_null())
 
 
-def size_of(picture: bytes) -> tuple[int, int]:
-    with Image.open(io.BytesIO(picture)) as image:
+def size_of(image_bytes: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(image_bytes)) as image:
         return image.size
 
 

@@ -13,7 +13,7 @@ from vldata.shapes import language
 from vldata.shapes.draw import encoded
 from vldata.shapes.scene import scene
 from vldata.sources import source_class
-from vldata.sources.shapes import Shapes, picture_name
+from vldata.sources.shapes import Shapes, image_name
 
 
 def test_it_is_a_known_format_that_needs_no_option():
@@ -39,7 +39,7 @@ def test_every_turn_has_its_own_row_and_no_column_of_another_type(task):
 def test_every_turn_names_the_image_of_its_scene_and_its_size(task):
     for turn in Shapes(scenes=12, side_px=120).turns(task).iter_rows(named=True):
         number = int(turn["row"].split("/")[0])
-        assert turn["images"] == [picture_name(number)]
+        assert turn["images"] == [image_name(number)]
         assert turn["image_sizes"] == [{"width": 120, "height": 120}]
 
 
@@ -120,7 +120,7 @@ def test_another_world_seed_gives_other_scenes():
 def test_images_are_drawn_once_and_a_missing_one_again(tmp_path):
     source = Shapes(scenes=1002, side_px=96, world_seed=2)
     source.draw_images(tmp_path / "images")
-    names = [picture_name(number) for number in range(1002)]
+    names = [image_name(number) for number in range(1002)]
     files = sorted(path for path in (tmp_path / "images").rglob("*") if path.is_file())
     assert [path.relative_to(tmp_path / "images").as_posix() for path in files] == names
 

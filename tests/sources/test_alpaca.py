@@ -25,7 +25,7 @@ def test_rows_that_cannot_be_used_say_why(tmp_path):
         {**ANIMALS, "output": ""},
         {**ANIMALS, "output": " \n"},
         {"instruction": "Sing."},
-        {**ANIMALS, "instruction": 3},
+        {**ANIMALS, "instruction": [3]},
         {**ANIMALS, "history": [["Hello.", "Hi."]]},
         {**ANIMALS, "history": []},
         {**ANIMALS, "input": "<image>"},

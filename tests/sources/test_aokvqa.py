@@ -67,7 +67,7 @@ def test_a_row_of_no_split_has_no_image_name_and_says_so(tmp_path):
     assert turns["images"].to_list() == [[]]
 
 
-@pytest.mark.parametrize("damage", [{"choices": ["a", 2]}, {"correct_choice_idx": "3"}, {"image_id": 2.5}])
+@pytest.mark.parametrize("damage", [{"choices": ["a", ["b"]]}, {"correct_choice_idx": "3"}, {"image_id": [2]}])
 def test_a_field_of_another_kind_makes_the_row_unparsable(tmp_path, damage):
     turns = AokVqa(path=written(tmp_path, [BAGS | damage])).turns("vqa_mc")
     assert turns["problem"].to_list() == ["unparsable_row"]

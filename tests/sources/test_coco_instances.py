@@ -56,14 +56,14 @@ def test_a_category_with_a_crowd_region_is_left_out_and_counted(tmp_path):
 
 
 def test_one_unusable_box_spoils_its_category_in_rec_and_itself_alone_in_reg(tmp_path):
-    bad = annotation(4, 17, [0, 0, 90])
-    cats, dog = read(tmp_path, "rec", [*CATS_AND_DOG, bad])
+    broken = annotation(4, 17, [0, 0, 90])
+    cats, dog = read(tmp_path, "rec", [*CATS_AND_DOG, broken])
     assert (cats["problem"], cats["detail"]) == (
         "unparsable_row",
         "annotation 4: 'bbox' is [0, 0, 90], not a list of 4 numbers",
     )
     assert dog["problem"] is None
-    assert [row["problem"] for row in read(tmp_path, "reg", [*CATS_AND_DOG, bad])] == [None] * 3 + ["unparsable_row"]
+    assert [row["problem"] for row in read(tmp_path, "reg", [*CATS_AND_DOG, broken])] == [None] * 3 + ["unparsable_row"]
 
 
 def test_annotations_that_belong_nowhere_are_rows_of_their_own(tmp_path):

@@ -56,8 +56,8 @@ def test_all_of_the_real_captions_are_read(shared_data):
     folder = shared_data / "flickr8k"
     turns = Flickr8k(path=str(folder)).turns("caption")
     assert turns.height == 40_460
-    bad = turns.filter(turns["problem"].is_not_null())
-    assert bad.select("row", "problem").rows() == [("2258277193_586949ec62.jpg.1#0", "unparsable_row")]
+    rejected = turns.filter(turns["problem"].is_not_null())
+    assert rejected.select("row", "problem").rows() == [("2258277193_586949ec62.jpg.1#0", "unparsable_row")]
     assert turns["images"].explode().drop_nulls().n_unique() == 8_092
 
 

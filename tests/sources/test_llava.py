@@ -46,7 +46,7 @@ def test_a_lone_mark_at_either_end_of_the_first_question_goes(tmp_path, text):
     assert turns["problem"].null_count() == 2
 
 
-def test_a_picture_without_a_mark_leaves_its_place_to_the_recipe(tmp_path):
+def test_an_image_without_a_mark_leaves_its_place_to_the_recipe(tmp_path):
     turns = read(tmp_path, row("What? ", "A."))
     assert turns.select("instruction", "problem").rows() == [("What? ", None)]
 
@@ -59,14 +59,14 @@ def test_a_mark_in_the_middle_or_in_a_later_question_stays(tmp_path):
     assert turns["problem"].null_count() == 3
 
 
-def test_the_marks_of_several_pictures_stay_and_are_counted(tmp_path):
+def test_the_marks_of_several_images_stay_and_are_counted(tmp_path):
     two = ["a.jpg", "b.jpg"]
     fits = row("<image>\n<image>\nCompare.", "Same.", image=two)
     spread = row("<image> One.", "Yes.", "Two: <image>", "Yes.", image=two, id="spread")
     short = row("<image>\nCompare.", "Same.", "Why?", "So.", image=two, id="short")
     turns = read(tmp_path, fits, spread, short)
     assert turns["problem"].to_list() == [None, None, None, "image_count_mismatch", "image_count_mismatch"]
-    assert turns["detail"][3] == "1 <image> in the questions, 0 in answers, 2 pictures"
+    assert turns["detail"][3] == "1 <image> in the questions, 0 in answers, 2 images"
     assert turns["instruction"].to_list()[:3] == ["<image>\n<image>\nCompare.", "<image> One.", "Two: <image>"]
     assert turns["images"].to_list() == [two] * 5
 
@@ -75,7 +75,7 @@ def test_the_marks_of_several_pictures_stay_and_are_counted(tmp_path):
     "texts",
     [("<image>\n<image>\nWhat?", "A."), ("<image>\nWhat?", "See <image>."), ("What?", "See <image>.")],
 )
-def test_a_wrong_number_of_marks_is_refused(tmp_path, texts):
+def test_a_mismatched_number_of_marks_is_refused(tmp_path, texts):
     assert read(tmp_path, row(*texts))["problem"].to_list() == ["image_count_mismatch"]
 
 
@@ -84,7 +84,7 @@ def test_a_mark_in_what_the_system_says_is_refused(tmp_path):
     assert turns["problem"].to_list() == ["image_count_mismatch"]
 
 
-def test_a_text_with_a_mark_and_no_picture_is_refused(tmp_path):
+def test_a_text_with_a_mark_and_no_image_is_refused(tmp_path):
     turns = read(tmp_path, {"id": "t", "conversations": said("<image>\nWhat?", "A.")}, task="text_instruction")
     assert turns["problem"].to_list() == ["image_count_mismatch"]
 
@@ -133,8 +133,8 @@ def test_the_misspelt_key_and_the_openai_form_are_read(tmp_path):
     ],
 )
 def test_a_conversation_in_disorder_is_refused_and_says_why(messages, detail):
-    told = talk({"id": "a", "image": "a.jpg", "conversations": messages}, pictured=True)
-    turns = exchanges([told])
+    one = talk({"id": "a", "image": "a.jpg", "conversations": messages}, pictured=True)
+    turns = exchanges([one])
     assert set(turns["problem"]) == {"unparsable_row"}
     assert turns["detail"][0] == detail
 
@@ -217,10 +217,10 @@ def test_a_file_of_another_format_is_refused(tmp_path):
     )
 )
 def test_no_conversation_is_lost_and_every_sound_one_alternates(messages):
-    told = talk({"conversations": [{"from": who, "value": text} for who, text in messages]}, pictured=False)
-    turns = exchanges([told])
+    one = talk({"conversations": [{"from": who, "value": text} for who, text in messages]}, pictured=False)
+    turns = exchanges([one])
     assert turns.height == max(1, sum(who == "human" for who, _ in messages))
-    if told.problem is None:
+    if one.problem is None:
         spoken = [(who, text) for who, text in messages if who != "system"]
         pairs = [("human", "gpt")] * turns.height
         assert [who for who, _ in spoken] == [who for pair in pairs for who in pair]

@@ -22,7 +22,7 @@ def read(tmp_path, problems, split=None, splits=None):
     return ScienceQa(path=str(tmp_path / "problems.json"), split=split).turns("vqa_mc")
 
 
-def test_a_problem_is_a_turn_with_its_picture_below_its_split_and_id(tmp_path):
+def test_a_problem_is_a_turn_with_its_image_below_its_split_and_id(tmp_path):
     assert read(tmp_path, {"1": STATES}).to_dicts() == [
         {
             "row": "1",
@@ -37,7 +37,7 @@ def test_a_problem_is_a_turn_with_its_picture_below_its_split_and_id(tmp_path):
     ]
 
 
-def test_a_problem_without_a_picture_has_none_and_its_hint_is_the_context(tmp_path):
+def test_a_problem_without_an_image_has_none_and_its_hint_is_the_context(tmp_path):
     turns = read(tmp_path, {"6": {**STATES, "image": None, "hint": "Read the passage."}})
     assert turns["images"].to_list() == [[]]
     assert turns["context"].to_list() == ["Read the passage."]
@@ -50,7 +50,7 @@ def test_problems_of_other_splits_are_filtered(tmp_path):
     assert turns["detail"].to_list() == ["a problem of train", None, "no 'split'"]
 
 
-def test_a_split_of_the_list_beside_is_looked_up_there_and_pictures_stay_where_they_are(tmp_path):
+def test_a_split_of_the_list_beside_is_looked_up_there_and_images_stay_where_they_are(tmp_path):
     splits = {"train": ["1", "2"], "minitrain": [2, "77"]}
     turns = read(tmp_path, {"1": STATES, "2": STATES}, split="minitrain", splits=splits)
     assert turns["problem"].to_list() == ["other_split", None]
@@ -81,7 +81,7 @@ def test_a_split_that_nobody_knows_is_refused_with_the_nearest_name(tmp_path):
         ({"choices": "a, b"}, "unparsable_row"),
         ({"answer": "A"}, "unparsable_row"),
         ({"question": None}, "missing_value"),
-        ({"image": 3}, "unparsable_row"),
+        ({"image": ["3"]}, "unparsable_row"),
     ],
 )
 def test_a_problem_that_cannot_be_used_stays_as_a_row(tmp_path, damage, problem):

@@ -11,7 +11,7 @@ def said(*texts):
     return [{"from": ("human", "gpt")[k % 2], "value": text} for k, text in enumerate(texts)]
 
 
-def test_an_exchange_is_a_turn_without_pictures(tmp_path):
+def test_an_exchange_is_a_turn_without_images(tmp_path):
     (first, second) = read(
         tmp_path, {"id": "identity_0", "conversations": said("Who?", "Me.", "Bye.", "Bye!")}
     ).to_dicts()
@@ -45,7 +45,7 @@ def test_a_conversation_that_begins_with_an_answer_is_refused_whole(tmp_path):
     assert turns.select("row", "problem").rows() == [("a/0", "unparsable_row")]
 
 
-def test_a_conversation_about_a_picture_is_not_for_this_format(tmp_path):
+def test_a_conversation_about_an_image_is_not_for_this_format(tmp_path):
     turns = read(tmp_path, {"id": "a", "image": "a.jpg", "conversations": said("<image>\nA?", "B.")})
     assert turns["problem"].to_list() == ["not_for_task"]
 

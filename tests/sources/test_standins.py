@@ -30,7 +30,7 @@ def test_gzip_is_chosen_by_name_and_has_no_time_in_it(tmp_path):
     assert packed[4:8] == bytes(4)
 
 
-def test_a_picture_is_drawn_in_the_format_of_its_name(tmp_path):
+def test_an_image_is_drawn_in_the_format_of_its_name(tmp_path):
     draw(tmp_path, "train/1.png", scene(1, seed=2))
     draw(tmp_path, "train/1.jpg", scene(1, seed=2))
     assert (tmp_path / "train" / "1.png").read_bytes()[:4] == b"\x89PNG"

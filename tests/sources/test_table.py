@@ -15,7 +15,7 @@ from vldata.sources.standins import write_json, write_json_lines
 from vldata.sources.table import Table
 
 QUESTION = {"image": "a.jpg", "question": "What?", "answer": "A bus."}
-PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 TEXTS = pa.list_(pa.struct([("user", pa.string()), ("assistant", pa.string()), ("source", pa.string())]))
 
 
@@ -31,7 +31,7 @@ def rows_of(tmp_path, rows, task="vqa_open", **options):
 
 def cauldron(folder, texts, images, **more):
     path = folder / "train-00000-of-00001.parquet"
-    columns = {"images": pa.array(images, pa.list_(PICTURE)), "texts": pa.array(texts, TEXTS), **more}
+    columns = {"images": pa.array(images, pa.list_(IMAGE)), "texts": pa.array(texts, TEXTS), **more}
     pq.write_table(pa.table(columns), path)
     return str(path)
 
@@ -151,12 +151,12 @@ def test_several_files_are_one_table_even_when_a_column_is_not_in_all(tmp_path):
         ("/data/part-[0-9]/t.parquet", "/data"),
     ],
 )
-def test_pictures_are_looked_for_beside_the_table_unless_the_recipe_says_where(path, root):
+def test_images_are_looked_for_beside_the_table_unless_the_recipe_says_where(path, root):
     assert Table(path=path).image_root == root
     assert Table(path=path, image_root="elsewhere").image_root == "elsewhere"
 
 
-def test_moving_the_root_of_pictures_inside_a_table_changes_what_names_its_turns(tmp_path):
+def test_moving_the_root_of_images_inside_a_table_changes_what_names_its_turns(tmp_path):
     def named(root):
         options = Table(path=str(tmp_path / "a" / "t.parquet"), image_root=root).model_dump()
         return {name: value for name, value in options.items() if name not in Table.paths}
@@ -167,8 +167,8 @@ def test_moving_the_root_of_pictures_inside_a_table_changes_what_names_its_turns
 
 
 @pytest.mark.parametrize("form", ["parquet", "arrow"])
-def test_pictures_inside_a_table_are_found_by_their_references(tmp_path, form):
-    columns = {"image": pa.array([png(0), None, png(1)], PICTURE), "caption": ["one", "none", "two"]}
+def test_images_inside_a_table_are_found_by_their_references(tmp_path, form):
+    columns = {"image": pa.array([png(0), None, png(1)], IMAGE), "caption": ["one", "none", "two"]}
     table = pa.table(columns)
     path = tmp_path / "sub" / f"t.{form}"
     path.parent.mkdir()
@@ -183,21 +183,19 @@ def test_pictures_inside_a_table_are_found_by_their_references(tmp_path, form):
     refs = above.turns("caption")["images"].to_list()
     assert refs == [[f"sub/t.{form}::image/0/0"], [], [f"sub/t.{form}::image/2/0"]]
     assert ImageReader(above.image_root).read(refs[2][0]) == png(1)["bytes"]
-    with pytest.raises(SourceError, match="it holds pictures and lies outside image_root"):
+    with pytest.raises(SourceError, match="it holds images and lies outside image_root"):
         Table(path=str(path), image_root=str(tmp_path / "other")).turns("caption")
 
 
-def test_each_file_s_pictures_are_numbered_by_themselves(tmp_path):
+def test_each_file_s_images_are_numbered_by_themselves(tmp_path):
     for name in ("a", "b"):
-        pq.write_table(
-            pa.table({"image": pa.array([png(0)], PICTURE), "caption": [name]}), tmp_path / f"{name}.parquet"
-        )
+        pq.write_table(pa.table({"image": pa.array([png(0)], IMAGE), "caption": [name]}), tmp_path / f"{name}.parquet")
     refs = Table(path=str(tmp_path)).turns("caption")["images"].to_list()
     assert refs == [["a.parquet::image/0/0"], ["b.parquet::image/0/0"]]
 
 
-def test_pictures_in_bytes_cannot_be_made_by_an_expression(tmp_path):
-    pq.write_table(pa.table({"image": pa.array([png(0)], PICTURE), "caption": ["x"]}), tmp_path / "t.parquet")
+def test_images_in_bytes_cannot_be_made_by_an_expression(tmp_path):
+    pq.write_table(pa.table({"image": pa.array([png(0)], IMAGE), "caption": ["x"]}), tmp_path / "t.parquet")
     with pytest.raises(SourceError, match="not a list of texts") as caught:
         Table(path=str(tmp_path), fields={"images": "image.bytes"}).turns("caption")
     assert caught.value.where.endswith("fields.images")
@@ -247,7 +245,7 @@ def test_every_exchange_of_the_cauldron_is_a_turn_of_its_row_s_thread(tmp_path):
     assert turns["problem"].null_count() == 3
 
 
-def test_rows_of_the_cauldron_without_pictures_are_for_text_instruction(tmp_path):
+def test_rows_of_the_cauldron_without_images_are_for_text_instruction(tmp_path):
     texts = [[exchange("What?")], [exchange("How?"), exchange("Why?")], [], None]
     path = cauldron(tmp_path, texts, [[png(0)], [], [png(1)], None])
     about = Table(path=path).turns("instruction")
@@ -263,7 +261,7 @@ def test_a_native_id_names_the_rows_of_the_cauldron(tmp_path):
     assert Table(path=path).turns("instruction").select("row", "thread").rows() == [("17/0", "17")]
 
 
-def test_wrong_numbers_of_marks_spoil_a_conversation_of_the_cauldron(tmp_path):
+def test_mismatched_numbers_of_marks_spoil_a_conversation_of_the_cauldron(tmp_path):
     path = cauldron(tmp_path, [[exchange("<image> What?"), exchange("Why?")]], [[png(0), png(1)]])
     assert Table(path=path).turns("instruction")["problem"].to_list() == ["image_count_mismatch"] * 2
 

@@ -68,8 +68,8 @@ def test_a_file_of_another_form_is_refused(tmp_path):
 
 
 def test_the_pair_of_files_gives_the_most_frequent_answer_and_not_the_one_that_it_calls_its_own(tmp_path):
-    told = [{"answer": answer} for answer in ("nous les gosses", "dakota", "dakota")]
-    annotation = {"question_id": 1, "multiple_choice_answer": "nous les gosses", "answers": told}
+    answers = [{"answer": answer} for answer in ("nous les gosses", "dakota", "dakota")]
+    annotation = {"question_id": 1, "multiple_choice_answer": "nous les gosses", "answers": answers}
     write_json(
         tmp_path / "val_questions.json", {"questions": [{"question_id": 1, "image_id": "a", "question": "brand?"}]}
     )
@@ -89,9 +89,9 @@ def test_the_real_pair_of_files_gives_every_question_with_its_most_frequent_answ
     assert turns["answers"].list.len().unique().to_list() == [10]
 
     annotations = read_json(questions.with_name("val_annotations_vqa_format.json.gz"))["annotations"]
-    told = {str(a["question_id"]): [said["answer"] for said in a["answers"]] for a in annotations}
+    answers = {str(a["question_id"]): [said["answer"] for said in a["answers"]] for a in annotations}
     for row, answer in turns.select("row", "answer").iter_rows():
-        assert answer == Counter(told[row]).most_common(1)[0][0]
+        assert answer == Counter(answers[row]).most_common(1)[0][0]
     assert turns["answer"].to_list().count("unanswerable") == 125
 
 

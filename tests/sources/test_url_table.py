@@ -84,7 +84,7 @@ def test_a_csv_row_with_too_many_values_costs_itself_only(tmp_path):
     (tmp_path / "a.csv").write_text("url,caption\nhttp://a/1,A dog\nhttp://a/2,A dog,a cat\nhttp://a/3\n")
     turns = read(tmp_path)
     assert turns["problem"].to_list() == [None, "unparsable_row", None]
-    assert turns["detail"][1] == "3 values for 2 columns"
+    assert turns["detail"][1] == "line 3: 3 values for 2 columns"
     assert turns["caption"].to_list() == ["A dog", None, None]
 
 

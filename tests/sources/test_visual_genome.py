@@ -14,12 +14,12 @@ CLOCK = {
     "phrase": " the clock is green ",
 }
 URL = "https://cs.stanford.edu/people/rak248/VG_100K_2/1.jpg"
-PICTURE = {"image_id": 1, "width": 800, "height": 600, "url": URL, "coco_id": None, "flickr_id": None}
+PHOTOGRAPH = {"image_id": 1, "width": 800, "height": 600, "url": URL, "coco_id": None, "flickr_id": None}
 
 
-def read(tmp_path, described, task="rec", pictures=(PICTURE,)):
+def read(tmp_path, described, task="rec", photographs=(PHOTOGRAPH,)):
     write_json(tmp_path / "region_descriptions.json", described)
-    write_json(tmp_path / "image_data.json", list(pictures))
+    write_json(tmp_path / "image_data.json", list(photographs))
     return VisualGenome(path=str(tmp_path)).turns(task)
 
 
@@ -46,7 +46,7 @@ def test_rows_that_cannot_be_used_say_why(tmp_path):
         {**CLOCK, "region_id": 1, "x": None},
         {**CLOCK, "region_id": 2, "width": "wide"},
         {**CLOCK, "region_id": 3, "image_id": 99},
-        {**CLOCK, "region_id": 4, "phrase": 5},
+        {**CLOCK, "region_id": 4, "phrase": [5]},
         {**CLOCK, "region_id": 5, "x": -1},
     ]
     turns = read(tmp_path, [{"id": 1, "regions": regions}, {"id": 2}, 7])

@@ -11,8 +11,8 @@ def question(number, text="What is it?", image=458752):
 
 
 def annotation(number, *answers, **more):
-    told = [{"answer": answer, "answer_confidence": "yes", "answer_id": k + 1} for k, answer in enumerate(answers)]
-    return {"question_id": number, "image_id": 458752, "answers": told, **more}
+    rows = [{"answer": answer, "answer_confidence": "yes", "answer_id": k + 1} for k, answer in enumerate(answers)]
+    return {"question_id": number, "image_id": 458752, "answers": rows, **more}
 
 
 def pair(tmp_path, questions, annotations, split="train2014"):
@@ -53,14 +53,14 @@ def test_questions_and_annotations_meet_by_id_and_not_by_place(tmp_path):
 def test_nothing_is_lost_when_the_two_files_do_not_match(tmp_path):
     questions = [question(1), question(2), question(3), question(4), "no object", question(None)]
     answers = [annotation(1, "a"), annotation(1, "b"), annotation(3), annotation(9, "z"), annotation(4), 7]
-    answers[4] = {"question_id": 4, "answers": [{"answer": 5}]}
+    answers[4] = {"question_id": 4, "answers": [{"answer": [5]}]}
     path = pair(tmp_path, questions, answers)
     rows = VqaV2(path=path).turns("vqa_open").to_dicts()
     assert [(row["row"], row["problem"], row["detail"]) for row in rows[:6]] == [
         ("1", None, None),
         ("2", "missing_value", "the question has no annotation"),
         ("3", "missing_value", "no answer"),
-        ("4", "unparsable_row", "'answers' is [{'answer': 5}], not a list of objects with an `answer`"),
+        ("4", "unparsable_row", "'answers' is [{'answer': [5]}], not a list of objects with an `answer`"),
         (None, "unparsable_row", "not an object: 'no object'"),
         (None, "missing_value", "no 'question_id'"),
     ]
@@ -71,7 +71,7 @@ def test_nothing_is_lost_when_the_two_files_do_not_match(tmp_path):
     ]
 
 
-def test_a_question_asked_twice_stays_twice_with_the_same_answer(tmp_path):
+def test_a_repeated_question_stays_twice_with_the_same_answer(tmp_path):
     path = pair(tmp_path, [question(1), question(1)], [annotation(1, "a")])
     assert VqaV2(path=path).turns("vqa_open")["answer"].to_list() == ["a", "a"]
 
@@ -90,7 +90,7 @@ def test_a_split_that_the_file_does_not_tell_is_read_from_its_name(tmp_path):
     assert VqaV2(path=path).turns("vqa_open")["images"].to_list() == [["COCO_train2014_000000458752.jpg"]]
 
 
-def test_a_split_that_nothing_tells_is_asked_for(tmp_path):
+def test_a_split_that_nothing_tells_is_required(tmp_path):
     write_json(tmp_path / "questions.json", {"questions": [question(1)]})
     write_json(tmp_path / "annotations.json", {"annotations": [annotation(1, "a")]})
     path = str(tmp_path / "questions.json")

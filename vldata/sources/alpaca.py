@@ -1,4 +1,4 @@
-"""Alpaca: instructions with their answers, without pictures.
+"""Alpaca: instructions with their answers, without images.
 
 https://github.com/tatsu-lab/stanford_alpaca (CC BY-NC 4.0; made with GPT-3.5, so OpenAI's terms apply too)
 Layout: ``path`` is a JSON list or JSON lines, or a folder of them. A row: {"instruction": "Classify the animals into
@@ -29,7 +29,7 @@ class Alpaca(Source):
     """One turn a row, its ``input`` below the ``instruction``; ``row`` is ``id`` where there is one."""
 
     format: ClassVar[str] = "alpaca"
-    about: ClassVar[str] = "Alpaca: instruction, input, output, without pictures"
+    about: ClassVar[str] = "Alpaca: instruction, input, output, without images"
     licence: ClassVar[str] = (
         "CC BY-NC 4.0, generated with GPT-3.5 (OpenAI's terms); other files in this form have their own"
     )

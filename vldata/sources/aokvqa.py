@@ -52,6 +52,7 @@ class AokVqa(Source):
     about: ClassVar[str] = "A-OKVQA: four choices and ten free answers"
     licence: ClassVar[str] = "Apache-2.0; photographs under their Flickr owners' terms"
     tasks: ClassVar[tuple[str, ...]] = ("vqa_mc", "vqa_open")
+    version: ClassVar[int] = 2
 
     split: Literal["train", "val", "test"] | None = None
     image_name: Annotated[str, AfterValidator(checked_pattern("id", "split"))] = "{split}2017/{id:012d}.jpg"
@@ -101,7 +102,8 @@ class AokVqa(Source):
     def _read(self, path: Path, task: str) -> pl.DataFrame:
         fields = {"question_id": ID, "image_id": ID, "split": TEXT, "question": TEXT}
         wanted = {"choices": TEXTS, "correct_choice_idx": WHOLE} if task == "vqa_mc" else {"direct_answers": TEXTS}
-        rows = typed(list_of_rows(open_json(path), path), {**fields, **wanted})
+        ignored = {"choices", "correct_choice_idx", "direct_answers", "difficult_direct_answer", "rationales"}
+        rows = typed(list_of_rows(open_json(path), path), {**fields, **wanted}, ignored={*ignored, *self.ignore})
         image = image_name(self.image_name, id=pl.col("image_id"), split=pl.col("split"))
         rows = rows.with_columns(row="question_id", images=one_image(image))
         if task == "vqa_mc":

@@ -23,6 +23,7 @@ class Source(Spec):
 
     Args:
         path: Annotation file, folder or glob, relative to the working directory; ``.gz`` is read everywhere.
+        ignore: Native keys that change nothing of what is learnt, besides those that the format knows as such.
         image_root: Folder, tar or zip below which the images' paths lie; None where the format embeds its images
             or has none.
     """
@@ -38,10 +39,11 @@ class Source(Spec):
     paths: ClassVar[tuple[str, ...]] = ("path", "image_root")
     """Options that are local paths: the only ones in which ``${ENV}`` is replaced."""
     version: ClassVar[int] = 1
-    """Raised when the adapter starts to read the same files differently, so that remembered turns are read anew."""
+    """Raised when the adapter starts to read the same files differently, so that remembered turns are read again."""
 
     path: str
     image_root: str | None = None
+    ignore: list[str] = []
 
     def files(self) -> list[Path]:
         """The annotation files that `turns` reads, in a stable order; their contents decide the turns.
@@ -86,11 +88,10 @@ class Source(Spec):
         The same arguments write the same bytes. One scene gives several turns where the format has several per image.
 
         Args:
-            folder: An empty folder to write into.
+            folder: Empty.
             rows: Turns to write; the last scene may add a few more.
-            seed: Which scenes.
             task: What the turns are for, one of `tasks`; None is the first. Files that serve all their tasks ignore it.
-            images: False leaves the pictures out (for benchmarks of the text path).
+            images: False leaves the images out (for benchmarks of the text path).
 
         Returns:
             The recipe keys that read it back: at least ``path``, absolute, and ``image_root`` where there are images.

@@ -12,6 +12,7 @@ is known by its contents; most charts are RGBA.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from glob import has_magic
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,7 +23,7 @@ from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.reading.files import open_json
-from vldata.sources.reading.rows import TEXT, VALUE, files_named, list_of_rows, one_image, typed
+from vldata.sources.reading.rows import TEXT, files_named, list_of_rows, one_image, typed
 from vldata.sources.standins import draw, scenes_for, write_json
 
 
@@ -33,6 +34,7 @@ class ChartQa(Source):
     about: ClassVar[str] = "ChartQA: questions about charts (<split>_human.json, <split>_augmented.json)"
     licence: ClassVar[str] = "GPL-3.0"
     tasks: ClassVar[tuple[str, ...]] = ("vqa_open",)
+    version: ClassVar[int] = 2
 
     def files(self) -> list[Path]:
         """``path``, or the files below it that are named after a split; ``annotations/`` holds other things."""
@@ -41,7 +43,7 @@ class ChartQa(Source):
     def turns(self, task: str) -> pl.DataFrame:
         """Every question with its answer as written."""
         root = _root(self.path)
-        return pl.concat([_read(path, root) for path in self.files()])
+        return pl.concat([_read(path, root, self.ignore) for path in self.files()])
 
     @classmethod
     def standin(
@@ -52,9 +54,9 @@ class ChartQa(Source):
         augmented: list[dict[str, str]] = []
         for scene in scenes_for(rows, 10, seed):
             name = f"{scene.number + 1:05d}.png"
-            asked = [{"imgname": name, "query": q.question, "label": q.answer} for q in questions(scene)[:10]]
-            human += asked[::2]
-            augmented += asked[1::2]
+            pairs = [{"imgname": name, "query": q.question, "label": q.answer} for q in questions(scene)[:10]]
+            human += pairs[::2]
+            augmented += pairs[1::2]
             if images:
                 draw(folder / "train" / "png", name, scene)
         write_json(folder / "train" / "train_human.json", human)
@@ -62,8 +64,9 @@ class ChartQa(Source):
         return {"path": str(folder.resolve()), "image_root": str(folder.resolve())}
 
 
-def _read(path: Path, root: Path) -> pl.DataFrame:
-    rows = typed(list_of_rows(open_json(path), path), {"imgname": TEXT, "query": TEXT, "label": VALUE})
+def _read(path: Path, root: Path, ignore: Collection[str]) -> pl.DataFrame:
+    fields = {"imgname": TEXT, "query": TEXT, "label": TEXT}
+    rows = typed(list_of_rows(open_json(path), path), fields, ignored=ignore)
     beside = (path.parent.relative_to(root) / "png").as_posix()
     return rows.select(
         "problem",

@@ -14,6 +14,7 @@ caption is no turn.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,7 +24,18 @@ import polars as pl
 from vldata.shapes.language import captions
 from vldata.sources.base import Source
 from vldata.sources.reading.files import open_json
-from vldata.sources.reading.rows import ID, SIDE, TEXT, files_named, image_sizes, note, one_image, rows_under, typed
+from vldata.sources.reading.rows import (
+    ID,
+    SIDE,
+    TEXT,
+    files_named,
+    image_sizes,
+    note,
+    one_image,
+    one_of_each,
+    rows_under,
+    typed,
+)
 from vldata.sources.standins import draw, scenes_for, write_json
 
 
@@ -34,6 +46,7 @@ class CocoCaptions(Source):
     about: ClassVar[str] = "COCO captions (captions_*.json)"
     licence: ClassVar[str] = "annotations CC BY 4.0; photographs under their Flickr owners' terms"
     tasks: ClassVar[tuple[str, ...]] = ("caption",)
+    version: ClassVar[int] = 2
 
     def files(self) -> list[Path]:
         """``path``, or the ``captions_*.json`` below it."""
@@ -41,7 +54,7 @@ class CocoCaptions(Source):
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every caption, tidied, with its photograph; one that the file does not list is a ``missing_value``."""
-        return pl.concat([_captions(path) for path in self.files()])
+        return pl.concat([_captions(path, self.ignore) for path in self.files()])
 
     @classmethod
     def standin(
@@ -49,15 +62,15 @@ class CocoCaptions(Source):
     ) -> dict[str, Any]:
         """Five captions a scene, as ``captions_train2017.json`` and ``train2017/``."""
         root = folder / "train2017"
-        pictures, annotations = [], []
+        listed, annotations = [], []
         for scene in scenes_for(rows, 5, seed):
-            pictures.append(coco_image(scene.number + 1, scene.width, scene.height))
+            listed.append(coco_image(scene.number + 1, scene.width, scene.height))
             for k, caption in enumerate(islice(captions(scene), 5)):
                 annotations.append({"image_id": scene.number + 1, "id": 5 * scene.number + k + 1, "caption": caption})
             if images:
-                draw(root, pictures[-1]["file_name"], scene)
+                draw(root, listed[-1]["file_name"], scene)
         path = folder / "annotations" / "captions_train2017.json"
-        write_json(path, {"info": {"year": 2017}, "licenses": [], "images": pictures, "annotations": annotations})
+        write_json(path, {"info": {"year": 2017}, "licenses": [], "images": listed, "annotations": annotations})
         return {"path": str(path.resolve()), "image_root": str(root.resolve())}
 
 
@@ -69,23 +82,22 @@ def coco_image(image_id: int, width: int, height: int) -> dict[str, Any]:
 def coco_images(document: Any, path: Path) -> pl.DataFrame:
     """The photographs of a COCO file: ``image_id``, ``file_name``, ``width``, ``height``, ``urls``; one row an id.
 
+    LVIS has no ``file_name``: its file is the last two parts of ``coco_url``. Of an id that the file gives to different
+    photographs ``is_contradicted`` is true.
+
     Raises:
         SourceError: The document is not a COCO file.
     """
     fields = {"id": ID, "file_name": TEXT, "width": SIDE, "height": SIDE, "coco_url": TEXT, "flickr_url": TEXT}
     rows = typed(rows_under(document, "images", path), fields, optional={*fields} - {"id"})
-    return (
-        rows.rename({"id": "image_id"})
-        .filter(pl.col("image_id").is_not_null())
-        .unique("image_id", keep="first", maintain_order=True)
-        .select(
-            "image_id",
-            "file_name",
-            "width",
-            "height",
-            urls=pl.concat_list("flickr_url", "coco_url").list.drop_nulls(),
-            is_listed=True,
-        )
+    return one_of_each(rows.rename({"id": "image_id"}), "image_id").select(
+        "image_id",
+        "width",
+        "height",
+        "is_contradicted",
+        file_name=pl.coalesce("file_name", pl.col("coco_url").str.extract(r"([^/]+/[^/]+)$")),
+        urls=pl.concat_list("flickr_url", "coco_url").list.drop_nulls(),
+        is_listed=True,
     )
 
 
@@ -94,14 +106,17 @@ def with_coco_images(annotations: pl.DataFrame, images: pl.DataFrame) -> pl.Data
     joined = annotations.join(images, on="image_id", how="left", maintain_order="left")
     unlisted = pl.format("image {} is not among the file's `images`", pl.col("image_id"))
     joined = note(joined, pl.col("is_listed").is_null(), "missing_value", unlisted)
+    twice = pl.format("the file's `images` lists {} twice, with different values", pl.col("image_id"))
+    joined = note(joined, pl.col("is_contradicted").fill_null(False), "unparsable_row", twice)
     return note(
         joined, pl.col("file_name").is_null(), "missing_value", pl.format("image {} has no file_name", "image_id")
     )
 
 
-def _captions(path: Path) -> pl.DataFrame:
+def _captions(path: Path, ignore: Collection[str]) -> pl.DataFrame:
     document = open_json(path)
-    rows = typed(rows_under(document, "annotations", path), {"id": ID, "image_id": ID, "caption": TEXT})
+    fields = {"id": ID, "image_id": ID, "caption": TEXT}
+    rows = typed(rows_under(document, "annotations", path), fields, ignored=ignore)
     return with_coco_images(rows, coco_images(document, path)).select(
         row="id",
         images=one_image(pl.col("file_name")),

@@ -8,11 +8,12 @@ A row of ``annotations``: {"id": 1768, "image_id": 289343, "category_id": 18, "b
 "animal"}.
 Quirks: a box is [x, y, width, height] in pixels and may overshoot its photograph by a rounding error; a crowd region
 ("iscrowd": 1) covers many things at once, so where a category has one in a photograph, its boxes are not all of its
-things.
+things; so has one that converters mark with "ignore": 1.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +24,7 @@ from vldata.shapes.scene import Scene
 from vldata.sources.base import Source
 from vldata.sources.coco_captions import coco_image, coco_images, with_coco_images
 from vldata.sources.reading.files import open_json
+from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import (
     FLAG,
     ID,
@@ -33,10 +35,17 @@ from vldata.sources.reading.rows import (
     image_sizes,
     note,
     one_image,
+    one_of_each,
     rows_under,
     typed,
 )
 from vldata.sources.standins import draw, scenes_for, write_json
+
+UNREAD = keys_named(
+    "area attributes category_name isfake isreflected iscrowded keypoints num_keypoints occluded segmentation "
+    "truncated supercategory"
+)
+"""What annotations of COCO, LVIS, Objects365 and their converters say besides a box and its category."""
 
 
 class CocoInstances(Source):
@@ -46,6 +55,7 @@ class CocoInstances(Source):
     about: ClassVar[str] = "COCO object boxes (instances_*.json)"
     licence: ClassVar[str] = "annotations CC BY 4.0; photographs under their Flickr owners' terms"
     tasks: ClassVar[tuple[str, ...]] = ("rec", "reg")
+    version: ClassVar[int] = 2
 
     def files(self) -> list[Path]:
         """``path``, or the ``instances_*.json`` below it."""
@@ -54,9 +64,11 @@ class CocoInstances(Source):
     def turns(self, task: str) -> pl.DataFrame:
         """``row`` is "image id/category id" for ``rec``, the annotation's id for ``reg``; the phrase is the category.
 
+        Ids are a file's own: boxes of two files are never in one turn.
+
         ``rec``: one unusable box makes the whole turn unusable, since the rest would not be all there is.
         """
-        boxes = pl.concat([_boxes(path) for path in self.files()])
+        boxes = pl.concat([_boxes(path, self.ignore) for path in self.files()])
         table = _by_category(boxes) if task == "rec" else _one_by_one(boxes)
         return table.select(
             "row",
@@ -75,22 +87,22 @@ class CocoInstances(Source):
     ) -> dict[str, Any]:
         """The shapes of each scene as categories, as ``instances_train2017.json`` and ``train2017/``."""
         root = folder / "train2017"
-        pictures: list[dict[str, Any]] = []
+        listed: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         categories: dict[str, int] = {}
         turns, ids = 0, count(1)
         for scene in scenes_for(rows, 1, seed):
             if turns >= rows:
                 break
-            pictures.append(coco_image(scene.number + 1, scene.width, scene.height))
+            listed.append(coco_image(scene.number + 1, scene.width, scene.height))
             found = _annotations(scene, categories, ids)
             turns += len({row["category_id"] for row in found})
             annotations += found
             if images:
-                draw(root, pictures[-1]["file_name"], scene)
+                draw(root, listed[-1]["file_name"], scene)
         path = folder / "annotations" / "instances_train2017.json"
         named = [{"supercategory": "shape", "id": number, "name": name} for name, number in categories.items()]
-        write_json(path, {"info": {"year": 2017}, "images": pictures, "annotations": annotations, "categories": named})
+        write_json(path, {"info": {"year": 2017}, "images": listed, "annotations": annotations, "categories": named})
         return {"path": str(path.resolve()), "image_root": str(root.resolve())}
 
 
@@ -110,30 +122,34 @@ def _annotations(scene: Scene, categories: dict[str, int], ids: count[int]) -> l
     return rows
 
 
-def _boxes(path: Path) -> pl.DataFrame:
+def _boxes(path: Path, ignore: Collection[str]) -> pl.DataFrame:
     document = open_json(path)
-    fields = {"id": ID, "image_id": ID, "category_id": ID, "bbox": XYWH, "iscrowd": FLAG}
-    rows = typed(rows_under(document, "annotations", path), fields, optional={"iscrowd"})
-    names = typed(rows_under(document, "categories", path), {"id": ID, "name": TEXT})
-    names = names.filter(pl.col("id").is_not_null()).unique("id", keep="first").select(category_id="id", phrase="name")
-    rows = with_coco_images(rows, coco_images(document, path))
+    fields = {"id": ID, "image_id": ID, "category_id": ID, "bbox": XYWH, "iscrowd": FLAG, "ignore": FLAG}
+    annotations = rows_under(document, "annotations", path)
+    rows = typed(annotations, fields, optional={"iscrowd", "ignore"}, ignored={*UNREAD, *ignore})
+    rows = rows.with_columns(pl.col("iscrowd").fill_null(False) | pl.col("ignore").fill_null(False))
+    names = one_of_each(typed(rows_under(document, "categories", path), {"id": ID, "name": TEXT}), "id")
+    names = names.select(category_id="id", phrase="name", has_two_names="is_contradicted")
+    rows = with_coco_images(rows, coco_images(document, path)).with_columns(file=pl.lit(str(path)))
     rows = rows.join(names, on="category_id", how="left", maintain_order="left")
     unnamed = pl.format("category {} has no name in the file's `categories`", pl.col("category_id"))
     rows = note(rows, pl.col("phrase").is_null(), "missing_value", unnamed)
+    two_names = pl.format("the file's `categories` names {} twice, differently", pl.col("category_id"))
+    rows = note(rows, pl.col("has_two_names").fill_null(False), "unparsable_row", two_names)
     return rows.with_columns(box=box_px("bbox", "phrase"))
 
 
 def _one_by_one(boxes: pl.DataFrame) -> pl.DataFrame:
-    crowd = pl.col("iscrowd").fill_null(False)
-    return note(boxes, crowd, "is_crowd", pl.lit("a crowd region")).with_columns(row="id", boxes=pl.concat_list("box"))
+    crowds = note(boxes, pl.col("iscrowd"), "is_crowd", pl.lit("a crowd region"))
+    return crowds.with_columns(row="id", boxes=pl.concat_list("box"))
 
 
 def _by_category(boxes: pl.DataFrame) -> pl.DataFrame:
-    crowd = pl.col("iscrowd").fill_null(False)
+    crowd = pl.col("iscrowd")
     lone = pl.format("annotation/{}", pl.coalesce("id", pl.row_index().cast(pl.String)))
     grouped = (
         boxes.with_columns(row=pl.coalesce(pl.format("{}/{}", "image_id", "category_id"), lone))
-        .group_by("row", maintain_order=True)
+        .group_by("file", "row", maintain_order=True)
         .agg(
             pl.col("phrase", "file_name", "width", "height", "urls", "image_id").first(),
             boxes=pl.col("box").filter(~crowd),

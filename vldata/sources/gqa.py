@@ -20,8 +20,12 @@ from pydantic import AfterValidator
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.reading.files import open_json
+from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import ID, TEXT, checked_pattern, files_named, image_name, one_image, rows_by_id, typed
 from vldata.sources.standins import draw, scenes_for, write_json
+
+UNREAD = keys_named("answer fullAnswer isBalanced groups entailed equivalent types annotations semantic semanticStr")
+"""What else a question of GQA says, as its authors list it: how it was made from the scene graph."""
 
 
 class Gqa(Source):
@@ -36,6 +40,7 @@ class Gqa(Source):
     about: ClassVar[str] = "GQA: questions from scene graphs (*_questions.json)"
     licence: ClassVar[str] = "CC BY 4.0"
     tasks: ClassVar[tuple[str, ...]] = ("vqa_open",)
+    version: ClassVar[int] = 2
 
     answer: Literal["short", "full"] = "short"
     image_name: Annotated[str, AfterValidator(checked_pattern("id"))] = "{id}.jpg"
@@ -53,11 +58,11 @@ class Gqa(Source):
         cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
     ) -> dict[str, Any]:
         """Ten questions a scene, as ``train_balanced_questions.json`` and ``images/``."""
-        asked: dict[str, dict[str, Any]] = {}
+        by_key: dict[str, dict[str, Any]] = {}
         for scene in scenes_for(rows, 10, seed):
             image_id = str(2_300_001 + scene.number)
             for k, question in enumerate(questions(scene)[:10]):
-                asked[f"{scene.number:06d}{k:02d}"] = {
+                by_key[f"{scene.number:06d}{k:02d}"] = {
                     "imageId": image_id,
                     "question": question.question,
                     "answer": question.answer,
@@ -68,13 +73,13 @@ class Gqa(Source):
             if images:
                 draw(folder / "images", f"{image_id}.jpg", scene)
         path = folder / "train_balanced_questions.json"
-        write_json(path, asked)
+        write_json(path, by_key)
         return {"path": str(path.resolve()), "image_root": str((folder / "images").resolve())}
 
     def _read(self, path: Path) -> pl.DataFrame:
         ids, questions = rows_by_id(open_json(path), path)
         answer = "answer" if self.answer == "short" else "fullAnswer"
-        rows = typed(questions, {"imageId": ID, "question": TEXT, answer: TEXT})
+        rows = typed(questions, {"imageId": ID, "question": TEXT, answer: TEXT}, ignored={*UNREAD, *self.ignore})
         return rows.select(
             ids,
             question="question",

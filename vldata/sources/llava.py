@@ -1,12 +1,12 @@
-r"""LLaVA-Instruct and all that is written like it: conversations about a picture.
+r"""LLaVA-Instruct and all that is written like it: conversations about an image.
 
 https://huggingface.co/datasets/liuhaotian/LLaVA-Instruct-150K (CC BY 4.0; made with GPT-4, so OpenAI's terms apply too)
 Layout: ``path`` is a JSON list or JSON lines, or a folder of them; ``image_root`` is the folder below which the
-pictures lie. A row: {"id": "000000033471", "image": "000000033471.jpg", "conversations": [{"from": "human", "value":
+images lie. A row: {"id": "000000033471", "image": "000000033471.jpg", "conversations": [{"from": "human", "value":
 "<image>\nWhat are the colors of the bus in the image?"}, {"from": "gpt", "value": "The bus in the image is white and
 red."}, ...]}
 Quirks: the mark ``<image>`` stands before or after the first question at random; rows without ``image`` are text only
-(a quarter of the 665k mix has come from ShareGPT); ``id`` is that of the picture and repeats between the parts of a
+(a quarter of the 665k mix has come from ShareGPT); ``id`` is that of the image and repeats between the parts of a
 mix; some originals spell the key ``conversatons``. The multi-image form (``image`` is a list) and the OpenAI form
 (``messages`` of ``role`` and ``content``, ``images``), as LLaMA-Factory writes it, are read too. Rows with sound or
 video are refused.
@@ -31,12 +31,12 @@ from vldata.sources.standins import draw, write_json
 class Llava(Source):
     """One turn an exchange; ``thread`` is the conversation's id and ``row`` is ``<thread>/<position>``.
 
-    Conversations about pictures are for the task ``instruction``, those without for ``text_instruction``; the others
+    Conversations about images are for the task ``instruction``, those without for ``text_instruction``; the others
     are filtered as ``not_for_task``.
     """
 
     format: ClassVar[str] = "llava"
-    about: ClassVar[str] = "LLaVA: conversations about pictures, or without (id, image, conversations)"
+    about: ClassVar[str] = "LLaVA: conversations about images, or without (id, image, conversations)"
     licence: ClassVar[str] = "CC BY 4.0, generated with GPT-4 (OpenAI's terms)"
     tasks: ClassVar[tuple[str, ...]] = ("instruction", "text_instruction")
 
@@ -46,13 +46,13 @@ class Llava(Source):
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every exchange; a conversation in disorder is an ``unparsable_row`` for each of its questions."""
-        return exchanges([told for path in self.files() for told in talks_in(path, pictured=task == "instruction")])
+        return exchanges([talk for path in self.files() for talk in talks_in(path, pictured=task == "instruction")])
 
     @classmethod
     def standin(
         cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
     ) -> dict[str, Any]:
-        """Conversations about scenes as ``llava_mix.json`` and ``images/``, and word problems without picture."""
+        """Conversations about scenes as ``llava_mix.json`` and ``images/``, and word problems without image."""
         talks: list[dict[str, Any]] = []
         exchanged = 0
         for number in count():

@@ -97,7 +97,7 @@ class Multi30k(Source):
         return {"path": str((folder / "data").resolve()), "image_root": str((folder / "images").resolve())}
 
     def _tags(self) -> list[str]:
-        """How the files of captions are told apart: "en", or "1.en" to "5.en"."""
+        """How the names of the caption files differ: "en", or "1.en" to "5.en"."""
         if self.task2 is None:
             return [self.language]
         return [f"{k}.{self.language}" for k in (_PEOPLE if self.task2 == "all" else (self.task2,))]
@@ -107,7 +107,7 @@ class Multi30k(Source):
         zipped = path.with_name(f"{path.name}.gz")
         if path.is_file() or zipped.is_file():
             return path if path.is_file() else zipped
-        fix = "`path` is the folder with task1/ and task2/; mend it, `split` or `language`"
+        fix = "`path` is the folder with task1/ and task2/; fix it, `split` or `language`"
         raise SourceError(str(path), "no such file, nor with .gz", fix)
 
 

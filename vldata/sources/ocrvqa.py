@@ -21,6 +21,7 @@ from pydantic import AfterValidator
 from vldata.shapes.language import questions, words
 from vldata.sources.base import Source
 from vldata.sources.reading.files import expand, open_json
+from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import (
     TEXT,
     TEXTS,
@@ -37,6 +38,10 @@ from vldata.sources.standins import draw, scenes_for, write_json
 SPLITS = {"train": 1, "val": 2, "test": 3}
 
 
+UNREAD = keys_named("title authorName genre")
+"""What a book says besides its cover, its questions and answers."""
+
+
 class OcrVqa(Source):
     """One turn a question; ``row`` is "book's key/place of the question".
 
@@ -49,6 +54,7 @@ class OcrVqa(Source):
     about: ClassVar[str] = "OCR-VQA: questions about book covers (dataset.json)"
     licence: ClassVar[str] = "not stated; covers belong to their publishers"
     tasks: ClassVar[tuple[str, ...]] = ("vqa_open",)
+    version: ClassVar[int] = 2
 
     split: Literal["train", "val", "test"] | None = None
     image_name: Annotated[str, AfterValidator(checked_pattern("id", "suffix"))] = "{id}{suffix}"
@@ -69,14 +75,14 @@ class OcrVqa(Source):
         books: dict[str, dict[str, Any]] = {}
         for scene in scenes_for(rows, 5, seed):
             title = " ".join(word.phrase for word in words(scene))
-            asked = [(q.question, q.answer) for q in questions(scene)[: 4 if title else 5]]
+            pairs = [(q.question, q.answer) for q in questions(scene)[: 4 if title else 5]]
             if title:
-                asked.insert(0, ("What is the title of this book?", title))
+                pairs.insert(0, ("What is the title of this book?", title))
             key = str(100_000_001 + scene.number)
             books[key] = {
                 "imageURL": f"http://example.org/covers/{key}.jpg",
-                "questions": [question for question, _ in asked],
-                "answers": [answer for _, answer in asked],
+                "questions": [question for question, _ in pairs],
+                "answers": [answer for _, answer in pairs],
                 "title": title,
                 "authorName": "",
                 "genre": "Shapes",
@@ -91,10 +97,11 @@ class OcrVqa(Source):
     def _read(self, path: Path) -> pl.DataFrame:
         ids, books = rows_by_id(open_json(path), path)
         fields = {"imageURL": TEXT, "questions": TEXTS, "answers": TEXTS, "split": WHOLE}
-        rows = typed(books, fields, optional={"imageURL", "split"}).with_columns(ids)
-        asked, answered = pl.col("questions").list.len(), pl.col("answers").list.len()
-        rows = note(rows, asked != answered, "unparsable_row", pl.format("{} questions, {} answers", asked, answered))
-        rows = note(rows, asked == 0, "missing_value", pl.lit("no question"))
+        rows = typed(books, fields, optional={"imageURL", "split"}, ignored={*UNREAD, *self.ignore}).with_columns(ids)
+        n_questions, n_answers = pl.col("questions").list.len(), pl.col("answers").list.len()
+        counts = pl.format("{} questions, {} answers", n_questions, n_answers)
+        rows = note(rows, n_questions != n_answers, "unparsable_row", counts)
+        rows = note(rows, n_questions == 0, "missing_value", pl.lit("no question"))
         if self.split is not None:
             other = pl.col("split").ne_missing(SPLITS[self.split])
             rows = note(
@@ -103,11 +110,11 @@ class OcrVqa(Source):
                 "other_split",
                 pl.format("a book of split {}", pl.col("split").cast(pl.String).fill_null("?")),
             )
-        whole = (asked == answered) & (asked > 0)
+        whole = (n_questions == n_answers) & (n_questions > 0)
         none = pl.lit(None, pl.List(pl.String))
         rows = rows.with_columns(
             row=pl.when(whole).then(pl.format("{}/", "row")).otherwise("row"),
-            place=pl.when(whole).then(pl.int_ranges(asked)),
+            place=pl.when(whole).then(pl.int_ranges(n_questions)),
             questions=pl.when(whole).then("questions").otherwise(none),
             answers=pl.when(whole).then("answers").otherwise(none),
         ).explode("place", "questions", "answers")

@@ -29,7 +29,7 @@ Quirk: ``solution`` is [x0, y0, x1, y1] in pixels, and null where nothing in the
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
@@ -43,8 +43,10 @@ from vldata.shapes.language import Expression, expressions
 from vldata.shapes.scene import Px, Scene
 from vldata.sources.base import Source
 from vldata.sources.coco_captions import coco_image, coco_images, with_coco_images
+from vldata.sources.coco_instances import UNREAD
 from vldata.sources.reading.files import expand, open_json
 from vldata.sources.reading.json import json_rows
+from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.pickle import load_pickle
 from vldata.sources.reading.rows import (
     FLAG,
@@ -58,18 +60,28 @@ from vldata.sources.reading.rows import (
     list_of_rows,
     note,
     one_image,
+    one_of_each,
     rows_under,
     typed,
 )
 from vldata.sources.standins import draw, scenes_for, write_json
 
 REFS = "refs(*).p"
+MDETR_UNREAD = keys_named(
+    "area category_id coco_url flickr_url iscrowd original_img_id segmentation sent_id tokens_negative "
+    "tokens_positive ann_id ref_id split"
+)
+"""What MDETR's rows say besides the phrase, its photograph and its boxes."""
+
+UNREAD_OF_S = keys_named("text_type file_name problem normalized_solution categories image_index")
+"""What RefCOCO-s says besides the phrase, its photograph and its box, which it gives twice."""
 
 
 class _Phrases(Source):
     """What the three formats share."""
 
     tasks: ClassVar[tuple[str, ...]] = ("rec", "reg")
+    version: ClassVar[int] = 2
 
 
 class RefCoco(_Phrases):
@@ -113,8 +125,9 @@ class RefCoco(_Phrases):
             rows_under(document, "annotations", instances),
             {"id": ID, "bbox": XYWH, "iscrowd": FLAG},
             optional={"iscrowd"},
+            ignored={"image_id", "category_id", *UNREAD, *self.ignore},
         )
-        boxes = boxes.filter(pl.col("id").is_not_null()).unique("id", keep="first", maintain_order=True)
+        boxes = one_of_each(boxes, "id").rename({"is_contradicted": "has_two_boxes"})
         boxes = boxes.rename({"id": "ann_id", "problem": "box_problem", "detail": "box_detail"})
         turns = turns.join(boxes.with_columns(has_box=True), on="ann_id", how="left", maintain_order="left")
         unlisted = pl.format("annotation {} is not among the file's `annotations`", pl.col("ann_id"))
@@ -123,6 +136,8 @@ class RefCoco(_Phrases):
             problem=pl.coalesce("problem", "box_problem"),
             detail=pl.when(pl.col("problem").is_null()).then("box_detail").otherwise("detail"),
         )
+        twice = pl.format("the file's `annotations` lists {} twice, with different values", pl.col("ann_id"))
+        turns = note(turns, pl.col("has_two_boxes").fill_null(False), "unparsable_row", twice)
         turns = note(turns, pl.col("iscrowd").fill_null(False), "is_crowd", pl.lit("a crowd region"))
         return _turns(turns.with_columns(boxes=_one_box("bbox")), row="sent_id", phrase="sent").with_columns(
             turns["urls"]
@@ -135,37 +150,37 @@ class RefCoco(_Phrases):
         """The phrases that fit one thing of a scene, as ``refs(unc).p``, ``instances.json`` and ``train2014/``."""
         refs: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
-        pictures: list[dict[str, Any]] = []
+        image_rows: list[dict[str, Any]] = []
         sentences = count()
         for scene, found in _described(rows, seed):
-            picture = _coco2014(scene)
-            pictures.append(picture)
+            image = _coco2014(scene)
+            image_rows.append(image)
             for box in dict.fromkeys(expression.boxes[0] for expression in found):
                 said = [expression.phrase for expression in found if expression.boxes[0] == box]
                 numbered = [
                     {"sent_id": next(sentences), "sent": text, "raw": text, "tokens": text.split()} for text in said
                 ]
                 annotations.append(
-                    {"id": len(refs), "image_id": picture["id"], "category_id": 1, "bbox": _xywh(box), "iscrowd": 0}
+                    {"id": len(refs), "image_id": image["id"], "category_id": 1, "bbox": _xywh(box), "iscrowd": 0}
                 )
                 refs.append(
                     {
                         "ref_id": len(refs),
                         "ann_id": len(refs),
-                        "image_id": picture["id"],
+                        "image_id": image["id"],
                         "category_id": 1,
-                        "file_name": picture["file_name"].replace(".jpg", f"_{len(refs)}.jpg"),
+                        "file_name": image["file_name"].replace(".jpg", f"_{len(refs)}.jpg"),
                         "split": "train",
                         "sent_ids": [sentence["sent_id"] for sentence in numbered],
                         "sentences": numbered,
                     }
                 )
             if images:
-                draw(folder / "train2014", picture["file_name"], scene)
+                draw(folder / "train2014", image["file_name"], scene)
         corpus = folder / "refcoco"
         categories = [{"id": 1, "name": "shape", "supercategory": "shape"}]
         write_json(
-            corpus / "instances.json", {"images": pictures, "annotations": annotations, "categories": categories}
+            corpus / "instances.json", {"images": image_rows, "annotations": annotations, "categories": categories}
         )
         (corpus / "refs(unc).p").write_bytes(pickle.dumps(refs, protocol=2))
         return {"path": str(corpus.resolve()), "image_root": str((folder / "train2014").resolve())}
@@ -203,7 +218,7 @@ class RefCocoMdetr(_Phrases):
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every phrase with its boxes; one without any has ``no_box``."""
-        return pl.concat([_mdetr(path) for path in self.files()])
+        return pl.concat([_mdetr(path, self.ignore) for path in self.files()])
 
     @classmethod
     def standin(
@@ -213,15 +228,15 @@ class RefCocoMdetr(_Phrases):
         phrases: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         for scene, found in _described(rows, seed):
-            picture = _coco2014(scene)
+            image = _coco2014(scene)
             for expression in found:
-                own = {"id": len(phrases), "original_id": picture["id"], "caption": expression.phrase}
+                own = {"id": len(phrases), "original_id": image["id"], "caption": expression.phrase}
                 annotations.append(
                     {"id": len(phrases), "image_id": len(phrases), "bbox": _xywh(expression.boxes[0]), "iscrowd": 0}
                 )
-                phrases.append({**picture, **own})
+                phrases.append({**image, **own})
             if images:
-                draw(folder / "train2014", picture["file_name"], scene)
+                draw(folder / "train2014", image["file_name"], scene)
         path = folder / "finetune_refcoco_train.json"
         write_json(path, {"info": [], "licenses": [], "images": phrases, "annotations": annotations, "categories": []})
         return {"path": str(path.resolve()), "image_root": str((folder / "train2014").resolve())}
@@ -240,7 +255,7 @@ class RefCocoS(_Phrases):
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every phrase; one that fits nothing has ``no_box``."""
-        return pl.concat([_annotated(path) for path in self.files()])
+        return pl.concat([_annotated(path, self.ignore) for path in self.files()])
 
     @classmethod
     def standin(
@@ -284,15 +299,17 @@ def _sentences(refs: list[Any]) -> pl.DataFrame:
     return typed(rows, fields, optional={"sent_id", "split"})
 
 
-def _mdetr(path: Path) -> pl.DataFrame:
+def _mdetr(path: Path, ignore: Collection[str]) -> pl.DataFrame:
     document = open_json(path)
     fields = {"id": ID, "caption": TEXT, "file_name": TEXT, "width": SIDE, "height": SIDE}
-    phrases = typed(rows_under(document, "images", path), fields, optional={"width", "height"})
-    boxes = typed(rows_under(document, "annotations", path), {"id": ID, "image_id": ID, "bbox": XYWH})
-    sized = phrases.select("caption", "width", "height", image_id="id", is_known=True).unique("image_id", keep="first")
+    images = rows_under(document, "images", path)
+    phrases = typed(images, fields, optional={"width", "height"}, ignored={*MDETR_UNREAD, *ignore})
+    annotations = rows_under(document, "annotations", path)
+    boxes = typed(annotations, {"id": ID, "image_id": ID, "bbox": XYWH}, ignored={*MDETR_UNREAD, *ignore})
+    sized = phrases.select("caption", "width", "height", image_id="id", is_listed=True).unique("image_id", keep="first")
     boxes = boxes.join(sized, on="image_id", how="left", maintain_order="left")
-    known = boxes.filter(pl.col("is_known")).with_columns(box=box_px("bbox", "caption"))
-    by_phrase = known.group_by("image_id", maintain_order=True).agg(
+    listed = boxes.filter(pl.col("is_listed")).with_columns(box=box_px("bbox", "caption"))
+    by_phrase = listed.group_by("image_id", maintain_order=True).agg(
         boxes="box",
         box_problem=pl.col("problem").drop_nulls().first(),
         box_detail=pl.col("detail").drop_nulls().first(),
@@ -303,14 +320,14 @@ def _mdetr(path: Path) -> pl.DataFrame:
         detail=pl.when(pl.col("problem").is_null()).then("box_detail").otherwise("detail"),
     )
     turns = note(turns, pl.col("boxes").is_null(), "no_box", pl.lit("no annotation names it"))
-    lost = boxes.filter(pl.col("is_known").is_null()).with_columns(
+    lost = boxes.filter(pl.col("is_listed").is_null()).with_columns(
         id=pl.format("annotation/{}", "id"), file_name=pl.lit(None, pl.String), boxes=pl.lit(None, pl.List(BOX))
     )
     lost = note(lost, pl.lit(True), "missing_value", pl.lit("no row of `images` has its image_id"))
     return pl.concat([_turns(turns, row="id", phrase="caption"), _turns(lost, row="id", phrase="caption")])
 
 
-def _annotated(path: Path) -> pl.DataFrame:
+def _annotated(path: Path, ignore: Collection[str]) -> pl.DataFrame:
     fields = {
         "annotation_id": ID,
         "normal_caption": TEXT,
@@ -319,8 +336,13 @@ def _annotated(path: Path) -> pl.DataFrame:
         "height": SIDE,
         "solution": XYWH,
     }
-    rows = typed(json_rows(path), fields, optional={"annotation_id", "width", "height", "solution"})
-    rows = note(rows, pl.col("solution").is_null(), "no_box", pl.lit("nothing in the picture fits"))
+    rows = typed(
+        json_rows(path),
+        fields,
+        optional={"annotation_id", "width", "height", "solution"},
+        ignored={*UNREAD_OF_S, *ignore},
+    )
+    rows = note(rows, pl.col("solution").is_null(), "no_box", pl.lit("nothing in the image fits"))
     x0, y0, x1, y1 = (pl.col("solution").arr.get(k) for k in range(4))
     box = pl.struct(x0=x0, y0=y0, x1=x1, y1=y1, image=pl.lit(0, pl.Int32), phrase=pl.col("normal_caption")).cast(BOX)
     boxes = pl.when(pl.col("solution").is_not_null()).then(pl.concat_list(box))
@@ -356,8 +378,8 @@ def _described(rows: int, seed: int) -> Iterator[tuple[Scene, list[Expression]]]
 
 
 def _coco2014(scene: Scene) -> dict[str, Any]:
-    picture = coco_image(scene.number + 1, scene.width, scene.height)
-    return {**picture, "file_name": f"COCO_train2014_{picture['file_name']}"}
+    image = coco_image(scene.number + 1, scene.width, scene.height)
+    return {**image, "file_name": f"COCO_train2014_{image['file_name']}"}
 
 
 def _xywh(box: Px) -> list[float]:

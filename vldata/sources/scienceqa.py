@@ -1,8 +1,8 @@
-"""ScienceQA: 21,208 school questions with two to five choices; half of them have a picture.
+"""ScienceQA: 21,208 school questions with two to five choices; half of them have an image.
 
 https://scienceqa.github.io (CC BY-NC-SA 4.0)
 Layout: ``path`` is ``problems.json``; ``image_root`` is the folder with ``train/``, ``val/`` and ``test/``, below
-which a problem's picture is ``<split>/<id>/image.png``. The file is an object of problems: "1": {"question": "Which
+which a problem's image is ``<split>/<id>/image.png``. The file is an object of problems: "1": {"question": "Which
 of these states is farthest north?", "choices": ["West Virginia", "Louisiana", "Arizona", "Oklahoma"], "answer": 0,
 "hint": "", "image": "image.png", "split": "train", "task": "closed choice", "grade": "grade2", "subject": "social
 science", "topic": "geography", "category": "Geography", "skill": "Read a map: cardinal directions", "lecture": "To
@@ -23,10 +23,15 @@ from vldata.errors import SourceError, nearest
 from vldata.shapes.language import captions, questions
 from vldata.sources.base import Source
 from vldata.sources.reading.files import expand, open_json, read_json
+from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import TEXT, TEXTS, WHOLE, note, one_image, rows_by_id, typed
 from vldata.sources.standins import draw, scenes_for, write_json
 
 OWN_SPLITS = ("train", "val", "test")
+
+
+UNREAD = keys_named("task grade subject topic category skill lecture solution")
+"""What a problem says besides its question, options, answer and hint."""
 
 
 class ScienceQa(Source):
@@ -38,9 +43,10 @@ class ScienceQa(Source):
     """
 
     format: ClassVar[str] = "scienceqa"
-    about: ClassVar[str] = "ScienceQA: school questions with choices, with and without pictures (problems.json)"
+    about: ClassVar[str] = "ScienceQA: school questions with choices, with and without images (problems.json)"
     licence: ClassVar[str] = "CC BY-NC-SA 4.0"
     tasks: ClassVar[tuple[str, ...]] = ("vqa_mc",)
+    version: ClassVar[int] = 2
 
     split: str | None = None
 
@@ -59,12 +65,12 @@ class ScienceQa(Source):
     ) -> dict[str, Any]:
         """Three questions a scene and one about numbers only, as ``problems.json`` and ``train/<id>/image.png``.
 
-        A problem has a picture file of its own, as in the corpus; the problems of a scene share its bytes.
+        A problem has an image file of its own, as in the corpus; the problems of a scene share its bytes.
         """
         problems: dict[str, dict[str, Any]] = {}
         for scene in scenes_for(rows, 4, seed):
-            asked = [(q.question, q.choices, q.answer) for q in questions(scene)[:3]]
-            for k, (question, choices, answer) in enumerate([*asked, _about_numbers(scene.number)]):
+            visual = [(q.question, q.choices, q.answer) for q in questions(scene)[:3]]
+            for k, (question, choices, answer) in enumerate([*visual, _about_numbers(scene.number)]):
                 pid = str(4 * scene.number + k + 1)
                 problems[pid] = {
                     "question": question,
@@ -96,7 +102,7 @@ class ScienceQa(Source):
     def _read(self, path: Path) -> pl.DataFrame:
         ids, problems = rows_by_id(open_json(path), path)
         fields = {"question": TEXT, "choices": TEXTS, "answer": WHOLE, "split": TEXT, "hint": TEXT, "image": TEXT}
-        rows = typed(problems, fields, optional={"hint", "image"}).with_columns(ids)
+        rows = typed(problems, fields, optional={"hint", "image"}, ignored={*UNREAD, *self.ignore}).with_columns(ids)
         if self.split is not None:
             own = pl.format("a problem of {}", pl.col("split").fill_null("no split"))
             rows = note(rows, ~self._is_in_split(path), "other_split", own)
@@ -117,9 +123,9 @@ class ScienceQa(Source):
         listed = self._splits_beside(path)
         splits = read_json(listed)
         if not isinstance(splits, dict) or not isinstance(splits.get(self.split), list):
-            known = splits if isinstance(splits, dict) else OWN_SPLITS
+            names = splits if isinstance(splits, dict) else OWN_SPLITS
             raise SourceError(
-                str(listed), f"no split named {self.split!r}", nearest(str(self.split), {*known, *OWN_SPLITS})
+                str(listed), f"no split named {self.split!r}", nearest(str(self.split), {*names, *OWN_SPLITS})
             )
         return pl.col("row").is_in([str(pid) for pid in splits[self.split]])
 

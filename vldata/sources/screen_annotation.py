@@ -87,11 +87,11 @@ class ScreenAnnotation(Source):
             "detail": pl.String,
         }
         table = pl.DataFrame(list(rows), schema=schema, orient="row")
-        known = {"row": "row", "problem": "problem", "detail": "detail"}
+        common = {"row": "row", "problem": "problem", "detail": "detail"}
         images = one_image(image_name(self.image_name, id=pl.col("screen")))
         if task == "caption":
-            return table.select(**known, images=images, caption="said")
-        return table.select(**known, images=images, phrase="said", boxes=pl.concat_list("box").list.drop_nulls())
+            return table.select(**common, images=images, caption="said")
+        return table.select(**common, images=images, phrase="said", boxes=pl.concat_list("box").list.drop_nulls())
 
     @classmethod
     def standin(
@@ -149,7 +149,7 @@ def _screens(path: Path) -> Iterator[tuple[str, str]]:
     columns = [next((head.index(name) for name in names if name in head), None) for names in (_IDS, _TEXTS)]
     if None in columns:
         problem = f"no columns 'screen_id' and 'screen_annotation', but {', '.join(head) or 'none'}"
-        raise SourceError(str(path), problem, "point `path` at another file, or mend `format`")
+        raise SourceError(str(path), problem, "point `path` at another file, or fix `format`")
     for row in rows[1:]:
         padded = [*row, *[""] * len(head)]
         yield padded[columns[0]], padded[columns[1]]  # type: ignore[index]

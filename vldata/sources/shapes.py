@@ -1,8 +1,8 @@
-"""Shapes: generated pictures of coloured shapes and words, with everything that is true of them; no files, no download.
+"""Shapes: generated images of coloured shapes and words, with everything that is true of them; no files, no download.
 
 Ours (public domain, CC0-1.0): to try a recipe, to test one, or to train a small model whose answers can all be checked.
 Layout: none. The scenes 0 to ``scenes`` - 1 of the world ``world_seed`` are made when they are needed, and
-`Shapes.draw_images` draws their pictures below a folder, as 00/000000.jpg to 00/000999.jpg, 01/001000.jpg and so on.
+`Shapes.draw_images` draws their images below a folder, as 00/000000.jpg to 00/000999.jpg, 01/001000.jpg and so on.
 A row (vqa_open): "12/q3", images ["00/000012.jpg"], question "What color is the star?", answer "red".
 Quirks: none to read; a quarter of the scenes have no printed word and so no `ocr` turn.
 """
@@ -38,7 +38,7 @@ class Shapes(Source):
         path: Not read.
         scenes: How many.
         world_seed: Which world they come from; no two have a scene in common.
-        side_px: Width and height of the pictures. What a scene holds is the same at every side.
+        side_px: Width and height of the images. What a scene holds is the same at every side.
         max_things: Shapes of a scene at most. Two make a world that a small model sees through in a minute or two.
     """
 
@@ -71,21 +71,23 @@ class Shapes(Source):
     def turns(self, task: str) -> pl.DataFrame:
         """Everything said of every scene for one task; never a problem."""
         starts = range(0, self.scenes, _FOLDER_SCENES)
-        read = self._problems if task == "text_instruction" else partial(self._said, *_TASKS[task])
+        read = self._problems if task == "text_instruction" else partial(self._scene_turns, *_TASKS[task])
         return pl.concat(read(range(first, min(first + _FOLDER_SCENES, self.scenes))) for first in starts)
 
-    def _said(self, kind: str, columns: Columns, say: Callable[[Scene], list[Values]], numbers: range) -> pl.DataFrame:
+    def _scene_turns(
+        self, kind: str, columns: Columns, say: Callable[[Scene], list[Values]], numbers: range
+    ) -> pl.DataFrame:
         rows: list[str] = []
         images: list[str] = []
         values: list[Values] = []
         for number in numbers:
             said = say(self._scene(number))
             rows += [f"{number}/{kind}{place}" for place in range(len(said))]
-            images += [picture_name(number)] * len(said)
+            images += [image_name(number)] * len(said)
             values += said
         size = pl.struct(width=pl.lit(self.side_px, pl.Int32), height=pl.lit(self.side_px, pl.Int32))
-        told = pl.DataFrame([rows, images], schema={"row": pl.String, "image": pl.String})
-        pictured = told.select("row", images=pl.concat_list("image"), image_sizes=pl.concat_list(size))
+        frame = pl.DataFrame([rows, images], schema={"row": pl.String, "image": pl.String})
+        pictured = frame.select("row", images=pl.concat_list("image"), image_sizes=pl.concat_list(size))
         return pictured.hstack(_table(values, columns))
 
     def _scene(self, number: int) -> Scene:
@@ -98,32 +100,32 @@ class Shapes(Source):
         return _table(values, {"row": pl.String, **_EXCHANGE})
 
     def draw_images(self, folder: Path) -> None:
-        """Draw the pictures that are not below ``folder`` yet; each appears whole or not at all.
+        """Draw the images that are not below ``folder`` yet; each appears whole or not at all.
 
         Args:
-            folder: What ``image_root`` is to be, for pictures of this `images_key` alone; made when it is not there.
+            folder: What ``image_root`` is to be, for images of this `images_key` alone; made when it is not there.
 
         Raises:
             StoreError: The folder cannot be written.
         """
         try:
             for first in range(0, self.scenes, _FOLDER_SCENES):
-                below = (folder / picture_name(first)).parent
+                below = (folder / image_name(first)).parent
                 below.mkdir(parents=True, exist_ok=True)
                 drawn = {path.name for path in below.iterdir()}
                 for number in range(first, min(first + _FOLDER_SCENES, self.scenes)):
-                    path = folder / picture_name(number)
+                    path = folder / image_name(number)
                     if path.name not in drawn:
                         save(self._scene(number), path)
         except OSError as error:
             raise StoreError(
                 str(error.filename or folder),
-                f"the pictures of the shapes cannot be written ({error.strerror or error})",
+                f"the images of the shapes cannot be written ({error.strerror or error})",
                 "free some space, or choose another --store",
             ) from None
 
     def images_key(self) -> str:
-        """What decides the pictures: sources that differ in the number of their scenes alone can share a folder."""
+        """What decides the images: sources that differ in the number of their scenes alone can share a folder."""
         fewer = "" if self.max_things == MAX_THINGS else f" {self.max_things} things"
         return f"{self.format} {self.version} {self.world_seed} {self.side_px}px{fewer}"
 
@@ -135,8 +137,8 @@ class Shapes(Source):
         return {"path": "", "scenes": rows, "world_seed": seed}
 
 
-def picture_name(number: int) -> str:
-    """Where a scene's picture lies: a folder for each thousand."""
+def image_name(number: int) -> str:
+    """Where a scene's image lies: a folder for each thousand."""
     return f"{number // _FOLDER_SCENES:02d}/{number:06d}.jpg"
 
 
@@ -145,13 +147,11 @@ def _captions(shown: Scene) -> list[Values]:
 
 
 def _open(shown: Scene) -> list[Values]:
-    return [(asked.question, asked.answer) for asked in language.questions(shown)]
+    return [(q.question, q.answer) for q in language.questions(shown)]
 
 
 def _choice(shown: Scene) -> list[Values]:
-    return [
-        (asked.question, list(asked.choices), asked.choices.index(asked.answer)) for asked in language.questions(shown)
-    ]
+    return [(q.question, list(q.choices), q.choices.index(q.answer)) for q in language.questions(shown)]
 
 
 def _statements(shown: Scene) -> list[Values]:
@@ -178,8 +178,8 @@ def _words(shown: Scene) -> list[Values]:
 
 def _exchanges(shown: Scene) -> list[Values]:
     return [
-        (str(shown.number), position, asked, answered)
-        for position, (asked, answered) in enumerate(language.conversation(shown))
+        (str(shown.number), position, question, answer)
+        for position, (question, answer) in enumerate(language.conversation(shown))
     ]
 
 

@@ -1,4 +1,4 @@
-"""ShareGPT and Vicuna: conversations without pictures.
+"""ShareGPT and Vicuna: conversations without images.
 
 https://github.com/lm-sys/FastChat (its sample: Apache-2.0; the 90,000 shared conversations themselves carry no licence)
 Layout: ``path`` is a JSON list or JSON lines, or a folder of them. A row: {"id": "identity_0", "conversations":
@@ -30,7 +30,7 @@ class ShareGpt(Source):
     """One turn an exchange; ``thread`` is the conversation's id and ``row`` is ``<thread>/<position>``."""
 
     format: ClassVar[str] = "sharegpt"
-    about: ClassVar[str] = "ShareGPT, Vicuna: conversations without pictures (id, conversations)"
+    about: ClassVar[str] = "ShareGPT, Vicuna: conversations without images (id, conversations)"
     licence: ClassVar[str] = "none stated for the shared conversations; FastChat's sample Apache-2.0"
     tasks: ClassVar[tuple[str, ...]] = ("text_instruction",)
 
@@ -40,13 +40,13 @@ class ShareGpt(Source):
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every exchange; a conversation in disorder is an ``unparsable_row`` for each of its questions."""
-        return exchanges([told for path in self.files() for told in talks_in(path, pictured=False)])
+        return exchanges([talk for path in self.files() for talk in talks_in(path, pictured=False)])
 
     @classmethod
     def standin(
         cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
     ) -> dict[str, Any]:
-        """Conversations of two word problems each, as ``conversations.json``; there are no pictures to leave out."""
+        """Conversations of two word problems each, as ``conversations.json``; there are no images to leave out."""
         talks = []
         for number in range(-(-rows // _PER_TALK)):
             pairs = [arithmetic(number * _PER_TALK + k, seed=seed) for k in range(_PER_TALK)]

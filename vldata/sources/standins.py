@@ -1,4 +1,4 @@
-"""What the stand-in writers share: scenes, pictures under native names, and JSON with the same bytes every time."""
+"""What the stand-in writers share: scenes, images under native names, and JSON with the same bytes every time."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ def scenes_for(rows: int, per_scene: int, seed: int, side_px: int = 224) -> Iter
     """Scenes 0, 1, 2 … until ``rows`` rows are reached when each gives at least ``per_scene``.
 
     Args:
-        rows: Wanted.
         per_scene: Rows that a scene surely gives; 1 where that varies and the caller stops by itself.
-        seed: Which scenes.
-        side_px: Side of the square pictures.
+        side_px: Side of the square images.
     """
     return (scene(number, seed=seed, side_px=side_px) for number in range(-(-rows // per_scene)))
 
 
 def draw(folder: Path, name: str, scene: Scene) -> None:
-    """Write the picture of a scene as ``folder/name``, in the format of the name's suffix; makes the folders."""
+    """Write the image of a scene as ``folder/name``, in the format of the name's suffix; makes the folders."""
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     save(scene, path)

@@ -6,7 +6,7 @@ column, or which SQL expression over columns, each canonical column comes from (
 row of POPE, for one: {"question_id": 1, "image": "COCO_val2014_000000310196.jpg", "text": "Is there a snowboard in the
 image?", "label": "yes"} is read with ``fields: {row: question_id, question: text, answer: label}``; ``images`` finds
 its column ``image`` by itself.
-Pictures are paths (text or lists of text) below ``image_root``, which is the folder of the table when the recipe
+Images are paths (text or lists of text) below ``image_root``, which is the folder of the table when the recipe
 names none; or they are the bytes in a Parquet or Arrow column, as the Hub has them, and then a reference is
 "<file>::<column>/<row>/<place in the list>".
 The Cauldron (https://huggingface.co/datasets/HuggingFaceM4/the_cauldron; licences of its 50 parts) is known by its
@@ -42,9 +42,10 @@ from vldata.sources.reading.fields import (
     cast_boxes,
     complaint,
     evaluated,
+    field_names,
     fields_of,
-    known_fields,
     origins,
+    texts_of,
 )
 from vldata.sources.reading.files import expand, read_json
 from vldata.sources.reading.rows import note
@@ -64,8 +65,11 @@ class Table(Source):
         fields: Canonical column -> column of the table, or one Polars SQL expression. What is not named is taken from a
             column of its own name, images also from ``image`` and row from ``id``. The boxes' phrases may lie side by
             side with them, in a list that ``phrases`` names.
+        at: Dotted path to the rows inside a JSON document that has more than them; those of an object of objects get
+            its keys as the column ``key``.
+        columns: Names of the columns of a CSV or TSV file without a header.
         box_order: What the four numbers of a box are: two corners, or a corner, width and height.
-        boxes_are: Pixels of the picture, or fractions of its sides.
+        boxes_are: Pixels of the image, or fractions of its sides.
     """
 
     format: ClassVar[str] = "table"
@@ -74,9 +78,11 @@ class Table(Source):
     )
     licence: ClassVar[str] = "as the table's publisher states"
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     fields: dict[str, str] = {}
+    at: str | None = None
+    columns: list[str] | None = None
     box_order: Literal["xyxy", "xywh"] = "xyxy"
     boxes_are: Literal["px", "fraction"] = "px"
 
@@ -88,7 +94,7 @@ class Table(Source):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def below_root(self) -> str:
-        """Where the table lies, seen from ``image_root``: references to pictures inside it begin with it."""
+        """Where the table lies, seen from ``image_root``: references to images inside it begin with it."""
         return os.path.relpath(_folder(self.path), home(self.image_root or "."))
 
     @field_validator("path")
@@ -100,11 +106,11 @@ class Table(Source):
 
     @field_validator("fields")
     @classmethod
-    def _are_known(cls, fields: dict[str, str]) -> dict[str, str]:
-        known = known_fields()
+    def _are_canonical(cls, fields: dict[str, str]) -> dict[str, str]:
+        names = field_names()
         for name in fields:
-            if name not in known:
-                raise ValueError(f"no canonical column is named {name!r}; {nearest(name, known)}")
+            if name not in names:
+                raise ValueError(f"no canonical column is named {name!r}; {nearest(name, names)}")
         return fields
 
     @model_validator(mode="before")
@@ -139,7 +145,7 @@ class Table(Source):
         tables = []
         for path in self.files():
             try:
-                tables.append(self._turns(open_frame(path), task))
+                tables.append(self._turns(open_frame(path, at=self.at, columns=self.columns), task))
             except SourceError as error:
                 if not error.where.startswith("fields."):
                     raise
@@ -156,8 +162,8 @@ class Table(Source):
         table: list[tuple[str, str, str, str]] = []
         for scene in scenes_for(rows, 10, seed):
             name = f"{scene.number + 1:06d}.jpg"
-            asked = enumerate(questions(scene)[:10])
-            table += [(f"{scene.number + 1:06d}-{k}", name, q.question, q.answer) for k, q in asked]
+            numbered = enumerate(questions(scene)[:10])
+            table += [(f"{scene.number + 1:06d}-{k}", name, q.question, q.answer) for k, q in numbered]
             if images:
                 draw(folder / "images", name, scene)
         path = folder / "questions.parquet"
@@ -177,7 +183,8 @@ class Table(Source):
         inside = self._inside(frame, found["images"]) if "images" in found else None
         if inside is not None:
             del found["images"]
-        table, notes = frame.read(tuple(dict.fromkeys(column for origin in found.values() for column in origin.needs)))
+        needs = tuple(dict.fromkeys(column for origin in found.values() for column in origin.needs))
+        table, notes = frame.read(needs, texts_of(found, task))
         if is_cauldron:
             table = _one_exchange_a_row(table, frame.path)
         turns = self._canonical(table, found, notes, task)
@@ -192,16 +199,16 @@ class Table(Source):
         return _dialogue(turns, task) if task in _DIALOGUES else turns
 
     def _canonical(
-        self, table: pl.DataFrame, found: Mapping[str, Origin], notes: Mapping[int, str], task: str
+        self, table: pl.DataFrame, origin_of: Mapping[str, Origin], notes: Mapping[int, str], task: str
     ) -> pl.DataFrame:
         """The canonical columns of a table, with ``problem`` and ``detail`` for the rows that were or are none."""
         wanted = fields_of(task)
-        given = {name: evaluated(origin, table) for name, origin in found.items()}
-        casts = {name: cast(found[name], given[name], wanted[name]) for name in found if name != "boxes"}
+        given = {name: evaluated(origin, table) for name, origin in origin_of.items()}
+        casts = {name: cast(origin_of[name], given[name], wanted[name]) for name in origin_of if name != "boxes"}
         phrases = {name: casts[name].values for name in (PHRASES, "phrase") if name in casts}
-        if "boxes" in found:
+        if "boxes" in origin_of:
             casts["boxes"] = cast_boxes(
-                found["boxes"],
+                origin_of["boxes"],
                 given["boxes"],
                 order=self.box_order,
                 phrases=phrases.get(PHRASES),
@@ -210,23 +217,21 @@ class Table(Source):
         detail = details_of(table[PLACE], notes)
         for name, (_, misfits) in casts.items():
             at = (misfits & detail.is_null()).arg_true()
-            said = [complaint(found[name], value, wanted[name]) for value in given[name].gather(at).to_list()]
+            said = [complaint(origin_of[name], value, wanted[name]) for value in given[name].gather(at).to_list()]
             detail = detail.scatter(at, said) if said else detail
         columns = [values.alias(name) for name, (values, _) in casts.items() if name != PHRASES]
         problem = pl.when(pl.col("detail").is_not_null()).then(pl.lit("unparsable_row")).alias("problem")
         return pl.DataFrame([*columns, detail]).with_columns(problem)
 
     def _inside(self, frame: TableFile, images: Origin) -> pl.Series | None:
-        """References to the pictures inside a table, for each of its rows; None where the column names files."""
-        present = frame.pictures(images.text) if images.expression is None else None
+        """References to the images inside a table, for each of its rows; None where the column names files."""
+        present = frame.images(images.text) if images.expression is None else None
         if present is None:
             return None
         name = self._name(frame.path)
         if name.startswith(".."):
             fix = f"leave `image_root` out, or name a folder above {frame.path.parent}"
-            raise SourceError(
-                str(frame.path), f"it holds pictures and lies outside image_root {self.image_root!r}", fix
-            )
+            raise SourceError(str(frame.path), f"it holds images and lies outside image_root {self.image_root!r}", fix)
         rows = pl.DataFrame({"k": present}).with_row_index("place")
         each = rows.filter(pl.col("k").list.len() > 0).explode("k")
         ref = pl.format("{}::{}/{}/{}", pl.lit(name), pl.lit(images.text), "place", "k")
@@ -240,7 +245,7 @@ class Table(Source):
 
 
 def _folder(path: str) -> Path:
-    """The folder that a table's path is or lies in; told by the name alone, as nothing need exist yet."""
+    """The folder that a table's path is or lies in; decided by the name alone, as nothing need exist yet."""
     whole = home(path)
     if not has_magic(path):
         return whole.parent if suffix_of(whole) in SUFFIXES else whole
@@ -269,7 +274,7 @@ def _one_exchange_a_row(table: pl.DataFrame, path: Path) -> pl.DataFrame:
 
 
 def _dialogue(turns: pl.DataFrame, task: str) -> pl.DataFrame:
-    """Exchanges about pictures are for ``instruction``, others for ``text_instruction``; mind the marks of pictures."""
+    """Exchanges about images are for ``instruction``, others for ``text_instruction``; mind the marks of images."""
     columns: dict[str, PolarsType] = {
         "images": pl.List(pl.String),
         "thread": pl.String,
@@ -280,9 +285,9 @@ def _dialogue(turns: pl.DataFrame, task: str) -> pl.DataFrame:
     turns = turns.with_columns(missing).with_columns(pl.col("images").fill_null(pl.lit([], dtype=pl.List(pl.String))))
     pictured = pl.col("images").list.len() > 0
     if task == "instruction":
-        turns = note(turns, ~pictured, "not_for_task", pl.lit("it has no picture"))
+        turns = note(turns, ~pictured, "not_for_task", pl.lit("it has no image"))
     else:
-        turns = note(turns, pictured, "not_for_task", pl.lit("it has a picture"))
+        turns = note(turns, pictured, "not_for_task", pl.lit("it has an image"))
     return with_image_places(turns)
 
 
@@ -293,10 +298,10 @@ def _turns_of_shapes(folder: Path, *, rows: int, seed: int, task: str, images: b
     while turns.height < rows:  # not every scene has a turn for every task
         world = Shapes(scenes=2 * world.scenes, world_seed=seed)
         turns = world.turns(task)
-    pictures = folder / "images"
-    pictures.mkdir(parents=True, exist_ok=True)
+    image_folder = folder / "images"
+    image_folder.mkdir(parents=True, exist_ok=True)
     if images and "images" in turns.columns:
-        world.draw_images(pictures)
+        world.draw_images(image_folder)
     path = folder / "turns.parquet"
     turns.write_parquet(path)
-    return {"path": str(path.resolve()), "image_root": str(pictures.resolve())}
+    return {"path": str(path.resolve()), "image_root": str(image_folder.resolve())}

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from vldata.shapes.language import questions, words
+from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import (
     ID,
     SIDE,
@@ -37,6 +38,9 @@ from vldata.sources.reading.rows import (
 )
 from vldata.sources.standins import draw, scenes_for, write_json
 from vldata.sources.vqa_pairs import ImageName, VqaPairs
+
+UNREAD = keys_named("question_tokens image_classes flickr_300k_url set_name split ocr_tokens")
+"""What a question of TextVQA says besides itself, its answers and its photograph."""
 
 
 class TextVqa(VqaPairs):
@@ -61,12 +65,12 @@ class TextVqa(VqaPairs):
         """Questions about scenes, the first about a printed word where there is one, in the native form."""
         table: list[dict[str, Any]] = []
         for scene in scenes_for(rows, 10, seed):
-            asked = [(q.question, q.answer) for q in questions(scene)[:10]]
+            pairs = [(q.question, q.answer) for q in questions(scene)[:10]]
             printed = [word.phrase for word in words(scene)]
             if printed:
-                asked[0] = ("what does the text in the picture say?", " ".join(printed).lower())
+                pairs[0] = ("what does the text in the picture say?", " ".join(printed).lower())
             image_id = f"{scene.number:016x}"
-            for question, answer in asked:
+            for question, answer in pairs:
                 row = {
                     "question": question,
                     "image_id": image_id,
@@ -92,7 +96,9 @@ class TextVqa(VqaPairs):
             return None
         fields = {"question_id": ID, "image_id": ID, "question": TEXT, "answers": TEXTS}
         extra = {"image_width": SIDE, "image_height": SIDE, "flickr_original_url": TEXT}
-        rows = typed(rows_under(document, "data", path), {**fields, **extra}, optional=extra)
+        rows = typed(
+            rows_under(document, "data", path), {**fields, **extra}, optional=extra, ignored={*UNREAD, *self.ignore}
+        )
         split = pl.lit(self._split(document, path))
         return with_majority(rows).select(
             "question",

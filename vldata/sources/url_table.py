@@ -1,16 +1,16 @@
-"""Captions with the URLs of their pictures: COYO, LAION, CC3M, CC12M and what ``img2dataset`` makes of them.
+"""Captions with the URLs of their images: COYO, LAION, CC3M, CC12M and what ``img2dataset`` makes of them.
 
 https://github.com/kakaobrain/coyo-dataset (CC BY 4.0), https://laion.ai (metadata CC BY 4.0),
-https://ai.google.com/research/ConceptualCaptions (free use with attribution); the pictures belong to the sites that
+https://ai.google.com/research/ConceptualCaptions (free use with attribution); the images belong to the sites that
 show them.
-Layout: ``path`` is Parquet, CSV or TSV, or a folder of them; ``image_root`` holds the pictures that were fetched, as
+Layout: ``path`` is Parquet, CSV or TSV, or a folder of them; ``image_root`` holds the images that were fetched, as
 ``<key>.jpg``.
 A row of COYO: {"id": 841814333321, "url":
 "https://blog.dogsof.com/wp-content/uploads/2021/03/Image-from-iOS-5-e1614711641382.jpg", "text": "A Pomsky dog
 sitting and smiling in field of orange flowers", "width": 1000, "height": 988, ...}
 A line of CC3M: a very typical bus station	http://lh6.ggpht.com/-IvRtNLNcG8o/TpFyrudaT6I/AAAAAAAAM6o/_11MuAAKalQ/IMG_3422.JPG?imgmax=800
 Quirks: column names differ (url, URL; caption, TEXT, text, alt_text) and are found by themselves; CC3M's and CC12M's
-TSV have no head, and CC12M puts the URL first; the widths and heights are those of the web's pictures, not of the
+TSV have no head, and CC12M puts the URL first; the widths and heights are those of the web's images, not of the
 scaled ones that are fetched, so they are left out; many URLs are dead (``image_missing``).
 """
 
@@ -47,13 +47,14 @@ class UrlTable(Source):
         caption_column: None takes the first of `CAPTIONS` that the table has.
         url_column: None takes the first of `URLS`.
         key_column: None takes the first of `KEYS`, or the hash of the URL.
-        image_name: Picture of a row: ``{key}`` is its id or hash.
+        image_name: Image of a row: ``{key}`` is its id or hash.
     """
 
     format: ClassVar[str] = "url_table"
     about: ClassVar[str] = "COYO, LAION, CC3M, CC12M: captions with URLs (Parquet, CSV, TSV)"
     licence: ClassVar[str] = "metadata CC BY 4.0 (COYO, LAION); pictures under the terms of the sites that show them"
     tasks: ClassVar[tuple[str, ...]] = ("caption",)
+    version: ClassVar[int] = 2
 
     caption_column: str | None = None
     url_column: str | None = None
@@ -109,7 +110,7 @@ class UrlTable(Source):
         url = _column(path, "url_column", self.url_column, URLS, frame.columns)
         named = self.key_column is not None or any(key in frame.columns for key in KEYS)
         key = _column(path, "key_column", self.key_column, KEYS, frame.columns) if named else None
-        table, notes = frame.read(tuple(dict.fromkeys(column for column in (caption, url, key) if column)))
+        table, notes = frame.read(*[tuple(dict.fromkeys(column for column in (caption, url, key) if column))] * 2)
         read = table.select(
             key=pl.col(key).cast(pl.String) if key else pl.lit(None, pl.String),
             url=pl.col(url).cast(pl.String),

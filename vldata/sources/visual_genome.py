@@ -33,6 +33,7 @@ from vldata.sources.reading.rows import (
     list_of_rows,
     note,
     one_image,
+    one_of_each,
     shown,
     typed,
 )
@@ -52,6 +53,7 @@ class VisualGenome(Source):
     about: ClassVar[str] = "Visual Genome: phrases for regions (region_descriptions.json, image_data.json)"
     licence: ClassVar[str] = "CC BY 4.0"
     tasks: ClassVar[tuple[str, ...]] = ("rec", "reg", "caption")
+    version: ClassVar[int] = 2
     paths: ClassVar[tuple[str, ...]] = ("path", "image_root", "image_data")
 
     image_data: str | None = None
@@ -59,24 +61,31 @@ class VisualGenome(Source):
     def files(self) -> list[Path]:
         """The regions, then the photographs."""
         found = files_named(self.path, "region_descriptions*.json")
-        sizes = (packed_or_not(path.with_name("image_data.json")) for path in found)
-        beside = [self.image_data] if self.image_data else sorted({str(path) for path in sizes})
-        return [*found, *(path for name in beside for path in expand(name))]
+        return list(dict.fromkeys([*found, *(file for path in found for file in self._image_data(path))]))
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every region; one of a photograph that ``image_data.json`` does not list is a ``missing_value``."""
         described = files_named(self.path, "region_descriptions*.json")
-        pictures = pl.concat([_pictures(path) for path in self.files()[len(described) :]])
-        pictures = pictures.unique("image_id", keep="first", maintain_order=True)
+        return pl.concat([self._turns(path, task) for path in described])
+
+    def _image_data(self, described: Path) -> list[Path]:
+        """The files of the photographs of a file of regions."""
+        return expand(self.image_data or str(packed_or_not(described.with_name("image_data.json"))))
+
+    def _turns(self, path: Path, task: str) -> pl.DataFrame:
+        """The regions of one file: ids are a file's own."""
+        photographs = one_of_each(pl.concat([_photographs(file) for file in self._image_data(path)]), "image_id")
         fields = {"region_id": ID, "image_id": ID, **dict.fromkeys(_XYWH, WHOLE), "phrase": TEXT}
-        rows = typed([row for path in described for row in _regions(path)], fields)
+        rows = typed(list(_regions(path)), fields, ignored={"synsets", *self.ignore})
         xywh = pl.concat_arr(pl.col(name).cast(pl.Float64) for name in _XYWH)
         has_box = pl.all_horizontal(pl.col(name).is_not_null() for name in _XYWH)
         rows = rows.select("region_id", "image_id", "phrase", "problem", "detail", bbox=pl.when(has_box).then(xywh))
-        turns = rows.join(pictures, on="image_id", how="left", maintain_order="left")
+        turns = rows.join(photographs, on="image_id", how="left", maintain_order="left")
         turns = note(
             turns, pl.col("file").is_null(), "missing_value", pl.format("image_data.json has no image {}", "image_id")
         )
+        twice = pl.format("image_data.json lists image {} twice, with different values", "image_id")
+        turns = note(turns, pl.col("is_contradicted").fill_null(False), "unparsable_row", twice)
         common = {
             "row": pl.col("region_id"),
             "images": one_image(pl.col("file")),
@@ -96,7 +105,7 @@ class VisualGenome(Source):
     ) -> dict[str, Any]:
         """The things of each scene as regions, as the two files and ``VG_100K/`` and ``VG_100K_2/`` in turn."""
         described: list[dict[str, Any]] = []
-        pictures: list[dict[str, Any]] = []
+        photographs: list[dict[str, Any]] = []
         region_id = 0
         for scene in scenes_for(rows, 3, seed):
             image_id = scene.number + 1
@@ -109,13 +118,13 @@ class VisualGenome(Source):
                 own.append({"region_id": region_id, "image_id": image_id, **box, "phrase": region.phrase})
             described.append({"id": image_id, "regions": own})
             size = {"image_id": image_id, "width": scene.width, "height": scene.height}
-            pictures.append(
+            photographs.append(
                 {**size, "url": f"https://cs.stanford.edu/people/rak248/{name}", "coco_id": None, "flickr_id": None}
             )
             if images:
                 draw(folder / "images", name, scene)
         write_json(folder / "region_descriptions.json", described)
-        write_json(folder / "image_data.json", pictures)
+        write_json(folder / "image_data.json", photographs)
         return {
             "path": str((folder / "region_descriptions.json").resolve()),
             "image_root": str((folder / "images").resolve()),
@@ -131,7 +140,7 @@ def _regions(path: Path) -> Iterator[Any]:
             yield ValueError(f"no list 'regions' in {shown(entry)}")
 
 
-def _pictures(path: Path) -> pl.DataFrame:
+def _photographs(path: Path) -> pl.DataFrame:
     """``image_id``, ``file`` (the URL's last folder and name), ``width``, ``height``, ``url``."""
     fields = {"image_id": ID, "width": SIDE, "height": SIDE, "url": TEXT}
     rows = typed(list_of_rows(read_json(path), path), fields, optional={"width", "height"})

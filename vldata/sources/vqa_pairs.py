@@ -20,7 +20,7 @@ is the one with the highest score, and ``answers`` are the distinct ones.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -57,7 +57,7 @@ from vldata.sources.standins import draw, scenes_for, write_json
 ImageName = Annotated[str, AfterValidator(checked_pattern("id", "split"))]
 
 
-class _Said(msgspec.Struct, gc=False):
+class _Answer(msgspec.Struct, gc=False):
     answer: str
 
 
@@ -66,7 +66,7 @@ ANSWERS = NativeType(
     frozenset({list}),
     pl.List(pl.String),
     lambda values: lists_of_texts([[said["answer"] for said in value] for value in values]),
-    list[_Said],
+    list[_Answer],
     lambda values: listed([said.answer for value in values for said in value], [len(value) for value in values]),
 )
 LABEL = NativeType(
@@ -87,6 +87,7 @@ class VqaPairs(Source):
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("vqa_open",)
+    version: ClassVar[int] = 2
     paths: ClassVar[tuple[str, ...]] = ("path", "annotations", "image_root")
 
     annotations: str | None = None
@@ -94,14 +95,14 @@ class VqaPairs(Source):
 
     def files(self) -> list[Path]:
         """The questions' files, then the answers'."""
-        asked = self._question_files()
-        return [*asked, *self._annotation_files(asked)]
+        question_files = self._question_files()
+        return [*question_files, *self._annotation_files(question_files)]
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every question with its answer; a question or an answer without the other is a ``missing_value``."""
-        asked = self._question_files()
+        question_files = self._question_files()
         tables, open_questions = [], []
-        for path in asked:
+        for path in question_files:
             document = open_json(path)
             table = self._read_alone(document, path)
             if table is None:
@@ -109,10 +110,10 @@ class VqaPairs(Source):
             else:
                 tables.append(table)
         if open_questions:
-            answers = self._annotation_files(asked)
+            answers = self._annotation_files(question_files)
             if not answers:
                 raise SourceError(
-                    str(asked[0]), "these questions have no file of answers", "name it with `annotations`"
+                    str(question_files[0]), "these questions have no file of answers", "name it with `annotations`"
                 )
             tables.append(_paired(pl.concat(open_questions), pl.concat([self._answers(path) for path in answers])))
         return pl.concat(tables)
@@ -122,19 +123,19 @@ class VqaPairs(Source):
         cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
     ) -> dict[str, Any]:
         """Questions about scenes, ten people agreeing on each answer, as the pair of files and ``train2014/``."""
-        asked: list[dict[str, Any]] = []
-        answered: list[dict[str, Any]] = []
-        for scene, k, question in _asked(rows, seed):
+        question_rows: list[dict[str, Any]] = []
+        annotation_rows: list[dict[str, Any]] = []
+        for scene, k, question in _scene_questions(rows, seed):
             image_id = scene.number + 1
             question_id = image_id * 1000 + k
-            asked.append({"image_id": image_id, "question": question.question, "question_id": question_id})
-            answered.append(cls._standin_annotation(question, question_id, image_id))
+            question_rows.append({"image_id": image_id, "question": question.question, "question_id": question_id})
+            annotation_rows.append(cls._standin_annotation(question, question_id, image_id))
             if images and k == 0:
                 draw(folder / "train2014", f"COCO_train2014_{image_id:012d}.jpg", scene)
         path = folder / f"{cls._stem}OpenEnded_mscoco_train2014_questions.json"
         head = {"task_type": "Open-Ended", "data_type": "mscoco", "data_subtype": "train2014"}
-        write_json(path, {**head, "questions": asked})
-        write_json(folder / f"{cls._stem}mscoco_train2014_annotations.json", {**head, "annotations": answered})
+        write_json(path, {**head, "questions": question_rows})
+        write_json(folder / f"{cls._stem}mscoco_train2014_annotations.json", {**head, "annotations": annotation_rows})
         return {"path": str(path.resolve()), "image_root": str((folder / "train2014").resolve())}
 
     _stem: ClassVar[str] = ""
@@ -147,15 +148,15 @@ class VqaPairs(Source):
 
     def _read_alone(self, document: Any, path: Path) -> pl.DataFrame | None:
         """The turns of a file that holds its own answers; None for one that needs the file of answers."""
-        return _lxmert(document) if isinstance(document, list) else None
+        return _lxmert(document, self.ignore) if isinstance(document, list) else None
 
     def _question_files(self) -> list[Path]:
         return files_named(self.path, "*questions*.json")
 
-    def _annotation_files(self, asked: list[Path]) -> list[Path]:
+    def _annotation_files(self, question_files: list[Path]) -> list[Path]:
         if self.annotations is not None:
             return expand(self.annotations)
-        beside = [packed_or_not(f.with_name(_answers_name(f.name))) for f in asked if "questions" in f.name]
+        beside = [packed_or_not(f.with_name(_answers_name(f.name))) for f in question_files if "questions" in f.name]
         for path in beside:
             if not path.is_file():
                 raise SourceError(
@@ -164,7 +165,8 @@ class VqaPairs(Source):
         return beside
 
     def _read_questions(self, document: Any, path: Path) -> pl.DataFrame:
-        rows = typed(rows_under(document, "questions", path), {"question_id": ID, "image_id": ID, "question": TEXT})
+        fields = {"question_id": ID, "image_id": ID, "question": TEXT}
+        rows = typed(rows_under(document, "questions", path), fields, ignored=self.ignore)
         name = image_name(self.image_name, id=pl.col("image_id"), split=pl.lit(self._split(document, path)))
         return rows.with_columns(image=name)
 
@@ -173,7 +175,8 @@ class VqaPairs(Source):
         fields = {"question_id": ID, **own, "answers": ANSWERS}
         optional, given = {*own, "answers"}, next(iter(own), None)
         columns = ("question_id", "answer", "answers", "problem", "detail")
-        rows = typed(rows_under(open_json(path), "annotations", path), fields, optional=optional)
+        ignored = {"image_id", "question_type", "answer_type", "multiple_choice_answer", *self.ignore}
+        rows = typed(rows_under(open_json(path), "annotations", path), fields, optional=optional, ignored=ignored)
         return with_majority(rows, given=given).select(columns)
 
     def _split(self, document: Any, path: Path) -> str | None:
@@ -232,7 +235,7 @@ def ten_answers(answer: str) -> list[dict[str, Any]]:
     return [{"answer": answer, "answer_confidence": "yes", "answer_id": k + 1} for k in range(10)]
 
 
-def _asked(rows: int, seed: int) -> Iterator[tuple[Scene, int, Question]]:
+def _scene_questions(rows: int, seed: int) -> Iterator[tuple[Scene, int, Question]]:
     """(scene, place, question) of ``rows`` questions, ten a scene."""
     every = ((scene, k, q) for scene in scenes_for(rows, 10, seed) for k, q in enumerate(questions(scene)[:10]))
     return islice(every, rows)
@@ -242,14 +245,14 @@ def _answers_name(name: str) -> str:
     return name.replace("OpenEnded_", "").replace("questions", "annotations")
 
 
-def _paired(asked: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:
-    answered = answered.with_columns(
+def _paired(question_rows: pl.DataFrame, answer_rows: pl.DataFrame) -> pl.DataFrame:
+    answer_rows = answer_rows.with_columns(
         is_first=pl.col("question_id").is_first_distinct(),
-        is_asked=pl.col("question_id").is_in(asked["question_id"].drop_nulls().implode()).fill_null(False),
+        has_question=pl.col("question_id").is_in(question_rows["question_id"].drop_nulls().implode()).fill_null(False),
     )
-    used = pl.col("is_first") & pl.col("is_asked")
-    pairs = asked.join(
-        answered.filter(used).select("question_id", "answer", "answers", "problem", "detail", is_answered=True),
+    used = pl.col("is_first") & pl.col("has_question")
+    pairs = question_rows.join(
+        answer_rows.filter(used).select("question_id", "answer", "answers", "problem", "detail", is_answered=True),
         on="question_id",
         how="left",
         maintain_order="left",
@@ -260,14 +263,16 @@ def _paired(asked: pl.DataFrame, answered: pl.DataFrame) -> pl.DataFrame:
         detail=pl.when(pl.col("problem").is_null()).then("detail_answer").otherwise("detail"),
     )
     pairs = note(pairs, pl.col("is_answered").is_null(), "missing_value", pl.lit("the question has no annotation"))
-    left = answered.filter(~used).with_columns(question=pl.lit(None, pl.String), image=pl.lit(None, pl.String))
-    left = note(left, pl.col("is_asked"), "unparsable_row", pl.lit("a second annotation of the same question"))
+    left = answer_rows.filter(~used).with_columns(question=pl.lit(None, pl.String), image=pl.lit(None, pl.String))
+    left = note(left, pl.col("has_question"), "unparsable_row", pl.lit("a second annotation of the same question"))
     left = note(left, pl.lit(True), "missing_value", pl.lit("the annotation has no question"))
     return pl.concat([_turns(pairs), _turns(left).with_columns(row=pl.format("annotation/{}", "row"))])
 
 
-def _lxmert(document: list[Any]) -> pl.DataFrame:
-    rows = typed(document, {"question_id": ID, "img_id": TEXT, "sent": TEXT, "label": LABEL}, optional={"label"})
+def _lxmert(document: list[Any], ignore: Collection[str]) -> pl.DataFrame:
+    fields = {"question_id": ID, "img_id": TEXT, "sent": TEXT, "label": LABEL}
+    ignored = {"class", "answer_type", "question_type", *ignore}
+    rows = typed(document, fields, optional={"label"}, ignored=ignored)
     rows = rows.rename({"sent": "question", "label": "answers"})
     return _turns(with_majority(rows).with_columns(image=pl.col("img_id") + ".jpg"))
 

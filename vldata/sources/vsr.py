@@ -23,8 +23,12 @@ from pydantic import AfterValidator
 from vldata.shapes.language import statements
 from vldata.sources.base import Source
 from vldata.sources.reading.files import read_json_lines
+from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import FLAG, TEXT, checked_pattern, files_named, image_name, one_image, typed
 from vldata.sources.standins import draw, scenes_for, write_json_lines
+
+UNREAD = keys_named("relation subj obj annotator_id vote_true_validator_id vote_false_validator_id reference_frame")
+"""What a statement of VSR says besides itself and whether it is true."""
 
 
 class Vsr(Source):
@@ -39,6 +43,7 @@ class Vsr(Source):
     about: ClassVar[str] = "VSR: true or false statements about where things are (*.jsonl)"
     licence: ClassVar[str] = "Apache-2.0; photographs under their Flickr owners' terms"
     tasks: ClassVar[tuple[str, ...]] = ("true_false",)
+    version: ClassVar[int] = 2
 
     image_name: Annotated[str, AfterValidator(checked_pattern("image", "folder"))] = "{image}"
 
@@ -79,7 +84,12 @@ class Vsr(Source):
 
     def _read(self, path: Path) -> pl.DataFrame:
         fields = {"image": TEXT, "image_link": TEXT, "caption": TEXT, "label": FLAG}
-        rows = typed([line for _, line in read_json_lines(path)], fields, optional={"image_link"})
+        rows = typed(
+            [line for _, line in read_json_lines(path)],
+            fields,
+            optional={"image_link"},
+            ignored={*UNREAD, *self.ignore},
+        )
         link = pl.col("image_link").str.extract(r"/([^/]+)/[^/]+$")
         return rows.select(
             statement=pl.col("caption").str.strip_chars(),

@@ -12,7 +12,7 @@ from vldata.sources.reading.fields import (
     cast,
     cast_boxes,
     evaluated,
-    known_fields,
+    field_names,
     origin,
     origins,
 )
@@ -122,8 +122,8 @@ def test_a_field_of_another_task_is_refused():
 
 
 def test_problems_are_not_for_a_recipe_to_fill():
-    assert not {"problem", "detail"} & set(known_fields())
-    assert {"row", "images", "question", "boxes", "phrases", "thread"} <= set(known_fields())
+    assert not {"problem", "detail"} & set(field_names())
+    assert {"row", "images", "question", "boxes", "phrases", "thread"} <= set(field_names())
 
 
 def cast_as(name, values, dtype, of=None):
@@ -161,7 +161,7 @@ TEXTS = pl.List(pl.String)
         ("choices", [None, None], TEXTS, [None, None], []),
     ],
 )
-def test_values_become_the_canonical_type_and_those_that_cannot_are_told(name, values, dtype, expected, misfits):
+def test_values_become_the_canonical_type_and_those_that_cannot_are_reported(name, values, dtype, expected, misfits):
     done = cast_as(name, values, dtype)
     assert done.values.dtype == dtype
     assert done.misfits.arg_true().to_list() == misfits

@@ -57,7 +57,7 @@ def test_a_document_that_is_not_json_is_refused_with_its_cause(tmp_path, text, s
         read_json(path)
 
 
-def test_another_encoding_is_told_with_its_line(tmp_path):
+def test_another_encoding_is_reported_with_its_line(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"one\ntwo \xe9\n")
     with pytest.raises(SourceError, match=r"a\.txt:2: byte 0xe9"):
@@ -105,7 +105,7 @@ def test_a_document_that_is_none_is_said_with_its_line(tmp_path: Path, text: str
 
 @pytest.mark.parametrize("reader", [read_json, open_json])
 @pytest.mark.parametrize(("encoding", "name"), [("utf-16", "UTF-16"), ("utf-32", "UTF-32"), ("latin-1", "ISO-8859-1")])
-def test_the_way_out_of_another_encoding_is_told(tmp_path, encoding, name, reader):
+def test_the_way_out_of_another_encoding_is_named(tmp_path, encoding, name, reader):
     path = tmp_path / "a.json"
     path.write_bytes('{"a": "é"}'.encode(encoding))
     with pytest.raises(SourceError, match=f"iconv -f {name} -t UTF-8"):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from vldata.errors import SourceError
 from vldata.schema.turns import BOX, SIZE
+from vldata.sources.reading.files import open_json
 from vldata.sources.reading.rows import (
     EDGE_PX,
     FLAG,
@@ -16,7 +17,6 @@ from vldata.sources.reading.rows import (
     SIDE,
     TEXT,
     TEXTS,
-    VALUE,
     WHOLE,
     XYWH,
     box_px,
@@ -38,7 +38,6 @@ from vldata.sources.reading.rows import (
 KINDS = {
     "TEXT": TEXT,
     "ID": ID,
-    "VALUE": VALUE,
     "WHOLE": WHOLE,
     "FLAG": FLAG,
     "SIDE": SIDE,
@@ -74,15 +73,15 @@ def test_an_absent_or_null_field_is_a_missing_value_and_the_rows_around_it_keep_
 
 
 def test_an_optional_field_may_be_absent_but_not_of_another_kind():
-    table = typed([{}, {"a": None}, {"a": 7}, {"a": "y"}], {"a": TEXT}, optional={"a"})
+    table = typed([{}, {"a": None}, {"a": [7]}, {"a": "y"}], {"a": TEXT}, optional={"a"})
     assert table["a"].to_list() == [None, None, None, "y"]
     assert problems(table) == [None, None, "unparsable_row", None]
-    assert table["detail"][2] == "'a' is 7, not text"
+    assert table["detail"][2] == "'a' is [7], not text"
 
 
-def test_the_first_misfit_of_a_row_is_the_one_told():
-    table = typed([{"a": 1, "b": []}], {"a": TEXT, "b": TEXT})
-    assert table["detail"].to_list() == ["'a' is 1, not text"]
+def test_the_first_misfit_of_a_row_is_the_one_reported():
+    table = typed([{"a": [1], "b": []}], {"a": TEXT, "b": TEXT})
+    assert table["detail"].to_list() == ["'a' is [1], not text"]
 
 
 def test_a_row_that_is_no_object_or_no_json_is_unparsable():
@@ -101,8 +100,15 @@ def test_a_row_that_is_no_object_or_no_json_is_unparsable():
     [
         (ID, 7, "7"),
         (ID, "007", "007"),
-        (VALUE, 23.5, "23.5"),
-        (VALUE, 3, "3"),
+        (ID, 2.0, "2"),
+        (ID, 12345678901234567890123, "12345678901234567890123"),
+        (TEXT, 23.5, "23.5"),
+        (TEXT, 3, "3"),
+        (TEXTS, ["a", 2, 0.5], ["a", "2", "0.5"]),
+        (SIDE, 80.0, 80),
+        (SIDE, "80", 80),
+        (SIDE, "80.0", 80),
+        (WHOLE, 421.0, 421),
         (FLAG, 1, True),
         (FLAG, False, False),
         (SIDE, 640, 640),
@@ -121,16 +127,17 @@ def test_each_kind_reads(kind, value, read):
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        (TEXT, 7),
+        (TEXT, True),
         (TEXT, "half of \ud83d"),
         (TEXT, ["a"]),
-        (ID, 1.0),
         (ID, True),
         (ID, "\udc00"),
-        (VALUE, {"a": 1}),
-        (VALUE, ["a"]),
+        (TEXT, {"a": 1}),
         (WHOLE, 2**63),
-        (WHOLE, 1.0),
+        (WHOLE, 1.5),
+        (SIDE, 80.5),
+        (SIDE, "wide"),
+        (SIDE, float("inf")),
         (WHOLE, True),
         (WHOLE, "1"),
         (FLAG, 2),
@@ -138,9 +145,9 @@ def test_each_kind_reads(kind, value, read):
         (SIDE, 0),
         (SIDE, -3),
         (SIDE, 2**31),
-        (SIDE, 640.0),
         (TEXTS, "ab"),
-        (TEXTS, ["a", 1]),
+        (TEXTS, ["a", [1]]),
+        (TEXT, float("nan")),
         (TEXTS, ["a", None]),
         (TEXTS, ["\ud83d"]),
         (XYWH, [1, 2, 3]),
@@ -324,3 +331,22 @@ def test_a_shown_value_is_short_whatever_it_holds():
     assert len(shown("x" * 10_000)) <= 70
     assert len(shown([["x" * 1000] * 1000] * 1000)) <= 3000
     assert shown("\ud83d") == "'\\ud83d'"
+
+
+def test_a_number_is_the_text_that_the_file_writes_it_with(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('[{"a": 2.50}, {"a": 1e6}, {"a": 3.0}, {"a": "x"}, {"a": [1]}]')
+    table = typed(list_of_rows(open_json(path), path), {"a": TEXT})
+    assert table["a"].to_list() == ["2.50", "1e6", "3.0", "x", None]
+    assert table["detail"].to_list()[4] == "'a' is [1], not text"
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_key_that_nobody_reads_costs_its_row_unless_it_is_empty_or_ignored(tmp_path, raw):
+    path = tmp_path / "a.json"
+    path.write_text('[{"a": 1}, {"a": 2, "b": 7}, {"a": 3, "c": 0}, {"a": 4, "c": [], "d": null}]')
+    rows = list_of_rows(open_json(path), path) if raw else json.loads(path.read_text())
+    table = typed(rows, {"a": ID}, ignored={"b"})
+    assert table["a"].to_list() == ["1", "2", "3", "4"]
+    assert table["problem"].to_list() == [None, None, "unknown_key", None]
+    assert "ignore: [c]" in table["detail"][2]

@@ -12,7 +12,7 @@ from vldata.errors import SourceError
 from vldata.sources.reading.json import json_document, json_rows
 from vldata.sources.reading.tables import PLACE, details_of, open_frame
 
-PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 ROWS = [{"a": 1, "b": "x"}, {"a": 2, "b": None}]
 
 
@@ -78,13 +78,13 @@ def test_a_csv_row_that_is_too_long_is_noted_and_the_others_are_read(tmp_path):
     path.write_text('a,b\n1,x\n2,y,z\n3\n"4","u\nv"\n')
     rows, notes = read(path, "a", "b")
     assert rows == [{"a": "1", "b": "x"}, {"a": None, "b": None}, {"a": "3", "b": None}, {"a": "4", "b": "u\nv"}]
-    assert notes == {1: "3 values for 2 columns"}
+    assert notes == {1: "line 3: 3 values for 2 columns"}
 
 
-@pytest.mark.parametrize("bad", ["{broken", '"text"', "3", "null"])
-def test_a_line_that_is_no_object_is_noted_and_the_others_are_read(tmp_path, bad):
+@pytest.mark.parametrize("line", ["{broken", '"text"', "3", "null"])
+def test_a_line_that_is_no_object_is_noted_and_the_others_are_read(tmp_path, line):
     path = tmp_path / "t.jsonl"
-    path.write_text('{"a": 1}\n' + bad + '\n\n{"a": 2}\n')
+    path.write_text('{"a": 1}\n' + line + '\n\n{"a": 2}\n')
     rows, notes = read(path, "a")
     assert rows == [{"a": 1}, {"a": None}, {"a": 2}]
     assert list(notes) == [1]
@@ -95,7 +95,7 @@ def test_a_mess_in_a_column_that_nobody_wants_does_not_matter(tmp_path):
     path.write_text('{"a": 1, "b": [1]}\n{"a": 2, "b": {"c": 1}}\n')
     assert read(path, "a") == ([{"a": 1}, {"a": 2}], {})
     assert read(path, "a", "b") == (
-        [{"a": 1, "b": [1]}, {"a": None, "b": None}],
+        [{"a": 1, "b": [1]}, {"a": 2, "b": None}],
         {1: "'b' is {'c': 1}, elsewhere a list"},
     )
     path.write_text('{"a": 1, "b": [1]}\n{"a": 2, "b": [{"c": 1}]}\n')
@@ -147,16 +147,16 @@ def test_a_name_with_stars_is_a_name(tmp_path):
     assert read(path, "a") == ([{"a": 1}], {})
 
 
-def picture_table():
+def image_table():
     shown = {"bytes": b"x" * 50, "path": None}
     return pa.table(
         {
-            "one": pa.array([shown, None, {"bytes": b"y", "path": "p.png"}], PICTURE),
-            "many": pa.array([[shown, None, shown], None, []], pa.list_(PICTURE)),
+            "one": pa.array([shown, None, {"bytes": b"y", "path": "p.png"}], IMAGE),
+            "many": pa.array([[shown, None, shown], None, []], pa.list_(IMAGE)),
             "raw": pa.array([b"x", None, b"z"]),
             "raws": pa.array([[b"x"], [None, b"y"], None], pa.list_(pa.binary())),
             "bare": pa.array([{"bytes": b"x"}, None, {"bytes": b"y"}], pa.struct([("bytes", pa.binary())])),
-            "pair": pa.array([[shown, shown], [None, shown], None], pa.list_(PICTURE, 2)),
+            "pair": pa.array([[shown, shown], [None, shown], None], pa.list_(IMAGE, 2)),
             "path": pa.array(["a.jpg", None, "b.jpg"]),
             "file": pa.array([{"path": "a"}] * 3, pa.struct([("path", pa.string())])),
         }
@@ -164,21 +164,21 @@ def picture_table():
 
 
 @pytest.mark.parametrize("form", ["parquet", "arrow"])
-def test_a_column_of_pictures_tells_which_are_there(tmp_path, form):
+def test_a_column_of_images_tells_which_are_there(tmp_path, form):
     path = tmp_path / f"t.{form}"
     if form == "parquet":
-        pq.write_table(picture_table(), path, row_group_size=2)
+        pq.write_table(image_table(), path, row_group_size=2)
     else:
-        ipc(path, picture_table(), pa.ipc.new_stream)
+        ipc(path, image_table(), pa.ipc.new_stream)
     frame = open_frame(path)
-    assert frame.pictures("one").to_list() == [[0], [], [0]]
-    assert frame.pictures("many").to_list() == [[0, 2], [], []]
-    assert frame.pictures("raw").to_list() == [[0], [], [0]]
-    assert frame.pictures("raws").to_list() == [[0], [1], []]
-    assert frame.pictures("bare").to_list() == [[0], [], [0]]
-    assert frame.pictures("pair").to_list() == [[0, 1], [1], []]
-    assert frame.pictures("path") is None
-    assert frame.pictures("file") is None
+    assert frame.images("one").to_list() == [[0], [], [0]]
+    assert frame.images("many").to_list() == [[0, 2], [], []]
+    assert frame.images("raw").to_list() == [[0], [], [0]]
+    assert frame.images("raws").to_list() == [[0], [1], []]
+    assert frame.images("bare").to_list() == [[0], [], [0]]
+    assert frame.images("pair").to_list() == [[0, 1], [1], []]
+    assert frame.images("path") is None
+    assert frame.images("file") is None
 
 
 def test_details_stand_at_the_places_of_their_rows():
@@ -212,7 +212,7 @@ def test_one_line_of_json_is_a_document_and_not_lines(tmp_path):
 
 @pytest.mark.parametrize("name", ["t.jsonl", "t.json"])
 @pytest.mark.parametrize(
-    ("values", "bad", "said"),
+    ("values", "misfit", "said"),
     [
         ('"[x]" ["y"]', 1, "'a' is ['y'], elsewhere a single value"),
         ('"x" {"y": 1}', 1, "'a' is {'y': 1}, elsewhere a single value"),
@@ -223,14 +223,15 @@ def test_one_line_of_json_is_a_document_and_not_lines(tmp_path):
         ("1.5 -Infinity", 1, "which is no JSON"),
     ],
 )
-def test_a_value_of_another_kind_costs_its_row_and_never_becomes_text(tmp_path, name, values, bad, said):
+def test_a_value_of_another_kind_costs_its_row_and_never_becomes_text(tmp_path, name, values, misfit, said):
     path = tmp_path / name
     rows = [f'{{"a": {value}, "b": {k}}}' for k, value in enumerate(values.replace(": ", ":").split(" "))]
     path.write_text("\n".join(rows) + "\n" if name == "t.jsonl" else f"[{', '.join(rows)}]")
     found, notes = read(path, "a", "b")
-    assert [row["b"] for row in found] == [None if k == bad else k for k in range(len(rows))]
-    assert list(notes) == [bad]
-    assert said in notes[bad]
+    assert [row["b"] for row in found] == list(range(len(rows)))
+    assert [k for k, row in enumerate(found) if row["a"] is None or row["a"] == {"k": None}] == [misfit]
+    assert list(notes) == [misfit]
+    assert said in notes[misfit]
 
 
 def test_texts_that_look_like_json_are_texts(tmp_path):

@@ -21,7 +21,7 @@ from vldata.sources.reading.json import json_rows
 from vldata.sources.reading.rows import lists_of_texts, note, shown
 
 IMAGE_MARK = "<image>"
-"""Where LLaVA and its kin put a picture in a text."""
+"""Where LLaVA and its kin put an image in a text."""
 
 _MESSAGES = ("conversations", "conversatons", "messages")
 _IMAGES = ("image", "images")
@@ -55,7 +55,7 @@ def talk(row: Any, *, pictured: bool) -> Talk:
     Args:
         row: ``id``, ``conversations`` of ``from`` and ``value`` (or ``messages`` of ``role`` and ``content``), and
             perhaps ``image`` and ``system``.
-        pictured: Whether conversations about pictures are wanted, or those without; the others are ``not_for_task``.
+        pictured: Whether conversations about images are wanted, or those without; the others are ``not_for_task``.
     """
     if not isinstance(row, dict):
         detail = str(row) if isinstance(row, Exception) else f"not an object: {shown(row)}"
@@ -93,7 +93,7 @@ def talks_in(path: Path, *, pictured: bool) -> list[Talk]:
     rows = json_rows(path)
     if rows and not any(isinstance(row, dict) and any(key in row for key in _MESSAGES) for row in rows):
         raise SourceError(
-            str(path), f"no row has {_MESSAGES[0]!r}; the first is {shown(rows[0])}", "mend `path` or `format`"
+            str(path), f"no row has {_MESSAGES[0]!r}; the first is {shown(rows[0])}", "fix `path` or `format`"
         )
     return [talk(row, pictured=pictured) for row in rows]
 
@@ -124,11 +124,11 @@ def exchanges(talks: Sequence[Talk]) -> pl.DataFrame:
 
 
 def with_image_places(turns: pl.DataFrame) -> pl.DataFrame:
-    """Take the mark of a lone picture out of the text, and check the number of all others.
+    """Take the mark of a lone image out of the text, and check the number of all others.
 
-    A single mark at the start or end of the first question about a single picture says nothing that the recipe would
+    A single mark at the start or end of the first question about a single image says nothing that the recipe would
     not decide, so it goes, with the line break beside it. Texts without any mark leave the place to the recipe as well.
-    Other marks stay; there must be one for each picture, and none in what the system or the assistant says.
+    Other marks stay; there must be one for each image, and none in what the system or the assistant says.
 
     Args:
         turns: ``thread`` (a turn without one stands alone), ``position``, ``images``, ``instruction``, ``response``,
@@ -136,26 +136,26 @@ def with_image_places(turns: pl.DataFrame) -> pl.DataFrame:
     """
     alone = pl.format("\0{}", pl.int_range(pl.len()))
     turns = turns.with_columns(talk=pl.coalesce("thread", alone), text=pl.col("instruction").str.strip_chars())
-    here, pictures = _marks("instruction"), pl.col("images").list.len().fill_null(0)
+    here, num_images = _marks("instruction"), pl.col("images").list.len().fill_null(0)
     astray = (_marks("response") + _marks("system")).sum().over("talk")
-    turns = turns.with_columns(marks=here.sum().over("talk"), astray=astray, pictures=pictures)
+    turns = turns.with_columns(marks=here.sum().over("talk"), astray=astray, num_images=num_images)
     at_edge = pl.col("text").str.starts_with(IMAGE_MARK) | pl.col("text").str.ends_with(IMAGE_MARK)
     is_first = pl.col("position").fill_null(0) == 0
-    is_lone = (pl.col("marks") == 1) & (pl.col("pictures") == 1) & (here == 1) & is_first & at_edge
+    is_lone = (pl.col("marks") == 1) & (pl.col("num_images") == 1) & (here == 1) & is_first & at_edge
     bare = pl.col("text").str.strip_prefix(IMAGE_MARK).str.strip_suffix(IMAGE_MARK).str.strip_chars()
-    wrong = (pl.col("astray") > 0) | ((pl.col("marks") > 0) & (pl.col("marks") != pl.col("pictures")))
+    is_mismatch = (pl.col("astray") > 0) | ((pl.col("marks") > 0) & (pl.col("marks") != pl.col("num_images")))
     said = pl.format(
-        "{} {} in the questions, {} in answers, {} pictures", "marks", pl.lit(IMAGE_MARK), "astray", "pictures"
+        "{} {} in the questions, {} in answers, {} images", "marks", pl.lit(IMAGE_MARK), "astray", "num_images"
     )
-    turns = note(turns, wrong, "image_count_mismatch", said)
+    turns = note(turns, is_mismatch, "image_count_mismatch", said)
     turns = turns.with_columns(instruction=pl.when(is_lone).then(bare).otherwise("instruction"))
-    return turns.drop("talk", "text", "marks", "astray", "pictures")
+    return turns.drop("talk", "text", "marks", "astray", "num_images")
 
 
 def _broken(thread: str | None, images: Sequence[str], messages: Any, problem: str, detail: str) -> Talk:
     """A conversation that cannot be used; worth as many turns as it has questions, and at least one."""
-    asked = sum(_role(message) == "user" for message in messages) if isinstance(messages, list) else 0
-    return Talk(thread, images, None, [(None, None)] * max(1, asked), problem, detail)
+    num_questions = sum(_role(message) == "user" for message in messages) if isinstance(messages, list) else 0
+    return Talk(thread, images, None, [(None, None)] * max(1, num_questions), problem, detail)
 
 
 def _marks(column: str) -> pl.Expr:

@@ -80,7 +80,7 @@ class _Unfit(ValueError):
     """A column of this type can never become what is wanted."""
 
 
-def known_fields() -> list[str]:
+def field_names() -> list[str]:
     """Every name that ``fields`` may map."""
     return sorted({*NATIVE, *(name for columns in TASKS.values() for name in columns), PHRASES})
 
@@ -93,11 +93,6 @@ def fields_of(task: str) -> dict[str, PolarsType]:
 
 def origins(fields: Mapping[str, str], columns: Sequence[str], task: str) -> dict[str, Origin]:
     """Where each canonical column comes from; one that nobody names is taken by its own name where the table has it.
-
-    Args:
-        fields: As in the recipe.
-        columns: Of the table.
-        task: Which columns are wanted.
 
     Raises:
         SourceError: A field that the task does not have, an expression that cannot be parsed or names an unknown
@@ -154,6 +149,17 @@ def _holding(columns: Sequence[str]) -> str:
     return f"the table has {', '.join(columns)}" if columns else "the table is empty: it has no columns"
 
 
+def texts_of(found: Mapping[str, Origin], task: str) -> set[str]:
+    """Columns of the table that become text as they are: their numbers are to be read as the file writes them.
+
+    A column that an expression looks at stays what it is there: the expression may count with it.
+    """
+    types = fields_of(task)
+    is_text = {name: origin.expression is None and types[name] in (pl.String, _TEXTS) for name, origin in found.items()}
+    as_text = {column for name, origin in found.items() if is_text[name] for column in origin.needs}
+    return as_text - {column for name, origin in found.items() if not is_text[name] for column in origin.needs}
+
+
 def evaluated(origin: Origin, table: pl.DataFrame) -> pl.Series:
     """As many values as the table has rows.
 
@@ -162,10 +168,11 @@ def evaluated(origin: Origin, table: pl.DataFrame) -> pl.Series:
     """
     if origin.expression is None:
         return table[origin.text]
+    table = table.with_columns(_whole_if_all_are(table[name]) for name in origin.needs if table[name].dtype.is_float())
     try:
         return table.with_columns(origin.expression.alias(_RESULT))[_RESULT]
     except pl.exceptions.PolarsError as error:
-        fix = "mend the expression; TRY_CAST gives NULL where CAST fails"
+        fix = "fix the expression; TRY_CAST gives NULL where CAST fails"
         raise SourceError(f"fields.{origin.name}", f"{origin.text!r}: {_first_line(error)}", fix) from None
 
 
@@ -193,7 +200,6 @@ def cast_boxes(
     """Boxes as lists of `BOX`.
 
     Args:
-        origin: Where they come from.
         values: A box or a list of boxes a row; a box is four numbers, or a struct of x0, y0, x1, y1 and perhaps image
             (0 where it is missing) and phrase.
         order: What four numbers are: two corners, or a corner, width and height.
@@ -228,9 +234,14 @@ def _text(values: pl.Series, name: str) -> Cast:
 
 
 def _as_text(values: pl.Series) -> pl.Series:
+    """Values as text; the whole numbers of a float column, which a gap in it makes of them, as whole numbers."""
     if values.dtype.is_nested() or values.dtype in (pl.Binary, pl.Object):
         raise _Unfit
-    return values.cast(pl.String)
+    texts = values.cast(pl.String)
+    if not values.dtype.is_float():
+        return texts
+    whole = _without_fractions(values)
+    return whole.cast(pl.String).zip_with(whole.is_not_null(), texts)
 
 
 def _whole(values: pl.Series, name: str) -> Cast:
@@ -260,6 +271,11 @@ def _without_fractions(values: pl.Series) -> pl.Series:
     return values.zip_with(is_whole, pl.Series([None], dtype=values.dtype)).cast(pl.Int64, strict=False)
 
 
+def _whole_if_all_are(values: pl.Series) -> pl.Series:
+    whole = _without_fractions(values)
+    return whole if whole.null_count() == values.null_count() else values
+
+
 def _texts(values: pl.Series, name: str) -> Cast:
     if isinstance(values.dtype, pl.Array):
         values = values.arr.to_list()
@@ -268,6 +284,9 @@ def _texts(values: pl.Series, name: str) -> Cast:
         if inner.is_nested() or inner in (pl.Binary, pl.Object):
             raise _Unfit
         texts = values.cast(_TEXTS)
+        if inner.is_float():
+            flat = _as_text(values.explode(empty_as_null=False))
+            texts = values.list.eval(pl.element().cast(pl.String)) if flat.len() == 0 else _relisted(flat, values)
     elif name in _LISTS_OF_ONE:
         texts = _as_text(values).to_frame("v").select(pl.concat_list("v").list.drop_nulls()).to_series()
     elif values.dtype == pl.Null:
@@ -277,6 +296,16 @@ def _texts(values: pl.Series, name: str) -> Cast:
     if name in ("images", "urls"):
         texts = texts.list.eval(pl.element().filter(pl.element().str.strip_chars() != ""))
     return Cast(texts, _never(texts))
+
+
+def _relisted(flat: pl.Series, like: pl.Series) -> pl.Series:
+    """Values that lie in a row, as lists of the same lengths; null where the list is."""
+    rows = like.to_frame("v").with_row_index("place").filter(pl.col("v").list.len() > 0)
+    places = rows.select(pl.col("place").repeat_by(pl.col("v").list.len()).explode()).to_series()
+    lists = pl.DataFrame({"place": places, "flat": flat}).group_by("place", maintain_order=True).agg("flat")
+    joined = like.to_frame("v").with_row_index("place").join(lists, on="place", how="left", maintain_order="left")
+    none = pl.when(pl.col("v").is_not_null()).then(pl.lit([], dtype=_TEXTS))
+    return joined.select(pl.coalesce("flat", none)).to_series()
 
 
 def _sizes(values: pl.Series, name: str) -> Cast:

@@ -23,7 +23,7 @@ from vldata.errors import SourceError
 from vldata.paths import home
 
 _MARKS = (
-    (codecs.BOM_UTF32_LE, "UTF-32"),  # begins with UTF-16's mark, so it is asked first
+    (codecs.BOM_UTF32_LE, "UTF-32"),  # begins with UTF-16's mark, so it is tried first
     (codecs.BOM_UTF32_BE, "UTF-32"),
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
@@ -50,21 +50,21 @@ def expand(pattern: str, *, suffixes: tuple[str, ...] = ()) -> list[Path]:
         named = anchor.glob(str(path.relative_to(path.anchor)))
         found = sorted(p for p in named if p.is_file() and (hidden or not _is_hidden(p, path)))
         if not found:
-            raise SourceError(pattern, "no file matches this pattern", f"looked below {anchor.resolve()}; mend `path`")
+            raise SourceError(pattern, "no file matches this pattern", f"looked below {anchor.resolve()}; fix `path`")
         return found
     if path.is_dir():
         found = sorted(p for p in _visible(path) if p.is_file() and (not suffixes or _suffix(p) in suffixes))
         if not found:
-            raise SourceError(pattern, "the folder holds no file of this format", "mend `path`")
+            raise SourceError(pattern, "the folder holds no file of this format", "fix `path`")
         return found
     if not path.is_file():
         raise _missing(pattern, path)
     return [path]
 
 
-def _is_hidden(found: Path, pattern: Path) -> bool:
+def _is_hidden(path: Path, pattern: Path) -> bool:
     """Whether a part that the pattern leaves open begins with a dot, as in a store or a shell's own glob."""
-    return any(part.startswith(".") for part in found.parts if part not in pattern.parts)
+    return any(part.startswith(".") for part in path.parts if part not in pattern.parts)
 
 
 def _visible(folder: Path) -> Iterator[Path]:
@@ -82,9 +82,9 @@ def _missing(pattern: str, path: Path) -> SourceError:
     whole = str(path.absolute())
     if path.is_symlink():
         target = path.readlink()
-        return SourceError(pattern, f"a symbolic link that leads to no file ({target})", "mend the link, or `path`")
+        return SourceError(pattern, f"a symbolic link that leads to no file ({target})", "fix the link, or `path`")
     beside = pattern.removesuffix(".gz") if pattern.endswith(".gz") else f"{pattern}.gz"
-    fix = "mend `path`, or try the recipe with --standin 200"
+    fix = "fix `path`, or try the recipe with --standin 200"
     if home(beside).is_file():
         fix = f"did you mean {beside!r}?"
     return SourceError(pattern, "no such file" if whole == pattern else f"no such file ({whole})", fix)
@@ -159,7 +159,7 @@ def read_json(path: Path) -> Any:
             pass  # json also reads NaN and half surrogate pairs, and says where something is wrong
     del raw
     text = read_text(path)
-    with _told(path, text):
+    with _json_errors(path, text):
         return json.loads(text)
 
 
@@ -194,20 +194,20 @@ def plain(part: Any) -> Any:
 
 
 @contextmanager
-def _told(path: Path, text: str) -> Iterator[None]:
+def _json_errors(path: Path, text: str) -> Iterator[None]:
     """Say what is wrong with a file that is not JSON, where, and what that looks like."""
     try:
         yield
     except json.JSONDecodeError as error:
         fix = (
-            "download the file again: it ends in the middle" if error.pos >= len(text.rstrip()) - 1 else "mend the file"
+            "download the file again: it ends in the middle" if error.pos >= len(text.rstrip()) - 1 else "fix the file"
         )
         if error.msg == "Extra data" and error.lineno > 1:
             fix = "the file is JSON lines, not one JSON document: use a format that reads JSON lines"
         raise SourceError(f"{path}:{error.lineno}", f"not JSON: {error.msg}", fix) from None
     except (RecursionError, ValueError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise SourceError(str(path), f"not usable JSON: {why}", "mend the file") from None
+        raise SourceError(str(path), f"not usable JSON: {why}", "fix the file") from None
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:

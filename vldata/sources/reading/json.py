@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from vldata.errors import SourceError
 from vldata.sources.reading.files import read_json, read_json_lines, read_text
 from vldata.sources.reading.rows import list_of_rows
 
@@ -31,16 +32,63 @@ def json_document(path: Path) -> Any:
     Raises:
         SourceError: The file holds neither.
     """
-    if Path(path.name.removesuffix(".gz")).suffix in LINES or _is_lines(path):
+    if _is_lines(path, read_text(path)):
         return [value for _, value in read_json_lines(path)]
     return read_json(path)
 
 
-def _is_lines(path: Path) -> bool:
-    """Whether the first line is a whole document and something follows it."""
-    text = read_text(path).strip()
+def written_rows(path: Path) -> Any:
+    """`json_document` in which every number is a text, as the file writes it; what is no JSON is null."""
+    text = read_text(path)
+    if not _is_lines(path, text):
+        return _written(text)
+    return [_written(line) for line in text.split("\n") if line.strip()]
+
+
+def at_path(document: Any, at: str, path: Path) -> Any:
+    """The list or object at a dotted path inside a document.
+
+    Raises:
+        SourceError: There is none.
+    """
+    here = document
+    for part in at.split("."):
+        if not isinstance(here, dict) or part not in here:
+            there = f"it has {', '.join(map(repr, list(here)[:12]))}" if isinstance(here, dict) else "it is no object"
+            raise SourceError(str(path), f"`at: {at}` names {part!r}, which is not there", there)
+        here = here[part]
+    if not isinstance(here, list | dict):
+        raise SourceError(str(path), f"`at: {at}` leads to {here!r:.60}", "name a list, or an object of objects")
+    return here
+
+
+def _written(text: str) -> Any:
+    try:
+        return json.loads(text, parse_float=str, parse_int=str)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_lines(path: Path, text: str) -> bool:
+    """Whether the file has one document a line: by its name, or the first line is a whole document and not the last.
+
+    A file named for lines whose first line is no document may be one list or object all the same.
+    """
+    text = text.strip()
     end = text.find("\n")
     try:
-        return end >= 0 and json.loads(text[:end]) is not None
+        first_is_whole = json.loads(text[: end if end >= 0 else None]) is not None
+    except (ValueError, RecursionError):
+        first_is_whole = False
+    if Path(path.name.removesuffix(".gz")).suffix not in LINES:
+        return first_is_whole and end >= 0
+    if first_is_whole or text[:1] not in ("[", "{"):
+        return not (end < 0 and text.startswith("[{"))
+    return not _is_one_document(text)
+
+
+def _is_one_document(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), list | dict)
     except (ValueError, RecursionError):
         return False

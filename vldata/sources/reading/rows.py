@@ -7,6 +7,7 @@ An adapter names the fields it reads and what each must be; a value of another k
 
 from __future__ import annotations
 
+import json
 import reprlib
 import string
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,6 +15,7 @@ from contextlib import suppress
 from fnmatch import fnmatch
 from functools import partial
 from itertools import compress
+from math import isfinite
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +27,8 @@ import polars as pl
 from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.schema.turns import BOX, SIZE
-from vldata.sources.reading.files import expand, plain
+from vldata.sources.reading.files import expand
+from vldata.sources.reading.keys import METADATA, unknown_keys
 
 PolarsType = pl.DataType | type[pl.DataType]
 
@@ -37,7 +40,23 @@ _LARGEST_PX = 1e9
 _STRETCH = 20_000
 """Encoded rows that are decoded at a time."""
 
-_NUMBER = frozenset({int, float})
+
+class Written(float):
+    """A number of a JSON text that remembers how it was written."""
+
+    text: str
+
+    def __new__(cls, text: str) -> Written:
+        """The number that a text writes."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+_NUMBER = frozenset({int, float, Written})
 _shown = reprlib.Repr()
 _shown.maxstring = _shown.maxother = 60
 
@@ -52,13 +71,12 @@ class NativeType(NamedTuple):
     Args:
         name: As an error calls it.
         types: Exact Python types that ``json`` may give (``bool`` is not an ``int`` here).
-        dtype: Of the column.
         column: Turns values of these types, none of them null, into a column of as many rows.
-        json: What a JSON decoder must find, no wider than ``types`` and ``column`` together; None: it is not asked.
+        json: What a JSON decoder must find, no wider than ``types`` and ``column`` together; None: nothing.
         decoded: ``column`` for values of type ``json``; None: the same function.
 
     ``column`` and ``decoded`` raise `Misfit`, TypeError, KeyError or OverflowError when one of the values does not fit;
-    ``column`` is then asked about each by itself.
+    ``column`` is then called for each by itself.
     """
 
     name: str
@@ -69,19 +87,29 @@ class NativeType(NamedTuple):
     decoded: Callable[[list[Any]], pl.Series] | None = None
 
 
-def texts(values: list[str]) -> pl.Series:
-    """A column of text.
+def texts(values: list[Any]) -> pl.Series:
+    """A column of text; a number is the text that the file writes it with.
 
     Raises:
-        Misfit: A value is no text, or holds half a surrogate pair, which JSON can write and UTF-8 cannot.
+        Misfit: A value is neither, or holds half a surrogate pair, which JSON can write and UTF-8 cannot.
     """
     try:
         column = pl.Series(values, dtype=pl.String)
     except (TypeError, UnicodeEncodeError):
-        raise Misfit from None
+        if not any(type(value) in _NUMBER for value in values):
+            raise Misfit from None
+        return texts([_as_written(value) for value in values])
     if column.null_count():
         raise Misfit
     return column
+
+
+def _as_written(value: Any) -> Any:
+    if type(value) is Written:
+        return value.text
+    if type(value) is float:
+        return repr(value) if isfinite(value) else None
+    return str(value) if type(value) is int else value
 
 
 def lists_of_texts(values: Sequence[Sequence[str]]) -> pl.Series:
@@ -106,21 +134,32 @@ def listed(flat: list[str], lengths: list[int]) -> pl.Series:
     return pl.Series(lists, dtype=pl.List(pl.String))
 
 
-def _ids(values: list[int | str]) -> pl.Series:
+def _ids(values: list[int | float | str]) -> pl.Series:
+    """Whole floats are whole numbers: pandas writes them so where a column has a gap."""
     if {int}.issuperset(map(type, values)):
         with suppress(TypeError, OverflowError):  # larger than a column's: one by one
             return pl.Series(values, dtype=pl.Int64).cast(pl.String)
-    return texts([str(v) for v in values])
+    return texts([str(int(v)) if isinstance(v, float) and v.is_integer() else _as_written(v) for v in values])
 
 
-def _whole(values: list[int]) -> pl.Series:
+def _whole(values: list[int | float]) -> pl.Series:
+    if not {int}.issuperset(map(type, values)):
+        if not all(float(value).is_integer() for value in values):
+            raise Misfit
+        values = [int(value) for value in values]
     return pl.Series(np.array(values, dtype=np.int64))
 
 
-def _sides(values: list[int]) -> pl.Series:
-    if values and not 0 < min(values) <= max(values) < 2**31:
+def _sides(values: list[int | float | str]) -> pl.Series:
+    if not {int}.issuperset(map(type, values)):
+        try:
+            values = [float(value) for value in values]
+        except ValueError:
+            raise Misfit from None
+    sides = _whole(values)  # type: ignore[arg-type]
+    if not sides.is_between(1, 2**31 - 1).all():
         raise Misfit
-    return pl.Series(values, dtype=pl.Int32)
+    return sides.cast(pl.Int32)
 
 
 def _flags(values: list[int | bool]) -> pl.Series:
@@ -139,17 +178,23 @@ def _boxes(values: list[list[float]]) -> pl.Series:
     return pl.Series(table, dtype=pl.Array(pl.Float64, 4))
 
 
-TEXT = NativeType("text", frozenset({str}), pl.String, texts, str)
-ID = NativeType("a text or a whole number", frozenset({int, str}), pl.String, _ids, int | str)
-VALUE = NativeType("a text or a number", frozenset({int, float, str}), pl.String, _ids, int | float | str)
-WHOLE = NativeType("a whole number", frozenset({int}), pl.Int64, _whole, int)
+_NUMERIC, _WORDS = frozenset({int, float, Written}), frozenset({str, int, float, Written})
+TEXT = NativeType("text", _WORDS, pl.String, texts, str)
+ID = NativeType("a text or a number", _WORDS, pl.String, _ids, int | str)
+WHOLE = NativeType("a whole number", _NUMERIC, pl.Int64, _whole, int)
 FLAG = NativeType("true, false, 0 or 1", frozenset({int, bool}), pl.Boolean, _flags, int | bool)
-SIDE = NativeType("a side in pixels", frozenset({int}), pl.Int32, _sides, int)
+SIDE = NativeType("a side in pixels", _WORDS, pl.Int32, _sides, int)
 TEXTS = NativeType("a list of texts", frozenset({list}), pl.List(pl.String), lists_of_texts, list[str])
 XYWH = NativeType("a list of 4 numbers", frozenset({list}), pl.Array(pl.Float64, 4), _boxes, list[float])
 
 
-def typed(rows: Sequence[Any], columns: Mapping[str, NativeType], *, optional: Collection[str] = ()) -> pl.DataFrame:
+def typed(
+    rows: Sequence[Any],
+    columns: Mapping[str, NativeType],
+    *,
+    optional: Collection[str] = (),
+    ignored: Collection[str] | None = None,
+) -> pl.DataFrame:
     """A column a field, and ``problem`` and ``detail`` for the rows that do not fit; rows keep number and order.
 
     Args:
@@ -157,11 +202,13 @@ def typed(rows: Sequence[Any], columns: Mapping[str, NativeType], *, optional: C
             that could not be read may be its exception.
         columns: Field to what it must be.
         optional: Fields that may be absent or null.
+        ignored: Fields that change nothing of what is learnt, besides `METADATA`; a row with any other that is not
+            empty is an ``unknown_key``. None of rows that the caller has put together itself.
     """
     if rows and type(rows[0]) is msgspec.Raw:
-        row_type = _row_type(columns)
+        row_type = _row_type(columns, ignored)
         stretches = (rows[at : at + _STRETCH] for at in range(0, len(rows), _STRETCH))
-        return pl.concat([_decoded(raw, row_type, columns, optional) for raw in stretches], rechunk=True)
+        return pl.concat([_decoded(raw, row_type, columns, optional, ignored) for raw in stretches], rechunk=True)
     notes: dict[int, tuple[str, str]] = {}
     for place, row in enumerate(rows):
         if type(row) is not dict:
@@ -170,6 +217,8 @@ def typed(rows: Sequence[Any], columns: Mapping[str, NativeType], *, optional: C
                 str(row) if isinstance(row, Exception) else f"not an object: {shown(row)}",
             )
     objects = [row if type(row) is dict else {} for row in rows] if notes else rows
+    if ignored is not None:
+        notes |= unknown_keys(objects, {*columns, *ignored, *METADATA})
     table = [
         _column([row.get(name) for row in objects], name, kind, name in optional, notes)
         for name, kind in columns.items()
@@ -177,13 +226,15 @@ def typed(rows: Sequence[Any], columns: Mapping[str, NativeType], *, optional: C
     return _noted(table, len(rows), notes)
 
 
-def _row_type(columns: Mapping[str, NativeType]) -> type[msgspec.Struct] | None:
+def _row_type(columns: Mapping[str, NativeType], ignored: Collection[str] | None) -> type[msgspec.Struct] | None:
     """An object with these fields, each of them null or absent perhaps; None when a kind has no JSON type."""
     if any(kind.json is None for kind in columns.values()):
         return None
-    places = {f"field{place}": name for place, name in enumerate(columns)}
-    fields = [(place, columns[name].json | None, None) for place, name in places.items()]
-    return msgspec.defstruct("Row", fields, rename=places, gc=False)
+    unread = [] if ignored is None else sorted({*ignored, *METADATA}.difference(columns))
+    places = {f"field{place}": name for place, name in enumerate([*columns, *unread])}
+    types = {**{name: kind.json | None for name, kind in columns.items()}, **dict.fromkeys(unread, msgspec.Raw | None)}
+    fields = [(place, types[name], None) for place, name in places.items()]
+    return msgspec.defstruct("Row", fields, rename=places, gc=False, forbid_unknown_fields=ignored is not None)
 
 
 def _decoded(
@@ -191,6 +242,7 @@ def _decoded(
     row_type: type[msgspec.Struct] | None,
     columns: Mapping[str, NativeType],
     optional: Collection[str],
+    ignored: Collection[str] | None,
 ) -> pl.DataFrame:
     """`typed` of rows that are still encoded: at once where all of them fit, else one by one."""
     try:
@@ -213,12 +265,12 @@ def _decoded(
             table.append(fitting.alias(name))
         return _noted(table, len(rows), notes)
     except (msgspec.MsgspecError, UnicodeDecodeError, Misfit, TypeError, KeyError, OverflowError):
-        return typed([_plain_or_error(row) for row in rows], columns, optional=optional)
+        return typed([_written_or_error(row) for row in rows], columns, optional=optional, ignored=ignored)
 
 
-def _plain_or_error(row: msgspec.Raw) -> Any:
+def _written_or_error(row: msgspec.Raw) -> Any:
     try:
-        return plain(row)
+        return json.loads(bytes(row), parse_float=Written)
     except (ValueError, RecursionError) as error:
         return error
 
@@ -244,6 +296,16 @@ def note(turns: pl.DataFrame, where: pl.Expr, problem: str, detail: pl.Expr) -> 
     )
 
 
+def one_of_each(rows: pl.DataFrame, key: str) -> pl.DataFrame:
+    """The first row of each key, without rows that have none; ``is_contradicted`` where rows of one key differ."""
+    others = pl.struct(name for name in rows.columns if name != key)
+    rows = rows.filter(pl.col(key).is_not_null())
+    repeated = rows.filter(pl.col(key).is_duplicated())
+    differ = repeated.group_by(key).agg(differs=others.n_unique() > 1).filter("differs")[key]
+    firsts = rows.unique(key, keep="first", maintain_order=True)
+    return firsts.with_columns(is_contradicted=pl.col(key).is_in(differ.implode()))
+
+
 def rows_under(document: Any, key: str, path: Path) -> list[Any]:
     """The list that a JSON object holds under ``key``.
 
@@ -258,7 +320,7 @@ def rows_under(document: Any, key: str, path: Path) -> list[Any]:
         raise SourceError(
             str(path),
             f"no list {key!r} in it, but {_outline(document)}",
-            "point `path` at another file, or mend `format`",
+            "point `path` at another file, or fix `format`",
         )
     return found
 
@@ -271,7 +333,7 @@ def list_of_rows(document: Any, path: Path) -> list[Any]:
     """
     if not isinstance(document, list):
         raise SourceError(
-            str(path), f"not a list of rows, but {_outline(document)}", "point `path` at another file, or mend `format`"
+            str(path), f"not a list of rows, but {_outline(document)}", "point `path` at another file, or fix `format`"
         )
     return document
 
@@ -286,7 +348,7 @@ def rows_by_id(document: Any, path: Path) -> tuple[pl.Series, list[Any]]:
         raise SourceError(
             str(path),
             f"not an object of rows, but {_outline(document)}",
-            "point `path` at another file, or mend `format`",
+            "point `path` at another file, or fix `format`",
         )
     keys = [key.encode("utf-8", "backslashreplace").decode() for key in document]
     return pl.Series("row", keys, dtype=pl.String), list(document.values())
@@ -382,9 +444,9 @@ def with_majority(rows: pl.DataFrame, *, given: str | None = None) -> pl.DataFra
     Rows with neither become a ``missing_value``.
     """
     answer = rows[given] if given is not None else pl.Series([None] * rows.height, dtype=pl.String)
-    wanting = (answer.is_null() & (rows["answers"].list.len() > 0).fill_null(False)).arg_true()
-    most = [majority(answers) for answers in rows["answers"].gather(wanting).to_list()]
-    rows = rows.with_columns(answer=answer.scatter(wanting, most))
+    unset = (answer.is_null() & (rows["answers"].list.len() > 0).fill_null(False)).arg_true()
+    most = [majority(answers) for answers in rows["answers"].gather(unset).to_list()]
+    rows = rows.with_columns(answer=answer.scatter(unset, most))
     return note(rows, pl.col("answer").is_null(), "missing_value", pl.lit("no answer"))
 
 

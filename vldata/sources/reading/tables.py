@@ -1,17 +1,16 @@
 """Tables on disk, however they are written: which columns they have, and the ones that are wanted.
 
 Parquet, Arrow IPC (files and streams), CSV, TSV, JSON lines and JSON. Only the columns asked for are read, by Polars;
-of a column that holds pictures only its shape is looked at, never the bytes. Python takes over where a text file has
+of a column that holds images only its shape is looked at, never the bytes. Python takes over where a text file has
 rows that Polars refuses, so that one bad line costs one row and not the file.
 """
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from vldata.errors import SourceError
-from vldata.sources.reading.files import read_text, refuse_wide
-from vldata.sources.reading.json import LINES, json_document
+from vldata.sources.reading import class_names
+from vldata.sources.reading.delimited import SEPARATORS, rows_one_by_one, scan
+from vldata.sources.reading.json import LINES, at_path, json_document, written_rows
 from vldata.sources.reading.rows import list_of_rows, shown
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 PLACE = "\0place"
 """A column with the place of each row in its file, from 0, which `TableFile.read` puts first; no file has this name."""
 
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _PLACES = pl.List(pl.UInt32)
-SUFFIXES = (".parquet", ".arrow", *_SEPARATORS, *LINES, ".json")
+_FLOAT = r"^-?\d+(\.\d+)?([eE][+-]?\d+)?$"
+SUFFIXES = (".parquet", ".arrow", *SEPARATORS, *LINES, ".json")
 """Of the files that `open_frame` reads; ``.gz`` may follow those that hold text."""
 
 
@@ -41,22 +41,26 @@ class TableFile:
     """A file that has been looked at, and not been read.
 
     Args:
-        path: Where it is.
         columns: Their names, in order.
-        read: The columns of these names, behind `PLACE`, and the rows that are none: place to what is wrong. Such a row
-            is null in every column.
-        pictures: For a column that holds pictures as bytes: for each row the places of those that are there, a list of
+        read: The columns of these names, behind `PLACE`, and the rows that are none, or have a value of another kind
+            than the rest of its column: place to what is wrong. Such a value is null. Of the second names, which are to
+            become text, numbers are written as the file writes them.
+        images: For a column that holds images as bytes: for each row the places of those that are there, a list of
             whole numbers; None for any other column.
     """
 
     path: Path
     columns: tuple[str, ...]
-    read: Callable[[Sequence[str]], tuple[pl.DataFrame, dict[int, str]]]
-    pictures: Callable[[str], pl.Series | None] = lambda column: None
+    read: Callable[..., tuple[pl.DataFrame, dict[int, str]]]
+    images: Callable[[str], pl.Series | None] = lambda column: None
 
 
-def open_frame(path: Path) -> TableFile:
+def open_frame(path: Path, *, at: str | None = None, columns: Sequence[str] | None = None) -> TableFile:
     """Look at a file; its suffix tells how it is written.
+
+    Args:
+        at: Dotted path to the rows inside a JSON document; None: the document itself.
+        columns: Names of the columns of a CSV or TSV file without a header.
 
     Raises:
         SourceError: An unknown suffix, or the file is not what its suffix says.
@@ -66,12 +70,12 @@ def open_frame(path: Path) -> TableFile:
         return _open_parquet(path)
     if suffix == ".arrow":
         return _open_arrow(path)
-    if suffix in _SEPARATORS:
-        return _open_csv(path, _SEPARATORS[suffix])
-    if suffix in LINES:
+    if suffix in SEPARATORS:
+        return _open_delimited(path, SEPARATORS[suffix], columns)
+    if suffix in LINES and at is None:
         return _open_json_lines(path)
-    if suffix == ".json":
-        return _open_json(path)
+    if suffix in (*LINES, ".json"):
+        return _open_json(path, at)
     known = ", ".join(SUFFIXES)
     raise SourceError(str(path), f"the suffix {suffix!r} does not tell how this table is written", f"one of: {known}")
 
@@ -90,21 +94,21 @@ def suffix_of(path: Path) -> str:
 
 
 def _open_parquet(path: Path) -> TableFile:
-    scan = _polars(path, pl.scan_parquet, path, glob=False)
-    columns = _polars(path, scan.collect_schema).names()
-    return TableFile(path, tuple(columns), partial(_read_scan, path, scan), partial(_parquet_pictures, path))
+    rows = _polars(path, pl.scan_parquet, path, glob=False)
+    columns = _polars(path, rows.collect_schema).names()
+    read = partial(_read_parquet, path, rows, class_names.of_parquet(path))
+    return TableFile(path, tuple(columns), read, partial(_parquet_images, path))
 
 
 def _open_arrow(path: Path) -> TableFile:
     table = _arrow_table(path)
-    return TableFile(path, tuple(table.column_names), partial(_read_arrow, table), partial(_arrow_pictures, table))
+    return TableFile(path, tuple(table.column_names), partial(_read_arrow, table), partial(_arrow_images, table))
 
 
-def _open_csv(path: Path, separator: str) -> TableFile:
-    refuse_wide(path)
-    scan = _polars(path, pl.scan_csv, path, separator=separator, infer_schema=False, glob=False)
-    columns = _polars(path, scan.collect_schema).names()
-    return TableFile(path, tuple(columns), partial(_read_csv, path, scan, separator))
+def _open_delimited(path: Path, separator: str, columns: Sequence[str] | None) -> TableFile:
+    rows = _polars(path, scan, path, separator, columns)
+    names = _polars(path, rows.collect_schema).names()
+    return TableFile(path, tuple(names), partial(_read_delimited, path, rows, separator, columns))
 
 
 def _open_json_lines(path: Path) -> TableFile:
@@ -115,69 +119,87 @@ def _open_json_lines(path: Path) -> TableFile:
     return TableFile(path, tuple(schema.names()), partial(_read_json_lines, path, pl.scan_ndjson(path, schema=schema)))
 
 
-def _open_json(path: Path) -> TableFile:
-    rows, notes = _objects(path)
+def _open_json(path: Path, at: str | None = None) -> TableFile:
+    rows, notes = _objects(path, at)
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
-    return TableFile(path, columns, partial(_read_objects, path, rows, notes))
+    return TableFile(path, columns, partial(_read_objects, path, at, rows, notes))
 
 
-def _read_scan(path: Path, scan: pl.LazyFrame, names: Sequence[str]) -> tuple[pl.DataFrame, dict[int, str]]:
-    return _polars(path, _placed(scan, names).collect), {}
+def _read_parquet(
+    path: Path, rows: pl.LazyFrame, classes: class_names.Classes, names: Sequence[str], texts: Collection[str] = ()
+) -> tuple[pl.DataFrame, dict[int, str]]:
+    return class_names.named(_polars(path, _placed(rows, names).collect), classes, texts), {}
 
 
-def _read_csv(
-    path: Path, scan: pl.LazyFrame, separator: str, names: Sequence[str]
+def _read_delimited(
+    path: Path,
+    rows: pl.LazyFrame,
+    separator: str,
+    columns: Sequence[str] | None,
+    names: Sequence[str],
+    texts: Collection[str] = (),
 ) -> tuple[pl.DataFrame, dict[int, str]]:
     try:
-        return _placed(scan, names).collect(), {}
+        return _placed(rows, names).collect(), {}
     except pl.exceptions.ComputeError:
-        rows, notes = _csv_rows(path, separator)
+        each, notes = rows_one_by_one(path, separator, columns)
         schema = {PLACE: pl.UInt32, **dict.fromkeys(names, pl.String)}
-        return pl.DataFrame([{PLACE: k, **row} for k, row in enumerate(rows)], schema=schema), notes
+        return pl.DataFrame([{PLACE: k, **row} for k, row in enumerate(each)], schema=schema), notes
 
 
-def _read_json_lines(path: Path, scan: pl.LazyFrame, names: Sequence[str]) -> tuple[pl.DataFrame, dict[int, str]]:
+def _read_json_lines(
+    path: Path, rows: pl.LazyFrame, names: Sequence[str], texts: Collection[str] = ()
+) -> tuple[pl.DataFrame, dict[int, str]]:
     try:
-        table = _placed(scan, names).collect()
+        table = _placed(rows, names).collect()
     except pl.exceptions.PolarsError:
-        return _read_objects(path, *_objects(path), names)
+        return _read_objects(path, None, *_objects(path, None), names, texts)
+    if any(_may_hold_floats(table[name]) for name in texts if name in table.columns):
+        return _read_objects(path, None, *_objects(path, None), names, texts)
     suspects = [name for name in names if _may_hold_json(table[name])]
     if not suspects:
         return table, {}
-    rows, notes = _objects(path)
-    are_texts = all(_fits(row.get(name), table.schema[name]) for name in suspects for row in rows)
-    return (table, {}) if are_texts and not notes else _read_objects(path, rows, notes, names)
+    objects, notes = _objects(path, None)
+    are_texts = all(_fits(row.get(name), table.schema[name]) for name in suspects for row in objects)
+    return (table, {}) if are_texts and not notes else _read_objects(path, None, objects, notes, names, texts)
 
 
 def _read_objects(
-    path: Path, rows: Sequence[Mapping[str, Any]], notes: dict[int, str], names: Sequence[str]
+    path: Path,
+    at: str | None,
+    rows: Sequence[Mapping[str, Any]],
+    notes: dict[int, str],
+    names: Sequence[str],
+    texts: Collection[str] = (),
 ) -> tuple[pl.DataFrame, dict[int, str]]:
-    """JSON's values by Polars' own rules for JSON lines, column by column: a column that nobody wants may be a mess."""
+    """JSON's values by Polars' own rules for JSON lines, column by column: a column that nobody needs may be a mess."""
     table = pl.DataFrame({PLACE: pl.Series(range(len(rows)), dtype=pl.UInt32)})
     notes = dict(notes)
+    written: Sequence[Any] = ()
+    if any(_has_float(row.get(name)) for name in texts for row in rows):
+        written = [row if isinstance(row, dict) else {} for row in _as_objects(written_rows(path), path, at)]
     for name in names:
-        values = [row.get(name) for row in rows]
+        values = [row.get(name) for row in (written if written and name in texts else rows)]
         kind = _prevailing_kind(values)
-        texts = []
+        lines = []
         for place, value in enumerate(values):
             if value is not None and _kind(value) != kind:
                 notes.setdefault(place, f"{name!r} is {shown(value)}, elsewhere {kind}")
                 value = None
             try:
-                texts.append(json.dumps({name: value}, allow_nan=False))
+                lines.append(json.dumps({name: value}, allow_nan=False))
             except ValueError:
                 notes.setdefault(place, f"{name!r} is {shown(value)}, which is no JSON")
-                texts.append(json.dumps({name: None}))
-        column = _column(path, name, texts)
+                lines.append(json.dumps({name: None}))
+        column = _column(path, name, lines)
         if _may_hold_json(column):
-            for place, value in enumerate(values):
-                if place not in notes and not _fits(value, column.dtype):
-                    notes[place] = f"{name!r} is {shown(value)}, with a list or an object where others have text"
+            fits = [_fits(value, column.dtype) for value in values]
+            for place in (place for place, fit in enumerate(fits) if not fit):
+                said = f"{name!r} is {shown(values[place])}, with a list or an object where others have text"
+                notes.setdefault(place, said)
+            column = column.set(~pl.Series(fits), None)
         table = table.hstack([column])
-    bad = pl.col(PLACE).is_in(list(notes))
-    return (
-        table.with_columns(pl.when(~bad).then(pl.col(name)).alias(name) for name in names) if notes else table
-    ), notes
+    return table, notes
 
 
 def _column(path: Path, name: str, texts: Sequence[str]) -> pl.Series:
@@ -198,6 +220,22 @@ def _prevailing_kind(values: Iterable[Any]) -> str | None:
 
 def _kind(value: Any) -> str:
     return "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else "a single value"
+
+
+def _may_hold_floats(values: pl.Series) -> bool:
+    """Whether there are numbers with a fraction or an exponent, or texts that look like one.
+
+    Polars reads 3 as 3.0 in a column with a fraction, and writes numbers in its own way where others are texts.
+    """
+    if isinstance(values.dtype, pl.List):
+        return _may_hold_floats(values.explode(empty_as_null=False))
+    if values.dtype == pl.String:
+        return bool(values.str.contains(_FLOAT).any())
+    return values.dtype.is_float()
+
+
+def _has_float(value: Any) -> bool:
+    return any(map(_has_float, value)) if type(value) is list else type(value) is float
 
 
 def _may_hold_json(values: pl.Series) -> bool:
@@ -226,52 +264,56 @@ def _placed(scan: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame:
     return scan.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias(PLACE), *map(pl.col, names))
 
 
-def _objects(path: Path) -> tuple[list[dict[str, Any]], dict[int, str]]:
+def _objects(path: Path, at: str | None) -> tuple[list[dict[str, Any]], dict[int, str]]:
     """The rows of a JSON file as objects, and those that are none.
 
     Raises:
         SourceError: Not a single row is one.
     """
-    document = json_document(path)
-    if isinstance(document, dict):
-        return list(_from_columns(document, path)), {}
     rows: list[dict[str, Any]] = []
     notes: dict[int, str] = {}
-    for row in list_of_rows(document, path):
-        if isinstance(row, list):  # easy-VQA's triples: named like the columns of a file without a head
-            rows.append({f"column_{k}": value for k, value in enumerate(row, start=1)})
-            continue
+    for row in _as_objects(json_document(path), path, at):
         if not isinstance(row, dict):
             notes[len(rows)] = str(row) if isinstance(row, Exception) else f"not an object: {shown(row)}"
         rows.append(row if isinstance(row, dict) else {})
     if notes and len(notes) == len(rows):
-        raise SourceError(str(path), f"no row can be read; the first: {notes[0]}", "mend `path` or `format`")
+        raise SourceError(str(path), f"no row can be read; the first: {notes[0]}", "fix `path` or `format`")
     return rows, notes
+
+
+def _as_objects(document: Any, path: Path, at: str | None) -> Iterator[Any]:
+    """The rows of a document: of a list its items, of an object of columns its rows, with ``at`` what lies there.
+
+    Raises:
+        SourceError: The document has no rows there.
+    """
+    document = at_path(document, at, path) if at else document
+    if isinstance(document, dict):
+        yield from _keyed(document) if at else _from_columns(document, path)
+        return
+    for row in list_of_rows(document, path):
+        # easy-VQA's triples: named like the columns of a file without a header
+        yield {f"column_{k}": value for k, value in enumerate(row, start=1)} if isinstance(row, list) else row
+
+
+def _keyed(document: dict[str, Any]) -> Iterator[Any]:
+    """An object of objects: each is a row, and its key is the column ``key``."""
+    for key, row in document.items():
+        yield {"key": key, **row} if isinstance(row, dict) else row
 
 
 def _from_columns(document: dict[str, Any], path: Path) -> Iterator[dict[str, Any]]:
     lengths = {len(values) if isinstance(values, list) else None for values in document.values()}
     if len(lengths) != 1 or None in lengths:
         problem = f"an object whose values are not lists of one length: {', '.join(map(shown, list(document)[:6]))}"
-        raise SourceError(str(path), problem, "a table is a list of objects, or an object of columns")
+        lists = [key for key, value in document.items() if isinstance(value, list | dict) and value]
+        fix = "a table is a list of objects, or an object of columns"
+        if lists:
+            longest = max(lists, key=lambda key: len(document[key]))
+            fix = f"if its rows lie under {longest!r}, say `at: {longest}`"
+        raise SourceError(str(path), problem, fix)
     for values in zip(*document.values(), strict=True):
         yield dict(zip(document, values, strict=True))
-
-
-def _csv_rows(path: Path, separator: str) -> tuple[list[dict[str, str | None]], dict[int, str]]:
-    csv.field_size_limit(1 << 30)
-    rows: list[dict[str, str | None]] = []
-    notes: dict[int, str] = {}
-    try:
-        lines = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=separator)
-        head = next(lines)
-        for line in filter(None, lines):
-            if len(line) > len(head):
-                notes[len(rows)] = f"{len(line)} values for {len(head)} columns"
-            rows.append({} if len(line) > len(head) else dict(zip(head, (v or None for v in line), strict=False)))
-    except csv.Error as error:
-        raise SourceError(str(path), f"not usable as CSV: {error}", "mend the file") from None
-    return rows, notes
 
 
 def _arrow_table(path: Path) -> pa.Table:
@@ -288,18 +330,21 @@ def _arrow_table(path: Path) -> pa.Table:
         ) from None
 
 
-def _read_arrow(table: pa.Table, names: Sequence[str]) -> tuple[pl.DataFrame, dict[int, str]]:
+def _read_arrow(
+    table: pa.Table, names: Sequence[str], texts: Collection[str] = ()
+) -> tuple[pl.DataFrame, dict[int, str]]:
     places = pl.DataFrame({PLACE: pl.Series(range(table.num_rows), dtype=pl.UInt32)})
     wanted = pl.from_arrow(table.select(list(names)))
     assert isinstance(wanted, pl.DataFrame)
-    return places.hstack(wanted) if names else places, {}
+    classes = class_names.of_schema(table.schema)
+    return class_names.named(places.hstack(wanted), classes, texts) if names else places, {}
 
 
-def _arrow_pictures(table: pa.Table, column: str) -> pl.Series | None:
+def _arrow_images(table: pa.Table, column: str) -> pl.Series | None:
     return _present([table.column(column)]) if _holds_bytes(table.schema.field(column).type) else None
 
 
-def _parquet_pictures(path: Path, column: str) -> pl.Series | None:
+def _parquet_images(path: Path, column: str) -> pl.Series | None:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
@@ -312,7 +357,7 @@ def _parquet_pictures(path: Path, column: str) -> pl.Series | None:
 
 
 def _holds_bytes(dtype: Any) -> bool:
-    """Whether a column of this Arrow type holds pictures: bytes, ``datasets``' struct<bytes, path>, or lists."""
+    """Whether a column of this Arrow type holds images: bytes, ``datasets``' struct<bytes, path>, or lists."""
     import pyarrow.types as kinds
 
     if kinds.is_list(dtype) or kinds.is_large_list(dtype) or kinds.is_fixed_size_list(dtype):
@@ -329,7 +374,7 @@ def _is_binary(dtype: Any) -> bool:
 
 
 def _present(arrays: Iterable[Any]) -> pl.Series:
-    """Which pictures are not null, row by row."""
+    """Which images are not null, row by row."""
     parts = [pl.Series([], dtype=_PLACES)]
     for array in arrays:
         values = pl.from_arrow(array)
@@ -352,7 +397,7 @@ def _polars(path: Path, call: Callable[..., Any], *args: Any, **options: Any) ->
         return call(*args, **options)
     except (pl.exceptions.PolarsError, OSError) as error:
         problem = f"not readable as {suffix_of(path)}: {_first_line(error)}"
-        raise SourceError(str(path), problem, "mend the file or its suffix") from None
+        raise SourceError(str(path), problem, "fix the file or its suffix") from None
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,72 @@
+"""Columns of class numbers (``ClassLabel`` of Hugging Face `datasets`) -> the names of the classes.
+
+``datasets`` writes the names into the schema's metadata of Parquet and Arrow files, as JSON under ``huggingface``; -1
+is its number of a row without a class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import polars as pl
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Classes = Mapping[str, list[str]]
+"""Column -> the name of class 0, 1, 2 …"""
+
+
+def of_parquet(path: Path) -> Classes:
+    """The classes of a Parquet file's columns; none of a file that ``datasets`` did not write."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return of_schema(pq.read_schema(path))
+    except (pa.ArrowInvalid, OSError):
+        return {}  # whoever reads the rows says what is wrong with the file
+
+
+def of_schema(schema: pa.Schema) -> Classes:
+    """The classes of an Arrow table's columns."""
+    try:
+        said = msgspec.json.decode((schema.metadata or {})[b"huggingface"])
+        features = said["info"]["features"].items()
+    except (KeyError, TypeError, AttributeError, msgspec.MsgspecError):
+        return {}
+    found = {name: _names(feature) for name, feature in features}
+    return {name: names for name, names in found.items() if names is not None}
+
+
+def named(table: pl.DataFrame, classes: Classes, columns: Collection[str]) -> pl.DataFrame:
+    """The table with class names for numbers in those of the columns that have classes; null for a number without."""
+    for name in columns:
+        if name in classes and name in table.columns:
+            table = table.with_columns(_name_each(pl.col(name), classes[name], table.schema[name]).alias(name))
+    return table
+
+
+def _name_each(column: pl.Expr, names: list[str], dtype: pl.DataType) -> pl.Expr:
+    if isinstance(dtype, pl.List):
+        return column.list.eval(_name_each(pl.element(), names, dtype.inner))  # type: ignore[arg-type]
+    if not dtype.is_integer():
+        return column
+    return column.replace_strict(list(range(len(names))), names, default=None, return_dtype=pl.String)
+
+
+def _names(feature: Any) -> list[str] | None:
+    """The names of a ``ClassLabel``, or of a list of them."""
+    if isinstance(feature, list) and len(feature) == 1:
+        return _names(feature[0])
+    if not isinstance(feature, dict):
+        return None
+    if feature.get("_type") in ("Sequence", "List", "LargeList"):
+        return _names(feature.get("feature"))
+    names = feature.get("names")
+    if feature.get("_type") != "ClassLabel" or not isinstance(names, list):
+        return None
+    return names if all(type(name) is str for name in names) else None

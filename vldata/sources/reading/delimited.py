@@ -1,0 +1,128 @@
+"""CSV and TSV files: whether quotation marks enclose fields in them, and every line accounted for.
+
+A quotation mark encloses a field when it opens it and closes it: RFC 4180 for CSV. TSV files of captions are mostly
+written without quoting, so that a caption may begin with a mark that nothing closes; theirs enclose fields only where
+each closes before the next tab. A reader that guesses otherwise swallows the lines behind a lone mark.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from vldata.errors import SourceError
+from vldata.sources.reading.files import read_text, refuse_wide
+
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+"""By suffix."""
+
+_CHUNK_BYTES = 1 << 20
+
+
+def is_quoted(path: Path, separator: str) -> bool:
+    """Whether quotation marks enclose fields in the file.
+
+    Raises:
+        SourceError: A CSV file in which a mark opens a field and nothing closes it; says the line.
+    """
+    if not _any_field_opens_with_a_mark(path, separator):
+        return False
+    line = 1
+    try:
+        with _text(path) as file:
+            rows = csv.reader(file, delimiter=separator, strict=True)
+            width: int | None = None
+            for row in rows:
+                if any(_swallows(value, separator, width) for value in row):
+                    raise csv.Error(f"a quoted field holds {'a tab' if separator == chr(9) else 'whole lines'}")
+                width = len(row) if width is None else width
+                line = rows.line_num + 1
+    except csv.Error as error:
+        if separator == "\t":
+            return False
+        problem = f"a quotation mark opens a field in this row, and nothing closes it as CSV asks ({error})"
+        fix = 'close it; a mark inside a field is written twice and the field enclosed: "5"" pipe"'
+        raise SourceError(f"{path}:{line}", problem, fix) from None
+    return True
+
+
+def scan(path: Path, separator: str, columns: Sequence[str] | None) -> pl.LazyFrame:
+    """The file with every value as text.
+
+    Args:
+        columns: Names of the columns of a file without a header; None: the first line names them.
+
+    Raises:
+        SourceError: As `is_quoted`; or the text is in UTF-16 or UTF-32.
+    """
+    refuse_wide(path)
+    mark = '"' if is_quoted(path, separator) else None
+    options = {"separator": separator, "infer_schema": False, "glob": False, "quote_char": mark}
+    return pl.scan_csv(path, has_header=columns is None, new_columns=columns, **options)  # type: ignore[arg-type]
+
+
+def rows_one_by_one(
+    path: Path, separator: str, columns: Sequence[str] | None
+) -> tuple[list[dict[str, str | None]], dict[int, str]]:
+    """The rows of a file in which some have more values than there are columns, and what is wrong with those.
+
+    Raises:
+        SourceError: It cannot be parsed, or is not UTF-8.
+    """
+    csv.field_size_limit(1 << 30)
+    quoted = is_quoted(path, separator)
+    rows: list[dict[str, str | None]] = []
+    notes: dict[int, str] = {}
+    try:
+        text = io.StringIO(read_text(path), newline="")
+        lines = csv.reader(text, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+        head = next(lines) if columns is None else columns
+        for line in filter(None, lines):
+            if len(line) > len(head):
+                notes[len(rows)] = f"line {lines.line_num}: {len(line)} values for {len(head)} columns"
+            rows.append({} if len(line) > len(head) else dict(zip(head, (v or None for v in line), strict=False)))
+    except csv.Error as error:
+        raise SourceError(str(path), f"not usable as CSV: {error}", "fix the file") from None
+    return rows, notes
+
+
+def _swallows(value: str, separator: str, width: int | None) -> bool:
+    """Whether a quoted field holds what must be rows: a tab of a TSV; of a CSV, lines that each have every column."""
+    if separator == "\t":
+        return "\t" in value
+    if width is None or width < 3 or "\n" not in value:
+        return False
+    return all(line.count(separator) == width - 1 for line in value.split("\n")[1:])
+
+
+def _any_field_opens_with_a_mark(path: Path, separator: str) -> bool:
+    opening = ('\n"', '\r"', f'{separator}"')
+    tail = "\n"
+    with _text(path) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            chunk = tail + chunk
+            if '"' in chunk and any(mark in chunk for mark in opening):
+                return True
+            tail = chunk[-1]
+    return False
+
+
+@contextmanager
+def _text(path: Path) -> Iterator[io.TextIOBase]:
+    """The file as text, gzip by content; bytes that are not UTF-8 become replacement characters."""
+    csv.field_size_limit(1 << 30)
+    try:
+        with path.open("rb") as raw:
+            is_gzip = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            unpacked: Any = gzip.GzipFile(fileobj=raw) if is_gzip else raw
+            yield io.TextIOWrapper(unpacked, encoding="utf-8-sig", errors="replace", newline="")
+    except (OSError, EOFError) as error:
+        raise SourceError(str(path), f"cannot be read: {error}", "check the file, or download it again") from None
