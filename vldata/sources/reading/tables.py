@@ -1,6 +1,6 @@
 """Tables on disk, however they are written: which columns they have, and the ones that are wanted.
 
-Parquet, Arrow IPC (files and streams), CSV, TSV, JSON lines and JSON. Only the columns asked for are read, by Polars;
+Parquet, Arrow IPC (files and streams), CSV, TSV, JSON lines and JSON. Only the columns requested are read, by Polars;
 of a column that holds images only its shape is looked at, never the bytes. Python takes over where a text file has
 rows that Polars refuses, so that one bad line costs one row and not the file.
 """
