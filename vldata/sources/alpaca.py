@@ -18,9 +18,9 @@ import polars as pl
 
 from vldata.shapes.language import arithmetic
 from vldata.sources.base import Source
-from vldata.sources.reading.conversations import with_image_places
 from vldata.sources.reading.files import expand
 from vldata.sources.reading.json import json_rows
+from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.rows import ID, TEXT, note, typed
 from vldata.sources.standins import write_json
 

@@ -40,7 +40,8 @@ TASKS: dict[str, dict[str, PolarsType]] = {
 OPTIONAL = frozenset({"answers", "context", "system"})
 """Columns of a task that a table may lack."""
 
-NATIVE: dict[str, PolarsType] = {name: dtype for name, dtype in COMMON.items() if name not in ("problem", "detail")}
+_OURS = ("weight", "problem", "detail")
+NATIVE: dict[str, PolarsType] = {name: dtype for name, dtype in COMMON.items() if name not in _OURS}
 """Columns that a table may have whatever its task."""
 
 PHRASES = "phrases"
