@@ -58,7 +58,11 @@ def test_a_history_of_another_form_costs_its_row(tmp_path, history):
 
 
 def test_images_and_keys_that_nobody_reads_are_told(tmp_path):
-    rows = [{**ANIMALS, "images": ["a.jpg"]}, {**ANIMALS, "rejected": "The turtle."}, {**ANIMALS, "source": "s"}]
+    rows = [
+        {**ANIMALS, "images": ["a.jpg"]},
+        {**ANIMALS, "rejected": "The turtle."},
+        {**ANIMALS, "response": "The dog."},
+    ]
     turns = read(tmp_path, *rows, {**ANIMALS, "text": "Below is an instruction ..."}, {**ANIMALS, "rejected": ""})
     assert turns.sort("problem", nulls_last=False)["problem"].to_list() == [
         None, None, None, "not_for_task", "unknown_key",

@@ -286,20 +286,7 @@ def test_threads_may_be_counted_from_one() -> None:
     assert in_order(turns.with_columns(pl.col("position").cast(pl.Int32)))["problem"].null_count() == 3
 
 
-KEYS = [
-    "id",
-    "image",
-    "images",
-    "conversations",
-    "messages",
-    "texts",
-    "query",
-    "response",
-    "history",
-    "system",
-    "z",
-    "video",
-]
+KEYS = ("id", "image", "images", "conversations", "messages", "texts", "query", "response", "history", "system", "z")
 INNER_KEYS = ["role", "content", "from", "value", "type", "text", "image", "weight", "z"]
 TEXTS = ["", "x", "<image>", "[", "a.jpg", "user", "assistant", "[{'role': 'user'}]"]
 JSON = st.recursive(

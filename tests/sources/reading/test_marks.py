@@ -21,7 +21,8 @@ def placed(question: str, images: list[str], *, answer: str = "x", system: str |
 MARKS = [
     "<|vision_start|><|image_pad|><|vision_end|>", "<|vision_start|><|image_pad|><|image_pad|><|vision_end|>",
     "<|image_pad|>", "<ImageHere>", "<Image><ImageHere></Image>", "<Img><ImageHere></Img>", "<Image>", "<IMAGE>",
-    "<image_1>", "<image1>", "<image 1>", "<image_0>", "<|image_1|>", "<|image|>", "<img>a.jpg</img>", "<image>./</image>",
+    "<image_1>", "<image1>", "<image 1>", "<image_0>", "<|image_1|>", "<|image|>", "<img>a.jpg</img>",
+    "<image>./</image>",
     "<img><IMG_CONTEXT></img>", "<im_start><image><im_end>", "<start_of_image>", "<image_placeholder>",
 ]  # fmt: skip
 

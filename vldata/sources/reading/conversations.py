@@ -125,14 +125,18 @@ def talk_files(path: str) -> list[Path]:
 
 
 def folder_of_images(path: str) -> str | None:
-    """Where images lie that are bytes in the tables that a path names; None where these hold text alone."""
+    """Where images lie that are bytes in the tables that a path names; None where these hold text alone.
+
+    Of a folder only what lies right in it or in its ``data``, as on the Hub, is looked at: there may be many images.
+    """
     whole = home(path)
     if has_magic(path):
         plain = next(k for k, part in enumerate(whole.parts) if has_magic(part))
         return str(Path(*whole.parts[:plain])) if suffix_of(whole) in _EMBEDDING else None
     if not whole.is_dir():
         return str(whole.parent) if suffix_of(whole) in _EMBEDDING else None
-    return str(whole) if any(suffix_of(file) in _EMBEDDING for file in whole.rglob("*")) else None
+    here = (file for folder in (whole, whole / "data") if folder.is_dir() for file in folder.iterdir())
+    return str(whole) if any(suffix_of(file) in _EMBEDDING for file in here) else None
 
 
 def saved_files(path: str) -> list[Path] | None:

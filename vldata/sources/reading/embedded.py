@@ -21,11 +21,13 @@ def embedded_images(frame: TableFile, column: str, image_root: str | None) -> pl
     """A list of references for each row of a table, ``<file>::<column>/<row>/<place>``; None for other columns.
 
     Raises:
-        SourceError: The table lies outside ``image_root``.
+        SourceError: The table lies outside ``image_root``, or there is none.
     """
     present = frame.images(column)
     if present is None:
         return None
+    if image_root is None:
+        raise SourceError(str(frame.path), "it holds images, and `image_root` is not set", "name a folder above it")
     name = name_below(frame.path, image_root)
     if name.startswith(".."):
         fix = f"leave `image_root` out, or name a folder above {frame.path.parent}"
