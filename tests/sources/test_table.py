@@ -384,3 +384,16 @@ def test_a_thread_with_a_repeated_or_missing_position_is_refused_over_files_too(
     turns = Table(path=str(tmp_path)).turns("text_instruction").sort("thread")
     assert turns["problem"].to_list() == [None, "broken_conversation", "broken_conversation"]
     assert turns["detail"][1] == f"the positions of its conversation are {positions[0]}, {positions[1]}"
+
+
+def test_more_than_an_exchange_in_the_texts_of_the_cauldron_is_an_error_or_looked_at_row_by_row(tmp_path):
+    rows = [
+        {"id": k, "texts": [{"user": "A?", "assistant": "B.", "source": "s", "weight": w}]} for k, w in ((1, 0), (2, 1))
+    ]
+    pl.DataFrame(rows).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(SourceError, match="'weight', which may change what is learnt"):
+        Table(path=str(tmp_path)).turns("text_instruction")
+    assert Table(path=str(tmp_path), ignore=["weight"]).turns("text_instruction")["problem"].null_count() == 2
+    texts = [{"user": "A?", "assistant": "B."}]
+    pl.DataFrame({"id": [1, 2], "texts": [texts, texts], "tools": ["[1]", None]}).write_parquet(tmp_path / "t.parquet")
+    assert Table(path=str(tmp_path)).turns("text_instruction")["problem"].to_list() == ["unknown_key", None]

@@ -20,7 +20,7 @@ cannot fit is an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from glob import has_magic
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -53,6 +53,7 @@ from vldata.sources.reading.files import expand
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.rows import note
 from vldata.sources.reading.tables import PLACE, SUFFIXES, TableFile, details_of, open_frame, suffix_of
+from vldata.sources.reading.talk_keys import is_harmless_in_message, the_fix
 from vldata.sources.shapes import Shapes
 from vldata.sources.standins import draw, scenes_for
 
@@ -145,7 +146,7 @@ class Table(Source):
         for path in self.files():
             try:
                 frame = open_frame(path, at=self.at, columns=self.columns)
-                if task in _DIALOGUES and holds_talks(frame.columns, self.fields):
+                if task in _DIALOGUES and holds_talks(frame.columns, self.fields, self.ignore):
                     talks += self._talks(frame, task)
                 else:
                     tables.append(self._turns(frame, task))
@@ -190,7 +191,7 @@ class Table(Source):
         needs = tuple(dict.fromkeys(column for origin in found.values() for column in origin.needs))
         table, notes = frame.read(needs, texts_of(found, task))
         if is_cauldron:
-            table = _one_exchange_a_row(table, frame.path)
+            table = _one_exchange_a_row(table, frame.path, self.ignore)
         turns = self._canonical(table, found, notes, task)
         if inside is not None:
             turns = turns.with_columns(images=inside.gather(table[PLACE]))
@@ -269,17 +270,22 @@ def _folder(path: str) -> Path:
     return Path(*plain)
 
 
-def _one_exchange_a_row(table: pl.DataFrame, path: Path) -> pl.DataFrame:
+def _one_exchange_a_row(table: pl.DataFrame, path: Path, ignore: Collection[str]) -> pl.DataFrame:
     """The Cauldron's ``texts`` as ``instruction``, ``response`` and ``position``; a row without any stays, as nulls.
 
     Raises:
-        SourceError: ``texts`` is something else.
+        SourceError: ``texts`` is something else, or holds more that may change what is learnt.
     """
     dtype = table.schema["texts"]
     fields = dtype.inner.to_schema() if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct) else {}
     if not {"user", "assistant"} <= set(fields):
         problem = f"the column 'texts' is {dtype}, not a list of {{user, assistant}}"
         raise SourceError(str(path), problem, "name the columns with `fields`")
+    each = table["texts"].explode()
+    for name in fields.keys() - {"user", "assistant", *ignore}:
+        if not is_harmless_in_message(name) and each.struct.field(name).null_count() < each.len():
+            fix = f"read it as `llava`, which looks at each row; {the_fix(name)}"
+            raise SourceError(str(path), f"its 'texts' have {name!r}, which may change what is learnt", fix)
     has_any = pl.col("texts").list.len() > 0
     rows = table.with_columns(
         texts=pl.when(has_any).then("texts"),

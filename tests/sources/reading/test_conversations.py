@@ -147,6 +147,20 @@ def test_masks_and_weights_of_answers_are_weights_of_turns(key: str, off: Any, o
     assert talk(row, pictured=True).problem == "not_for_task"
 
 
+def test_the_weights_of_a_finished_row_are_kept() -> None:
+    turns = [{"row": "1", "weight": 0.0}, {"row": "2", "weight": None}]
+    row = {"image": "a.jpg", "messages": messages("role", "content"), "turns": turns}
+    assert talk(row, pictured=True).weights == [0.0, 1.0]
+    assert talk({**row, "turns": [{"weight": 1.0}, {"weight": 1.0}]}, pictured=True).weights is None
+
+
+@pytest.mark.parametrize(("key", "value"), [("content", "Something else."), ("role", "system")])
+def test_a_message_that_says_two_things_is_refused(key: str, value: str) -> None:
+    said = messages("from", "value")
+    said[0][key] = value
+    assert talk({"image": "a.jpg", "conversations": said}, pictured=True).problem == "unknown_key"
+
+
 @pytest.mark.parametrize(("place", "key", "value"), [(0, "loss", True), (1, "weight", -1), (1, "loss", [0, 1])])
 def test_weights_that_mean_something_else_are_refused(place: int, key: str, value: Any) -> None:
     said: list[dict[str, Any]] = [*messages("role", "content")]

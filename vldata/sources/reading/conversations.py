@@ -28,7 +28,15 @@ from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.messages import Images, Refused, conversation_of, images_of, name_of, num_questions
 from vldata.sources.reading.rows import lists_of_texts, note, shown
 from vldata.sources.reading.tables import PLACE, SUFFIXES, TableFile, json_objects, open_frame, suffix_of
-from vldata.sources.reading.talk_keys import EXCHANGES, MESSAGES, form_of, is_blank, may_name_images, unknown_key
+from vldata.sources.reading.talk_keys import (
+    EXCHANGES,
+    MESSAGES,
+    form_of,
+    is_blank,
+    is_harmless,
+    may_name_images,
+    unknown_key,
+)
 
 _JSON = (*LINES, ".json")
 _EMBEDDING = (".parquet", ".arrow")
@@ -206,12 +214,19 @@ def talk_rows(
     return rows
 
 
-def holds_talks(columns: Collection[str], fields: Collection[str]) -> bool:
-    """Whether a table's rows are whole conversations, and no recipe says which columns are the exchange."""
+def holds_talks(columns: Collection[str], fields: Collection[str], ignore: Collection[str]) -> bool:
+    """Whether a table's rows are to be read as whole conversations, one by one.
+
+    Not those of which a recipe says what the exchange is, nor The Cauldron's without strange columns, whose ``texts``
+    are read all at once.
+    """
     exchange = {"instruction", "response"}
     if exchange & {*fields} or exchange <= {*columns}:
         return False
-    return any(key in columns for key in MESSAGES if key != "texts") or any({*pair} <= {*columns} for pair in EXCHANGES)
+    if "texts" in columns and not {*MESSAGES[:-1]} & {*columns}:
+        read = {"texts", "image", "images", "id", "thread", "row", "system", *ignore}
+        return not all(column in read or is_harmless(column) for column in columns)
+    return any(key in columns for key in MESSAGES[:-1]) or any({*pair} <= {*columns} for pair in EXCHANGES)
 
 
 def exchanges(talks: Sequence[Talk]) -> pl.DataFrame:

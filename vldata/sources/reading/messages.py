@@ -170,7 +170,16 @@ def conversation_of(row: Mapping[str, Any], form: Form, images: Images, ignore: 
             detail = f"{key!r} is {shown(words)}, elsewhere the system says {shown(system)}"
             raise Refused("unknown_key", f"{detail}; {the_fix(key)}")
         system = system or words
-    return Said(system, images.in_questions(exchanges), weights)
+    return Said(system, images.in_questions(exchanges), weights or _weights_of_turns(row.get("turns"), len(exchanges)))
+
+
+def _weights_of_turns(turns: Any, num: int) -> list[float] | None:
+    """The weights that a finished row of vldata has beside its messages; None where all are 1, or in other rows."""
+    if not isinstance(turns, list) or len(turns) != num:
+        return None
+    weights = [_weight(turn.get("weight")) if isinstance(turn, dict) else None for turn in turns]
+    found = [1.0 if weight is None else weight for weight in weights]
+    return None if {*found} == {1.0} else found
 
 
 def num_questions(row: Mapping[str, Any], form: Form) -> int:
@@ -342,6 +351,10 @@ def _with_more(
         Refused: Another key says something.
     """
     weight: float | None = None
+    for key, other in (("value", "content"), ("from", "role")):
+        one, two = message.get(key), message.get(other)
+        if not is_blank(one) and not is_blank(two) and one != two:
+            raise _unknown_key(other, two, number)
     for key, value in message.items():
         if key in SPOKEN or key in ignore or is_blank(value) or is_harmless_in_message(key):
             continue
