@@ -265,6 +265,13 @@ def test_what_does_not_fit_together_is_refused(row: dict[str, Any], problem: str
     assert talk(row, pictured=True).problem == problem
 
 
+def test_parts_may_name_the_row_s_images_by_their_places() -> None:
+    said = parts(image={"index": 1})
+    said[2] = {"role": "user", "content": [{"type": "image", "index": 0}, *said[2]["content"]]}
+    one = talk({"images": ["a.jpg", "b.jpg"], "messages": said}, pictured=True)
+    assert (one.problem, [*one.images]) == (None, ["b.jpg", "a.jpg"])
+
+
 def test_sharegpt_s_of_the_hub_are_read(tmp_path: Path) -> None:
     said = [
         {"role": "user", "content": "Hi", "toxic": False, "timestamp": None},
@@ -278,8 +285,8 @@ def test_sharegpt_s_of_the_hub_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("places", "is_whole"),
     [
-        ([0, 1, 2], True), ([2, 0, 1], True), ([0, 0], False), ([0, 2], False), ([1, 2], False), ([None], True),
-        ([0, None], False),
+        ([0, 1, 2], True), ([2, 0, 1], True), ([0, 0], False), ([0, 2], False), ([1, 2], False), ([-1, 1], False),
+        ([None], True), ([0, None], False),
     ],
 )  # fmt: skip
 def test_a_thread_s_places_neither_repeat_nor_have_holes(places: list[int | None], is_whole: bool) -> None:
