@@ -20,9 +20,9 @@ from vldata.store.remember import file_digest
 from vldata.store.store import Store
 from vldata.tasks.base import PolarsType, Task
 
-TURNS_VERSION = 1
+TURNS_VERSION = 2
 
-_NOT_CONTENT = frozenset({"row", "generator", "problem", "detail"})
+_NOT_CONTENT = frozenset({"row", "weight", "generator", "problem", "detail"})
 
 
 @dataclass(frozen=True)

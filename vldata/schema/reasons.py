@@ -44,7 +44,9 @@ REJECTED = {
     "box_outside_image": "a box lies outside its image",
     "box_empty": "a box has no area",
     "box_wrong_image": "a box names an image that the row does not have",
-    "broken_conversation": "another exchange of its conversation is unusable, so the rest would hang in the air",
+    "broken_conversation": "another exchange of its conversation is unusable or missing, or has the same place, so the "
+    "rest would hang in the air",
+    "image_mark_in_text": "its text has another corpus's mark of an image or a box, and the row has none for it",
     "image_count_mismatch": "the text's image places and the row's images do not match in number",
     "no_image": "the task needs an image and the row names none",
     "image_missing": "the image file does not exist",

@@ -24,6 +24,7 @@ COMMON: dict[str, pl.DataType | type[pl.DataType]] = {
     "urls": pl.List(pl.String),  # where the images came from, for exclusion lists
     "thread": pl.String,  # native conversation id: its exchanges stay together and in order
     "position": pl.Int32,  # place in the thread, 0-based
+    "weight": pl.Float32,  # of its answer's loss; null is 1
     "generator": pl.String,  # key of the request whose answer it was made from; null for annotated data
     "problem": pl.String,  # a name of `schema.reasons`: the row is not usable, and why
     "detail": pl.String,  # what exactly, for the ledger
@@ -50,11 +51,11 @@ DERIVED: dict[str, pl.DataType | type[pl.DataType]] = {
 """Columns that the steps of a build add to turns, or have for samples."""
 
 COLUMNS_AFTER = {
-    "index": "row images image_sizes urls thread position generator problem detail key",
-    "screen": "row images image_sizes thread position generator key rank",
-    "group": "row images image_sizes thread position generator key rank sample sample_row place",
-    "choose": "row thread position generator key rank sample sample_row place at",
-    "choose, with boxes": "row thread position generator key rank sample sample_row place at fractions",
+    "index": "row images image_sizes urls thread position generator weight problem detail key",
+    "screen": "row images image_sizes thread position generator weight key rank",
+    "group": "row images image_sizes thread position generator weight key rank sample sample_row place",
+    "choose": "row thread position generator weight key rank sample sample_row place at",
+    "choose, with boxes": "row thread position generator weight key rank sample sample_row place at fractions",
     "choose, samples": "at sample images sizes hashes image_bytes split num_turns sample_row",
 }
 """Columns of a table of turns after each step, beside the task's own; of samples, in all."""

@@ -11,7 +11,8 @@ names none; or they are the bytes in a Parquet or Arrow column, as the Hub has t
 "<file>::<column>/<row>/<place in the list>".
 The Cauldron (https://huggingface.co/datasets/HuggingFaceM4/the_cauldron; licences of its 50 parts) is known by its
 columns: ``images``, and ``texts`` of [{"user": "What is shown?", "assistant": "A cat.", "source": "VQAv2"}, ...], the
-exchanges of one conversation.
+exchanges of one conversation. So is a column ``conversations``, ``conversation`` or ``messages``, or ``query`` beside
+``response``: such rows are read as `vldata.sources.llava` reads them.
 Quirks: the rows of JSON that are lists have the columns ``column_1``, ``column_2`` … ; a CSV has text only, to be
 cast by expressions where it matters; a value that does not fit costs its row (``unparsable_row``), a column that
 cannot fit is an error.
@@ -19,8 +20,7 @@ cannot fit is an error.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from glob import has_magic
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -32,7 +32,8 @@ from vldata.errors import SourceError, nearest
 from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
-from vldata.sources.reading.conversations import with_image_places
+from vldata.sources.reading.conversations import Talk, exchanges, holds_talks, in_order, saved_files, talk, talk_rows
+from vldata.sources.reading.embedded import embedded_images, name_below
 from vldata.sources.reading.fields import (
     PHRASES,
     TASKS,
@@ -44,18 +45,22 @@ from vldata.sources.reading.fields import (
     evaluated,
     field_names,
     fields_of,
+    origin,
     origins,
     texts_of,
 )
-from vldata.sources.reading.files import expand, read_json
+from vldata.sources.reading.files import expand
+from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.rows import note
 from vldata.sources.reading.tables import PLACE, SUFFIXES, TableFile, details_of, open_frame, suffix_of
+from vldata.sources.reading.talk_keys import is_harmless_in_message, the_fix
 from vldata.sources.shapes import Shapes
 from vldata.sources.standins import draw, scenes_for
 
 _DIALOGUES = ("instruction", "text_instruction")
 _EXCHANGE = ("instruction", "response", "position")
-_STATE, _DICT = "state.json", "dataset_dict.json"
+_OF_TALKS = {"images": "images", "thread": "id", "row": "id", "system": "system"}
+"""What `fields` may name of a table of conversations, to the key of a conversation."""
 
 
 class Table(Source):
@@ -68,6 +73,7 @@ class Table(Source):
         at: Dotted path to the rows inside a JSON document that has more than them; those of an object of objects get
             its keys as the column ``key``.
         columns: Names of the columns of a CSV or TSV file without a header.
+        ignore: Of conversations: keys of rows and messages that are known to change nothing of what is learnt.
         box_order: What the four numbers of a box are: two corners, or a corner, width and height.
         boxes_are: Pixels of the image, or fractions of its sides.
     """
@@ -83,6 +89,7 @@ class Table(Source):
     fields: dict[str, str] = {}
     at: str | None = None
     columns: list[str] | None = None
+    ignore: list[str] = []
     box_order: Literal["xyxy", "xywh"] = "xyxy"
     boxes_are: Literal["px", "fraction"] = "px"
 
@@ -95,7 +102,7 @@ class Table(Source):
     @property
     def below_root(self) -> str:
         """Where the table lies, seen from ``image_root``: references to images inside it begin with it."""
-        return os.path.relpath(_folder(self.path), home(self.image_root or "."))
+        return name_below(_folder(self.path), self.image_root)
 
     @field_validator("path")
     @classmethod
@@ -126,15 +133,7 @@ class Table(Source):
         Raises:
             SourceError: There is none, or the folder holds several splits.
         """
-        folder = home(self.path)
-        if (folder / _DICT).is_file():
-            splits = read_json(folder / _DICT).get("splits", [])
-            fix = f"point `path` at one of them: {', '.join(f'{self.path}/{split}' for split in splits)}"
-            raise SourceError(self.path, "a folder of several splits", fix)
-        if (folder / _STATE).is_file():
-            named = [str(file.get("filename")) for file in read_json(folder / _STATE).get("_data_files", [])]
-            return [path for name in named for path in expand(str(folder / Path(name).name))]
-        return expand(self.path, suffixes=SUFFIXES)
+        return saved_files(self.path) or expand(self.path, suffixes=SUFFIXES)
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every row; a value that does not fit its column makes its row an ``unparsable_row``.
@@ -142,15 +141,21 @@ class Table(Source):
         Raises:
             SourceError: A file that is no table, or a field that cannot be filled from it.
         """
-        tables = []
+        tables: list[pl.DataFrame] = []
+        talks: list[Talk] = []
         for path in self.files():
             try:
-                tables.append(self._turns(open_frame(path, at=self.at, columns=self.columns), task))
+                frame = open_frame(path, at=self.at, columns=self.columns)
+                if task in _DIALOGUES and holds_talks(frame.columns, self.fields, self.ignore):
+                    talks += self._talks(frame, task)
+                else:
+                    tables.append(self._turns(frame, task))
             except SourceError as error:
                 if not error.where.startswith("fields."):
                     raise
                 raise SourceError(f"{path}, {error.where}", error.problem, error.fix) from None
-        return pl.concat(tables, how="diagonal")
+        turns = pl.concat([*tables, exchanges(talks)] if talks or not tables else tables, how="diagonal")
+        return in_order(turns) if tables and {"thread", "position"} <= {*turns.columns} else turns
 
     @classmethod
     def standin(
@@ -186,12 +191,12 @@ class Table(Source):
         needs = tuple(dict.fromkeys(column for origin in found.values() for column in origin.needs))
         table, notes = frame.read(needs, texts_of(found, task))
         if is_cauldron:
-            table = _one_exchange_a_row(table, frame.path)
+            table = _one_exchange_a_row(table, frame.path, self.ignore)
         turns = self._canonical(table, found, notes, task)
         if inside is not None:
             turns = turns.with_columns(images=inside.gather(table[PLACE]))
         if is_cauldron:
-            by_place = pl.format("{}/{}", pl.lit(self._name(frame.path)), table[PLACE])
+            by_place = pl.format("{}/{}", pl.lit(name_below(frame.path, self.image_root)), table[PLACE])
             names = [pl.col(name) for name in ("thread", "row") if name in turns.columns]
             turns = turns.with_columns(thread=pl.coalesce(*names, by_place)).with_columns(
                 row=pl.format("{}/{}", "thread", pl.col("position").fill_null(0))
@@ -225,23 +230,35 @@ class Table(Source):
 
     def _inside(self, frame: TableFile, images: Origin) -> pl.Series | None:
         """References to the images inside a table, for each of its rows; None where the column names files."""
-        present = frame.images(images.text) if images.expression is None else None
-        if present is None:
-            return None
-        name = self._name(frame.path)
-        if name.startswith(".."):
-            fix = f"leave `image_root` out, or name a folder above {frame.path.parent}"
-            raise SourceError(str(frame.path), f"it holds images and lies outside image_root {self.image_root!r}", fix)
-        rows = pl.DataFrame({"k": present}).with_row_index("place")
-        each = rows.filter(pl.col("k").list.len() > 0).explode("k")
-        ref = pl.format("{}::{}/{}/{}", pl.lit(name), pl.lit(images.text), "place", "k")
-        references = each.group_by("place").agg(images=ref)
-        joined = rows.join(references, on="place", how="left", maintain_order="left")
-        return joined.select(pl.col("images").fill_null(pl.lit([], dtype=pl.List(pl.String)))).to_series()
+        return embedded_images(frame, images.text, self.image_root) if images.expression is None else None
 
-    def _name(self, path: Path) -> str:
-        """The file, seen from ``image_root``."""
-        return Path(os.path.relpath(path, home(self.image_root or "."))).as_posix()
+    def _talks(self, frame: TableFile, task: str) -> list[Talk]:
+        """The rows of a table of conversations.
+
+        Raises:
+            SourceError: A field that conversations do not have.
+        """
+        for name in self.fields:
+            if name not in _OF_TALKS:
+                problem = f"{frame.path} holds conversations, of which a row has no {name!r}"
+                raise SourceError(f"fields.{name}", problem, nearest(name, _OF_TALKS))
+        rows = talk_rows(frame.path, image_root=self.image_root, frame=frame, at=self.at)
+        found = {name: origin(name, text, frame.columns) for name, text in self.fields.items()}
+        inside = self._inside(frame, found["images"]) if "images" in found else None
+        needs = {name: one.needs for name, one in found.items() if name != "images" or inside is None}
+        table, _ = frame.read(tuple(dict.fromkeys(column for of in needs.values() for column in of)), set(needs))
+        for name, one in found.items():
+            given = inside if name not in needs else evaluated(one, table)
+            assert given is not None
+            values, misfits = (given, None) if name not in needs else cast(one, given, fields_of(task)[name])
+            for place, value in enumerate(values.to_list()):
+                if isinstance(rows[place], dict) and misfits is not None and misfits[place]:
+                    rows[place] = ValueError(complaint(one, given[place], fields_of(task)[name]))
+                elif isinstance(rows[place], dict):
+                    kept = {key: said for key, said in rows[place].items() if key not in one.needs}
+                    rows[place] = {**kept, _OF_TALKS[name]: value}
+        ignore = frozenset(self.ignore)
+        return [talk(row, pictured=task == "instruction", ignore=ignore) for row in rows]
 
 
 def _folder(path: str) -> Path:
@@ -253,17 +270,22 @@ def _folder(path: str) -> Path:
     return Path(*plain)
 
 
-def _one_exchange_a_row(table: pl.DataFrame, path: Path) -> pl.DataFrame:
+def _one_exchange_a_row(table: pl.DataFrame, path: Path, ignore: Collection[str]) -> pl.DataFrame:
     """The Cauldron's ``texts`` as ``instruction``, ``response`` and ``position``; a row without any stays, as nulls.
 
     Raises:
-        SourceError: ``texts`` is something else.
+        SourceError: ``texts`` is something else, or holds more that may change what is learnt.
     """
     dtype = table.schema["texts"]
     fields = dtype.inner.to_schema() if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct) else {}
     if not {"user", "assistant"} <= set(fields):
         problem = f"the column 'texts' is {dtype}, not a list of {{user, assistant}}"
         raise SourceError(str(path), problem, "name the columns with `fields`")
+    each = table["texts"].explode()
+    for name in fields.keys() - {"user", "assistant", *ignore}:
+        if not is_harmless_in_message(name) and each.struct.field(name).null_count() < each.len():
+            fix = f"read it as `llava`, which looks at each row; {the_fix(name)}"
+            raise SourceError(str(path), f"its 'texts' have {name!r}, which may change what is learnt", fix)
     has_any = pl.col("texts").list.len() > 0
     rows = table.with_columns(
         texts=pl.when(has_any).then("texts"),

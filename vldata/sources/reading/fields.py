@@ -40,7 +40,8 @@ TASKS: dict[str, dict[str, PolarsType]] = {
 OPTIONAL = frozenset({"answers", "context", "system"})
 """Columns of a task that a table may lack."""
 
-NATIVE: dict[str, PolarsType] = {name: dtype for name, dtype in COMMON.items() if name not in ("problem", "detail")}
+_OURS = ("weight", "problem", "detail")
+NATIVE: dict[str, PolarsType] = {name: dtype for name, dtype in COMMON.items() if name not in _OURS}
 """Columns that a table may have whatever its task."""
 
 PHRASES = "phrases"
@@ -293,9 +294,12 @@ def _texts(values: pl.Series, name: str) -> Cast:
         texts = values.cast(_TEXTS)
     else:
         raise _Unfit
-    if name in ("images", "urls"):
-        texts = texts.list.eval(pl.element().filter(pl.element().str.strip_chars() != ""))
-    return Cast(texts, _never(texts))
+    if name not in ("images", "urls"):
+        return Cast(texts, _never(texts))
+    is_named = (pl.element().str.strip_chars() != "").fill_null(False)
+    named = texts.list.eval(pl.element().filter(is_named))
+    first_gap = texts.list.eval((~is_named).arg_true()).list.first()  # what stands behind it would move into it
+    return Cast(named, (first_gap < named.list.len()).fill_null(False) if name == "images" else _never(texts))
 
 
 def _relisted(flat: pl.Series, like: pl.Series) -> pl.Series:

@@ -80,6 +80,15 @@ def open_frame(path: Path, *, at: str | None = None, columns: Sequence[str] | No
     raise SourceError(str(path), f"the suffix {suffix!r} does not tell how this table is written", f"one of: {known}")
 
 
+def json_objects(path: Path, at: str | None = None) -> list[Any]:
+    """The rows of a JSON file as they are: objects, and what is none.
+
+    Raises:
+        SourceError: The document has no rows there.
+    """
+    return list(_as_objects(json_document(path), path, at))
+
+
 def details_of(places: pl.Series, notes: Mapping[int, str]) -> pl.Series:
     """What `TableFile.read` found wrong with the rows at these places, null of sound ones; the column ``detail``."""
     if not notes:
