@@ -21,9 +21,10 @@ import polars as pl
 from vldata.shapes.language import arithmetic
 from vldata.sources.base import Source
 from vldata.sources.reading.conversations import Talk, exchanges, talk, talk_files, talk_rows
+from vldata.sources.reading.keys import is_blank
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.rows import ID, TEXT, note, typed
-from vldata.sources.reading.talk_keys import form_of, is_blank
+from vldata.sources.reading.talk_keys import form_of
 from vldata.sources.standins import write_json
 
 _FIELDS = {"id": ID, "instruction": TEXT, "input": TEXT, "output": TEXT, "system": TEXT}
@@ -35,9 +36,6 @@ class Alpaca(Source):
     """One turn a row, its ``input`` below the ``instruction``; ``row`` is ``id`` where there is one.
 
     A row with a history is a conversation, with a turn for each exchange; ``row`` is ``<thread>/<position>``.
-
-    Args:
-        ignore: Keys that are known to change nothing of what is learnt.
     """
 
     format: ClassVar[str] = "alpaca"
@@ -47,8 +45,6 @@ class Alpaca(Source):
     )
     tasks: ClassVar[tuple[str, ...]] = ("text_instruction",)
     version: ClassVar[int] = 2
-
-    ignore: list[str] = []
 
     def files(self) -> list[Path]:
         """``path``, or the tables below it."""

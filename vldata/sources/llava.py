@@ -41,9 +41,6 @@ class Llava(Source):
 
     Conversations about images are for the task ``instruction``, those without for ``text_instruction``; the others
     are filtered as ``not_for_task``.
-
-    Args:
-        ignore: Keys of rows and messages that are known to change nothing of what is learnt.
     """
 
     format: ClassVar[str] = "llava"
@@ -51,8 +48,6 @@ class Llava(Source):
     licence: ClassVar[str] = "CC BY 4.0, generated with GPT-4 (OpenAI's terms)"
     tasks: ClassVar[tuple[str, ...]] = ("instruction", "text_instruction")
     version: ClassVar[int] = 2
-
-    ignore: list[str] = []
 
     @model_validator(mode="before")
     @classmethod

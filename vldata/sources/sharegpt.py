@@ -27,19 +27,13 @@ _PER_TALK = 2
 
 
 class ShareGpt(Source):
-    """One turn an exchange; ``thread`` is the conversation's id and ``row`` is ``<thread>/<position>``.
-
-    Args:
-        ignore: Keys of rows and messages that are known to change nothing of what is learnt.
-    """
+    """One turn an exchange; ``thread`` is the conversation's id and ``row`` is ``<thread>/<position>``."""
 
     format: ClassVar[str] = "sharegpt"
     about: ClassVar[str] = "ShareGPT, Vicuna: conversations without images (id, conversations)"
     licence: ClassVar[str] = "none stated for the shared conversations; FastChat's sample Apache-2.0"
     tasks: ClassVar[tuple[str, ...]] = ("text_instruction",)
     version: ClassVar[int] = 2
-
-    ignore: list[str] = []
 
     def files(self) -> list[Path]:
         """``path``, or the tables below it."""

@@ -73,7 +73,6 @@ class Table(Source):
         at: Dotted path to the rows inside a JSON document that has more than them; those of an object of objects get
             its keys as the column ``key``.
         columns: Names of the columns of a CSV or TSV file without a header.
-        ignore: Of conversations: keys of rows and messages that are known to change nothing of what is learnt.
         box_order: What the four numbers of a box are: two corners, or a corner, width and height.
         boxes_are: Pixels of the image, or fractions of its sides.
     """
@@ -89,7 +88,6 @@ class Table(Source):
     fields: dict[str, str] = {}
     at: str | None = None
     columns: list[str] | None = None
-    ignore: list[str] = []
     box_order: Literal["xyxy", "xywh"] = "xyxy"
     boxes_are: Literal["px", "fraction"] = "px"
 

@@ -344,9 +344,9 @@ def test_a_number_is_the_text_that_the_file_writes_it_with(tmp_path):
 @pytest.mark.parametrize("raw", [False, True])
 def test_a_key_that_nobody_reads_costs_its_row_unless_it_is_empty_or_ignored(tmp_path, raw):
     path = tmp_path / "a.json"
-    path.write_text('[{"a": 1}, {"a": 2, "b": 7}, {"a": 3, "c": 0}, {"a": 4, "c": [], "d": null}]')
+    path.write_text('[{"a": 1}, {"a": 2, "b": 7, "source": "x"}, {"a": 3, "mask": 0}, {"a": 4, "mask": [], "d": null}]')
     rows = list_of_rows(open_json(path), path) if raw else json.loads(path.read_text())
     table = typed(rows, {"a": ID}, ignored={"b"})
     assert table["a"].to_list() == ["1", "2", "3", "4"]
     assert table["problem"].to_list() == [None, None, "unknown_key", None]
-    assert "ignore: [c]" in table["detail"][2]
+    assert "ignore: [mask]" in table["detail"][2]

@@ -24,19 +24,12 @@ from vldata.paths import home
 from vldata.sources.reading.embedded import embedded_images
 from vldata.sources.reading.files import expand, read_json
 from vldata.sources.reading.json import LINES, json_rows
+from vldata.sources.reading.keys import is_blank, is_harmless
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.messages import Images, Refused, conversation_of, images_of, name_of, num_questions
 from vldata.sources.reading.rows import lists_of_texts, note, shown
 from vldata.sources.reading.tables import PLACE, SUFFIXES, TableFile, json_objects, open_frame, suffix_of
-from vldata.sources.reading.talk_keys import (
-    EXCHANGES,
-    MESSAGES,
-    form_of,
-    is_blank,
-    is_harmless,
-    may_name_images,
-    unknown_key,
-)
+from vldata.sources.reading.talk_keys import EXCHANGES, MESSAGES, form_of, may_name_images, unknown_key
 
 _JSON = (*LINES, ".json")
 _EMBEDDING = (".parquet", ".arrow")

@@ -12,18 +12,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeGuard
 
+from vldata.sources.reading.keys import is_blank
 from vldata.sources.reading.marks import IMAGE_MARK, tagged_images
 from vldata.sources.reading.rows import shown
-from vldata.sources.reading.talk_keys import (
-    MASKED,
-    PAIRS,
-    SPOKEN,
-    WEIGHTS,
-    Form,
-    is_blank,
-    is_harmless_in_message,
-    the_fix,
-)
+from vldata.sources.reading.talk_keys import MASKED, PAIRS, SPOKEN, WEIGHTS, Form, is_harmless_in_message, the_fix
 
 _ROLES = {
     "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from vldata.sources.reading.keys import HARMLESS, is_blank, is_harmless
 from vldata.sources.reading.rows import shown
 
 MESSAGES = ("conversations", "conversatons", "conversation", "messages", "texts")
@@ -35,31 +36,12 @@ WEIGHTS = frozenset(
 MASKED = "masked"
 """Of a message: whether it is not learnt."""
 
-_HARMLESS_KEYS = """
-    id ids uid uuid guid idx index key row sample_id question_id conv_id dialog_id turn_id message_id parent_id hash md5
-    sha256 __index_level_0__ source sources dataset dataset_name datasource data_source origin subset split config task
-    tasks task_name category categories cate domain topic topics subject subjects tag tags kind type level difficulty
-    quality intent knowledge score scores rating ratings similarity clip_score reward helpfulness width height widths
-    heights w h width_list height_list size image_size image_sizes image_width image_height length num_turns turn turns
-    num_tokens token_count tokens license licence licenses copyright attribution author authors annotator language lang
-    languages locale country model models model_name generator engine temperature timestamp tstamp created created_at
-    updated_at date time year url urls link links title page meta metadata info extra extra_info comment comments note
-    notes version views state header toxic redacted hashed_ip openai_moderation detoxify_moderation turn_identifier
-    skip_prompt_formatting custom_instruction choice_list is_classification name file_name filename avatarurl
-"""
-_HARMLESS = frozenset(_HARMLESS_KEYS.split())
-_HARMLESS_OF_MESSAGE = _HARMLESS - {"name", "index", "reward", "type"}
+_HARMLESS_OF_MESSAGE = HARMLESS - {"name", "index", "reward", "type"}
 _BESIDE_IMAGES = """
     image_url image_urls image_path image_paths image_name image_names image_file image_id img_id img_path img
     image_ids image_hash image_source coco_url flickr_url image_count
 """
 _HARMLESS_BESIDE_IMAGES = frozenset(_BESIDE_IMAGES.split())
-_HARMLESS_ENDING = re.compile(
-    r"(^|.+_)(ids?|uids?|hash|urls?|scores?|ratings?|min|max|source|name|type|category|count|tokens?|length|len|width"
-    r"|height|size|license|licence|lang|language|version|date|time|timestamp|difficulty|quality|reward|model)$"
-    r"|^(num|n)_\w+$"
-)
-_NEVER = re.compile("loss|mask|weight|train|reject|chosen|tool|func|system|prompt|box|label|object|answer|image|input")
 _NAMES_AN_IMAGE = re.compile("ima?g|pict|photo|pixel|frame|media|file|path", re.IGNORECASE)
 
 
@@ -97,14 +79,6 @@ def form_of(keys: tuple[str, ...], ignore: frozenset[str] = frozenset()) -> Form
     return Form(messages, exchange, systems, images, media, others)
 
 
-def is_harmless(key: str) -> bool:
-    """Whether a row's key surely changes nothing of what is learnt: ids, sources, scores, sizes, licences and such."""
-    key = key.strip().lower()
-    if key in _HARMLESS or key == "" or key.startswith("unnamed:"):
-        return True
-    return _HARMLESS_ENDING.match(key) is not None and _NEVER.search(key) is None
-
-
 def is_harmless_in_message(key: str) -> bool:
     """Whether a message's key surely changes nothing of what is learnt."""
     return key.lower() in _HARMLESS_OF_MESSAGE
@@ -134,14 +108,3 @@ def may_name_images(form: Form, row: Mapping[str, Any]) -> str | None:
 def the_fix(key: str) -> str:
     """What a recipe says of a key that changes nothing."""
     return f"if that changes nothing of what is learnt, say `ignore: [{key}]`"
-
-
-def is_blank(value: Any) -> bool:
-    """Whether a value says nothing: null, empty, or made of nothing but such values."""
-    if value is None:
-        return True
-    if type(value) is str:
-        return not value or value.isspace() or value in ("[]", "{}", "null", "None")
-    if type(value) is dict:
-        return all(map(is_blank, value.values()))
-    return type(value) is list and all(map(is_blank, value))
