@@ -17,6 +17,7 @@ def keys_named(names: str) -> frozenset[str]:
 
 
 HARMLESS = keys_named("""
+    annotators annotator_id annotator_ids confidence date_captured provenance worker_id info lang
     id ids uid uuid guid idx index key row sample_id question_id conv_id dialog_id turn_id message_id parent_id hash md5
     sha256 __index_level_0__ source sources dataset dataset_name datasource data_source origin subset split config task
     tasks task_name category categories cate domain topic topics subject subjects tag tags kind type level difficulty
@@ -29,13 +30,6 @@ HARMLESS = keys_named("""
     skip_prompt_formatting custom_instruction choice_list is_classification name file_name filename avatarurl
 """)
 """Keys that any format may have and that change nothing of what is learnt: where a row is from, who made it when."""
-
-METADATA = keys_named(
-    "annotator annotator_id annotator_ids annotators confidence created_at created data_source dataset dataset_name "
-    "date date_captured hash info lang language licence license md5 metadata meta model model_name original_id "
-    "provenance score sha256 source source_dataset source_id timestamp updated_at url version worker_id"
-)
-"""Those of them that are the most frequent: rows with them are read as fast as rows without."""
 
 _HARMLESS_ENDING = re.compile(
     r"(^|.+_)(ids?|uids?|hash|urls?|scores?|ratings?|min|max|source|name|type|category|count|tokens?|length|len|width"

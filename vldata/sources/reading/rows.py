@@ -28,7 +28,7 @@ from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.schema.turns import BOX, SIZE
 from vldata.sources.reading.files import expand
-from vldata.sources.reading.keys import METADATA, unknown_keys
+from vldata.sources.reading.keys import is_harmless, unknown_keys
 
 PolarsType = pl.DataType | type[pl.DataType]
 
@@ -37,6 +37,7 @@ EDGE_PX = 0.5
 pixels."""
 
 _LARGEST_PX = 1e9
+_FIELD = "field"
 _STRETCH = 20_000
 """Encoded rows that are decoded at a time."""
 
@@ -202,11 +203,12 @@ def typed(
             that could not be read may be its exception.
         columns: Field to what it must be.
         optional: Fields that may be absent or null.
-        ignored: Fields that change nothing of what is learnt, besides `METADATA`; a row with any other that is not
-            empty is an ``unknown_key``. None of rows that the caller has put together itself.
+        ignored: Fields that change nothing of what is learnt, besides those that never do
+            (`vldata.sources.reading.keys`); a row with any other that is not empty is an ``unknown_key``. None of rows
+            that the caller has put together itself.
     """
     if rows and type(rows[0]) is msgspec.Raw:
-        row_type = _row_type(columns, ignored)
+        row_type = _row_type(columns, ignored, rows[0])
         stretches = (rows[at : at + _STRETCH] for at in range(0, len(rows), _STRETCH))
         return pl.concat([_decoded(raw, row_type, columns, optional, ignored) for raw in stretches], rechunk=True)
     notes: dict[int, tuple[str, str]] = {}
@@ -218,7 +220,7 @@ def typed(
             )
     objects = [row if type(row) is dict else {} for row in rows] if notes else rows
     if ignored is not None:
-        notes |= unknown_keys(objects, {*columns, *ignored, *METADATA})
+        notes |= unknown_keys(objects, {*columns, *ignored})
     table = [
         _column([row.get(name) for row in objects], name, kind, name in optional, notes)
         for name, kind in columns.items()
@@ -226,13 +228,24 @@ def typed(
     return _noted(table, len(rows), notes)
 
 
-def _row_type(columns: Mapping[str, NativeType], ignored: Collection[str] | None) -> type[msgspec.Struct] | None:
-    """An object with these fields, each of them null or absent perhaps; None when a kind has no JSON type."""
+def _row_type(
+    columns: Mapping[str, NativeType], ignored: Collection[str] | None, first: msgspec.Raw
+) -> type[msgspec.Struct] | None:
+    """An object with these fields, each of them null or absent perhaps; None when a kind has no JSON type.
+
+    Its fields stand in the order of the first row's keys: a decoder that meets them so need not look for them.
+    """
     if any(kind.json is None for kind in columns.values()):
         return None
-    unread = [] if ignored is None else sorted({*ignored, *METADATA}.difference(columns))
-    places = {f"field{place}": name for place, name in enumerate([*columns, *unread])}
-    types = {**{name: kind.json | None for name, kind in columns.items()}, **dict.fromkeys(unread, msgspec.Raw | None)}
+    types: dict[str, Any] = {}
+    if ignored is not None:
+        try:
+            keys = msgspec.json.decode(first, type=dict[str, msgspec.Raw])
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+        types = {key: msgspec.Raw for key in keys if key in columns or key in ignored or is_harmless(key)}
+    types |= {name: kind.json | None for name, kind in columns.items()}
+    places = {f"{_FIELD}{place}": name for place, name in enumerate(types)}
     fields = [(place, types[name], None) for place, name in places.items()]
     return msgspec.defstruct("Row", fields, rename=places, gc=False, forbid_unknown_fields=ignored is not None)
 
@@ -251,8 +264,9 @@ def _decoded(
         found: list[Any] = msgspec.json.decode(b"[%b]" % b",".join(rows), type=list[row_type])  # type: ignore[valid-type]
         notes: dict[int, tuple[str, str]] = {}
         table = []
-        for place, (name, kind) in enumerate(columns.items()):
-            values = list(map(attrgetter(f"field{place}"), found))
+        fields = {field.encode_name: field.name for field in msgspec.structs.fields(row_type)}
+        for name, kind in columns.items():
+            values = list(map(attrgetter(fields[name]), found))
             given = [value for value in values if value is not None] if values.count(None) else values
             fitting = (kind.decoded or kind.column)(given)
             if len(given) < len(values):
