@@ -14,12 +14,13 @@ from vldata.recipe.models import Entry
 from vldata.schema.keyed import canonical_text, string_keys
 from vldata.schema.reasons import OUTCOMES
 from vldata.schema.turns import COMMON, KEY
+from vldata.sources.reading.boxes import wrong_unit
 from vldata.store.keys import key_of
 from vldata.store.remember import file_digest
 from vldata.store.store import Store
 from vldata.tasks.base import PolarsType, Task
 
-TURNS_VERSION = 1
+TURNS_VERSION = 2
 
 _NOT_CONTENT = frozenset({"row", "generator", "problem", "detail"})
 
@@ -58,6 +59,9 @@ def index(entry: Entry, store: Store) -> Indexed | VldataError:
         if found is None:
             with no_collector():
                 turns = keyed_turns(entry.source.turns(entry.task.name), entry.task, where=entry.where)
+            in_wrong_unit = wrong_unit(turns, entry.source)
+            if in_wrong_unit is not None:
+                raise in_wrong_unit.error(entry.source, entry.where)
             with store.write("turns", _key(entry, digests), ".parquet") as path:
                 turns.write_parquet(path, compression="lz4", row_group_size=131_072)
             del turns
