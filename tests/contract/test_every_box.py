@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,58 @@ def test_boxes_of_a_stand_in_do_not_pass_for_those_of_another_unit(source: Entry
         found = wrong_unit(small, source.source)
         assert found is not None and found.likely == ("fraction",)
         assert "boxes_are: fraction" in str(found.error(source.source, "sources.s"))
+
+
+SIZED = sorted(name for name in SOURCES if not source_class(name).tasks[0].startswith("text") and name != "shapes")
+
+
+def with_sides(folder: Path, change: Any) -> int:
+    """Change the width of every image that a JSON file below a folder lists; how many there were."""
+
+    def changed(value: Any) -> Any:
+        nonlocal count
+        if isinstance(value, list):
+            return [changed(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        value = {key: changed(item) for key, item in value.items()}
+        side = next((key for key in ("width", "image_width") if key in value and "x" not in value), None)
+        if side is not None:
+            value[side] = change(value[side])
+            count += 1
+        return value
+
+    count = 0
+    for path in folder.rglob("*.json"):
+        path.write_text(json.dumps(changed(json.loads(path.read_text()))))
+    return count
+
+
+@pytest.mark.parametrize("name", SIZED)
+@pytest.mark.parametrize(
+    ("change", "is_side"),
+    [
+        (float, True),
+        (str, True),
+        (lambda side: side + 0.5, False),
+        (lambda side: "wide", False),
+        (lambda _: None, False),
+    ],
+    ids=["float", "text", "half", "word", "half-unknown"],
+)
+def test_a_side_that_is_none_costs_the_rows_of_its_image(name: str, change: Any, is_side: bool, tmp_path: Path) -> None:
+    cls = source_class(name)
+    source = cls(**cls.standin(tmp_path, rows=8, seed=3))
+    task = cls.tasks[0]
+    before = source.turns(task)
+    if "boxes" not in before.columns and change(1) is None:
+        return  # there is no frame to be checked
+    if not with_sides(tmp_path, change):
+        assert "image_sizes" not in before.columns or not before["image_sizes"].drop_nulls().len()
+        return
+    after = source.turns(task)
+    if is_side:
+        assert after.equals(before)
+    else:
+        assert after.height == before.height
+        assert set(after["problem"]) <= {"unparsable_row", "missing_value"}
