@@ -131,6 +131,15 @@ def test_structs_say_what_their_numbers_are(box, order, tmp_path):
     assert corners(read(tmp_path, [box], box_order=order)) == corners(read(tmp_path, box, box_order=order)) == [[DOG]]
 
 
+def test_a_struct_with_a_value_of_another_kind_costs_its_row_or_is_an_error(tmp_path):
+    box = {"x0": 20, "y0": 10, "x1": 60, "y1": 50}
+    assert corners(read(tmp_path, [{**box, "x1": "60"}])) == [[DOG]]
+    assert corners(read(tmp_path, [{**box, "x1": "wide"}])) == [None]
+    assert corners(read(tmp_path, [{**box, "image": "a.png"}])) == [None]
+    with pytest.raises(SourceError, match="are not all numbers"):
+        read(tmp_path, [{**box, "x1": [60]}])
+
+
 LABEL_STUDIO = {"x": 10, "y": 10, "width": 20, "height": 40, "rotation": 0, "original_width": 200}
 
 

@@ -133,8 +133,8 @@ def _boxes(values: pl.Series, order: str, boxes_are: str, phrases: pl.Series | N
         }
     )
     is_alone = depth == (0 if is_struct else 1)
-    one_polygon = ~pl.lit(True)
-    if depth == 2 and not is_struct:
+    one_polygon = pl.lit(False)
+    if depth == 2 and not is_struct and (values.list.first().list.len() == 2).any():
         one_polygon = (pl.col("box").list.len() > 1) & pl.col("box").list.eval(pl.element().list.len() == 2).list.all()
     count = pl.when(pl.col("box").is_not_null()).then(1) if is_alone else pl.col("box").list.len().cast(pl.Int32)
     rows = rows.with_columns(one_polygon=one_polygon.fill_null(False)).with_columns(
@@ -149,7 +149,7 @@ def _boxes(values: pl.Series, order: str, boxes_are: str, phrases: pl.Series | N
     corners = [pl.col(edge) for edge in _EDGES]
     box = pl.struct(*corners, image=pl.col("image"), phrase=pl.col("own")).cast(BOX)
     is_misfit = ~(pl.col("is_whole") & pl.all_horizontal(corner.is_finite().fill_null(False) for corner in corners))
-    found = each.group_by("place", maintain_order=True).agg(boxes=box, misfit=is_misfit.any())
+    found = each.group_by("place").agg(boxes=box, misfit=is_misfit.any())
     rows = rows.join(found, on="place", how="left", maintain_order="left")
     unlike = (pl.col("said").list.len() != pl.col("count")).fill_null(False)
     empty = pl.when(pl.col("count") == 0).then(pl.lit([], dtype=pl.List(BOX)))
@@ -216,18 +216,27 @@ def _of_numbers(each: pl.DataFrame, order: str, boxes_are: str) -> pl.DataFrame:
 def _of_structs(each: pl.DataFrame, order: str, boxes_are: str) -> pl.DataFrame:
     """As `_of_numbers`, of structs whose fields say what they are."""
     box = pl.col("box")
-    names = list(cast(pl.Struct, each.schema["box"]).to_schema())
+    types = cast(pl.Struct, each.schema["box"]).to_schema()
+    names = list(types)
     fields, order = _box_fields(names, order)
+    if any(types[field].is_nested() or types[field] == pl.Binary for field in fields):
+        raise Unfit(f"{', '.join(fields)} are not all numbers")
     if "original_width" in names and fields not in _BY_CORNERS and boxes_are == "px":
         raise Unfit("structs of Label Studio, whose numbers are percent", "set `boxes_are: percent`")
-    corners = _corners(order, boxes_are, *(box.struct.field(field) for field in fields))
-    is_upright = (box.struct.field("rotation").cast(pl.Float64, strict=False) == 0).fill_null(True)
-    image = box.struct.field("image").cast(pl.Int32, strict=False) if "image" in names else pl.lit(0, pl.Int32)
+    numbers = [box.struct.field(field).cast(pl.Float64, strict=False) for field in fields]
+    corners = _corners(order, boxes_are, *numbers)
+    is_whole = pl.lit(True)
+    if "rotation" in names:
+        is_whole &= (box.struct.field("rotation").cast(pl.Float64, strict=False) == 0).fill_null(True)
+    image = pl.lit(0, pl.Int32)
+    if "image" in names:
+        image = box.struct.field("image").cast(pl.Int32, strict=False)
+        is_whole &= box.struct.field("image").is_null() | image.is_not_null()
     return each.with_columns(
         **dict(zip(_EDGES, corners, strict=True)),
         image=image.fill_null(0),
         own=(box.struct.field("phrase") if "phrase" in names else pl.lit(None)).cast(pl.String),
-        is_whole=is_upright if "rotation" in names else pl.lit(True),
+        is_whole=is_whole,
     )
 
 
