@@ -146,7 +146,7 @@ def test_a_box_that_sticks_out_by_a_pixel_is_clamped_and_one_by_more_is_not_show
     [
         (box(300.0, 10.0, 400.0, 90.0), "box_outside_image"),  # clamped it would have no area
         (box(50.0, 10.0, 50.0, 90.0), "box_empty"),
-        (box(90.0, 10.0, 50.0, 90.0), "box_empty"),
+        (box(90.0, 10.0, 50.0, 90.0), "box_corners_swapped"),
         (box(10.0, 10.0, 50.0, 90.0, image=1), "box_wrong_image"),
         ({**box(10.0, 10.0, 50.0, 90.0), "x1": None}, "no_box"),
     ],

@@ -90,7 +90,7 @@ def test_a_box_that_sticks_out_by_more_than_a_pixel_is_rejected(side: int) -> No
     [
         ((10.0, 10.0, 10.0, 20.0), "box_empty"),
         ((10.0, 20.0, 30.0, 20.0), "box_empty"),
-        ((30.0, 10.0, 10.0, 20.0), "box_empty"),
+        ((30.0, 10.0, 10.0, 20.0), "box_corners_swapped"),
         (box(10.0, 10.0, 20.0, 20.0, image=1), "box_wrong_image"),
         (box(10.0, 10.0, 20.0, 20.0, image=-1), "box_wrong_image"),
         ({**box(10.0, 10.0, 20.0, 20.0), "x1": None}, "no_box"),

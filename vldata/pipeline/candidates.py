@@ -25,6 +25,8 @@ REFUSED = {"row": pl.String, "at": pl.Int64, "reason": pl.String, "detail": pl.S
 OUTSIDE_PX = 1.0
 """How far a box may stick out and is clamped, as by half a pixel in COCO, whose boxes are rounded."""
 
+LEAST_PX = 1.0 - 1e-6
+"""A box whose sides are both shorter holds nothing; one pixel of an image may come out of its fractions a hair less."""
 
 _SEEN_ALL = ~pl.col("sizes").list.eval(pl.element().is_null()).list.any()
 BEST_SIZES = pl.when(_SEEN_ALL | pl.col("image_sizes").is_null()).then("sizes").otherwise("image_sizes").alias("sizes")
@@ -198,25 +200,32 @@ def fit_boxes(turns: pl.DataFrame, samples: pl.DataFrame, entry: Entry) -> pl.Da
         pl.lit(" on "), pl.col("w").cast(pl.Int64), pl.lit("x"), pl.col("h").cast(pl.Int64)
     ).fill_null("")
     outside = (
-        (pl.col("x0") < -slack_w)
-        | (pl.col("y0") < -slack_h)
-        | (pl.col("x1") > unit_w + slack_w)
-        | (pl.col("y1") > unit_h + slack_h)
+        ~pl.all_horizontal(pl.col("x0", "y0", "x1", "y1").is_finite())
+        | (pl.min_horizontal("x0", "x1") < -slack_w)
+        | (pl.min_horizontal("y0", "y1") < -slack_h)
+        | (pl.max_horizontal("x0", "x1") > unit_w + slack_w)
+        | (pl.max_horizontal("y0", "y1") > unit_h + slack_h)
     )
-    differs = (pl.col("annotated") != pl.col("size")).fill_null(False) & pl.lit(not in_fractions)
+    wide = pl.min_horizontal("x1", unit_w) - pl.max_horizontal("x0", 0.0)
+    high = pl.min_horizontal("y1", unit_h) - pl.max_horizontal("y0", 0.0)
+    px_wide, px_high = (wide * pl.col("w"), high * pl.col("h")) if in_fractions else (wide, high)
+    is_speck = ((px_wide < LEAST_PX) & (px_high < LEAST_PX)).fill_null(False)
+    differs = _of_another_shape() if in_fractions else pl.col("annotated") != pl.col("size")
     each = each.with_columns(
         reason=pl.when((pl.col("image") < 0) | (pl.col("image") >= pl.col("count")))
         .then(pl.lit("box_wrong_image"))
         .when(pl.col("x0").is_null() | pl.col("y0").is_null() | pl.col("x1").is_null() | pl.col("y1").is_null())
         .then(pl.lit("no_box"))
-        .when(differs)
+        .when(differs.fill_null(False))
         .then(pl.lit("image_size_mismatch"))
         .when((pl.col("w").is_null() | pl.col("h").is_null()) & pl.lit(not in_fractions))
         .then(pl.lit("image_size_unknown"))
-        .when((pl.col("x1") <= pl.col("x0")) | (pl.col("y1") <= pl.col("y0")))
-        .then(pl.lit("box_empty"))
         .when(outside)
-        .then(pl.lit("box_outside_image")),
+        .then(pl.lit("box_outside_image"))
+        .when((pl.col("x1") < pl.col("x0")) | (pl.col("y1") < pl.col("y0")))
+        .then(pl.lit("box_corners_swapped"))
+        .when((wide <= 0) | (high <= 0) | is_speck)
+        .then(pl.lit("box_empty")),
         detail=pl.concat_str(pl.lit("["), coordinates, pl.lit("]"), frame),
     )
     to_px = [("x0", "w"), ("y0", "h"), ("x1", "w"), ("y1", "h")]
@@ -237,6 +246,13 @@ def fit_boxes(turns: pl.DataFrame, samples: pl.DataFrame, entry: Entry) -> pl.Da
         boxes=pl.when(pl.col("sized").fill_null(True)).then(pl.col("px").fill_null(none)).cast(pl.List(BOX)),
         fractions=pl.col("fractions").fill_null(none).cast(pl.List(BOX)),
     ).drop("turn", "px", "box_reason", "box_detail", "sized")
+
+
+def _of_another_shape() -> pl.Expr:
+    """Sizes as annotated and as seen differ by more than a scale: a turn or a cut, which fractions do not survive."""
+    annotated = [pl.col("annotated").struct.field(side).cast(pl.Float64) for side in ("width", "height")]
+    rounding = pl.max_horizontal(annotated[0] + annotated[1], pl.col("w") + pl.col("h"))
+    return (annotated[0] * pl.col("h") - annotated[1] * pl.col("w")).abs() > rounding
 
 
 def _boxes(corners: dict[str, pl.Expr]) -> pl.Expr:

@@ -16,12 +16,16 @@ from vldata.pipeline.plan import load_templates
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.turns import COMMON
 from vldata.sources import format_names, source_class
+from vldata.sources.reading.boxes import wrong_unit
 from vldata.synth.kinds import kind_names, load_kind
 from vldata.tasks import task_class, task_names
 
+READ_BYTES = 32 * 1024 * 1024
+"""Files with boxes that are larger are left to `vldata plan`."""
+
 
 def check(recipe: Recipe) -> list[dict[str, Any]]:
-    """Look for the files and templates of every source, without reading rows.
+    """Look for the files and templates of every source, without reading rows but for boxes of small files.
 
     Raises:
         RecipeErrors: Everything that is missing or unusable.
@@ -45,6 +49,7 @@ def check(recipe: Recipe) -> list[dict[str, Any]]:
             problems.append(type(error)(f"{entry.where}: {error.where}", error.problem, error.fix))
             files = []
         problems += _where_problems(entry)
+        problems += _box_problems(entry, files)
         root = entry.source.image_root
         if root is not None and entry.settings.images.missing == "reject" and not Path(root).exists():
             problems.append(
@@ -71,6 +76,17 @@ def _where_problems(entry: Entry) -> list[VldataError]:
     except VldataError as error:
         return [error]
     return []
+
+
+def _box_problems(entry: Entry, files: list[Path]) -> list[VldataError]:
+    """What boxes say of the unit that they are read in, and what is in the way of reading them."""
+    if "boxes" not in entry.task.columns or not files or sum(path.stat().st_size for path in files) > READ_BYTES:
+        return []
+    try:
+        in_wrong_unit = wrong_unit(entry.source.turns(entry.task.name), entry.source)
+    except VldataError as error:
+        return [type(error)(f"{entry.where}: {error.where}", error.problem, error.fix)]
+    return [in_wrong_unit.error(entry.source, entry.where)] if in_wrong_unit is not None else []
 
 
 def formats() -> dict[str, list[dict[str, str]]]:

@@ -22,6 +22,7 @@ from vldata.mixture.quotas import Quota, quotas
 from vldata.mixture.select import take
 from vldata.pipeline.candidates import REFUSED, InspectedSamples, Look, inspect
 from vldata.recipe.models import Entry
+from vldata.sources.reading.boxes import outside_unit
 from vldata.store.keys import key_of
 from vldata.store.names import KeySubject
 
@@ -169,16 +170,33 @@ def choose(pools: Mapping[str, Pool], mixture: Mixture, limit: int | None = None
 
     Raises:
         RecipeErrors: A source would have to be repeated more often than ``max_epochs`` allows.
+        SourceError: The boxes of a source are in another unit than it reads them in.
     """
     tasks = {name: pool.entry.task.name for name, pool in pools.items()}
     available = {name: pool.num_units for name, pool in pools.items()}
     while True:
         wanted = _limited(quotas(mixture, available, tasks), limit)
         exact = {name: _walk(pools[name], quota.units) for name, quota in wanted.items()}
+        for pool in pools.values():
+            _refuse_wrong_unit(pool)
         short = {name: units for name, units in exact.items() if units is not None and units < available[name]}
         if not short:
             return {name: _settle(pools[name], quota, available[name]) for name, quota in wanted.items()}
         available |= short
+
+
+def _refuse_wrong_unit(pool: Pool) -> None:
+    """Boxes that lie outside most images show only here that they were read in another unit."""
+    if "boxes" not in pool.turns.columns or not pool.parts:
+        return
+    found = pl.concat([part.found for part in pool.parts])
+    outside = found.filter(pl.col("reason") == "box_outside_image")
+    looked_at = found.height + sum(part.turns.height for part in pool.parts)
+    if 2 * outside.height > looked_at:
+        turns = pool.turns.join(outside, on="row", how="semi")
+        in_wrong_unit = outside_unit(turns, looked_at, pool.entry.source)
+        if in_wrong_unit is not None:
+            raise in_wrong_unit.error(pool.entry.source, pool.entry.where)
 
 
 def _limited(wanted: dict[str, Quota], limit: int | None) -> dict[str, Quota]:

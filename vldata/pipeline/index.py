@@ -14,6 +14,7 @@ from vldata.recipe.models import Entry
 from vldata.schema.keyed import canonical_text, string_keys
 from vldata.schema.reasons import OUTCOMES
 from vldata.schema.turns import COMMON, KEY
+from vldata.sources.reading.boxes import wrong_unit
 from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.remember import file_digest
@@ -58,6 +59,9 @@ def index(entry: Entry, store: Store) -> IndexedTurns | VldataError:
         if indexed is None:
             with no_collector():
                 turns = keyed_turns(entry.source.turns(entry.task.name), entry.task, where=entry.where)
+            in_wrong_unit = wrong_unit(turns, entry.source)
+            if in_wrong_unit is not None:
+                raise in_wrong_unit.error(entry.source, entry.where)
             with store.write(Folder.TURNS, _key(entry, digests), ".parquet") as path:
                 turns.write_parquet(path, compression="lz4", row_group_size=131_072)
             del turns

@@ -36,7 +36,7 @@ from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 
 
 def plan(recipe: Recipe, session: Session, *, limit: int | None = None) -> Plan:

@@ -42,7 +42,8 @@ REJECTED = {
     "phrase_not_in_caption": "a phrase with boxes does not occur in its caption",
     "no_box": "the task needs a box and the row has none",
     "box_outside_image": "a box lies outside its image",
-    "box_empty": "a box has no area",
+    "box_corners_swapped": "a box ends left of or above where it begins",
+    "box_empty": "a box has no area, or less than a pixel either way",
     "box_wrong_image": "a box names an image that the row does not have",
     "broken_conversation": "another exchange of its conversation is unusable or missing, or has the same place, so the "
     "rest would hang in the air",

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from glob import has_magic
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import polars as pl
 from pydantic import computed_field, field_validator, model_validator
@@ -32,6 +32,7 @@ from vldata.errors import SourceError, nearest
 from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
+from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes
 from vldata.sources.reading.conversations import Talk, exchanges, holds_talks, in_order, saved_files, talk, talk_rows
 from vldata.sources.reading.embedded import embedded_images, name_below
 from vldata.sources.reading.fields import (
@@ -40,7 +41,6 @@ from vldata.sources.reading.fields import (
     Origin,
     PolarsType,
     cast,
-    cast_boxes,
     complaint,
     evaluated,
     field_names,
@@ -73,8 +73,9 @@ class Table(Source):
         at: Dotted path to the rows inside a JSON document that has more than them; those of an object of objects get
             its keys as the column ``key``.
         columns: Names of the columns of a CSV or TSV file without a header.
-        box_order: What the four numbers of a box are: two corners, or a corner, width and height.
-        boxes_are: Pixels of the image, or fractions of its sides.
+        box_order: What the four numbers of a box are: corners (also with x and y by turns, or y first), or a corner or
+            the centre with width and height. Polygons become the box around them.
+        boxes_are: Pixels of the upright image, or fractions, percent or thousandths of its sides.
     """
 
     format: ClassVar[str] = "table"
@@ -83,18 +84,18 @@ class Table(Source):
     )
     licence: ClassVar[str] = "as the table's publisher states"
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     fields: dict[str, str] = {}
     at: str | None = None
     columns: list[str] | None = None
-    box_order: Literal["xyxy", "xywh"] = "xyxy"
-    boxes_are: Literal["px", "fraction"] = "px"
+    box_order: BoxOrder = "xyxy"
+    boxes_are: BoxesAre = "px"
 
     @property
-    def box_unit(self) -> Literal["px", "fraction"]:  # type: ignore[override]
+    def box_unit(self) -> BoxUnit:  # type: ignore[override]
         """Frame of the boxes that `turns` returns."""
-        return self.boxes_are
+        return box_unit(self.boxes_are)
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -214,6 +215,7 @@ class Table(Source):
                 origin_of["boxes"],
                 given["boxes"],
                 order=self.box_order,
+                boxes_are=self.boxes_are,
                 phrases=phrases.get(PHRASES),
                 phrase=phrases.get("phrase"),
             )

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from vldata.errors import SourceError
 from vldata.schema.turns import BOX, SIZE
+from vldata.sources.reading.boxes import EDGE_PX, box_of
 from vldata.sources.reading.files import open_json
 from vldata.sources.reading.rows import (
-    EDGE_PX,
     FLAG,
     ID,
     SIDE,
@@ -19,7 +19,6 @@ from vldata.sources.reading.rows import (
     TEXTS,
     WHOLE,
     XYWH,
-    box_px,
     checked_pattern,
     files_named,
     image_name,
@@ -291,7 +290,7 @@ def boxes(*rows, width=100, height=50):
         {"xywh": pl.Series(np.array(rows, dtype=float)), "phrase": "cat", "width": width, "height": height},
         schema_overrides={"width": pl.Int32, "height": pl.Int32},
     )
-    return table.select(box=box_px("xywh", "phrase"))["box"]
+    return table.select(box=box_of("xywh", "phrase"))["box"]
 
 
 def test_a_box_goes_from_corner_and_sides_to_two_corners():

@@ -26,15 +26,11 @@ import polars as pl
 
 from vldata.errors import SourceError
 from vldata.paths import home
-from vldata.schema.turns import BOX, SIZE
+from vldata.schema.turns import SIZE
 from vldata.sources.reading.files import expand
 from vldata.sources.reading.keys import is_harmless, unknown_keys
 
 PolarsType = pl.DataType | type[pl.DataType]
-
-EDGE_PX = 0.5
-"""How far a box may overshoot its image by rounding: COCO writes sides to 0.01 px, others round corners to whole
-pixels."""
 
 _LARGEST_PX = 1e9
 _FIELD = "field"
@@ -392,27 +388,17 @@ def one_image(image: pl.Expr) -> pl.Expr:
     return pl.concat_list(image).list.drop_nulls()
 
 
+def with_both_sides(rows: pl.DataFrame) -> pl.DataFrame:
+    """Mark the rows that say one side of their image and not the other: no frame can be checked by it."""
+    sides = [pl.col(side) for side in ("width", "height")]
+    size = pl.format("a size of {}x{}", *(side.cast(pl.String).fill_null("?") for side in sides))
+    return note(rows, sides[0].is_null() != sides[1].is_null(), "missing_value", size)
+
+
 def image_sizes(width: str = "width", height: str = "height") -> pl.Expr:
     """The ``image_sizes`` column of a format with one image a row; null where either side is."""
     size = pl.concat_list(pl.struct(pl.col(width).alias("width"), pl.col(height).alias("height")).cast(SIZE))
     return pl.when(pl.col(width).is_not_null() & pl.col(height).is_not_null()).then(size)
-
-
-def box_px(xywh: str, phrase: str, width: str = "width", height: str = "height") -> pl.Expr:
-    """A `BOX` on the row's first image from [x, y, width, height] in pixels.
-
-    A corner at most `EDGE_PX` outside the image is put on its edge; one further out stays where it is.
-    """
-    x0, y0 = pl.col(xywh).arr.get(0), pl.col(xywh).arr.get(1)
-    x1, y1 = x0 + pl.col(xywh).arr.get(2), y0 + pl.col(xywh).arr.get(3)
-    return pl.struct(
-        x0=_on_edge(x0, None),
-        y0=_on_edge(y0, None),
-        x1=_on_edge(x1, pl.col(width)),
-        y1=_on_edge(y1, pl.col(height)),
-        image=pl.lit(0, pl.Int32),
-        phrase=pl.col(phrase),
-    ).cast(BOX)
 
 
 def name_parts(pattern: str, *, fields: Collection[str]) -> list[tuple[str, str | None, int]]:
@@ -512,13 +498,6 @@ def _fitting(values: list[Any], kind: NativeType) -> pl.Series | None:
         return kind.column(values)
     except (Misfit, TypeError, KeyError, OverflowError):
         return None
-
-
-def _on_edge(corner: pl.Expr, side: pl.Expr | None) -> pl.Expr:
-    low = pl.when((corner < 0) & (corner >= -EDGE_PX)).then(0.0).otherwise(corner)
-    if side is None:
-        return low
-    return pl.when((corner > side) & (corner <= side + EDGE_PX)).then(side.cast(pl.Float64)).otherwise(low)
 
 
 def _check_pattern(fields: Collection[str], pattern: str) -> str:
