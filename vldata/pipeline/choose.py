@@ -189,7 +189,7 @@ def _refuse_wrong_unit(pool: Pool) -> None:
     """Boxes that lie outside most images show only here that they were read in another unit."""
     if "boxes" not in pool.turns.columns or not pool.parts:
         return
-    found = pl.concat([part.found for part in pool.parts])
+    found = pl.concat([part.refused for part in pool.parts])
     outside = found.filter(pl.col("reason") == "box_outside_image")
     looked_at = found.height + sum(part.turns.height for part in pool.parts)
     if 2 * outside.height > looked_at:
