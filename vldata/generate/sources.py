@@ -94,7 +94,7 @@ class Asking:
             fix = "run `vldata synth plan` again: its file has changed"
             raise BuildError(self.entry.where, f"no picture has the hash {part['hash']}", fix)
         data = ImageReader(self.root).read(self.pictures["ref"][place])
-        return resized(data, int(part["max_side_px"]))[0] if part.get("max_side_px") else data
+        return resized(data, part.get("max_side_px"))[0]
 
 
 def asking(recipe: Recipe, name: str, store: Store, progress: Progress | None = None) -> Asking:
