@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from vldata.errors import SourceError
 from vldata.images.archives import spooled
 from vldata.images.look import MAX_BYTES
+from vldata.images.missing import short
 from vldata.images.problem import ImageProblem
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ def address(member: str) -> tuple[str, int, int]:
     parts = member.rsplit("/", 2)
     if len(parts) == 3 and parts[0] and parts[1].isdecimal() and parts[2].isdecimal():
         return parts[0], int(parts[1]), int(parts[2])
-    raise ImageProblem("image_missing", f"{member!r} is not <column>/<row>/<position>")
+    raise ImageProblem("image_missing", f"{short(member)!r} is not <column>/<row>/<position>")
 
 
 def cell_bytes(cell: pa.Scalar, k: int, follow: Callable[[str], bytes]) -> bytes:

@@ -91,6 +91,12 @@ class Table(Source):
         """Frame of the boxes that `turns` returns."""
         return self.boxes_are
 
+    @property
+    def root_when_unset(self) -> str | None:
+        """Said of the table's own folder, whether or not the recipe names it."""
+        is_own = self.image_root == str(_folder(self.path))
+        return "the table's own folder, as where image_root is unset" if is_own else None
+
     @computed_field  # type: ignore[prop-decorator]
     @property
     def below_root(self) -> str:
