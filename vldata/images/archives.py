@@ -116,12 +116,12 @@ class TarGz(Tar):
 
     def __init__(self, path: str, spool: Path | None = None) -> None:
         if spool is not None:
-            super().__init__(str(spooled(path, spool, ".tar", lambda target: _gunzip(path, target))), shown_as=path)
+            super().__init__(str(spooled(path, spool, ".tar", lambda target: gunzip(path, target))), shown_as=path)
             return
         handle, unpacked = tempfile.mkstemp(prefix="vldata-", suffix=".tar")
         os.close(handle)
         weakref.finalize(self, os.unlink, unpacked)  # with this object, or when the interpreter ends
-        _gunzip(path, Path(unpacked))
+        gunzip(path, Path(unpacked))
         super().__init__(unpacked, shown_as=path)
 
 
@@ -239,7 +239,13 @@ class _Writer(Protocol):
     def __call__(self, target: Path, /) -> object: ...
 
 
-def _gunzip(path: str, target: Path) -> None:
+def gunzip(path: str, target: Path) -> None:
+    """Unpack a file as far as its stream goes.
+
+    Raises:
+        ImageProblem: It is not there, or no gzip.
+        SourceError: No room.
+    """
     try:
         packed = gzip.open(path, "rb")  # noqa: SIM115 - its errors are kept apart from the target's
     except OSError as error:

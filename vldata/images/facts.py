@@ -289,12 +289,14 @@ def _row(reader: ImageReader, task: _InspectTask, max_pixels: int, fresh_ns: int
 
 
 def _failed_row(ref: str, problem: ImageProblem, nearby: Nearby) -> _Row:
-    detail = problem.detail
-    if problem.reason == "image_missing" or not_a_path(ref):
+    reason, detail = problem.reason, problem.detail
+    if not_a_path(ref):
+        reason = "image_missing"
+    if reason == "image_missing":
         detail = nearby.detail(ref, detail)
-    elif problem.reason == "image_outside_root" and (found := nearby.fitting(ref)):
+    elif reason == "image_outside_root" and (found := nearby.fitting(ref)):
         detail = f"{detail}; {found}"
-    return (ref, *(None,) * 8, problem.reason, detail)
+    return (ref, *(None,) * 8, reason, detail)
 
 
 def _in_threads(work: Callable[[list[_T]], _R], tasks: list[_T], workers: int) -> Iterator[_R]:

@@ -20,7 +20,7 @@ _MAX_LISTED = 200_000
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 _DATA_URI = re.compile(r"data:[\w.+-]*/?[\w.+-]*[;,]", re.IGNORECASE)
-_BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]{64,}={0,2}\s*")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_=\s-]+")
 
 
 def short(ref: str) -> str:

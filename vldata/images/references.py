@@ -4,6 +4,7 @@
     shards/00.tar::a/b.jpg                a member of an archive below the root (.tar, .tar.gz, .tgz, .zip)
     train-0.parquet::image/17/0           the bytes in a table's cell: column, 0-based row, position in a list (else 0);
                                           binary, struct<bytes, path>, or a list of either (.parquet, .arrow)
+    rows.jsonl::text/4711/2048            the base64 or data URI at these bytes of a table that is text (`inline`)
 
 A reference that climbs out of its root is refused: ``..``, a drive, a NUL byte, an absolute path that is not below the
 root. Symbolic links below the root are followed wherever they lead, as they are the user's own doing and not the
@@ -25,6 +26,7 @@ import polars as pl
 
 from vldata.images.archives import TAR, TAR_GZ, ZIP, Archive, Tar, TarGz, Zip
 from vldata.images.files import read_file, read_file_into
+from vldata.images.inline import COLUMN, TEXT_TABLES, TextTable
 from vldata.images.missing import short
 from vldata.images.problem import ImageProblem
 from vldata.images.tables import ARROW, PARQUET, ArrowTable, ParquetTable, Stretches, address, spooled_parquet
@@ -34,6 +36,7 @@ SEPARATOR = "::"
 ARCHIVES = TAR + TAR_GZ + ZIP
 TABLES = PARQUET + ARROW
 
+_SPAN = re.compile(rf"{COLUMN}/\d{{1,18}}/\d{{1,12}}")
 _DRIVE = re.compile(r"[A-Za-z]:(?!:)")
 _SUSPICIOUS = re.compile(r"\\|:|\x00|\.\.|//|(?:^|/)\./|^/|^$")
 
@@ -83,6 +86,8 @@ class ImageReader:
         outer, separator, member = ref.partition(SEPARATOR)
         if separator and outer.endswith(ARCHIVES + TABLES):
             return ImageLocation(self._below(outer), _inside(member))
+        if separator and outer.endswith(TEXT_TABLES) and _SPAN.fullmatch(member):
+            return ImageLocation(self._below(outer), member)
         return ImageLocation(self._below(ref), None)
 
     def _below(self, path: str) -> str:
@@ -172,6 +177,8 @@ class ImageReader:
             return Zip(path)
         if path.endswith(ARROW):
             return ArrowTable(path, self._follow)
+        if path.endswith(TEXT_TABLES):
+            return TextTable(path, self._spool)
         if self._spool is not None:
             return spooled_parquet(path, address(member)[0], self._spool, self._follow)
         return ParquetTable(path, self._follow, self._stretches)
@@ -211,7 +218,7 @@ def _resolved(folder: str) -> str:
 
 def _storage_key(ref: str) -> tuple[str, str, int, int]:
     outer, separator, member = ref.partition(SEPARATOR)
-    if not separator or not outer.endswith(TABLES):
+    if not separator or not outer.endswith(TABLES + TEXT_TABLES):
         return outer, member, 0, 0
     try:
         return outer, *address(member)
