@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from unicodedata import normalize
 
+import polars as pl
 import pytest
+from PIL import Image
 
+import vldata
 from vldata.images.facts import facts
 from vldata.images.missing import MAX_REF, Nearby, not_a_path, short
 from vldata.images.problem import ImageProblem
@@ -71,6 +75,28 @@ def test_an_absolute_path_below_the_root_is_inside_it(root: Path, tmp_path: Path
     table = facts([str(here), "two/x.jpg"], root)
     assert table["problem"].null_count() == 2 and table["hash"].n_unique() == 1
     assert facts([str(here)], root, remembered=table).equals(table.head(1))
+
+
+_TALK = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
+_ROW = {"id": "1", "image": "x.jpg", "conversations": _TALK}
+_CORPUS = {"llava": _ROW, "table": {"id": "1", "image": "x.jpg", "instruction": "a", "response": "b"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("llava", "the working directory, as image_root is unset"), ("table", "the table's own folder")]
+)
+def test_a_root_that_the_recipe_leaves_out_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [_CORPUS[kind], _CORPUS[kind] | {"id": "2", "image": "here.jpg"}]
+    Path("rows.json").write_text(json.dumps(rows))
+    Image.new("RGB", (8, 8)).save("here.jpg")
+    source = f"{{format: {kind}, path: rows.json, task: instruction, max_reject_rate: 1}}"
+    Path("r.yaml").write_text(f"name: r\nsources: {{s: {source}}}\n")
+    vldata.build(vldata.load("r.yaml"), tmp_path / "out", store=tmp_path / "store", workers=1)
+    (detail,) = pl.read_parquet(tmp_path / "out/ledger.parquet")["detail"]
+    assert f"looked below {tmp_path} ({said}" in detail
 
 
 @pytest.mark.parametrize("ref", ["/etc/passwd", "{root}/../secret.jpg", "{root}x/two/x.jpg", "/", "{root}", "/{tmp}"])
