@@ -128,6 +128,7 @@ def test_12_a_float_side_is_a_side(case: Build) -> None:
     assert "image_size_mismatch 1" in str(case("12-float-size-hides-wrong-frame").error)
 
 
+@pytest.mark.filterwarnings("ignore:Palette images with Transparency")  # Pillow's, of what is compared with
 def test_13_every_kind_of_pixels_looks_as_pillow_shows_it(case: Build) -> None:
     built = case("13-pixel-kinds-resized")
     images = INPUTS / "13-pixel-kinds-resized/images"

@@ -206,7 +206,7 @@ def _piece(
 
 
 def _paths(references: list[str], words: RenderSettings) -> pa.Array:
-    paths = pa.array([words.image_prefix + ref for ref in references], pa.string())
+    paths = pa.array([ref if ref.startswith("/") else words.image_prefix + ref for ref in references], pa.string())
     return pa.StructArray.from_arrays([pa.nulls(len(references), pa.binary()), paths], fields=list(IMAGE))
 
 

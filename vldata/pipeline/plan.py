@@ -17,6 +17,7 @@ import polars as pl
 from vldata import __version__
 from vldata.curate.exclude import ExclusionList
 from vldata.errors import RecipeErrors, VldataError
+from vldata.images.pixels import PIXELS_VERSION
 from vldata.pipeline.choose import ChosenSamples, Pool, choose
 from vldata.pipeline.finished_rows import RENDER_VERSION
 from vldata.pipeline.image_facts import Lookup, place_of
@@ -57,7 +58,7 @@ def plan(recipe: Recipe, session: Session, *, limit: int | None = None) -> Plan:
     key = key_of(
         {
             "what": KeySubject.PLAN,
-            "versions": [__version__, PLAN_VERSION, SCHEMA_VERSION],
+            "versions": [__version__, PLAN_VERSION, SCHEMA_VERSION, PIXELS_VERSION],
             "head": recipe.head.model_dump(mode="json"),
             "mixture": recipe.mixture.model_dump(mode="json"),
             "limit": limit,

@@ -45,6 +45,11 @@ class Source(Spec):
     image_root: str | None = None
     ignore: list[str] = []
 
+    @property
+    def root_when_unset(self) -> str | None:
+        """Which folder stands in for an ``image_root`` that is unset; None where it is set."""
+        return "the working directory, as image_root is unset" if self.image_root is None else None
+
     def files(self) -> list[Path]:
         """The annotation files that `turns` reads, in a stable order; their contents decide the turns.
 

@@ -8,7 +8,7 @@ image?", "label": "yes"} is read with ``fields: {row: question_id, question: tex
 its column ``image`` by itself.
 Images are paths (text or lists of text) below ``image_root``, which is the folder of the table when the recipe
 names none; or they are the bytes in a Parquet or Arrow column, as the Hub has them, and then a reference is
-"<file>::<column>/<row>/<place in the list>".
+"<file>::<column>/<row>/<place in the list>"; or base64 or data URIs in any column, named by their place in the file.
 The Cauldron (https://huggingface.co/datasets/HuggingFaceM4/the_cauldron; licences of its 50 parts) is known by its
 columns: ``images``, and ``texts`` of [{"user": "What is shown?", "assistant": "A cat.", "source": "VQAv2"}, ...], the
 exchanges of one conversation. So is a column ``conversations``, ``conversation`` or ``messages``, or ``query`` beside
@@ -50,6 +50,7 @@ from vldata.sources.reading.fields import (
     texts_of,
 )
 from vldata.sources.reading.files import expand
+from vldata.sources.reading.inline_images import referenced, texts_of_cells
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.rows import note
 from vldata.sources.reading.tables import PLACE, SUFFIXES, TableFile, details_of, open_frame, suffix_of
@@ -96,6 +97,12 @@ class Table(Source):
     def box_unit(self) -> BoxUnit:  # type: ignore[override]
         """Frame of the boxes that `turns` returns."""
         return box_unit(self.boxes_are)
+
+    @property
+    def root_when_unset(self) -> str | None:
+        """Said of the table's own folder, whether or not the recipe names it."""
+        is_own = self.image_root == str(_folder(self.path))
+        return "the table's own folder, as where image_root is unset" if is_own else None
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -192,6 +199,15 @@ class Table(Source):
         if is_cauldron:
             table = _one_exchange_a_row(table, frame.path, self.ignore)
         turns = self._canonical(table, found, notes, task)
+        if "images" in found:
+            images = referenced(
+                turns["images"],
+                frame.path,
+                name_below(frame.path, self.image_root),
+                places=table[PLACE],
+                column=_same_places(found["images"], table, turns["images"]),
+            )
+            turns = turns.with_columns(images=images)
         if inside is not None:
             turns = turns.with_columns(images=inside.gather(table[PLACE]))
         if is_cauldron:
@@ -208,6 +224,8 @@ class Table(Source):
         """The canonical columns of a table, with ``problem`` and ``detail`` for the rows that were or are none."""
         wanted = fields_of(task)
         given = {name: evaluated(origin, table) for name, origin in origin_of.items()}
+        if "images" in given:
+            given["images"] = texts_of_cells(given["images"])
         casts = {name: cast(origin_of[name], given[name], wanted[name]) for name in origin_of if name != "boxes"}
         phrases = {name: casts[name].values for name in (PHRASES, "phrase") if name in casts}
         if "boxes" in origin_of:
@@ -268,6 +286,15 @@ def _folder(path: str) -> Path:
         return whole.parent if suffix_of(whole) in SUFFIXES else whole
     plain = [part for part in whole.parts[: next(k for k, part in enumerate(whole.parts) if has_magic(part))]]
     return Path(*plain)
+
+
+def _same_places(origin: Origin, table: pl.DataFrame, images: pl.Series) -> str | None:
+    """The column that images come from, unless an expression has made them or a list has lost some."""
+    if origin.expression is not None:
+        return None
+    given = table[origin.text]
+    is_whole = not isinstance(given.dtype, pl.List) or bool((given.list.len() == images.list.len()).all())
+    return origin.text if is_whole else None
 
 
 def _one_exchange_a_row(table: pl.DataFrame, path: Path, ignore: Collection[str]) -> pl.DataFrame:
