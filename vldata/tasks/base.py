@@ -55,6 +55,8 @@ class Task(Spec):
     """Columns that may be null or missing."""
     texts: ClassVar[tuple[str, ...]] = ()
     """String columns that may not be blank; also what near-duplicate search and length filters read, in this order."""
+    places: ClassVar[tuple[str, ...]] = ()
+    """String columns in which ``<image>`` is the place of an image; everywhere else it is a word as any other."""
     answer_column: ClassVar[str | None] = None
     """What `dedup.by: answer` compares."""
     needs_image: ClassVar[bool] = True
