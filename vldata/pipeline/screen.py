@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from vldata.curate.across import across
+from vldata.curate.ambiguous import ambiguous_phrases
 from vldata.curate.cut import LEDGER, Cut
 from vldata.curate.dedup import dedup
 from vldata.curate.exclude import ExclusionList
@@ -30,7 +31,7 @@ from vldata.store.keys import key_of
 from vldata.store.store import Store
 from vldata.tasks.base import Task
 
-CURATE_VERSION = 1
+CURATE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def screen(job: ScreenJob, *, store: Store, seed: int, exclude: ExclusionList | 
             "name": entry.name,
             "seed": seed,
             "task": [entry.task.name, entry.task.model_dump(mode="json")],
+            "asks_where": _asks_where(entry),
             "where": settings.where,
             "filters": settings.filters.model_dump(mode="json"),
             "dedup": settings.conversation.dedup.model_dump(mode="json") if settings.conversation.dedup else None,
@@ -119,6 +121,8 @@ def _screen(
     if settings.where:
         kept = keep(where(kept, settings.where, f"{entry.where}.where"), "where")
     kept = keep(_checks(kept, task), "check")
+    if _asks_where(entry):
+        kept = keep(_clear(kept, everything), "check")
     kept = keep(text_filters(kept, settings.filters, task.texts), "filter")
     if settings.conversation.dedup:
         kept = keep(dedup(kept, settings.conversation.dedup, texts=task.texts, answer=task.answer_column), "dedup")
@@ -170,6 +174,20 @@ def _checks(turns: pl.DataFrame, task: Task) -> Cut:
     judged = turns.select("row", reason=reason, detail=detail)
     bad = judged["reason"].is_not_null()
     return Cut(turns.filter(~bad) if bad.any() else turns, judged.filter(bad))
+
+
+def _asks_where(entry: Entry) -> bool:
+    asks = entry.task.asks_where
+    return asks == "always" or (asks == "flipped" and entry.settings.templates.flip > 0)
+
+
+def _clear(turns: pl.DataFrame, everything: pl.DataFrame) -> Cut:
+    """Turns whose phrase means nothing else in the whole source, whatever else left already."""
+    found = ambiguous_phrases(everything)
+    dropped = turns.select("row").join(found, on="row", maintain_order="left")
+    reason = pl.lit("ambiguous_phrase").alias("reason")
+    kept = turns.join(dropped, on="row", how="anti", maintain_order="left") if dropped.height else turns
+    return Cut(kept, dropped.select("row", reason, "detail"))
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,8 @@ class Task(Spec):
     """What `dedup.by: answer` compares."""
     needs_image: ClassVar[bool] = True
     needs_box: ClassVar[bool] = False
+    asks_where: ClassVar[Literal["never", "flipped", "always"]] = "never"
+    """Whether its question names a ``phrase`` and wants the boxes, so that the phrase may mean nothing else."""
     group_by: ClassVar[Literal["image", "thread"]] = "image"
     """What a conversation is when the recipe says ``group_by: image``: the turns of an image, or a native thread."""
 
