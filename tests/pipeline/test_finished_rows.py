@@ -360,6 +360,17 @@ def test_lineage_says_which_wording_a_turn_has(tmp_path: Path) -> None:
     assert {turn["template"] for turn in row["turns"]} == {one.template.lineage}
 
 
+def test_a_question_without_an_image_never_speaks_of_one(tmp_path: Path) -> None:
+    shaped = (
+        "{% block user %}{{ question }}{% endblock %}{% block user_2 %}Look at the image. {{ question }}{% endblock %}"
+        "{% block assistant %}{{ answer }}{% endblock %}"
+    )
+    one = words(tmp_path, text=shaped, templates=Templates(prompts="many"))
+    found = messages(one, *[{"turns": [("q", "a")], "images": images} for images in ([], ["1.jpg"]) for _ in range(8)])
+    assert found[:8] == [[said("user", "q"), said("assistant", "a")]] * 8
+    assert said("user", IMAGE, "Look at the image. q") in [first for first, _ in found[8:]]
+
+
 def test_a_sample_is_the_same_row_in_whatever_leaf_it_stands(tmp_path: Path) -> None:
     def turn(n: int, **more: Any) -> dict[str, Any]:
         return {"instruction": f"question {n}", "response": "a" * n, "system": None, **more}

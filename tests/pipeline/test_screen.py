@@ -136,6 +136,15 @@ def test_what_a_turn_of_a_task_must_have(store: Store, indexed: Callable[..., In
     assert set(kept(result)) == {chr(ord("a") + at) for at, (_, fault) in enumerate(cases) if not fault}
 
 
+def test_rows_without_an_image_are_broken_but_where_the_corpus_has_them_on_purpose(
+    store: Store, indexed: Callable[..., Indexed]
+) -> None:
+    rows: Rows = [{"question": "which?", "choices": ["a", "b"], "answer": 1, "image": None}]
+    table = indexed(rows, "vqa_mc")
+    assert left(screened(store, entry("vqa_mc"), table)) == {"a": ("check", "rejected", "no_image", None)}
+    assert kept(screened(store, entry("vqa_mc", format="scienceqa", path="problems.json"), table)) == "a"
+
+
 def test_every_reason_that_a_check_may_give_is_in_the_table_above() -> None:
     declared = {reason for task in task_names() for reason in task_class(task).rejects()}
     checked = {fault[0] for _, _, fault in CHECKS if fault}

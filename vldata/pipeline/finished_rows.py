@@ -24,7 +24,7 @@ from vldata.prompts.places import MARK, PLACE, marks, places
 from vldata.prompts.render import Rendered, render
 from vldata.prompts.template import Template
 from vldata.schema.boxes import Box, padded_square
-from vldata.schema.keyed import fractions, keyed
+from vldata.schema.keyed import Keys, fractions, keyed
 from vldata.schema.rows import CONTENT, IMAGE, MESSAGE, ROW_BOX, SIZE_TYPE, TURN, arrow_schema
 from vldata.schema.turns import KEY
 from vldata.tasks.base import Task
@@ -108,7 +108,7 @@ def render_leaf(samples: pl.DataFrame, turns: pl.DataFrame, words: RenderSetting
         columns,
         num_rows=turns.height,
         options=words.templates,
-        variant_keys=keyed(keys, words.seed, "variant", salt),
+        variant_keys=_variant_keys(keys, samples, words),
         flip_keys=keyed(keys, words.seed, "flip", salt),
         dataset=words.dataset,
     )
@@ -125,6 +125,15 @@ def render_leaf(samples: pl.DataFrame, turns: pl.DataFrame, words: RenderSetting
         assistant, system = ([text and marks(text) for text in said] for said in (rendered.assistant, rendered.system))
         rendered = rendered._replace(assistant=assistant, system=system)
     return failed or _piece(samples, turns, rendered, marked, rows, words)
+
+
+def _variant_keys(keys: Keys, samples: pl.DataFrame, words: RenderSettings) -> Keys:
+    """Which wording each turn has; one without images the first, as others may speak of the image."""
+    chosen = keyed(keys, words.seed, "variant", words.source)
+    textual = (samples["images"].list.len() == 0).to_numpy()
+    if not (words.task.needs_image and textual.any()):
+        return chosen
+    return np.where(np.repeat(textual, samples["num_turns"].to_numpy()), np.uint64(0), chosen)
 
 
 def _columns(

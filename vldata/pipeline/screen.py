@@ -79,6 +79,7 @@ def screen(job: ScreenJob, *, store: Store, seed: int, exclude: ExclusionList | 
             "name": entry.name,
             "seed": seed,
             "task": [entry.task.name, entry.task.model_dump(mode="json")],
+            "needs_image": _needs_image(entry),
             "asks_where": _asks_where(entry),
             "where": settings.where,
             "filters": settings.filters.model_dump(mode="json"),
@@ -120,7 +121,7 @@ def _screen(
         kept = keep(exclude.rows(entry.name, kept), "exclude")
     if settings.where:
         kept = keep(where(kept, settings.where, f"{entry.where}.where"), "where")
-    kept = keep(_checks(kept, task), "check")
+    kept = keep(_checks(kept, task, needs_image=_needs_image(entry)), "check")
     if _asks_where(entry):
         kept = keep(_clear(kept, everything), "check")
     kept = keep(text_filters(kept, settings.filters, task.texts), "filter")
@@ -152,7 +153,7 @@ def _marked(turns: pl.DataFrame, faults: pl.DataFrame) -> Cut:
     )
 
 
-def _checks(turns: pl.DataFrame, task: Task) -> Cut:
+def _checks(turns: pl.DataFrame, task: Task, *, needs_image: bool) -> Cut:
     """What every row of a task must have; the first thing that it lacks is the reason."""
     needed = [name for name in task.columns if name not in task.optional]
     reason = pl.lit(None, pl.String)
@@ -162,7 +163,7 @@ def _checks(turns: pl.DataFrame, task: Task) -> Cut:
         checks.append(("missing_value", pl.col(name).is_null(), pl.lit(name)))
     for name in task.texts:
         checks.append(("empty_text", pl.col(name).str.strip_chars() == "", pl.lit(name)))
-    if task.needs_image:
+    if needs_image:
         checks.append(("no_image", pl.col("images").list.len() == 0, pl.lit(None, pl.String)))
     if task.needs_box:
         checks.append(("no_box", pl.col("boxes").list.len() == 0, pl.lit(None, pl.String)))
@@ -174,6 +175,10 @@ def _checks(turns: pl.DataFrame, task: Task) -> Cut:
     judged = turns.select("row", reason=reason, detail=detail)
     bad = judged["reason"].is_not_null()
     return Cut(turns.filter(~bad) if bad.any() else turns, judged.filter(bad))
+
+
+def _needs_image(entry: Entry) -> bool:
+    return entry.task.needs_image and not entry.source.has_text_rows
 
 
 def _asks_where(entry: Entry) -> bool:
