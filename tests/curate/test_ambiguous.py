@@ -48,6 +48,7 @@ def test_also_where_the_box_is_of_another_image_of_the_turn() -> None:
         ({"boxes": [ONE]}, {"boxes": [OTHER], "image": "2.jpg"}),
         ({"boxes": [ONE]}, {"boxes": [OTHER], "phrase": "the dog"}),
         ({"boxes": [ONE]}, {"boxes": []}, {"boxes": None}),
+        ({"boxes": [ONE]}, {"boxes": [box(5, 6, 5, 8)]}, {"boxes": [OTHER, box(7, 6, 5, 8)]}),
         ({"boxes": [ONE], "phrase": None}, {"boxes": [OTHER], "phrase": None}),
         ({"boxes": [ONE], "image": None}, {"boxes": [OTHER], "image": None}),
         (),
