@@ -25,6 +25,7 @@ FILTERED = {
     "excluded": "it, its image or its URL is on the exclusion list",
     "is_crowd": "the annotation is a crowd region, which no phrase refers to",
     "not_for_task": "the source has the row for another task than the recipe asks for",
+    "ambiguous_phrase": "other things of the same image bear its phrase too, so no box would be the right one",
     "conversation_filtered": "another exchange of its conversation was filtered, so the rest would hang in the air",
     "image_in_two_splits": "its images fall into different splits, and a photograph must not be in two",
     "other_split": "the row belongs to a split of the source that the recipe did not ask for",

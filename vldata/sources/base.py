@@ -36,6 +36,8 @@ class Source(Spec):
     tasks: ClassVar[tuple[str, ...]]
     box_unit: ClassVar[Literal["px", "fraction"]] = "px"
     """Frame of the boxes that `turns` returns."""
+    has_text_rows: ClassVar[bool] = False
+    """Whether rows without an image are ordinary and say all that a task wants, or broken."""
     paths: ClassVar[tuple[str, ...]] = ("path", "image_root")
     """Options that are local paths: the only ones in which ``${ENV}`` is replaced."""
     version: ClassVar[int] = 1

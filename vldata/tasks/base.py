@@ -55,10 +55,14 @@ class Task(Spec):
     """Columns that may be null or missing."""
     texts: ClassVar[tuple[str, ...]] = ()
     """String columns that may not be blank; also what near-duplicate search and length filters read, in this order."""
+    places: ClassVar[tuple[str, ...]] = ()
+    """String columns in which ``<image>`` is the place of an image; everywhere else it is a word as any other."""
     answer_column: ClassVar[str | None] = None
     """What `dedup.by: answer` compares."""
     needs_image: ClassVar[bool] = True
     needs_box: ClassVar[bool] = False
+    asks_where: ClassVar[Literal["never", "flipped", "always"]] = "never"
+    """Whether its question names a ``phrase`` and wants the boxes, so that the phrase may mean nothing else."""
     group_by: ClassVar[Literal["image", "thread"]] = "image"
     """What a conversation is when the recipe says ``group_by: image``: the turns of an image, or a native thread."""
 
