@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from vldata.tasks.base import PolarsType, Task
 
 TURNS_VERSION = 1
 
+_REMARKS = "vldata.remarks"
+"""Under which the file of turns keeps what the source says of them."""
+
 _NOT_CONTENT = frozenset({"row", "generator", "problem", "detail"})
 
 
@@ -33,12 +37,14 @@ class Indexed:
         path: Parquet: `COMMON`, the task's columns and `KEY`, one row a turn.
         digests: Annotation file, as the recipe names it, to the hash of its contents.
         rows: Turns in the table.
+        remarks: What the source says of turns that are used all the same, to how many.
     """
 
     key: str
     path: Path
     digests: dict[str, str]
     rows: int
+    remarks: dict[str, int] = field(default_factory=dict)
 
 
 def already_indexed(entry: Entry, store: Store) -> Indexed | VldataError | None:
@@ -57,10 +63,12 @@ def index(entry: Entry, store: Store) -> Indexed | VldataError:
         found = _found(entry, store, digests)
         if found is None:
             with no_collector():
-                turns = keyed_turns(entry.source.turns(entry.task.name), entry.task, where=entry.where)
+                native = entry.source.turns(entry.task.name)
+                remarks = {_REMARKS: json.dumps(_remarks(native))}
+                turns = keyed_turns(native.drop("remark", strict=False), entry.task, where=entry.where)
             with store.write("turns", _key(entry, digests), ".parquet") as path:
-                turns.write_parquet(path, compression="lz4", row_group_size=131_072)
-            del turns
+                turns.write_parquet(path, compression="lz4", row_group_size=131_072, metadata=remarks)
+            del native, turns
             found = _found(entry, store, digests)
             assert found is not None, "it was written just now"
         return found
@@ -73,7 +81,15 @@ def _found(entry: Entry, store: Store, digests: dict[str, str]) -> Indexed | Non
     if not store.has("turns", key, ".parquet"):
         return None
     path = store.path("turns", key, ".parquet")
-    return Indexed(key, path, digests, int(pl.scan_parquet(path).select(pl.len()).collect().item()))
+    rows = int(pl.scan_parquet(path).select(pl.len()).collect().item())
+    return Indexed(key, path, digests, rows, json.loads(pl.read_parquet_metadata(path).get(_REMARKS, "{}")))
+
+
+def _remarks(turns: pl.DataFrame) -> dict[str, int]:
+    if "remark" not in turns.columns:
+        return {}
+    counted = turns.filter(pl.col("problem").is_null())["remark"].drop_nulls().value_counts(sort=True)
+    return dict(counted.sort("count", "remark", descending=[True, False]).iter_rows())
 
 
 def _key(entry: Entry, digests: dict[str, str]) -> str:
