@@ -30,7 +30,7 @@ from vldata.store.keys import key_of
 from vldata.store.store import Store
 from vldata.tasks.base import Task
 
-CURATE_VERSION = 1
+CURATE_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from vldata.errors import SourceError, nearest
 from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
+from vldata.sources.reading.choices import AnswerForm, with_right_choice
 from vldata.sources.reading.conversations import with_image_places
 from vldata.sources.reading.fields import (
     PHRASES,
@@ -70,6 +71,8 @@ class Table(Source):
         columns: Names of the columns of a CSV or TSV file without a header.
         box_order: What the four numbers of a box are: two corners, or a corner, width and height.
         boxes_are: Pixels of the image, or fractions of its sides.
+        answer_is: How a multiple-choice row says which choice is right: by its words, its letter, or its number from 0
+            or 1. None: the one way that fits all rows; numbers count from 0 where nothing speaks against it.
     """
 
     format: ClassVar[str] = "table"
@@ -78,13 +81,14 @@ class Table(Source):
     )
     licence: ClassVar[str] = "as the table's publisher states"
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     fields: dict[str, str] = {}
     at: str | None = None
     columns: list[str] | None = None
     box_order: Literal["xyxy", "xywh"] = "xyxy"
     boxes_are: Literal["px", "fraction"] = "px"
+    answer_is: AnswerForm | None = None
 
     @property
     def box_unit(self) -> Literal["px", "fraction"]:  # type: ignore[override]
@@ -150,7 +154,8 @@ class Table(Source):
                 if not error.where.startswith("fields."):
                     raise
                 raise SourceError(f"{path}, {error.where}", error.problem, error.fix) from None
-        return pl.concat(tables, how="diagonal")
+        turns = pl.concat(tables, how="diagonal")
+        return with_right_choice(turns, self.answer_is) if task == "vqa_mc" else turns
 
     @classmethod
     def standin(
@@ -204,6 +209,8 @@ class Table(Source):
         """The canonical columns of a table, with ``problem`` and ``detail`` for the rows that were or are none."""
         wanted = fields_of(task)
         given = {name: evaluated(origin, table) for name, origin in origin_of.items()}
+        if task == "vqa_mc":
+            wanted["answer"] = pl.String
         casts = {name: cast(origin_of[name], given[name], wanted[name]) for name in origin_of if name != "boxes"}
         phrases = {name: casts[name].values for name in (PHRASES, "phrase") if name in casts}
         if "boxes" in origin_of:
@@ -220,6 +227,9 @@ class Table(Source):
             said = [complaint(origin_of[name], value, wanted[name]) for value in given[name].gather(at).to_list()]
             detail = detail.scatter(at, said) if said else detail
         columns = [values.alias(name) for name, (values, _) in casts.items() if name != PHRASES]
+        if task == "vqa_mc":
+            is_number = given["answer"].dtype.is_numeric()
+            columns.append(pl.Series("is_number", [is_number]).new_from_index(0, table.height))
         problem = pl.when(pl.col("detail").is_not_null()).then(pl.lit("unparsable_row")).alias("problem")
         return pl.DataFrame([*columns, detail]).with_columns(problem)
 
