@@ -70,14 +70,14 @@ def _form(read: pl.DataFrame, is_number: bool) -> AnswerForm:
     fitting = [form for form, num in zip(FORMS, fits, strict=True) if num == read.height]
     if is_number and _NUMBERS.issuperset(fitting) and fitting != ["index1"]:
         return "index0"
-    other = next((form for form in fitting if not read[form].equals(read[fitting[0]])), None)
-    if fitting and other is None:
-        return fitting[0]
     if not fitting:
         told = ", ".join(f"{form} {num:,}" for form, num in zip(FORMS, fits, strict=True))
         problem = f"the answers say the right choice in no one way: of {read.height:,} rows fit as {told}"
         raise SourceError("answer_is", problem, f"say which is meant ({', '.join(FORMS)}): the rest is rejected by row")
     one = fitting[0]
+    other = next((form for form in fitting if not read[form].equals(read[one])), None)
+    if other is None:
+        return one
     row = read.filter(pl.col(one) != pl.col(other)).row(0, named=True)
     problem = (
         f"the answers can be read as {' or '.join(fitting)}: {row['answer']!r} of {shown(row['choices'])} is "
