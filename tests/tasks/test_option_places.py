@@ -8,6 +8,7 @@ from vldata.tasks.option_places import comes_last, names_others
 from vldata.tasks.vqa_mc import VqaMc
 
 NAMING = [
+    "(2)", "3)", "②",
     "both A and B", "Both (A) and (B)", "A and C", "A & B", "A, B and C", "A, B, and C", "A, C", "neither A nor B",
     "Neither a nor b", "either B or C", "only A", "A only", "B but not C", "option C", "Options A and B", "(a) and (c)",
     "Both 1 and 2", "I and II only", "all of the above except C", "the first two", "the option above", "A", "(b)", "C.",

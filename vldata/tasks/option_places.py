@@ -45,7 +45,7 @@ _NAMES_OTHERS = "|".join(
         rf"{_NOUN}\s+(?:above|below))[.]?$",
     )
 )
-_LABEL = r"^(?:[A-Z]|\([A-Za-z]\)|[A-Za-z][.):])$"
+_LABEL = r"^(?:[A-Z]|\([A-Za-z1-9]\)|[A-Za-z][.):]|[1-9]\)|[①-⑨])$"
 
 _OF_THESE = (
     r"(?:above|these|those|them|foregoing|preceding|previous|following|listed|given|mentioned|others|"
