@@ -118,6 +118,7 @@ CHECKS: list[tuple[str, dict[str, Any], tuple[str, str | None] | None]] = [
     ("vqa_mc", {"question": "which?", "choices": ["a", "b"], "answer": -1}, ("answer_out_of_range", None)),
     ("vqa_mc", {"question": "which?", "choices": ["a"], "answer": 7}, ("too_few_choices", None)),
     ("vqa_mc", {"question": "which?", "choices": ["a", " "], "answer": 0}, ("empty_text", None)),
+    ("vqa_mc", {"question": "which?", "choices": ["a", "b", "a "], "answer": 0}, ("equal_choices", None)),
     ("grounded_caption", {"caption": "a cat", "boxes": BOXES}, None),
     ("grounded_caption", {"caption": "a dog", "boxes": BOXES}, ("phrase_not_in_caption", None)),
     ("ocr", {"boxes": BOXES}, None),
