@@ -119,6 +119,7 @@ CHECKS: list[tuple[str, dict[str, Any], tuple[str, str | None] | None]] = [
     ("vqa_mc", {"question": "which?", "choices": ["a", "b"], "answer": -1}, ("answer_out_of_range", None)),
     ("vqa_mc", {"question": "which?", "choices": ["a"], "answer": 7}, ("too_few_choices", None)),
     ("vqa_mc", {"question": "which?", "choices": ["a", " "], "answer": 0}, ("empty_text", None)),
+    ("vqa_mc", {"question": "which?", "choices": ["a", "b", "a "], "answer": 0}, ("equal_choices", None)),
     ("grounded_caption", {"caption": "a cat", "boxes": BOXES}, None),
     ("grounded_caption", {"caption": "a dog", "boxes": BOXES}, ("phrase_not_in_caption", None)),
     ("ocr", {"boxes": BOXES}, None),
@@ -137,7 +138,7 @@ def test_what_a_turn_of_a_task_must_have(store: Store, indexed: Callable[..., In
 
 
 def test_rows_without_an_image_are_broken_but_where_the_corpus_has_them_on_purpose(
-    store: Store, indexed: Callable[..., Indexed]
+    store: Store, indexed: Callable[..., IndexedTurns]
 ) -> None:
     rows: Rows = [{"question": "which?", "choices": ["a", "b"], "answer": 1, "image": None}]
     table = indexed(rows, "vqa_mc")
@@ -365,14 +366,14 @@ CHAIRS: Rows = [
 ]
 
 
-def test_a_phrase_that_two_things_bear_is_not_asked_for(store: Store, indexed: Callable[..., Indexed]) -> None:
+def test_a_phrase_that_two_things_bear_is_not_asked_for(store: Store, indexed: Callable[..., IndexedTurns]) -> None:
     result = screened(store, entry("rec"), indexed(CHAIRS, "rec"))
     said = '"the chair" has other boxes too on this image'
     assert left(result) == {row: ("check", "filtered", "ambiguous_phrase", said) for row in "ab"}
     assert kept(result) == "c"
 
 
-def test_nor_where_the_other_one_left_for_another_reason(store: Store, indexed: Callable[..., Indexed]) -> None:
+def test_nor_where_the_other_one_left_for_another_reason(store: Store, indexed: Callable[..., IndexedTurns]) -> None:
     one = entry("rec", where="phrase = 'The chair'")
     broken = [{**CHAIRS[0], "problem": "is_crowd", "detail": "a crowd region"}, *CHAIRS[1:]]
     found = left(screened(store, one, indexed(broken, "rec")))
@@ -382,7 +383,7 @@ def test_nor_where_the_other_one_left_for_another_reason(store: Store, indexed: 
 
 
 def test_a_box_may_be_described_by_any_phrase_unless_it_is_turned_round(
-    store: Store, indexed: Callable[..., Indexed]
+    store: Store, indexed: Callable[..., IndexedTurns]
 ) -> None:
     assert not left(screened(store, entry("reg"), indexed(CHAIRS, "reg")))
     assert {*left(screened(store, entry("reg", templates={"flip": 0.5}), indexed(CHAIRS, "reg")))} == {"a", "b"}
@@ -390,7 +391,7 @@ def test_a_box_may_be_described_by_any_phrase_unless_it_is_turned_round(
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if "rec" in source_class(name).tasks])
 def test_no_source_asks_for_one_box_of_a_phrase_that_two_bear(
-    store: Store, tmp_path: Path, name: str, indexed: Callable[..., Indexed]
+    store: Store, tmp_path: Path, name: str, indexed: Callable[..., IndexedTurns]
 ) -> None:
     """Every stand-in, with all its phrases said a second time of other boxes."""
     source = source_class(name)

@@ -277,7 +277,7 @@ def _put_together(
         templates={name: template.lineage for name, template in templates.items()},
         images={n: _source_images(e) for n, e in recipe.entries.items()},
         shards=shards,
-        notes=_notes(recipe, reports, blocks),
+        notes=[*_notes(recipe, reports, blocks), *_remarks(recipe, indexed, chosen)],
         num_new_blocks=len({leaf.rendered.key for leaf in chain(*leaves.values()) if leaf.rendered.is_new_block}),
     )
 
@@ -350,6 +350,16 @@ def _reports(
 def _reasons(ledger: pl.DataFrame) -> dict[str, int]:
     counted = ledger.filter(pl.col("outcome") != "not_chosen").group_by("reason").len()
     return dict(counted.sort("len", "reason", descending=[True, False]).iter_rows())
+
+
+def _remarks(recipe: Recipe, indexed: Mapping[str, IndexedTurns], chosen: Mapping[str, ChosenSamples]) -> list[str]:
+    """What sources say of turns that they read, and tasks of turns that are in the dataset."""
+    notes = []
+    for name, entry in recipe.entries.items():
+        read, used = indexed[name].rows, chosen[name].turns
+        notes += [f"{name}: {remark}: {n:,} of {read:,} turns" for remark, n in indexed[name].remarks.items()]
+        notes += [f"{name}: {remark}: {n:,} of {used.height:,} turns" for remark, n in entry.task.remarks(used).items()]
+    return notes
 
 
 def _notes(recipe: Recipe, reports: Mapping[str, SourceReport], blocks: list[Block]) -> list[str]:

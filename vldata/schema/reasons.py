@@ -40,6 +40,7 @@ REJECTED = {
     "empty_text": "a text that the task needs is empty",
     "answer_out_of_range": "the right answer's index points outside the choices",
     "too_few_choices": "a multiple-choice question has fewer than two choices",
+    "equal_choices": "two choices of a multiple-choice question say the same",
     "phrase_not_in_caption": "a phrase with boxes does not occur in its caption",
     "no_box": "the task needs a box and the row has none",
     "box_outside_image": "a box lies outside its image",

@@ -33,6 +33,7 @@ from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes
+from vldata.sources.reading.choices import AnswerForm, with_right_choice
 from vldata.sources.reading.conversations import Talk, exchanges, holds_talks, in_order, saved_files, talk, talk_rows
 from vldata.sources.reading.embedded import embedded_images, name_below
 from vldata.sources.reading.fields import (
@@ -77,6 +78,8 @@ class Table(Source):
         box_order: What the four numbers of a box are: corners (also with x and y by turns, or y first), or a corner or
             the centre with width and height. Polygons become the box around them.
         boxes_are: Pixels of the upright image, or fractions, percent or thousandths of its sides.
+        answer_is: How a multiple-choice row says which choice is right: by its words, its letter, or its number from 0
+            or 1. None: the one way that fits all rows; numbers count from 0 where nothing speaks against it.
     """
 
     format: ClassVar[str] = "table"
@@ -92,6 +95,7 @@ class Table(Source):
     columns: list[str] | None = None
     box_order: BoxOrder = "xyxy"
     boxes_are: BoxesAre = "px"
+    answer_is: AnswerForm | None = None
 
     @property
     def box_unit(self) -> BoxUnit:  # type: ignore[override]
@@ -161,6 +165,8 @@ class Table(Source):
                     raise
                 raise SourceError(f"{path}, {error.where}", error.problem, error.fix) from None
         turns = pl.concat([*tables, exchanges(talks)] if talks or not tables else tables, how="diagonal")
+        if task == "vqa_mc":
+            return with_right_choice(turns, self.answer_is)
         return in_order(turns) if tables and {"thread", "position"} <= {*turns.columns} else turns
 
     @classmethod
@@ -226,6 +232,8 @@ class Table(Source):
         given = {name: evaluated(origin, table) for name, origin in origin_of.items()}
         if "images" in given:
             given["images"] = texts_of_cells(given["images"])
+        if task == "vqa_mc":
+            wanted["answer"] = pl.String
         casts = {name: cast(origin_of[name], given[name], wanted[name]) for name in origin_of if name != "boxes"}
         phrases = {name: casts[name].values for name in (PHRASES, "phrase") if name in casts}
         if "boxes" in origin_of:
@@ -243,6 +251,9 @@ class Table(Source):
             said = [complaint(origin_of[name], value, wanted[name]) for value in given[name].gather(at).to_list()]
             detail = detail.scatter(at, said) if said else detail
         columns = [values.alias(name) for name, (values, _) in casts.items() if name != PHRASES]
+        if task == "vqa_mc":
+            is_number = given["answer"].dtype.is_numeric()
+            columns.append(pl.Series("is_number", [is_number]).new_from_index(0, table.height))
         problem = pl.when(pl.col("detail").is_not_null()).then(pl.lit("unparsable_row")).alias("problem")
         return pl.DataFrame([*columns, detail]).with_columns(problem)
 

@@ -78,6 +78,10 @@ class Task(Spec):
         """
         return turns
 
+    def remarks(self, turns: pl.DataFrame) -> dict[str, int]:
+        """What a reader of the plan should know of some of these turns, and of how many; before `prepare`."""
+        return {}
+
     def write_boxes(
         self, columns: Mapping[str, Sequence[Any]], boxes: Sequence[Sequence[PhraseBox]], codec: Codec
     ) -> dict[str, list[Any]]:

@@ -438,23 +438,6 @@ def image_name(pattern: str, **fields: pl.Expr) -> pl.Expr:
     return pl.concat_str(written) if written else pl.lit(None, pl.String)
 
 
-def with_majority(rows: pl.DataFrame, *, given: str | None = None) -> pl.DataFrame:
-    """Add ``answer``: the format's own (column ``given``), else the most frequent of ``answers``, the first of ties.
-
-    Rows with neither become a ``missing_value``.
-    """
-    answer = rows[given] if given is not None else pl.Series([None] * rows.height, dtype=pl.String)
-    unset = (answer.is_null() & (rows["answers"].list.len() > 0).fill_null(False)).arg_true()
-    most = [majority(answers) for answers in rows["answers"].gather(unset).to_list()]
-    rows = rows.with_columns(answer=answer.scatter(unset, most))
-    return note(rows, pl.col("answer").is_null(), "missing_value", pl.lit("no answer"))
-
-
-def majority(answers: Sequence[str]) -> str:
-    """The most frequent answer, of several the one listed first."""
-    return max(dict.fromkeys(answers), key=answers.count)
-
-
 def shown(value: object) -> str:
     """A value for a message: its ``repr``, shortened."""
     return _shown.repr(value)
