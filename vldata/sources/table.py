@@ -49,7 +49,8 @@ from vldata.sources.reading.fields import (
 )
 from vldata.sources.reading.files import expand, read_json
 from vldata.sources.reading.rows import note
-from vldata.sources.reading.tables import PLACE, SUFFIXES, TableFile, details_of, open_frame, suffix_of
+from vldata.sources.reading.nested import PLACE
+from vldata.sources.reading.tables import SUFFIXES, TableFile, details_of, open_frame, suffix_of
 from vldata.sources.shapes import Shapes
 from vldata.sources.standins import draw, scenes_for
 
