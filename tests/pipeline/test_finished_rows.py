@@ -318,3 +318,9 @@ def test_a_sample_is_the_same_row_in_whatever_leaf_it_stands(tmp_path: Path) -> 
         fresh = render_leaf(*(pl.DataFrame(a, schema=t.schema) for a, t in zip(apart, whole, strict=True)), one)
         assert isinstance(fresh, Piece)
         assert stream(fresh) == stream(part(low, high))
+
+
+def test_the_weight_of_a_turn_is_that_of_its_answer_s_loss(tmp_path: Path) -> None:
+    masked = {"question": "What is it?", "answer": "a dog", "weight": 0.0}
+    piece = rendered(words(tmp_path), {"turns": [masked, ("Where?", "here")]})
+    assert [turn["weight"] for turn in piece.table.to_pylist()[0]["turns"]] == [0.0, 1.0]

@@ -331,7 +331,7 @@ def _lineage(
         pa.array(rendered.variant, pa.string()),
         boxes,
         _generators(turns),
-        pa.array(np.ones(num, dtype=np.float32)),
+        pa.array(turns["weight"].fill_null(1.0).to_numpy()),
     ]
     return pa.StructArray.from_arrays(columns, fields=list(TURN))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from vldata.store.remember import file_digest
 from vldata.store.store import Store
 from vldata.tasks.base import PolarsType, Task
 
-TURNS_VERSION = 1
+TURNS_VERSION = 2
 
-_NOT_CONTENT = frozenset({"row", "generator", "problem", "detail"})
+_NOT_CONTENT = frozenset({"row", "weight", "generator", "problem", "detail"})
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def index(entry: Entry, store: Store) -> Indexed | VldataError:
         found = _found(entry, store, digests)
         if found is None:
             with no_collector():
-                turns = keyed_turns(entry.source.turns(entry.task.name), entry.task, where=entry.where)
+                turns = entry.source.turns(entry.task.name)
+                turns = keyed_turns(turns, entry.task, where=entry.where, kept=entry.source.kept_columns)
             with store.write("turns", _key(entry, digests), ".parquet") as path:
                 turns.write_parquet(path, compression="lz4", row_group_size=131_072)
             del turns
@@ -103,8 +105,8 @@ def _in_recipe(error: VldataError | OSError | ValueError, entry: Entry) -> Vldat
     return type(error)(f"{entry.where}: {error.where}", error.problem, error.fix)
 
 
-def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str) -> pl.DataFrame:
-    """Canonical columns in canonical types, a row id for every turn, and its key.
+def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str, kept: Collection[str] = ()) -> pl.DataFrame:
+    """Canonical columns in canonical types, native ones that are kept, a row id for every turn, and its key.
 
     A row id is the native one, or the hash of the row's canonical columns where the format has none. Equal ids are told
     apart by ``~2``, ``~3`` … in the order of their contents, never of their place in the file.
@@ -112,13 +114,14 @@ def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str) -> pl.DataFrame:
     Raises:
         SourceError: A column the task needs is missing, of another type, or unknown.
     """
-    columns: dict[str, PolarsType] = {**COMMON, **task.columns}
+    native = {name: turns.schema[name] for name in kept}
+    columns: dict[str, PolarsType] = {**COMMON, **task.columns, **native}
     _refuse_strangers(turns, columns, task, where)
     filled = turns.select(
         (pl.col(name) if name in turns.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in columns.items()
     ).with_columns(pl.col("images").fill_null([]))
-    content = {name: dtype for name, dtype in filled.schema.items() if name not in _NOT_CONTENT}
+    content = {name: dtype for name, dtype in filled.schema.items() if name not in {*_NOT_CONTENT, *kept}}
     if filled["row"].null_count():
         hashed = filled.select(canonical_text(content))
         ids = pl.Series(

@@ -118,6 +118,7 @@ def _screen(
         kept = keep(exclude.rows(entry.name, kept), "exclude")
     if settings.where:
         kept = keep(where(kept, settings.where, f"{entry.where}.where"), "where")
+    kept, everything = (turns.drop(entry.source.kept_columns) for turns in (kept, everything))
     kept = keep(_checks(kept, task), "check")
     kept = keep(text_filters(kept, settings.filters, task.texts), "filter")
     if settings.conversation.dedup:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection
+from itertools import pairwise
 
 import polars as pl
 
@@ -12,11 +13,11 @@ _WORD = r"[^\W\d]\w*"
 _TOKEN = re.compile(rf"'(?:[^']|'')*'|\"[^\"]*\"|{_WORD}(?:\.{_WORD})*|\d[\d.]*|\|\||<>|[<>!=]=|::|\S")
 _DOTTED = re.compile(rf"('(?:[^']|'')*'|\"[^\"]*\")|({_WORD}(?:\.{_WORD})+)")
 _FUNCTIONS = (
-    "abs array_contains array_get array_length array_lower array_max array_mean array_min array_reverse array_sum "
-    "array_to_string array_unique array_upper bit_length cast ceil coalesce concat concat_ws date ends_with floor "
-    "greatest if ifnull initcap least left length lower ltrim mod normalize nullif octet_length pow regexp_like "
-    "replace reverse right round rtrim sign sqrt starts_with string_to_array strpos strptime substr trim try_cast upper"
-).split()
+    "abs array_contains array_get array_length array_max array_min array_sum array_to_string array_unique "
+    "cast ceil coalesce concat concat_ws ends_with floor greatest if ifnull initcap least left length "
+    "lower ltrim mod nullif octet_length regexp_like replace reverse right round rtrim starts_with "
+    "string_to_array strpos substr trim try_cast upper "
+)
 
 
 def quoted_paths(text: str, columns: Collection[str]) -> str:
@@ -29,15 +30,18 @@ def trouble(text: str, error: Exception) -> tuple[str, str]:
     said = str(error).partition("\n")[0]
     if re.fullmatch(r"\s*(?:array)?\s*\[.*\]\s*", text, re.IGNORECASE | re.DOTALL):
         inside = text.partition("[")[2].rpartition("]")[0].strip()
-        return "SQL makes no list of columns", f"name the columns in a list of YAML, without quotes around it: [{inside}]"
+        return (
+            "SQL makes no list of columns",
+            f"name the columns in a list of YAML, without quotes around it: [{inside}]",
+        )
     if function := re.search(r"unsupported function '(\w+)'", said):
         name = function[1]
         place = text.lower().find(name.lower()) + 1
-        close = difflib.get_close_matches(name.lower(), _FUNCTIONS, n=1)
-        fix = f"did you mean {close[0].upper()}?" if close else f"use one of: {', '.join(_FUNCTIONS)}"
+        close = difflib.get_close_matches(name.lower(), _FUNCTIONS.split(), n=1, cutoff=0.7)
+        fix = f"did you mean {close[0].upper()}?" if close else f"use one of: {', '.join(_FUNCTIONS.split())}"
         return f"there is no function {name!r} (character {place})", fix
-    if "Unterminated" in said and (place := re.search(r"Line: (\d+), Column: (\d+)", said)):
-        return f"nothing closes the quotation mark at character {place[2]}", "close it; a mark in a text is doubled: ''"
+    if "Unterminated" in said and (mark := re.search(r"Line: (\d+), Column: (\d+)", said)):
+        return f"nothing closes the quotation mark at character {mark[2]}", "close it; a mark in a text is doubled: ''"
     if not text.strip():
         return "there is nothing to parse", "name a column, or write an expression"
     return _first_trouble(text, said)
@@ -46,14 +50,17 @@ def trouble(text: str, error: Exception) -> tuple[str, str]:
 def _first_trouble(text: str, said: str) -> tuple[str, str]:
     """Where the longest beginning that is an expression ends."""
     tokens = list(_TOKEN.finditer(text))
-    for token, after in reversed(list(zip(tokens, tokens[1:], strict=False))):
+    for token, after in reversed(list(pairwise(tokens))):
         if _is_expression(text[: token.end()]):
             problem = f"it cannot be parsed from {after[0]!r} on (character {after.start() + 1})"
             if after is tokens[-1]:
                 return problem, f"take {after[0]!r} out, or write what belongs to it"
             return problem, f"{text[: token.end()]!r} can be; fix what follows"
     parser_words = re.search(r"\b(?:Ident|Span|Location|Token\w*|Some|None)\b *[({]", said)
-    return f"it cannot be parsed{'' if parser_words else f': {said}'}", "close every bracket; texts stand in 'single quotes'"
+    return (
+        f"it cannot be parsed{'' if parser_words else f': {said}'}",
+        "close every bracket; texts stand in 'single quotes'",
+    )
 
 
 def _is_expression(text: str) -> bool:

@@ -25,6 +25,7 @@ FILTERED = {
     "excluded": "it, its image or its URL is on the exclusion list",
     "is_crowd": "the annotation is a crowd region, which no phrase refers to",
     "not_for_task": "the source has the row for another task than the recipe asks for",
+    "nothing_to_explode": "the list whose items are turns is empty or not there",
     "conversation_filtered": "another exchange of its conversation was filtered, so the rest would hang in the air",
     "image_in_two_splits": "its images fall into different splits, and a photograph must not be in two",
     "other_split": "the row belongs to a split of the source that the recipe did not ask for",
@@ -34,7 +35,6 @@ REJECTED = {
     "not_generated": "its request has no answer: `vldata synth run` asks for it, `vldata synth status` says why not",
     "missing_input": "what it would be made from lacks something that the kind needs",
     "unparsable_row": "the row does not have the form of its format",
-    "unknown_key": "the row has a key that its format does not read, and that may change what is learnt",
     "missing_value": "a column that the task needs is null",
     "empty_text": "a text that the task needs is empty",
     "answer_out_of_range": "the right answer's index points outside the choices",
@@ -44,7 +44,10 @@ REJECTED = {
     "box_outside_image": "a box lies outside its image",
     "box_empty": "a box has no area",
     "box_wrong_image": "a box names an image that the row does not have",
-    "broken_conversation": "another exchange of its conversation is unusable, so the rest would hang in the air",
+    "broken_conversation": "another exchange of its conversation is unusable or missing, or has the same place, so the "
+    "rest would hang in the air",
+    "unknown_key": "a key that nobody reads may change what is learnt; the source's `ignore` says that it does not",
+    "image_mark_in_text": "its text has another corpus's mark of an image or a box, and the row has none for it",
     "image_count_mismatch": "the text's image places and the row's images do not match in number",
     "no_image": "the task needs an image and the row names none",
     "image_missing": "the image file does not exist",
@@ -105,6 +108,7 @@ GENERATED = {
 FILTERED |= GENERATED
 
 NOT_CHOSEN = {
+    "not_taken": "the source's `take` leaves its record out",
     "beyond_count": "its source gives fewer turns than it has; rows of lower keyed rank were taken",
     "split_full": "its split already has what the mixture gives it",
 }

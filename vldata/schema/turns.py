@@ -24,6 +24,7 @@ COMMON: dict[str, pl.DataType | type[pl.DataType]] = {
     "urls": pl.List(pl.String),  # where the images came from, for exclusion lists
     "thread": pl.String,  # native conversation id: its exchanges stay together and in order
     "position": pl.Int32,  # place in the thread, 0-based
+    "weight": pl.Float32,  # of its answer's loss; null is 1
     "generator": pl.String,  # key of the request whose answer it was made from; null for annotated data
     "problem": pl.String,  # a name of `schema.reasons`: the row is not usable, and why
     "detail": pl.String,  # what exactly, for the ledger

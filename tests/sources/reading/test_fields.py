@@ -152,6 +152,7 @@ TEXTS = pl.List(pl.String)
         ("choices", [[1, 2], None], TEXTS, [["1", "2"], None], []),
         ("images", ["a.jpg", "", None], TEXTS, [["a.jpg"], [], []], []),
         ("images", [["a.jpg", None, " "], []], TEXTS, [["a.jpg"], []], []),
+        ("images", [["a.jpg", None, "b.jpg"], ["", "b.jpg"]], TEXTS, [["a.jpg", "b.jpg"], ["b.jpg"]], [0, 1]),
         ("images", [7], TEXTS, [["7"]], []),
         ("answers", ["a", None], TEXTS, [["a"], []], []),
         ("answer", [None, None], pl.String, [None, None], []),

@@ -39,6 +39,7 @@ def write_conversations(
             with _json_list(folder / f"{split}.json") as append:
                 for row in build.rows(split):
                     try:
+                        _refuse_masked(row)
                         append(form(row, pictures))
                         rows += 1
                     except (CannotExpressError, ImageProblem) as why:
@@ -73,6 +74,12 @@ def speeches(row: Mapping[str, Any], *, reserved: Collection[str] = (IMAGE,)) ->
     if places != len(row["images"]):
         raise CannotExpressError("image_count_mismatch", f"{places} image places, {len(row['images'])} images")
     return said
+
+
+def _refuse_masked(row: Mapping[str, Any]) -> None:
+    masked = [turn["row"] for turn in row["turns"] or () if turn["weight"] == 0]
+    if masked:
+        raise CannotExpressError("answer_masked", f"the answer of {', '.join(masked)} is not to be learnt")
 
 
 @contextmanager

@@ -42,7 +42,8 @@ TASKS: dict[str, dict[str, PolarsType]] = {
 OPTIONAL = frozenset({"answers", "context", "system"})
 """Columns of a task that a table may lack."""
 
-NATIVE: dict[str, PolarsType] = {name: dtype for name, dtype in COMMON.items() if name not in ("problem", "detail")}
+_OURS = ("weight", "problem", "detail")
+NATIVE: dict[str, PolarsType] = {name: dtype for name, dtype in COMMON.items() if name not in _OURS}
 """Columns that a table may have whatever its task."""
 
 PHRASES = "phrases"
@@ -99,8 +100,13 @@ def fields_of(task: str) -> dict[str, PolarsType]:
     return {**NATIVE, **TASKS[task], **phrases}
 
 
-def origins(fields: Mapping[str, str | list[str]], columns: Sequence[str], task: str) -> dict[str, Origin]:
+def origins(
+    fields: Mapping[str, str | list[str]], columns: Sequence[str], task: str, *, whole: bool = True
+) -> dict[str, Origin]:
     """Where each canonical column comes from; one that nobody names is taken by its own name where the table has it.
+
+    Args:
+        whole: False where what is missing is read in another way.
 
     Raises:
         SourceError: A field that the task does not have, an expression that cannot be parsed or names an unknown
@@ -118,7 +124,7 @@ def origins(fields: Mapping[str, str | list[str]], columns: Sequence[str], task:
             found[name] = origin(name, given, columns) if isinstance(given, str) else _listed(name, given, columns)
         elif own is not None:
             found[name] = Origin(name, own, (own,))
-        elif name in TASKS[task] and name not in OPTIONAL:
+        elif whole and name in TASKS[task] and name not in OPTIONAL:
             problem = f"the task {task!r} needs it, and the table has no column {name!r}"
             raise SourceError(f"fields.{name}", problem, f"name its origin; {_holding(columns)}")
     return found
@@ -220,8 +226,9 @@ def _side_by_side(origin: Origin, values: Sequence[pl.Series]) -> pl.Series:
 def cast(origin: Origin, values: pl.Series, dtype: PolarsType) -> Cast:
     """Values in the canonical type of their column; boxes have a function of their own.
 
-    Lists written as text are lists where each value of a column is one. Numbers and flags become text; text that holds a number becomes one; yes, no, true, false, 1 and 0 become flags; a
-    lone text becomes a list where the column often has one entry (images, urls, answers).
+    Lists written as text are lists where each value of a column is one. Numbers and flags become text; text that holds
+    a number becomes one; yes, no, true, false, 1 and 0 become flags; a lone text becomes a list where the column often
+    has one entry (images, urls, answers).
 
     Raises:
         SourceError: Values of their type never fit.
@@ -335,9 +342,12 @@ def _texts(values: pl.Series, name: str) -> Cast:
         texts = values.cast(_TEXTS)
     else:
         raise _Unfit
-    if name in ("images", "urls"):
-        texts = texts.list.eval(pl.element().filter(pl.element().str.strip_chars() != ""))
-    return Cast(texts, _never(texts))
+    if name not in ("images", "urls"):
+        return Cast(texts, _never(texts))
+    is_named = (pl.element().str.strip_chars() != "").fill_null(False)
+    named = texts.list.eval(pl.element().filter(is_named))
+    first_gap = texts.list.eval((~is_named).arg_true()).list.first()  # what stands behind it would move into it
+    return Cast(named, (first_gap < named.list.len()).fill_null(False) if name == "images" else _never(texts))
 
 
 def _relisted(flat: pl.Series, like: pl.Series) -> pl.Series:

@@ -1,4 +1,4 @@
-"""Two tables side by side: the rows of a file with the columns that other files have for them, found by equal values."""
+"""Tables side by side: the rows of a file with the columns that other files have for them, found by equal values."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Join(Spec):
         path: File, folder or glob.
         at: As `Table.at`, of these files.
         columns: As `Table.columns`, of these files.
-        on: Column of the table -> column of these files with the same values; a name alone is both. No two rows of these
-            files may agree in all of them.
+        on: Column of the table -> column of these files with the same values; a name alone is both. No two rows of
+            these files may agree in all of them.
         keep: The columns to take over.
     """
 
@@ -71,7 +71,8 @@ def read_join(join: Join) -> Joined:
     double = rows.filter(~pl.col(_KEY).is_first_distinct())
     if double.height:
         said = double[_KEY][0].replace("\0", ", ")
-        raise SourceError(join.path, f"several rows have the {', '.join(join.on.values())} {said!r}", "keep one of them")
+        names = ", ".join(join.on.values())
+        raise SourceError(join.path, f"several rows have the {names} {said!r}", "keep one of them")
     return Joined(join, rows)
 
 
@@ -124,7 +125,5 @@ def _with_key(table: pl.DataFrame, names: Sequence[str], where: str) -> pl.DataF
         if dtype.is_float() and not (table[name].is_null() | (table[name] == table[name].floor())).all():
             problem = f"{name!r} holds numbers with fractions, which are never surely equal"
             raise SourceError(where, problem, "join on texts or whole numbers")
-    as_text = [
-        (pl.col(name).cast(pl.Int64) if table.schema[name].is_float() else pl.col(name)).cast(pl.String) for name in names
-    ]
-    return table.with_columns(pl.concat_str(as_text, separator="\0").alias(_KEY))
+    whole = [pl.col(name).cast(pl.Int64) if table.schema[name].is_float() else pl.col(name) for name in names]
+    return table.with_columns(pl.concat_str([one.cast(pl.String) for one in whole], separator="\0").alias(_KEY))

@@ -21,7 +21,8 @@ ROW = "\0row"
 """In a table of exploded lists: the place in its file of the row that had the list."""
 
 ITEM = "\0item"
-"""In a table of exploded lists: the place in the list; null where it has no items, `UNEVEN` where it cannot be exploded."""
+"""In a table of exploded lists: the place in the list; null where it has no items, `UNEVEN` where it
+cannot be exploded."""
 
 UNEVEN = -1
 

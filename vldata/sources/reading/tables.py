@@ -11,7 +11,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -37,6 +37,15 @@ SUFFIXES = (".parquet", ".arrow", *SEPARATORS, *LINES, ".json")
 """Of the files that `open_frame` reads; ``.gz`` may follow those that hold text."""
 
 
+class _Form(NamedTuple):
+    """How the rows lie in a file; the arguments of `open_frame`."""
+
+    path: Path
+    at: str | None = None
+    explode: tuple[str, ...] = ()
+    is_whole: bool = False
+
+
 @dataclass(frozen=True)
 class TableFile:
     """A file that has been looked at, and not been read.
@@ -51,6 +60,7 @@ class TableFile:
             whole numbers; None for any other column.
         inside: Dotted paths to what the columns hold.
         row: The column that says which row it is, where the form of the file tells.
+        form: How it was opened.
     """
 
     path: Path
@@ -59,15 +69,7 @@ class TableFile:
     images: Callable[[str], pl.Series | None] = lambda column: None
     inside: Callable[[], tuple[str, ...]] = lambda: ()
     row: str | None = None
-
-
-class _Form(NamedTuple):
-    """How the rows lie in a file; the arguments of `open_frame`."""
-
-    path: Path
-    at: str | None = None
-    explode: tuple[str, ...] = ()
-    is_whole: bool = False
+    form: _Form | None = None
 
 
 def open_frame(
@@ -103,6 +105,29 @@ def open_frame(
         return _open_json(form)
     known = ", ".join(SUFFIXES)
     raise SourceError(str(path), f"the suffix {suffix!r} does not tell how this table is written", f"one of: {known}")
+
+
+def json_objects(frame: TableFile) -> list[Any]:
+    """The rows of a JSON file as they are: objects, and what is none.
+
+    Raises:
+        SourceError: The document has no rows there.
+    """
+    assert frame.form is not None, "it was opened"
+    return list(_as_objects(json_document(frame.path), frame.form)[0])
+
+
+def with_file_name(frame: TableFile, name: str) -> TableFile:
+    """The table with its name in two columns more, unless it has columns of these names."""
+    stem = name.removesuffix(".gz")
+    values = {FILE_NAME: name, FILE_STEM: stem.removesuffix(suffix_of(frame.path))}
+    values = {column: value for column, value in values.items() if column not in frame.columns}
+
+    def read(names: Sequence[str], texts: Collection[str] = ()) -> tuple[pl.DataFrame, dict[int, str]]:
+        table, notes = frame.read([name for name in names if name not in values], texts)
+        return table.with_columns(pl.lit(values[name]).alias(name) for name in names if name in values), notes
+
+    return replace(frame, columns=(*frame.columns, *values), read=read)
 
 
 def details_of(places: pl.Series, notes: Mapping[int, str]) -> pl.Series:
@@ -151,14 +176,20 @@ def _open_json(form: _Form) -> TableFile:
     rows, notes, places, row = _objects(form)
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
     read = partial(_read_objects, form, rows, notes, places)
-    return TableFile(form.path, columns, read, inside=partial(nested.paths_of_objects, rows), row=row)
+    return TableFile(form.path, columns, read, inside=partial(nested.paths_of_objects, rows), row=row, form=form)
 
 
-def _table_file(form: _Form, rows: pl.LazyFrame, read: Callable[..., Any], *images: Any) -> TableFile:
+def _table_file(
+    form: _Form, rows: pl.LazyFrame, read: Callable[..., Any], images: Callable[[str], pl.Series | None] | None = None
+) -> TableFile:
     """A file whose columns have types."""
     columns = tuple(_polars(form.path, rows.collect_schema))
     schema = _polars(form.path, _shaped(form, rows).collect_schema)
-    return TableFile(form.path, columns, read, *images, inside=lambda: tuple(nested.paths(schema)))
+
+    def own_images(column: str) -> pl.Series | None:
+        return images(column) if images is not None and column in columns else None
+
+    return TableFile(form.path, columns, read, own_images, inside=lambda: tuple(nested.paths(schema)), form=form)
 
 
 def _shaped(form: _Form, rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -307,7 +338,8 @@ def _placed(rows: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame:
     own = [name for name in (PLACE, nested.ROW, nested.ITEM) if name in schema]
     found = {name: nested.column(name, schema) for name in names}
     columns = [pl.col(name) if at is None else at[0] for name, at in found.items()]
-    return rows.select(*(own or [pl.int_range(pl.len(), dtype=pl.UInt32).alias(PLACE)]), *columns)
+    places = [pl.col(name) for name in own] or [pl.int_range(pl.len(), dtype=pl.UInt32).alias(PLACE)]
+    return rows.select(*places, *columns)
 
 
 def _objects(form: _Form) -> tuple[list[dict[str, Any]], dict[int, str], pl.DataFrame, str | None]:
@@ -362,9 +394,9 @@ def _keyed(document: dict[str, Any]) -> list[Any]:
 
 
 def _is_columns(document: dict[str, Any]) -> bool:
-    return len({len(values) if isinstance(values, list) else None for values in document.values()} - {None}) == 1 and all(
-        isinstance(values, list) for values in document.values()
-    )
+    """Whether an object is one of columns: lists of one length."""
+    lists = [values for values in document.values() if isinstance(values, list)]
+    return len(lists) == len(document) and len({len(values) for values in lists}) == 1
 
 
 def _from_columns(document: dict[str, Any], path: Path) -> Iterator[dict[str, Any]]:

@@ -60,9 +60,11 @@ class Take(Spec):
         if self.end is not None:
             return places >= ids.len() - number
         ranks = pl.Series(keyed(string_keys(ids.to_list()), 0, "take"), dtype=pl.UInt64)
-        return pl.DataFrame({"rank": ranks, "place": places}).select(
-            pl.struct("rank", "place").rank("ordinal") <= number
-        ).to_series()
+        return (
+            pl.DataFrame({"rank": ranks, "place": places})
+            .select(pl.struct("rank", "place").rank("ordinal") <= number)
+            .to_series()
+        )
 
     def _number(self, records: int) -> int:
         amount = next(amount for amount in (self.first, self.end, self.random) if amount is not None)

@@ -31,10 +31,9 @@ def lists_from_texts(values: pl.Series) -> pl.Series:
 def list_in(text: str) -> list[str | None] | None:
     """The items of a list of texts or numbers that is written in a text; None where it is no such list."""
     try:
-        items = msgspec.json.decode(text, type=list[str | None])
+        return msgspec.json.decode(text, type=list[str | None])
     except msgspec.MsgspecError:
-        items = _of_tokens(text)
-    return items
+        return _of_tokens(text)
 
 
 def _of_tokens(text: str) -> list[str | None] | None:
@@ -64,7 +63,7 @@ def _of_tokens(text: str) -> list[str | None] | None:
                 wants_comma = True
             else:
                 item = ast.literal_eval(token)
-                if isinstance(item, str) and sign or not isinstance(item, str | int | float):
+                if (isinstance(item, str) and sign) or not isinstance(item, str | int | float):
                     return None
                 items.append(item if isinstance(item, str) else sign.replace("+", "") + token)
                 sign, wants_comma = "", True
