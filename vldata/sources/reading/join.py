@@ -71,8 +71,8 @@ def read_join(join: Join) -> Joined:
     double = rows.filter(~pl.col(_KEY).is_first_distinct())
     if double.height:
         said = double[_KEY][0].replace("\0", ", ")
-        names = ", ".join(join.on.values())
-        raise SourceError(join.path, f"several rows have the {names} {said!r}", "keep one of them")
+        keys = ", ".join(join.on.values())
+        raise SourceError(join.path, f"several rows have the {keys} {said!r}", "keep one of them")
     return Joined(join, rows)
 
 
