@@ -12,6 +12,7 @@ import vldata
 from vldata.errors import SourceError
 from vldata.shapes.draw import encoded
 from vldata.shapes.scene import scene
+from vldata.sources.reading import tables
 from vldata.sources.scienceqa import ScienceQa
 from vldata.sources.standins import write_json, write_json_lines
 from vldata.sources.table import Table
@@ -361,3 +362,14 @@ def test_a_licence_beside_the_problems_of_a_folder_does_not_stop_it(tmp_path):
     ScienceQa.standin(tmp_path, rows=4, seed=1, images=False)
     (tmp_path / "LICENSE").write_text("CC BY-NC-SA")
     assert ScienceQa(path=str(tmp_path), image_root=str(tmp_path)).turns("vqa_mc").height == 4
+
+
+@pytest.mark.parametrize(("last", "answers"), [('"3"', ["1", "2.50", "3"]), ("3.0", ["1", "2.50", "3.0"])])
+def test_texts_that_look_like_numbers_are_read_without_an_object_a_row(tmp_path, monkeypatch, last, answers):
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(f'{{"question": "q?", "answer": {a}}}\n' for a in ('"1"', '"2.50"', last)))
+    objects = []
+    real = tables.json_document
+    monkeypatch.setattr(tables, "json_document", lambda path: objects.append(path) or real(path))
+    assert turns_of(path)["answer"].to_list() == answers
+    assert bool(objects) == (last == "3.0")

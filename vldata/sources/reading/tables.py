@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ import polars as pl
 from vldata.errors import SourceError
 from vldata.sources.reading import class_names, nested
 from vldata.sources.reading.delimited import SEPARATORS, rows_one_by_one, scan
+from vldata.sources.reading.files import read_bytes
 from vldata.sources.reading.json import LINES, at_path, json_document, written_rows
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import list_of_rows, shown
@@ -226,7 +228,8 @@ def _read_json_lines(
         table = _placed(rows, names).collect()
     except pl.exceptions.PolarsError:
         return _read_objects(form, *_objects(form)[:3], names, texts)
-    if any(_may_hold_floats(table[name]) for name in texts if name in table.columns):
+    doubtful = [name for name in texts if name in table.columns and _may_hold_floats(table[name])]
+    if doubtful and not _are_all_quoted(form.path, table, doubtful):
         return _read_objects(form, *_objects(form)[:3], names, texts)
     suspects = [name for name in names if _may_hold_json(table[name])]
     if not suspects:
@@ -305,6 +308,15 @@ def _may_hold_floats(values: pl.Series) -> bool:
     if values.dtype == pl.String:
         return bool(values.str.contains(_FLOAT).any())
     return values.dtype.is_float()
+
+
+def _are_all_quoted(path: Path, table: pl.DataFrame, names: Sequence[str]) -> bool:
+    """Whether texts that look like numbers, such as ids, are texts in the file: no key of their name has a number."""
+    if any(table.schema[name] != pl.String or not name.isascii() for name in names):
+        return False
+    raw = read_bytes(path)
+    keys = (json.dumps(name.rpartition(".")[2]).encode() for name in names)
+    return not any(re.search(re.escape(key) + rb"\s*:\s*[-\d]", raw) for key in keys)
 
 
 def _has_float(value: Any) -> bool:
