@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,8 @@ def index(entry: Entry, store: Store) -> IndexedTurns | VldataError:
             with no_collector():
                 native = entry.source.turns(entry.task.name)
                 remarks = {_REMARKS: json.dumps(_remarks(native))}
-                turns = keyed_turns(native.drop("remark", strict=False), entry.task, where=entry.where)
+                turns = native.drop("remark", strict=False)
+                turns = keyed_turns(turns, entry.task, where=entry.where, kept=entry.source.kept_columns)
             in_wrong_unit = wrong_unit(turns, entry.source)
             if in_wrong_unit is not None:
                 raise in_wrong_unit.error(entry.source, entry.where)
@@ -123,8 +125,8 @@ def _in_recipe(error: VldataError | OSError | ValueError, entry: Entry) -> Vldat
     return type(error)(f"{entry.where}: {error.where}", error.problem, error.fix)
 
 
-def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str) -> pl.DataFrame:
-    """Canonical columns in canonical types, a row id for every turn, and its key.
+def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str, kept: Collection[str] = ()) -> pl.DataFrame:
+    """Canonical columns in canonical types, native ones that are kept, a row id for every turn, and its key.
 
     A row id is the native one, or the hash of the row's canonical columns where the format has none. Equal ids are set
     apart by ``~2``, ``~3`` … in the order of their contents, never of their place in the file.
@@ -132,13 +134,14 @@ def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str) -> pl.DataFrame:
     Raises:
         SourceError: A column the task needs is missing, of another type, or unknown.
     """
-    columns: dict[str, PolarsType] = {**COMMON, **task.columns}
+    native = {name: turns.schema[name] for name in kept}
+    columns: dict[str, PolarsType] = {**COMMON, **task.columns, **native}
     _refuse_strangers(turns, columns, task, where)
     filled = turns.select(
         (pl.col(name) if name in turns.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in columns.items()
     ).with_columns(pl.col("images").fill_null([]))
-    content = {name: dtype for name, dtype in filled.schema.items() if name not in _NOT_CONTENT}
+    content = {name: dtype for name, dtype in filled.schema.items() if name not in {*_NOT_CONTENT, *kept}}
     if filled["row"].null_count():
         hashed = filled.select(canonical_text(content))
         ids = pl.Series(

@@ -18,6 +18,7 @@ from vldata import __version__
 from vldata.curate.exclude import ExclusionList
 from vldata.errors import RecipeErrors, VldataError
 from vldata.images.pixels import PIXELS_VERSION
+from vldata.paths import home
 from vldata.pipeline.choose import ChosenSamples, Pool, choose
 from vldata.pipeline.finished_rows import RENDER_VERSION
 from vldata.pipeline.image_facts import Lookup, place_of
@@ -33,6 +34,7 @@ from vldata.prompts.template import Template, load
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.keyed import keyed_one
 from vldata.schema.rows import SCHEMA_VERSION
+from vldata.sources.reading.files import passed_over
 from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
@@ -364,6 +366,11 @@ def _remarks(recipe: Recipe, indexed: Mapping[str, IndexedTurns], chosen: Mappin
 
 def _notes(recipe: Recipe, reports: Mapping[str, SourceReport], blocks: list[Block]) -> list[str]:
     notes = []
+    for name, entry in recipe.entries.items():
+        taken = entry.source.files() if home(entry.source.path).is_dir() else []
+        if taken and (left := passed_over(entry.source.path, taken)):
+            shown = ", ".join(left[:5]) + (" …" if len(left) > 5 else "")
+            notes.append(f"{name} passed over {len(left):,} files of its folder, which are not of its format: {shown}")
     for name, report in reports.items():
         if report.epochs > 1:
             notes.append(f"{name} runs short and is repeated: {report.epochs:.2f} epochs")

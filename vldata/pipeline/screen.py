@@ -120,6 +120,7 @@ def _screen(
         kept = keep(exclude.rows(entry.name, kept), "exclude")
     if settings.where:
         kept = keep(where(kept, settings.where, f"{entry.where}.where"), "where")
+    kept, everything = (turns.drop(entry.source.kept_columns) for turns in (kept, everything))
     kept = keep(_checks(kept, task, needs_image=_needs_image(entry)), "check")
     if _asks_where(entry):
         kept = keep(_clear(kept, everything), "check")

@@ -26,6 +26,7 @@ FILTERED = {
     "is_crowd": "the annotation is a crowd region, which no phrase refers to",
     "not_for_task": "the source has the row for another task than the recipe asks for",
     "ambiguous_phrase": "other things of the same image bear its phrase too, so no box would be the right one",
+    "nothing_to_explode": "the list whose items are turns is empty or not there",
     "conversation_filtered": "another exchange of its conversation was filtered, so the rest would hang in the air",
     "image_in_two_splits": "its images fall into different splits, and a photograph must not be in two",
     "other_split": "the row belongs to a split of the source that the recipe did not ask for",
@@ -35,7 +36,6 @@ REJECTED = {
     "not_generated": "its request has no answer: `vldata synth run` asks for it, `vldata synth status` says why not",
     "missing_input": "what it would be made from lacks something that the kind needs",
     "unparsable_row": "the row does not have the form of its format",
-    "unknown_key": "the row has a key that its format does not read, and that may change what is learnt",
     "missing_value": "a column that the task needs is null",
     "empty_text": "a text that the task needs is empty",
     "answer_out_of_range": "the right answer's index points outside the choices",
@@ -110,6 +110,7 @@ GENERATED = {
 FILTERED |= GENERATED
 
 NOT_CHOSEN = {
+    "not_taken": "the source's `take` leaves its record out",
     "beyond_count": "its source gives fewer turns than it has; rows of lower keyed rank were taken",
     "split_full": "its split already has what the mixture gives it",
 }

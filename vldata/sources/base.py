@@ -75,6 +75,11 @@ class Source(Spec):
         """
         raise NotImplementedError
 
+    @property
+    def kept_columns(self) -> list[str]:
+        """Native columns that `turns` returns, too, for ``where``; they have types of their own."""
+        return []
+
     def images_key(self) -> str | None:
         """What decides the images that the source draws itself; None where they lie in files, as with most."""
         return None

@@ -56,12 +56,15 @@ class ScienceQa(Source):
 
     def files(self) -> list[Path]:
         """``path``, and the ``pid_splits.json`` that a split needs."""
-        problems = expand(self.path)
+        problems = self._problems()
         return [*problems, *({self._splits_beside(path): None for path in problems} if self._is_listed else ())]
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every problem, each once."""
-        return pl.concat([self._read(path) for path in expand(self.path)])
+        return pl.concat([self._read(path) for path in self._problems()])
+
+    def _problems(self) -> list[Path]:
+        return expand(self.path, suffixes=(".json",), names=("problems*.json",))
 
     @classmethod
     def standin(

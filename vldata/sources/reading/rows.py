@@ -27,7 +27,7 @@ import polars as pl
 from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.schema.turns import SIZE
-from vldata.sources.reading.files import expand
+from vldata.sources.reading.files import expand, visible
 from vldata.sources.reading.keys import is_harmless, unknown_keys
 
 PolarsType = pl.DataType | type[pl.DataType]
@@ -373,9 +373,8 @@ def files_named(path: str, *names: str) -> list[Path]:
     folder = home(path)
     if not folder.is_dir():
         return expand(path)
-    found = [
-        f for f in folder.rglob("*") if any(fnmatch(f.name.removesuffix(".gz"), name) for name in names) and f.is_file()
-    ]
+    files = (file for file in visible(folder) if any(fnmatch(file.name.removesuffix(".gz"), name) for name in names))
+    found = [file for file in files if file.is_file()]
     if not found:
         raise SourceError(
             path, f"the folder holds no file named {' or '.join(names)}", "point `path` at the file itself"
