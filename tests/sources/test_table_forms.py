@@ -185,7 +185,7 @@ def test_captions_of_which_one_stands_in_brackets_are_texts(tmp_path):
 
 def test_options_written_as_text_are_options(tmp_path):
     path = tmp_path / "t.csv"
-    path.write_text("image,question,choices,answer\na.jpg,q?,\"['x', 'y']\",1\n")
+    path.write_text("image,question,choices,answer\na.jpg,q?,\"['x', 'y']\",0\n")
     assert turns_of(path, "vqa_mc")["choices"].to_list() == [["x", "y"]]
 
 

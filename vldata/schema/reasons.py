@@ -36,6 +36,7 @@ REJECTED = {
     "not_generated": "its request has no answer: `vldata synth run` asks for it, `vldata synth status` says why not",
     "missing_input": "what it would be made from lacks something that the kind needs",
     "unparsable_row": "the row does not have the form of its format",
+    "unknown_key": "the row has a key that its format does not read, and that may change what is learnt",
     "missing_value": "a column that the task needs is null",
     "empty_text": "a text that the task needs is empty",
     "answer_out_of_range": "the right answer's index points outside the choices",

@@ -440,7 +440,7 @@ def _folder(path: str) -> Path:
 
 def _same_places(origin: Origin, table: pl.DataFrame, images: pl.Series) -> str | None:
     """The column that images come from, unless an expression has made them or a list has lost some."""
-    if origin.expression is not None:
+    if origin.expression is not None or origin.text not in table.columns:
         return None
     given = table[origin.text]
     is_whole = not isinstance(given.dtype, pl.List) or bool((given.list.len() == images.list.len()).all())
