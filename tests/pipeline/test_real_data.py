@@ -98,7 +98,7 @@ EXPLAINED = {
     "scienceqa": (1_412, 700, 0, {"where": 700}),  # 700 problems have no image
     "scienceqa_whole": (1_412, 0, 0, {}),
     "chartqa": (400, 0, 0, {}),
-    "okvqa": (9_009, 0, 2, {"empty_text": 2}),  # of 2 questions the best-scored answer is the empty one
+    "okvqa": (9_009, 0, 0, {}),  # of 2 questions the best-scored answer is empty and gives way to the next
     "textvqa": (5_000, 0, 0, {}),
     "refcocos": (393, 17, 0, {"not_for_task": 17}),  # 17 expressions that nothing in the image fits
     "instances": (739, 8, 0, {"is_crowd": 8}),  # 8 of the boxes are crowds

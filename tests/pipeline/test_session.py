@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from vldata.base import Silent
+from vldata.dataset.manifest import block_keys
 from vldata.errors import StoreError
 from vldata.pipeline.choose import CandidateCache
 from vldata.pipeline.image_facts import Place
@@ -40,8 +41,8 @@ def test_its_workers_end_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_its_store_is_not_cleaned_meanwhile(tmp_path: Path) -> None:
     with open_session(tmp_path, 1) as session, pytest.raises(StoreError, match="is using it"):
-        collect(session.store, keep_days=0)
-    assert collect(session.store, keep_days=0).removed == 0
+        collect(session.store, block_keys, keep_days=0)
+    assert collect(session.store, block_keys, keep_days=0).removed == 0
 
 
 def test_forgetting_leaves_nothing_that_was_found_out_but_the_templates(tmp_path: Path) -> None:

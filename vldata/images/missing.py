@@ -1,6 +1,6 @@
 """What is the matter with a reference to nothing: what it is when it is no path, and the file that would fit.
 
-Everything said depends on the reference and on what lies below the root, never on what was asked before.
+Everything said depends on the reference and on what lies below the root, never on what was looked up before.
 """
 
 from __future__ import annotations

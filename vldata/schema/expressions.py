@@ -26,7 +26,7 @@ def quoted_paths(text: str, columns: Collection[str]) -> str:
 
 
 def trouble(text: str, error: Exception) -> tuple[str, str]:
-    """What is wrong with an expression that the parser refused, for whoever wrote it, and what mends it."""
+    """What is wrong with an expression that the parser refused, for whoever wrote it, and what fixes it."""
     said = str(error).partition("\n")[0]
     if re.fullmatch(r"\s*(?:array)?\s*\[.*\]\s*", text, re.IGNORECASE | re.DOTALL):
         inside = text.partition("[")[2].rpartition("]")[0].strip()

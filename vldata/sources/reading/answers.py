@@ -20,7 +20,7 @@ AnswerRule = Literal["majority", "given", "all", "first"]
 
 TIE = "several answers are the most frequent ones, and one of them was drawn"
 TOLD_ABOVE = 0.02
-"""Share of questions whose given answer may differ from the majority's before that is told."""
+"""Share of questions whose given answer may differ from the majority's before that is reported."""
 
 _EACH = pl.Schema({"place": pl.UInt32, "answer": pl.String, "votes": pl.Float64, "listed": pl.UInt32})
 
@@ -38,7 +38,7 @@ def with_answer(
         scores: The column of the answers' scores, of as many numbers as there are answers; None counts each as one.
 
     Raises:
-        SourceError: The given answers are asked for, and there are none.
+        SourceError: The given answers are requested, and there are none.
     """
     rows = rows.with_row_index("place")
     own = (_words(pl.col(given)) if given else pl.lit(None, pl.String)).alias("own")

@@ -50,7 +50,7 @@ _BY_SIDES = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top"
 _BY_CENTRE = (("cx", "cy", "w", "h"), ("cx", "cy", "width", "height"))
 
 _FAR = 2.0
-"""Corners so many pixels, or whole sides, away from the upper left one belong to no box that is read right."""
+"""Corners this many pixels, or whole sides, away from the upper left one belong to no box that is read right."""
 _LARGE_THOUSANDTHS = 500
 _MOST = 0.99
 
@@ -270,7 +270,7 @@ class WrongUnit(NamedTuple):
     likely: tuple[BoxesAre, ...]
 
     def error(self, source: Source, where: str) -> SourceError:
-        """What the user is to be told.
+        """The error of a source read in this unit.
 
         Args:
             source: Who read them.
@@ -279,7 +279,7 @@ class WrongUnit(NamedTuple):
         said = " or ".join(f"`boxes_are: {unit}`" for unit in self.likely)
         if "boxes_are" in type(source).model_fields:
             return SourceError(f"{where}.boxes_are", self.problem, f"set {said}, and check `box_order`")
-        fix = f"read the file as `format: table` with {said}, or mend the file"
+        fix = f"read the file as `format: table` with {said}, or fix the file"
         return SourceError(where, f"{self.problem}; {source.format!r} knows no boxes_are", fix)
 
 

@@ -51,7 +51,7 @@ class Take(Spec):
         """Which of the records with these ids are taken.
 
         Raises:
-            SourceError: There are fewer than asked for.
+            SourceError: There are fewer than requested.
         """
         number = self._number(ids.len())
         places = pl.Series(range(ids.len()), dtype=pl.Int64)
