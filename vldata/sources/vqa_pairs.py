@@ -87,7 +87,7 @@ class VqaPairs(Source):
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("vqa_open",)
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     paths: ClassVar[tuple[str, ...]] = ("path", "annotations", "image_root")
 
     annotations: str | None = None
@@ -105,16 +105,19 @@ class VqaPairs(Source):
         for path in question_files:
             document = open_json(path)
             table = self._read_alone(document, path)
-            if table is None:
-                open_questions.append(self._read_questions(document, path))
-            else:
+            if table is not None:
                 tables.append(table)
+                continue
+            answers = self._annotation_files([path])
+            if not answers:
+                raise SourceError(str(path), "these questions have no file of answers", "name it with `annotations`")
+            questions_of_file = self._read_questions(document, path)
+            if self.annotations is None:  # ids are a file's own, and so is the file of answers beside it
+                tables.append(_paired(questions_of_file, self._answers(answers[0])))
+            else:
+                open_questions.append(questions_of_file)
         if open_questions:
             answers = self._annotation_files(question_files)
-            if not answers:
-                raise SourceError(
-                    str(question_files[0]), "these questions have no file of answers", "name it with `annotations`"
-                )
             tables.append(_paired(pl.concat(open_questions), pl.concat([self._answers(path) for path in answers])))
         return pl.concat(tables)
 
@@ -263,6 +266,12 @@ def _paired(question_rows: pl.DataFrame, answer_rows: pl.DataFrame) -> pl.DataFr
         detail=pl.when(pl.col("problem").is_null()).then("detail_answer").otherwise("detail"),
     )
     pairs = note(pairs, pl.col("is_answered").is_null(), "missing_value", pl.lit("the question has no annotation"))
+    repeated = answer_rows.filter(~pl.col("is_first"))["question_id"].drop_nulls()
+    is_ambiguous = pl.col("question_id").is_duplicated() & pl.col("question_id").is_in(repeated.implode())
+    several = pl.lit(
+        "several questions and several annotations have this id: leave `annotations` out, or read them apart"
+    )
+    pairs = note(pairs, is_ambiguous.fill_null(False), "unparsable_row", several)
     left = answer_rows.filter(~used).with_columns(question=pl.lit(None, pl.String), image=pl.lit(None, pl.String))
     left = note(left, pl.col("has_question"), "unparsable_row", pl.lit("a second annotation of the same question"))
     left = note(left, pl.lit(True), "missing_value", pl.lit("the annotation has no question"))
