@@ -117,13 +117,13 @@ def said(turns: pl.DataFrame) -> list[str]:
 
 
 def _json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value)
     head, *tails = text.split(json.dumps(VERBATIM)[:-1])
     return head + "".join(tail.replace('"', "", 1) for tail in tails)
 
 
 def _write(path: Path, text: str) -> None:
-    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    path.write_text(text)
 
 
 def _write_parquet(path: Path, rows: list[dict[str, Any]], schema: pl.Schema) -> None:

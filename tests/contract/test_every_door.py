@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from tests.contract.fuzz import read_damaged
 from tests.contract.native import (
     FORMATS,
     JSON,
@@ -268,3 +269,10 @@ def with_absolute_images(part: Any, root: Path) -> Any:
 def size_of(image_bytes: bytes) -> tuple[int, int]:
     with Image.open(io.BytesIO(image_bytes)) as image:
         return image.size
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("name", FORMATS)
+def test_damaged_rows_cost_themselves_and_no_others(name: str, seed: int) -> None:
+    """`tests.contract.fuzz` reads as many as one likes."""
+    assert read_damaged(name, seed)
