@@ -20,7 +20,7 @@ cannot fit is an error.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from glob import has_magic
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -48,6 +48,7 @@ from vldata.sources.reading.fields import (
     texts_of,
 )
 from vldata.sources.reading.files import expand, read_json
+from vldata.sources.reading.inverse import table_for
 from vldata.sources.reading.rows import note
 from vldata.sources.reading.tables import PLACE, SUFFIXES, TableFile, details_of, open_frame, suffix_of
 from vldata.sources.shapes import Shapes
@@ -55,6 +56,8 @@ from vldata.sources.standins import draw, scenes_for
 
 _DIALOGUES = ("instruction", "text_instruction")
 _EXCHANGE = ("instruction", "response", "position")
+_OF_ROWS = ("fields", "box_order", "boxes_are")
+"""Options that say how a row is read, wherever it comes from."""
 _STATE, _DICT = "state.json", "dataset_dict.json"
 
 
@@ -171,6 +174,57 @@ class Table(Source):
         pl.DataFrame(table, schema=["question_id", "image", "question", "label"], orient="row").write_parquet(path)
         fields = {"row": "question_id", "answer": "label"}
         return {"path": str(path.resolve()), "image_root": str((folder / "images").resolve()), "fields": fields}
+
+    def standin_key(self) -> Any:
+        """The fields and the forms of boxes, where there are any."""
+        return {name: getattr(self, name) for name in _OF_ROWS} if self.fields else None
+
+    def standin_for(self, folder: Path, *, rows: int, seed: int, task: str) -> dict[str, Any]:
+        """A table that this one's own ``fields`` read.
+
+        Raises:
+            SourceError: They cannot be inverted, are not the task's, or are not those of the files that are there.
+        """
+        if not self.fields:
+            return self.standin(folder, rows=rows, seed=seed, task=task)
+        self._refuse_other_columns(task)
+        keys = _turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=True, scenes=-(-rows // 10))
+        world = _all_columns(pl.read_parquet(keys["path"]), self.fields, task, self.boxes_are)
+        table_for(world, self.fields).write_parquet(keys["path"])
+        source = self.model_validate({**keys, **{name: getattr(self, name) for name in _OF_ROWS}})
+        try:
+            turns = source.turns(task)
+        except SourceError as error:
+            raise SourceError(error.where.rpartition(", ")[2], error.problem, error.fix) from None
+        wrong = turns.filter(pl.col("problem").fill_null("not_for_task") != "not_for_task")
+        lost = [
+            name
+            for name in self.fields
+            if name in world.columns and name != PHRASES and _count(world, name) > _count(turns, name)
+        ]
+        if wrong.height or lost:
+            name = next(iter(lost or self.fields))
+            detail = wrong["detail"][0] if wrong.height else "it is null there"
+            problem = f"{self.fields[name]!r} does not read back what was written for it into a stand-in ({detail})"
+            raise SourceError(f"fields.{name}", problem, "name a plain column, or build from the files themselves")
+        return source.model_dump(include={"path", "image_root", *_OF_ROWS})
+
+    def columns_read(self, task: str) -> dict[str, list[str]]:
+        """Of the first file; ``""`` are the columns that nothing is made of."""
+        frame = open_frame(self.files()[0], at=self.at, columns=self.columns)
+        found = {name: list(origin.needs) for name, origin in origins(self.fields, frame.columns, task).items()}
+        read = {column for needs in found.values() for column in needs}
+        return {**found, "": [column for column in frame.columns if column not in read]}
+
+    def _refuse_other_columns(self, task: str) -> None:
+        """Hold the fields against the files, where these are there already."""
+        try:
+            files = self.files()
+        except SourceError:
+            return  # they are what the stand-in stands for
+        frame = open_frame(files[0], at=self.at, columns=self.columns)
+        if not {"texts", "conversations", "messages"} & set(frame.columns):
+            origins(self.fields, frame.columns, task)
 
     def _turns(self, frame: TableFile, task: str) -> pl.DataFrame:
         is_cauldron = (
@@ -291,9 +345,35 @@ def _dialogue(turns: pl.DataFrame, task: str) -> pl.DataFrame:
     return with_image_places(turns)
 
 
-def _turns_of_shapes(folder: Path, *, rows: int, seed: int, task: str, images: bool) -> dict[str, Any]:
+def _count(turns: pl.DataFrame, name: str) -> int:
+    return turns.height - turns[name].null_count() if name in turns.columns else 0
+
+
+_BOX_SCALES = {"fraction": 1, "percent": 100, "thousandths": 1000}
+
+
+def _all_columns(turns: pl.DataFrame, names: Collection[str], task: str, unit: str) -> pl.DataFrame:
+    """Turns of the shapes world with all columns of these names that a task has, boxes in the table's unit."""
+    box = pl.element().struct
+    if PHRASES in names and "boxes" in turns.columns:
+        turns = turns.with_columns(pl.col("boxes").list.eval(box.field("phrase")).alias(PHRASES))
+    if "answers" in names and "answer" in turns.columns:
+        turns = turns.with_columns(answers=pl.concat_list("answer"))
+    kinds = {name: dtype for name, dtype in fields_of(task).items() if name in names and name not in turns.columns}
+    turns = turns.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in kinds.items())
+    if unit in _BOX_SCALES and "boxes" in turns.columns:
+        side = turns["image_sizes"][0][0]["width"]  # all scenes are squares of one size
+        edges = [box.field(name) * _BOX_SCALES[unit] / side for name in ("x0", "y0", "x1", "y1")]
+        rest = [box.field("image"), box.field("phrase")]
+        turns = turns.with_columns(pl.col("boxes").list.eval(pl.struct(*edges, *rest)))
+    return turns
+
+
+def _turns_of_shapes(
+    folder: Path, *, rows: int, seed: int, task: str, images: bool, scenes: int | None = None
+) -> dict[str, Any]:
     """A table whose columns have the canonical names already, which need no ``fields``."""
-    world = Shapes(scenes=rows, world_seed=seed)
+    world = Shapes(scenes=scenes or rows, world_seed=seed)
     turns = world.turns(task)
     while turns.height < rows:  # not every scene has a turn for every task
         world = Shapes(scenes=2 * world.scenes, world_seed=seed)
