@@ -11,6 +11,7 @@ from typing import Any
 from vldata.errors import BuildError
 from vldata.paths import home
 from vldata.pipeline.assemble import assemble, current, refuse_foreign
+from vldata.pipeline.first_rows import columns_of
 from vldata.pipeline.image_facts import Lookup
 from vldata.pipeline.plan import plan
 from vldata.pipeline.planned import UNITS, Block, Plan
@@ -192,7 +193,8 @@ def overview(
         VldataError: As `vldata.pipeline.plan.plan`.
     """
     store = session.store
-    found = plan(prepared(recipe, session, standin=standin), session, limit=limit)
+    ready = prepared(recipe, session, standin=standin)
+    found = plan(ready, session, limit=limit)
     if standin is not None:
         refuse_empty(found.sources)
     missing = found.missing(store)
@@ -201,7 +203,9 @@ def overview(
         "name": recipe.head.name,
         "plan": found.key,
         "totals": {unit: sum(report.achieved[unit] for report in found.sources.values()) for unit in UNITS},
-        "sources": {name: dict(vars(report)) for name, report in found.sources.items()},
+        "sources": {
+            name: {**vars(report), "columns": columns_of(ready.entries[name])} for name, report in found.sources.items()
+        },
         "notes": found.notes,
         "num_blocks": len(found.blocks),
         "num_missing": len(missing),

@@ -12,6 +12,7 @@ from vldata.curate.exclude import ExclusionList
 from vldata.curate.where import compiled
 from vldata.errors import RecipeErrors, VldataError
 from vldata.mixture.strategies import STRATEGIES
+from vldata.pipeline.first_rows import FirstRows, columns_of, look
 from vldata.pipeline.plan import load_templates
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.turns import COMMON
@@ -20,8 +21,16 @@ from vldata.synth.kinds import kind_names, load_kind
 from vldata.tasks import task_class, task_names
 
 
-def check(recipe: Recipe) -> list[dict[str, Any]]:
-    """Look for the files and templates of every source, without reading rows.
+def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
+    """Look for the files and templates of every source, and at its first rows and their images.
+
+    Args:
+        files: False leaves files, rows and images alone.
+
+    Returns:
+        A source each: its name, format, task, template, number of files, ``rows`` looked at (None: its files were not
+        opened) and whether they are ``all_rows``, ``columns`` as `vldata.sources.base.Source.columns_read` has them,
+        and ``notes``.
 
     Raises:
         RecipeErrors: Everything that is missing or unusable.
@@ -40,13 +49,14 @@ def check(recipe: Recipe) -> list[dict[str, Any]]:
             problems.append(error)
     for name, entry in recipe.entries.items():
         try:
-            files = entry.source.files()
+            native = entry.source.files() if files else []
         except VldataError as error:
             problems.append(type(error)(f"{entry.where}: {error.where}", error.problem, error.fix))
-            files = []
-        problems += _where_problems(entry)
+            native = []
+        seen = FirstRows() if entry.synth is not None else look(entry, native)
+        problems += seen.problems + _where_problems(entry)
         root = entry.source.image_root
-        if root is not None and entry.settings.images.missing == "reject" and not Path(root).exists():
+        if files and root is not None and entry.settings.images.missing == "reject" and not Path(root).exists():
             problems.append(
                 VldataError(
                     f"{entry.where}.image_root",
@@ -61,7 +71,11 @@ def check(recipe: Recipe) -> list[dict[str, Any]]:
                 "format": entry.source.format,
                 "task": entry.task.name,
                 "template": template,
-                "files": len(files),
+                "files": len(native),
+                "rows": seen.rows,
+                "all_rows": seen.is_all,
+                "columns": columns_of(entry) if native and not seen.problems else None,
+                "notes": seen.notes,
             }
         )
     if problems:
