@@ -30,7 +30,7 @@ from vldata.pipeline.session import Session
 from vldata.pipeline.workers import Engine
 from vldata.pipeline.write_blocks import SourceImages
 from vldata.prompts.template import Template, load
-from vldata.recipe.models import Entry, Recipe
+from vldata.recipe.models import Entry, Recipe, Settings
 from vldata.schema.keyed import keyed_one
 from vldata.schema.rows import SCHEMA_VERSION
 from vldata.store.keys import key_of
@@ -127,9 +127,14 @@ def _identity(entry: Entry, indexed: Indexed, template: Template) -> dict[str, A
         "turns": indexed.key,
         "root": str(Path(entry.source.image_root or ".").absolute()),
         "task": [entry.task.name, entry.task.model_dump(mode="json")],
-        "settings": entry.settings.model_dump(mode="json"),
+        "settings": entry.settings.model_dump(mode="json", exclude=_unset(entry.settings)),
         "template": [template.name, template.digest],
     }
+
+
+def _unset(settings: Settings) -> set[str]:
+    """What a recipe may say of a source and this one does not, which leaves the plan what it was without such keys."""
+    return {name for name in ("licence", "language") if getattr(settings, name) is None}
 
 
 def _index_all(recipe: Recipe, store: Store, engine: Engine, progress: Progress) -> dict[str, Indexed]:
@@ -343,7 +348,8 @@ def _reports(
             task=entry.task.name,
             format=entry.source.format,
             reasons=_reasons(ledgers[name]),
-            licence=entry.source.licence,
+            licence=entry.settings.licence or entry.source.licence,
+            language=entry.settings.language,
             templates=templates[name].lineage,
         )
     return reports

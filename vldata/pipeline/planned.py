@@ -61,6 +61,7 @@ class SourceReport:
     format: str
     licence: str
     templates: str
+    language: str | None = None
 
 
 @dataclass(frozen=True)
