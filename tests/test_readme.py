@@ -30,16 +30,16 @@ def test_the_recipes_and_the_configuration_in_it_load(tmp_path: Path) -> None:
     chat = from_tree({"name": "chat", **yaml.safe_load(synthetic)}).entries["chat"]
     assert chat.synth is not None
     (tmp_path / "config.yaml").write_text(endpoints)
-    found = load_endpoints({"VLDATA_CONFIG": str(tmp_path / "config.yaml")})["openai"]
-    assert chat.synth.model in found.prices
+    endpoint = load_endpoints({"VLDATA_CONFIG": str(tmp_path / "config.yaml")})["openai"]
+    assert chat.synth.model in endpoint.prices
 
 
 @pytest.mark.parametrize("line", re.findall(r"^\$ (vldata [^#\n]*)", README, flags=re.MULTILINE))
 def test_every_command_in_it_is_one(line: str) -> None:
     words = shlex.split(line)
     command = typer.main.get_command(app).commands[words[1]]  # type: ignore[attr-defined]
-    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-    assert {word for word in words if word.startswith("--")} <= known
+    options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    assert {word for word in words if word.startswith("--")} <= options
 
 
 def test_every_folder_it_names_exists() -> None:

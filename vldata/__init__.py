@@ -73,10 +73,10 @@ def build(
     from vldata.pipeline.build import build
     from vldata.pipeline.session import open_session
     from vldata.store.store import default_store
-    from vldata.store.trouble import told_as_store_errors
+    from vldata.store.trouble import as_store_errors
 
     out = home(out).resolve()
-    with told_as_store_errors(out):
+    with as_store_errors(out):
         refuse_foreign(out, store or default_store())  # before a store is made in its way
     with open_session(store, workers, progress, synthetic=AnsweredSources()) as session:
         return build(recipe, out, session, standin=standin, limit=limit, locked=locked, finish=finish)

@@ -33,7 +33,7 @@ class Progress(Protocol):
     """A watcher."""
 
     def stage(self, name: str, total: int | None) -> Callable[[int], None]:
-        """A stage begins; the returned function is told of every so many units done."""
+        """A stage begins; the returned function is called with the number of units just done."""
         ...
 
 
@@ -41,5 +41,5 @@ class Silent:
     """Nobody watches."""
 
     def stage(self, name: str, total: int | None) -> Callable[[int], None]:
-        """Ignore what is told."""
+        """Ignore the stage."""
         return lambda done: None

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 
 
 class VldataError(Exception):
-    """Something the user can mend.
+    """Something the user can fix.
 
     Args:
         where: The place as the user knows it: a dotted path in the recipe, ``file:line``, a row id.
@@ -81,10 +81,10 @@ class BuildError(VldataError):
     """The build stopped before anything was replaced."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A fix for a misspelt name: the closest known one, else all of them."""
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A fix for a misspelt name: the closest of the names, else all of them."""
+    choices = sorted(names)
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"use one of: {', '.join(names)}" if names else "leave it out: nothing can stand here"
+    return f"use one of: {', '.join(choices)}" if choices else "leave it out: nothing can stand here"

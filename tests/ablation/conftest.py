@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from vldata.ablation.cells import Trainer
+from vldata.ablation.experiment import Experiment
 from vldata.ablation.load import Opened, from_data
+from vldata.ablation.run import run as run_ablation
 
 Tree = dict[str, Any]
 
@@ -63,8 +66,8 @@ for item in items:
 out = Path(out)
 if "no-items" not in options:
     (out / "scores.items.jsonl").write_text("".join(json.dumps(item) + "\\n" for item in items))
-told = {t: {"metric": "accuracy", "value": sum(v) / len(v), "n": len(v)} for t, v in tasks.items()}
-(out / "scores.json").write_text(json.dumps({"tasks": told}) if "broken" not in options else "{}")
+summary = {t: {"metric": "accuracy", "value": sum(v) / len(v), "n": len(v)} for t, v in tasks.items()}
+(out / "scores.json").write_text(json.dumps({"tasks": summary}) if "broken" not in options else "{}")
 '''
 
 
@@ -112,6 +115,21 @@ def command(tmp_path: Path) -> Callable[..., Tree]:
         }
 
     return make
+
+
+def run(
+    opened: Opened,
+    out: Path,
+    *,
+    seeds: int | None = None,
+    chosen: Sequence[str] = (),
+    builds_only: bool = False,
+    threads: int | None = None,
+    **options: Any,
+) -> Tree:
+    """Run an ablation in a folder; the other options are those of an `Experiment`."""
+    experiment = Experiment(out, Trainer(opened.ablation.train, None, threads), **options)
+    return run_ablation(opened, experiment, seeds=seeds, chosen=chosen, builds_only=builds_only)
 
 
 def compared(table: Tree, variant: str) -> dict[str, Tree]:

@@ -16,7 +16,7 @@ import pytest
 from vldata.ablation.builds import VariantBuild
 from vldata.ablation.cells import Cell, CellFailure, Questions, Trainer, run_cell
 from vldata.ablation.file import Train
-from vldata.ablation.results import UNTOLD, Found, Training, results
+from vldata.ablation.results import NO_SPREAD, AblationOutcome, Training, results
 from vldata.ablation.schedule import Board, run_cells
 from vldata.ablation.scores import TaskScores, read_metric, read_scores
 from vldata.ablation.variants import BASE, Variant
@@ -40,20 +40,20 @@ def write(tmp_path: Path) -> Write:
 
 
 def test_the_least_that_a_command_may_write(write: Write) -> None:
-    found = read_scores(write({"tasks": {"rec": {"metric": "accuracy", "value": 0.5}}}))["rec"]
-    assert (found.metric, found.value, found.n, found.items) == ("accuracy", 0.5, 0, {})
-    assert math.isnan(found.blind)
+    summary = read_scores(write({"tasks": {"rec": {"metric": "accuracy", "value": 0.5}}}))["rec"]
+    assert (summary.metric, summary.value, summary.n, summary.items) == ("accuracy", 0.5, 0, {})
+    assert math.isnan(summary.blind)
 
 
-def test_answers_are_known_by_source_and_row_or_else_by_sample_and_turn(write: Write) -> None:
+def test_answers_are_paired_by_source_and_row_or_else_by_sample_and_turn(write: Write) -> None:
     one = {"id": "a/7", "turn": 2, "task": "rec", "source": "a", "scores": {"acc": 1.0, "nll": 3.0}}
     items = [{**one, "row": "7/x"}, {**one, "row": "7/x", "scores": {"acc": 0.0, "nll": 1.0}}, one]
-    found = read_scores(write({"tasks": {"rec": {"metric": "acc", "value": 0.5}}}, items))["rec"]
-    assert found.items == {("a", "7/x", 0): 1.0, ("a", "7/x", 1): 0.0, ("a/7", "2", 0): 1.0}
-    assert found.n == 3 and found.also["nll"] == pytest.approx(7 / 3)
+    summary = read_scores(write({"tasks": {"rec": {"metric": "acc", "value": 0.5}}}, items))["rec"]
+    assert summary.items == {("a", "7/x", 0): 1.0, ("a", "7/x", 1): 0.0, ("a/7", "2", 0): 1.0}
+    assert summary.n == 3 and summary.also["nll"] == pytest.approx(7 / 3)
 
 
-def test_a_task_without_the_asked_score_is_named(write: Write) -> None:
+def test_a_task_without_the_requested_score_is_named(write: Write) -> None:
     one = {"id": "a/7", "task": "rec", "source": "a", "row": "7"}
     items = [
         {**one, "scores": {"acc": 1.0, "nll": 3.0}, "blind": {"nll": 5.0}},
@@ -61,10 +61,15 @@ def test_a_task_without_the_asked_score_is_named(write: Write) -> None:
     ]
     other = {"id": "b/1", "task": "ocr", "scores": {"acc": 0.0}}
     path = write({"tasks": {t: {"metric": "acc", "value": 0.5} for t in ("rec", "ocr")}}, [*items, other])
-    found, lacking = read_metric(path, "-nll")
-    assert lacking == ["ocr"] and found.keys() == {"rec"}
-    assert found["rec"].items == {("a", "7", 0): -3.0, ("a", "7", 1): -1.0}
-    assert (found["rec"].metric, found["rec"].value, found["rec"].blind, found["rec"].n) == ("-nll", -2.0, -5.0, 2)
+    summary, lacking = read_metric(path, "-nll")
+    assert lacking == ["ocr"] and summary.keys() == {"rec"}
+    assert summary["rec"].items == {("a", "7", 0): -3.0, ("a", "7", 1): -1.0}
+    assert (summary["rec"].metric, summary["rec"].value, summary["rec"].blind, summary["rec"].n) == (
+        "-nll",
+        -2.0,
+        -5.0,
+        2,
+    )
     with pytest.raises(BuildError, match="no such score"):
         read_metric(write({"tasks": {"rec": {"metric": "acc", "value": 0.5}}}, []), "acc")
 
@@ -91,13 +96,13 @@ def test_a_line_of_another_form_is_refused_with_its_number(write: Write) -> None
         read_scores(path)
 
 
-def made(folder: Path, digest: str = "d") -> VariantBuild:
+def build_in(folder: Path, digest: str = "d") -> VariantBuild:
     blocks = [{"key": "k", "digest": digest, "split": split, "size_bytes": 5} for split in ("train", "val")]
     return VariantBuild(folder, {"blocks": blocks, "totals": {"samples": 3}}, 1.0)
 
 
-def cell(folder: Path, *, seed: int = 0, digest: str = "d", asked: str = "d", variant: str = "v") -> Cell:
-    return Cell(variant, seed, 7, made(folder, digest), Questions(made(folder, asked), "val"))
+def cell(folder: Path, *, seed: int = 0, digest: str = "d", questions: str = "d", variant: str = "v") -> Cell:
+    return Cell(variant, seed, 7, build_in(folder, digest), Questions(build_in(folder, questions), "val"))
 
 
 def test_a_key_says_everything_that_decides_the_scores_and_nothing_else(tmp_path: Path) -> None:
@@ -107,7 +112,7 @@ def test_a_key_says_everything_that_decides_the_scores_and_nothing_else(tmp_path
     others = [
         cell(tmp_path, seed=1).key(trainer),
         cell(tmp_path, digest="e").key(trainer),
-        cell(tmp_path, asked="e").key(trainer),
+        cell(tmp_path, questions="e").key(trainer),
         cell(tmp_path).key(Trainer(Train(steps=4), "config")),
         cell(tmp_path).key(Trainer(Train(steps=3), "another config")),
     ]
@@ -116,10 +121,10 @@ def test_a_key_says_everything_that_decides_the_scores_and_nothing_else(tmp_path
 
 def test_the_bundled_trainer_gets_the_seed_and_the_split(tmp_path: Path) -> None:
     train = Train(preset="tiny", steps=3, set=["pack_tokens=512"], device="cpu", leave_out=True)
-    (_, words), (_, asked) = Trainer(train, "c").steps(cell(tmp_path, seed=5), tmp_path / "out")
+    (_, words), (_, questions) = Trainer(train, "c").steps(cell(tmp_path, seed=5), tmp_path / "out")
     text = " ".join(words)
     assert "--set pack_tokens=512 --set seed=5 --steps 3 --device cpu --leave-out" in text
-    assert asked[asked.index("--split") + 1] == "val"
+    assert questions[questions.index("--split") + 1] == "val"
     with pytest.raises(ValueError, match="varies"):
         Train(set=["seed=3"])
 
@@ -131,7 +136,7 @@ def test_a_command_that_is_not_there_and_one_that_is_killed_are_failures(tmp_pat
     assert killed == CellFailure("train", "killed by signal 9")
 
 
-def test_a_cell_that_is_told_to_stop_ends_its_process_and_is_neither_done_nor_failed(tmp_path: Path) -> None:
+def test_a_cell_that_is_stopped_ends_its_process_and_is_neither_done_nor_failed(tmp_path: Path) -> None:
     stopping = threading.Event()
     threading.Timer(0.3, stopping.set).start()
     assert run_cell(cell(tmp_path), Trainer(Train(command="sleep 60"), None), tmp_path, stopping=stopping) is None
@@ -145,9 +150,9 @@ def table(arms: dict[str, list[dict[str, TaskScores] | None]]) -> dict[str, Any]
         name: [Training(n, 7, one, None if one else CellFailure("train", "x")) for n, one in enumerate(of)]
         for name, of in arms.items()
     }
-    about = {("a", str(row)): f"picture {row}" for row in range(10)}
-    found = Found(variants, {name: made(Path(name)) for name in arms}, trainings, about)
-    return results(found, name="t", held=None, seeds=[0], data_seeds=[7])
+    about = {("a", str(row)): f"image {row}" for row in range(10)}
+    summary = AblationOutcome(variants, {name: build_in(Path(name)) for name in arms}, trainings, about)
+    return results(summary, name="t", held=None, seeds=[0], data_seeds=[7])
 
 
 def scored(num: int, value: float = 0.5, metric: str = "acc", start: int = 0) -> dict[str, TaskScores]:
@@ -155,45 +160,45 @@ def scored(num: int, value: float = 0.5, metric: str = "acc", start: int = 0) ->
     return {"rec": TaskScores(metric, value, num, math.nan, items)}
 
 
-def whys(found: dict[str, Any]) -> dict[str, str]:
-    return {one["variant"]: one["why"] for one in found["missing"]}
+def whys(summary: dict[str, Any]) -> dict[str, str]:
+    return {one["variant"]: one["why"] for one in summary["missing"]}
 
 
 def test_another_measure_or_other_answers_are_not_compared() -> None:
     base = [scored(10)] * 4
-    found = table({BASE: base, "other": [scored(10, metric="f1")] * 2, "few": [scored(10, start=7)] * 2})
-    assert found["comparisons"] == []
-    assert whys(found) == {
+    summary = table({BASE: base, "other": [scored(10, metric="f1")] * 2, "few": [scored(10, start=7)] * 2})
+    assert summary["comparisons"] == []
+    assert whys(summary) == {
         "other": "it was scored by f1, the base by acc",
         "few": "seed 1 has 3 of 10 answers; left out",
     }
 
 
 def test_answers_that_all_gave_are_compared() -> None:
-    found = table({BASE: [scored(10)] * 4, "most": [scored(9, start=1)] * 2})
-    assert [one["items"] for one in found["comparisons"]] == [9]
-    assert [one["items"] for one in found["noise"]] == [9]
-    assert whys(found) == {"most": "seed 1 has 9 of 10 answers; the others are not compared at all"}
+    summary = table({BASE: [scored(10)] * 4, "most": [scored(9, start=1)] * 2})
+    assert [one["items"] for one in summary["comparisons"]] == [9]
+    assert [one["items"] for one in summary["noise"]] == [9]
+    assert whys(summary) == {"most": "seed 1 has 9 of 10 answers; the others are not compared at all"}
 
 
 def test_one_training_without_answers_is_left_out_alone() -> None:
     none = {"rec": TaskScores("acc", 0.5, 0, math.nan, {})}
-    found = table({BASE: [*[scored(10)] * 3, none], "v": [scored(10)] * 2, "few": [scored(10), scored(5)]})
-    seen = {one["variant"]: (one["seeds"], one["items"]) for one in found["comparisons"]}
+    summary = table({BASE: [*[scored(10)] * 3, none], "v": [scored(10)] * 2, "few": [scored(10), scored(5)]})
+    seen = {one["variant"]: (one["seeds"], one["items"]) for one in summary["comparisons"]}
     assert seen == {"v": (2, 10), "few": (1, 10)}
-    assert whys(found) == {
+    assert whys(summary) == {
         BASE: "seed 3 has 0 of 10 answers; left out",
         "few": "seed 1 has 5 of 10 answers; left out",
     }
 
 
-def test_what_a_reader_should_know_of_the_numbers_is_told() -> None:
+def test_what_a_reader_should_know_of_the_numbers_is_noted() -> None:
     strange = {"rec": TaskScores("acc", 0.5, 3, math.nan, {("b", str(row), 0): 1.0 for row in range(3)})}
-    found = table({BASE: [strange] * 4, "v": [strange] * 2})
-    assert whys(found) == {BASE: "3 of 3 answers are about nothing that was asked; each counts as a picture"}
-    assert any(UNTOLD in note for note in found["notes"])
-    assert any("is said to be 0.5, and its answers' mean is 1" in note for note in found["notes"])
-    assert not [note for note in table({BASE: [scored(10)] * 4})["notes"] if "mean" in note or UNTOLD in note]
+    summary = table({BASE: [strange] * 4, "v": [strange] * 2})
+    assert whys(summary) == {BASE: "3 of 3 answers are to no question; each counts as an image"}
+    assert any(NO_SPREAD in note for note in summary["notes"])
+    assert any("is said to be 0.5, and its answers' mean is 1" in note for note in summary["notes"])
+    assert not [note for note in table({BASE: [scored(10)] * 4})["notes"] if "mean" in note or NO_SPREAD in note]
 
 
 def test_the_metric_s_score_counts_wherever_it_stands(write: Write) -> None:
@@ -245,7 +250,7 @@ def test_a_process_that_will_not_end_is_killed_with_its_children(
         pytest.fail("its child lives on")
 
 
-def test_a_script_that_is_changed_meanwhile_is_told(tmp_path: Path) -> None:
+def test_a_script_that_is_changed_meanwhile_is_a_failure(tmp_path: Path) -> None:
     script = tmp_path / "trainer.py"
     script.write_text("")
     trainer = Trainer(Train(command=[sys.executable, str(script)]), None)
@@ -256,9 +261,9 @@ def test_a_script_that_is_changed_meanwhile_is_told(tmp_path: Path) -> None:
 
 
 def test_the_control_survives_the_failure_of_one_half() -> None:
-    found = table({BASE: [None, None, scored(10), scored(10)], "v": [scored(10)] * 2})
-    assert found["noise"] == [] and len(found["comparisons"]) == 1
-    assert whys(found) == {BASE: "2 of 4 trainings: seed 0, 1 failed"}
+    summary = table({BASE: [None, None, scored(10), scored(10)], "v": [scored(10)] * 2})
+    assert summary["noise"] == [] and len(summary["comparisons"]) == 1
+    assert whys(summary) == {BASE: "2 of 4 trainings: seed 0, 1 failed"}
 
 
 def test_trainings_at_a_time_take_turns_on_the_gpus(tmp_path: Path) -> None:

@@ -7,10 +7,9 @@ import random
 from pathlib import Path
 
 import pytest
-from ablation.conftest import compared  # type: ignore[import-not-found]
+from ablation.conftest import compared, run  # type: ignore[import-not-found]
 
 from vldata.ablation.load import from_data
-from vldata.ablation.run import run
 from vldata.sources.shapes import Shapes
 
 SMALL = ["vision.side_px=48", "vision.width=64", "vision.heads=2", "vision.mlp_width=128", "pack_tokens=512"]
@@ -20,7 +19,7 @@ SMALL = ["vision.side_px=48", "vision.width=64", "vision.heads=2", "vision.mlp_w
 def test_shuffled_labels_are_worse_on_their_task_and_the_base_is_like_itself(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     world = Shapes(scenes=400, side_px=96, max_things=2, world_seed=1)
-    world.draw_images(tmp_path / "pictures")
+    world.draw_images(tmp_path / "images")
     turns = world.turns("vqa_open").select("row", "question", "answer", image="images").explode("image").to_dicts()
     answers = [turn["answer"] for turn in turns]
     random.Random(0).shuffle(answers)
@@ -29,12 +28,12 @@ def test_shuffled_labels_are_worse_on_their_task_and_the_base_is_like_itself(tmp
         files[name] = tmp_path / f"{name}.jsonl"
         lines = [json.dumps({**turn, "answer": answer}) for turn, answer in zip(turns, said, strict=True)]
         files[name].write_text("\n".join(lines))
-    pictures = str(tmp_path / "pictures")
+    images = str(tmp_path / "images")
     base = {
         "name": "labels",
         "defaults": {"templates": {"response_format": "none"}},
         "sources": {
-            "questions": {"format": "table", "path": str(files["true"]), "task": "vqa_open", "image_root": pictures},
+            "questions": {"format": "table", "path": str(files["true"]), "task": "vqa_open", "image_root": images},
             "captions": {"format": "shapes", "task": "caption", "scenes": 400, "side_px": 96, "max_things": 2},
         },
         "mixture": {"total": 1000, "sources": {"questions": 4, "captions": 1}},
@@ -48,7 +47,7 @@ def test_shuffled_labels_are_worse_on_their_task_and_the_base_is_like_itself(tmp
         "train": {"preset": "tiny", "steps": 60, "device": "cpu", "set": SMALL},
     }
     opened = from_data(ablation, tmp_path)
-    found = run(opened, tmp_path / "out", store=tmp_path / "store", workers=1, jobs=2, threads=1)
-    assert not found["failed"] and not found["missing"]
-    assert compared(found, "shuffled")["vqa_open"]["verdict"] == "worse", found["comparisons"]
-    assert {one["verdict"] for one in found["noise"]} == {"no difference shown"}, found["noise"]
+    table = run(opened, tmp_path / "out", store=tmp_path / "store", workers=1, jobs=2, threads=1)
+    assert not table["failed"] and not table["missing"]
+    assert compared(table, "shuffled")["vqa_open"]["verdict"] == "worse", table["comparisons"]
+    assert {one["verdict"] for one in table["noise"]} == {"no difference shown"}, table["noise"]

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ablation.conftest import run  # type: ignore[import-not-found]
 
 from vldata.ablation.load import Opened, load
-from vldata.ablation.run import run
 from vldata.ablation.variants import facts_of, variants
 from vldata.recipe.load import from_tree
 from vldata.recipe.load import load as load_recipe
@@ -22,12 +22,12 @@ def honeybee() -> Opened:
 
 def test_it_asks_the_papers_questions(honeybee: Opened) -> None:
     facts = facts_of(honeybee.base, dict.fromkeys(honeybee.base.entries, 100))
-    made = variants(honeybee.ablation, honeybee.tree, honeybee.base, facts, honeybee.held_out)
-    names = [variant.name for variant in made]
-    assert len(names) == 20 and all(variant.same_as is None for variant in made)
+    every = variants(honeybee.ablation, honeybee.tree, honeybee.base, facts, honeybee.held_out)
+    names = [variant.name for variant in every]
+    assert len(names) == 20 and all(variant.same_as is None for variant in every)
     assert {f"drop-{entry.task.name}" for entry in honeybee.base.entries.values()} <= set(names)
-    asked_otherwise = {variant.name for variant in made if variant.words is not None}
-    assert asked_otherwise == {"per-task", "per-instruction", "per-dataset_name", "per-task_name", "prompts-many"}
+    in_other_words = {variant.name for variant in every if variant.words is not None}
+    assert in_other_words == {"per-task", "per-instruction", "per-dataset_name", "per-task_name", "prompts-many"}
 
 
 def test_its_sources_and_weights_are_those_of_the_real_recipe(honeybee: Opened) -> None:
@@ -38,7 +38,7 @@ def test_its_sources_and_weights_are_those_of_the_real_recipe(honeybee: Opened) 
     assert honeybee.base.mixture.sources == real.mixture.sources
 
 
-def test_what_is_asked_comes_from_worlds_that_nobody_learns(honeybee: Opened) -> None:
+def test_the_questions_come_from_worlds_that_nobody_learns(honeybee: Opened) -> None:
     assert honeybee.held_out is not None
     worlds = [
         {entry.source.world_seed for entry in recipe.entries.values()}  # type: ignore[attr-defined]
@@ -60,11 +60,11 @@ def test_two_variants_and_a_few_steps_of_it_run(honeybee: Opened, tmp_path: Path
     train = honeybee.ablation.train.model_copy(update={"steps": 2, "device": "cpu", "set": small})
     ablation = honeybee.ablation.model_copy(update={"train": train})
     opened = replace(honeybee, ablation=ablation, tree=tree, base=from_tree(tree), held_out=questions)
-    found = run(
+    table = run(
         opened, tmp_path / "out", store=tmp_path / "store", seeds=1, workers=1, jobs=2, chosen=["per-task_name"]
     )
-    assert not found["failed"] and not found["missing"]
+    assert not table["failed"] and not table["missing"]
     tasks = {entry.task.name for entry in opened.base.entries.values()}
-    assert {one["task"] for one in found["comparisons"]} == tasks
-    assert {one["verdict"] for one in found["comparisons"]} <= {"no difference shown", "better", "worse"}
-    assert {(one["variant"], one["seed"]) for one in found["cells"]} == {("base", 0), ("base", 1), ("per-task_name", 0)}
+    assert {one["task"] for one in table["comparisons"]} == tasks
+    assert {one["verdict"] for one in table["comparisons"]} <= {"no difference shown", "better", "worse"}
+    assert {(one["variant"], one["seed"]) for one in table["cells"]} == {("base", 0), ("base", 1), ("per-task_name", 0)}

@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 import yaml
-from ablation.conftest import compared, without_seconds  # type: ignore[import-not-found]
+from ablation.conftest import compared, run, without_seconds  # type: ignore[import-not-found]
 
 from vldata.ablation.load import Opened
-from vldata.ablation.run import run
 from vldata.errors import BuildError
 
 Make = Callable[..., Opened]
@@ -34,9 +33,9 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> Tree:
 def test_a_task_that_is_left_out_is_worse_and_nothing_else_is(
     opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path
 ) -> None:
-    found = run(opened(held="counts", seeds=3, axes=AXES, train=command()), tmp_path / "out", jobs=2, **options)
+    table = run(opened(held="counts", seeds=3, axes=AXES, train=command()), tmp_path / "out", jobs=2, **options)
     verdicts = {
-        name: {t: one["verdict"] for t, one in compared(found, name).items()}
+        name: {t: one["verdict"] for t, one in compared(table, name).items()}
         for name in ("drop-captions", "drop-boxes", "block_rows-7")
     }
     none = "no difference shown"
@@ -45,11 +44,11 @@ def test_a_task_that_is_left_out_is_worse_and_nothing_else_is(
         "drop-boxes": {"caption": none, "rec": "worse", "vqa_open": none},
         "block_rows-7": {"caption": none, "rec": none, "vqa_open": none},
     }
-    assert {one["name"]: one["same_as"] for one in found["variants"]}["total-120"] == "base"
-    assert not compared(found, "total-120")
-    assert {one["verdict"] for one in found["noise"]} == {none}
-    assert not found["failed"] and not found["missing"]
-    assert json.loads((tmp_path / "out" / "results.json").read_text()) == found
+    assert {one["name"]: one["same_as"] for one in table["variants"]}["total-120"] == "base"
+    assert not compared(table, "total-120")
+    assert {one["verdict"] for one in table["noise"]} == {none}
+    assert not table["failed"] and not table["missing"]
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == table
     rows = [line.strip("| ").split(" | ") for line in (tmp_path / "out" / "results.md").read_text().splitlines()]
     bold = {
         row[0]: [cell.startswith("**−") for cell in row[1:]] for row in rows if row[0].startswith(("drop", "base a"))
@@ -65,29 +64,29 @@ def test_a_task_that_is_left_out_is_worse_and_nothing_else_is(
 def test_no_difference_is_claimed_whose_interval_contains_zero(
     opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path
 ) -> None:
-    found = run(opened(held="counts", seeds=3, axes={"drop": "tasks"}, train=command()), tmp_path / "out", **options)
-    for one in (*found["comparisons"], *found["noise"]):
+    table = run(opened(held="counts", seeds=3, axes={"drop": "tasks"}, train=command()), tmp_path / "out", **options)
+    for one in (*table["comparisons"], *table["noise"]):
         contains = one["ci_low"] <= 0 <= one["ci_high"]
         assert (one["verdict"] == "no difference shown") == contains
         assert one["ci_low"] <= one["difference"] <= one["ci_high"]
 
 
-def test_every_variant_is_asked_the_same_and_photographs_are_counted_once(
+def test_every_variant_is_scored_on_the_same_and_photographs_are_counted_once(
     opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path
 ) -> None:
-    found = run(opened(held="total", seeds=3, axes={"drop": ["more"]}, train=command()), tmp_path / "out", **options)
-    cells = [one for one in found["cells"] if one["task"] == "vqa_open"]
-    assert {one["n"] for one in cells} == {compared(found, "drop-more")["vqa_open"]["items"]}
-    assert len([one for one in cells if one["variant"] == "base"]) == len(found["base_seeds"]) == 6
-    assert found["seeds"] == [0, 1, 2] and found["data_seeds"] == [3]
+    table = run(opened(held="total", seeds=3, axes={"drop": ["more"]}, train=command()), tmp_path / "out", **options)
+    cells = [one for one in table["cells"] if one["task"] == "vqa_open"]
+    assert {one["n"] for one in cells} == {compared(table, "drop-more")["vqa_open"]["items"]}
+    assert len([one for one in cells if one["variant"] == "base"]) == len(table["base_seeds"]) == 6
+    assert table["seeds"] == [0, 1, 2] and table["data_seeds"] == [3]
 
 
-def test_a_command_that_ignores_its_seed_is_told(
+def test_a_command_that_ignores_its_seed_is_noted(
     opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path
 ) -> None:
-    for number, (words, is_told) in enumerate(((("seedless",), True), ((), False))):
-        found = run(opened(axes={"total": [60]}, seeds=3, train=command(*words)), tmp_path / str(number), **options)
-        assert any("does the command use {seed}?" in note for note in found["notes"]) == is_told
+    for number, (words, is_noted) in enumerate(((("seedless",), True), ((), False))):
+        table = run(opened(axes={"total": [60]}, seeds=3, train=command(*words)), tmp_path / str(number), **options)
+        assert any("does the command use {seed}?" in note for note in table["notes"]) == is_noted
 
 
 def test_a_second_run_trains_nothing_and_a_new_seed_only_itself(
@@ -114,46 +113,46 @@ def test_a_changed_script_is_trained_again(
     assert len(list((tmp_path / "out" / "cells").glob("*/done.json"))) == 6
 
 
-def test_a_failed_cell_is_told_with_its_error_and_tried_again_next_time(
+def test_a_failed_cell_is_shown_with_its_error_and_tried_again_next_time(
     opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path
 ) -> None:
     axes = {"drop": ["captions", "boxes"]}
-    broken = ["fail=drop-captions/1", *(f"fail=drop-boxes/{seed}" for seed in range(3))]
-    ablation = opened(held="counts", seeds=3, axes=axes, train=command(*broken))
-    found = run(ablation, tmp_path / "out", jobs=2, **options)
-    failed = {(one["variant"], one["seed"]) for one in found["failed"]}
+    failing = ["fail=drop-captions/1", *(f"fail=drop-boxes/{seed}" for seed in range(3))]
+    ablation = opened(held="counts", seeds=3, axes=axes, train=command(*failing))
+    table = run(ablation, tmp_path / "out", jobs=2, **options)
+    failed = {(one["variant"], one["seed"]) for one in table["failed"]}
     assert failed == {("drop-captions", 1), ("drop-boxes", 0), ("drop-boxes", 1), ("drop-boxes", 2)}
-    assert {one["stage"] for one in found["failed"]} == {"train"}
-    assert all("out of memory" in one["error"] and "exit code 1" in one["error"] for one in found["failed"])
-    missing = {(one["variant"], one["task"]): one["why"] for one in found["missing"]}
+    assert {one["stage"] for one in table["failed"]} == {"train"}
+    assert all("out of memory" in one["error"] and "exit code 1" in one["error"] for one in table["failed"])
+    missing = {(one["variant"], one["task"]): one["why"] for one in table["missing"]}
     assert missing["drop-captions", "rec"] == "2 of 3 trainings: seed 1 failed"
     assert missing["drop-boxes", "rec"] == "every training failed"
     pasted = (tmp_path / "out" / "results.md").read_text()
     assert "- drop-captions, rec: 2 of 3 trainings: seed 1 failed" in pasted and "- failed: drop-boxes, train" in pasted
     assert "| drop-boxes | – | – | – |" in pasted
-    assert compared(found, "drop-captions")["rec"]["seeds"] == 2 and not compared(found, "drop-boxes")
+    assert compared(table, "drop-captions")["rec"]["seeds"] == 2 and not compared(table, "drop-boxes")
     script = tmp_path / "trainer.py"
     script.write_text(script.read_text().replace('sys.exit("out of memory")', "pass"))
-    mended = run(ablation, tmp_path / "out", jobs=2, **options)
-    assert not mended["failed"] and not mended["missing"]
+    repaired = run(ablation, tmp_path / "out", jobs=2, **options)
+    assert not repaired["failed"] and not repaired["missing"]
 
 
 def test_when_every_training_of_the_base_fails_nothing_is_compared(
     opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path
 ) -> None:
     ablation = opened(seeds=1, axes={"total": [60]}, train=command("fail=base/0", "fail=base/1"))
-    found = run(ablation, tmp_path / "out", **options)
-    assert found["comparisons"] == [] and found["noise"] == []
-    assert "nothing to compare" in found["missing"][0]["why"]
+    table = run(ablation, tmp_path / "out", **options)
+    assert table["comparisons"] == [] and table["noise"] == []
+    assert "nothing to compare" in table["missing"][0]["why"]
 
 
 def test_a_variant_that_cannot_be_built_is_a_failed_one(
     opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path
 ) -> None:
-    found = run(opened(seeds=1, axes={"total": [100_000, 60]}, train=command()), tmp_path / "out", **options)
-    assert [(one["variant"], one["stage"]) for one in found["failed"]] == [("total-100000", "build")]
-    assert {one["variant"] for one in found["missing"]} == {"total-100000"}
-    assert compared(found, "total-60")
+    table = run(opened(seeds=1, axes={"total": [100_000, 60]}, train=command()), tmp_path / "out", **options)
+    assert [(one["variant"], one["stage"]) for one in table["failed"]] == [("total-100000", "build")]
+    assert {one["variant"] for one in table["missing"]} == {"total-100000"}
+    assert compared(table, "total-60")
 
 
 @pytest.mark.parametrize(
@@ -163,39 +162,39 @@ def test_a_metrics_file_that_is_none_is_a_failed_cell(
     opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path, option: str, said: str
 ) -> None:
     train = command("broken") if option == "broken" else {"command": "true {build} {seed}"}
-    found = run(opened(seeds=1, axes={"total": [60]}, train=train), tmp_path / "out", **options)
-    assert len(found["failed"]) == 3
-    assert all(one["stage"] == "evaluate" and said in one["error"] for one in found["failed"])
+    table = run(opened(seeds=1, axes={"total": [60]}, train=train), tmp_path / "out", **options)
+    assert len(table["failed"]) == 3
+    assert all(one["stage"] == "evaluate" and said in one["error"] for one in table["failed"])
 
 
 def test_without_single_answers_nothing_is_claimed(
     opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path
 ) -> None:
     ablation = opened(held="counts", seeds=3, axes={"drop": ["captions"]}, train=command("no-items"))
-    found = run(ablation, tmp_path / "out", **options)
-    one = compared(found, "drop-captions")["caption"]
+    table = run(ablation, tmp_path / "out", **options)
+    one = compared(table, "drop-captions")["caption"]
     assert one["difference"] < 0 and one["verdict"] == "no difference shown"
     assert one["ci_low"] is None and one["ci_high"] is None
-    assert {m["task"] for m in found["missing"] if "scores.items.jsonl" in m["why"]} == {"caption", "rec", "vqa_open"}
+    assert {m["task"] for m in table["missing"] if "scores.items.jsonl" in m["why"]} == {"caption", "rec", "vqa_open"}
 
 
-def test_other_words_are_asked_over_the_same_rows(
+def test_questions_in_other_words_are_of_the_same_rows(
     opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path
 ) -> None:
     axes = {"templates": {"per": ["task_name"]}, "conversation": {"max_turns": [4]}}
     variants = {"both": {"templates.per": "task_name", "total": 60}}
     ablation = opened(seeds=3, axes=axes, variants=variants, train=command(), evaluate={"words": "own"})
-    found = run(ablation, tmp_path / "out", **options)
-    asked = [json.loads(path.read_text()) for path in (tmp_path / "out" / "cells").glob("*/cell.json")]
-    assert {one["variant"]: one["questions"] for one in asked} == {
+    table = run(ablation, tmp_path / "out", **options)
+    requests = [json.loads(path.read_text()) for path in (tmp_path / "out" / "cells").glob("*/cell.json")]
+    assert {one["variant"]: one["questions"] for one in requests} == {
         "base": "builds/base",
         "max_turns-4": "builds/base",
         "per-task_name": "builds/per-task_name",
         "both": "builds/per-task_name",
     }
-    items = {one["task"]: one["items"] for one in found["noise"]}
-    assert {(one["task"], one["items"]) for one in found["comparisons"]} == set(items.items())
-    assert not found["missing"]
+    items = {one["task"]: one["items"] for one in table["noise"]}
+    assert {(one["task"], one["items"]) for one in table["comparisons"]} == set(items.items())
+    assert not table["missing"]
 
 
 def test_questions_may_come_from_a_recipe_of_their_own(
@@ -207,39 +206,39 @@ def test_questions_may_come_from_a_recipe_of_their_own(
     (tmp_path / "q.yaml").write_text(yaml.safe_dump(questions))
     ablation = opened(seeds=1, axes={"total": [60]}, train=command(), evaluate={"recipe": "q.yaml"})
     run(ablation, tmp_path / "out", **options)
-    asked = [json.loads(path.read_text()) for path in (tmp_path / "out" / "cells").glob("*/cell.json")]
-    assert {(one["questions"], one["split"]) for one in asked} == {("held_out/questions", "test")}
+    requests = [json.loads(path.read_text()) for path in (tmp_path / "out" / "cells").glob("*/cell.json")]
+    assert {(one["questions"], one["split"]) for one in requests} == {("held_out/questions", "test")}
 
 
-def test_questions_about_pictures_that_are_trained_on_are_told(
+def test_questions_about_images_that_are_trained_on_are_noted(
     opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path, tree: Tree
 ) -> None:
     sources = {name: {**tree["sources"][name], "world_seed": n} for n, name in ((0, "captions"), (9, "questions"))}
     questions = {**tree, "name": "q", "sources": sources, "mixture": {"total": 40}}
     (tmp_path / "q.yaml").write_text(yaml.safe_dump(questions))
-    asked = {"recipe": "q.yaml", "split": "train"}
+    requests = {"recipe": "q.yaml", "split": "train"}
     axes = {"drop": ["captions", "boxes"]}
-    ablation = opened(held="counts", seeds=1, axes=axes, train=command(), evaluate=asked)
-    found = run(ablation, tmp_path / "out", **options)
-    (note,) = [note for note in found["notes"] if "that are asked about" in note]
+    ablation = opened(held="counts", seeds=1, axes=axes, train=command(), evaluate=requests)
+    table = run(ablation, tmp_path / "out", **options)
+    (note,) = [note for note in table["notes"] if "of the questions" in note]
     names = {part.split()[0] for part in note.partition(": ")[2].split(", ")}
-    assert names == {"base", "drop-boxes"}  # the world of the captions is asked about
+    assert names == {"base", "drop-boxes"}  # the questions are of the world of the captions
     clean = run(opened(seeds=1, axes={"total": [60]}, train=command()), tmp_path / "clean", **options)
-    assert not [note for note in clean["notes"] if "that are asked about" in note]
+    assert not [note for note in clean["notes"] if "of the questions" in note]
 
 
-def test_a_variant_that_would_train_on_what_is_asked_is_a_failed_one(
+def test_a_variant_that_would_train_on_the_questions_is_a_failed_one(
     opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path
 ) -> None:
-    """Splits go by the pictures' bytes: the same scenes at another size are split anew."""
+    """Splits go by the images' bytes: the same scenes at another size are split again."""
     axes = {"set": {"sources.captions.side_px": [128]}, "total": [60]}
-    found = run(opened(seeds=1, axes=axes, train=command()), tmp_path / "out", **options)
-    ((name, error),) = [(one["variant"], one["error"]) for one in found["failed"]]
-    assert name == "side_px-128" and "of the rows that are asked about" in error and "evaluate" in error
-    assert not compared(found, "side_px-128") and compared(found, "total-60")
+    table = run(opened(seeds=1, axes=axes, train=command()), tmp_path / "out", **options)
+    ((name, error),) = [(one["variant"], one["error"]) for one in table["failed"]]
+    assert name == "side_px-128" and "of the questions' rows" in error and "evaluate" in error
+    assert not compared(table, "side_px-128") and compared(table, "total-60")
 
 
-def test_texts_that_are_asked_and_trained_on_are_told(
+def test_texts_of_the_questions_that_are_trained_on_are_noted(
     opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path, tree: Tree
 ) -> None:
     sums = {"format": "shapes", "task": "text_instruction", "scenes": 60, "world_seed": 5}
@@ -247,51 +246,51 @@ def test_texts_that_are_asked_and_trained_on_are_told(
     tree["mixture"] = {"total": 80, "sources": {"captions": 1, "sums": 1}}
     questions = {"name": "q", "sources": {"sums": sums}, "mixture": {"total": 30}}
     (tmp_path / "q.yaml").write_text(yaml.safe_dump(questions))
-    asked = {"recipe": "q.yaml", "split": "train"}
-    found = run(opened(seeds=1, axes={"total": [60]}, train=command(), evaluate=asked), tmp_path / "out", **options)
-    assert any(note.startswith("trained on texts that are asked about") for note in found["notes"])
+    requests = {"recipe": "q.yaml", "split": "train"}
+    table = run(opened(seeds=1, axes={"total": [60]}, train=command(), evaluate=requests), tmp_path / "out", **options)
+    assert any(note.startswith("trained on texts of the questions") for note in table["notes"])
 
 
-def test_another_score_is_compared_without_training_anew(
+def test_another_score_is_compared_without_training_again(
     opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path
 ) -> None:
-    """The scripted trainer's ``nll`` is 1 - chance, so turned round it has the accuracy's direction."""
+    """The scripted trainer's ``nll`` is 1 - chance, so with a minus it has the accuracy's direction."""
     shape: Tree = {"held": "counts", "seeds": 3, "axes": {"drop": ["captions"]}, "train": command()}
     first = run(opened(**shape), tmp_path / "out", **options)
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").glob("*/done.json")}
-    found = run(opened(**shape, evaluate={"metric": "-nll"}), tmp_path / "out", **options)
+    table = run(opened(**shape, evaluate={"metric": "-nll"}), tmp_path / "out", **options)
     assert done == {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").glob("*/done.json")}
-    one = compared(found, "drop-captions")["caption"]
+    one = compared(table, "drop-captions")["caption"]
     assert (one["metric"], one["verdict"], one["items"]) == ("-nll", "worse", first["comparisons"][0]["items"])
-    assert all(cell["value"] < 0 for cell in found["cells"])
+    assert all(cell["value"] < 0 for cell in table["cells"])
     (damaged, *_) = (tmp_path / "out" / "cells").glob("*/scores.items.jsonl")
     whole = damaged.read_text()
     damaged.write_text(whole.replace('"nll"', '"other"'))
-    found = run(opened(**shape, evaluate={"metric": "-nll"}), tmp_path / "out", **options)
-    ((stage, error),) = [(one["stage"], one["error"]) for one in found["failed"]]
+    table = run(opened(**shape, evaluate={"metric": "-nll"}), tmp_path / "out", **options)
+    ((stage, error),) = [(one["stage"], one["error"]) for one in table["failed"]]
     assert stage == "evaluate" and "evaluate.metric: -nll: the answers have no such score" in error
     damaged.write_text(whole)
     with pytest.raises(BuildError, match="did you mean 'nll'"):
         run(opened(**shape, evaluate={"metric": "-nl"}), tmp_path / "out", **options)
 
 
-def test_data_seeds_draw_other_rows_and_never_those_that_are_asked(
+def test_data_seeds_draw_other_rows_and_never_those_of_the_questions(
     opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path
 ) -> None:
     from vldata.ablation.scores import photographs
 
     ablation = opened(seeds=2, data_seeds=2, axes={"total": [60]}, train=command())
-    found = run(ablation, tmp_path / "out", **options)
-    assert found["data_seeds"] == [3, 4, 5, 6]
-    assert {(one["seed"], one["data_seed"]) for one in found["cells"] if one["variant"] == "total-60"} == {
+    table = run(ablation, tmp_path / "out", **options)
+    assert table["data_seeds"] == [3, 4, 5, 6]
+    assert {(one["seed"], one["data_seed"]) for one in table["cells"] if one["variant"] == "total-60"} == {
         (0, 3),
         (1, 4),
     }
     builds = tmp_path / "out" / "builds"
-    asked = set(photographs(builds / "base", "val").values())
-    assert asked and not asked & set(photographs(builds / "base", "train").values())
+    requests = set(photographs(builds / "base", "val").values())
+    assert requests and not requests & set(photographs(builds / "base", "train").values())
     for seed in (4, 5, 6):
-        assert not asked & set(photographs(builds / f"base@{seed}", "train").values())
+        assert not requests & set(photographs(builds / f"base@{seed}", "train").values())
     with pytest.raises(BuildError, match="write 1, or 2"):
         run(opened(seeds=2, data_seeds=3, axes={"total": [60]}, train=command()), tmp_path / "other", **options)
 
@@ -302,13 +301,13 @@ def test_only_some_variants_or_only_the_builds(
     ablation = opened(held="counts", seeds=1, axes={"drop": "sources"}, train=command())
     plan = run(ablation, tmp_path / "out", builds_only=True, **options)
     assert len(plan["variants"]) == 5 and not (tmp_path / "out" / "cells").exists()
-    found = run(ablation, tmp_path / "out", chosen=["drop-more"], **options)
-    assert [one["name"] for one in found["variants"]] == ["base", "drop-more"]
+    table = run(ablation, tmp_path / "out", chosen=["drop-more"], **options)
+    assert [one["name"] for one in table["variants"]] == ["base", "drop-more"]
     with pytest.raises(BuildError, match="did you mean 'drop-more'"):
         run(ablation, tmp_path / "out", chosen=["drop-mor"], **options)
 
 
-def test_what_cannot_go_on_is_said_before_anything_is_built(
+def test_what_cannot_run_is_refused_before_anything_is_built(
     opened: Make, command: Callable[..., Tree], options: Tree, tmp_path: Path
 ) -> None:
     (tmp_path / "full").mkdir()
@@ -321,7 +320,7 @@ def test_what_cannot_go_on_is_said_before_anything_is_built(
     assert not (tmp_path / "out" / "builds").exists()
 
 
-def test_killed_at_any_moment_it_goes_on_and_the_table_is_the_same(
+def test_killed_at_any_moment_it_resumes_and_the_table_is_the_same(
     tree: Tree, command: Callable[..., Tree], tmp_path: Path
 ) -> None:
     data = {"name": "k", "base": tree, "held": "counts", "seeds": 3, "axes": {"drop": ["captions"]}}
@@ -358,7 +357,7 @@ def test_killed_at_any_moment_it_goes_on_and_the_table_is_the_same(
     assert len(logs) == 9 and sum(log.count("$ ") for log in logs) > 9  # some were begun twice, none is left out
 
 
-def test_told_to_end_it_ends_what_it_started_and_goes_on_later(tree: Tree, tmp_path: Path) -> None:
+def test_on_sigterm_it_ends_what_it_started_and_resumes_later(tree: Tree, tmp_path: Path) -> None:
     script = tmp_path / "trainer.py"
     script.write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)\n")
     train = {"command": [sys.executable, "-S", str(script), "{seed}"]}
@@ -377,8 +376,8 @@ def test_told_to_end_it_ends_what_it_started_and_goes_on_later(tree: Tree, tmp_p
         time.sleep(0.05)
         logs = list((tmp_path / "out" / "cells").glob("*/log.txt"))
     process.terminate()
-    told = process.communicate(timeout=30)[1].decode()
-    assert process.returncode == 130 and "run the command again to go on" in told and "Traceback" not in told
+    text = process.communicate(timeout=30)[1].decode()
+    assert process.returncode == 130 and "run the command again to go on" in text and "Traceback" not in text
     for log in logs:
         assert not Path(f"/proc/{log.read_text().split()[-1]}").exists()
     assert not list((tmp_path / "out" / "cells").glob("*/failed.json"))

@@ -27,45 +27,62 @@ def drawn(runs: int, items: int, seed: int = 0, shift: float = 0.0, sd: float = 
     return scores(values, np.arange(items) // 2)
 
 
-def test_student_quantiles_and_tails_are_scipys() -> None:
-    stats = pytest.importorskip("scipy.stats")
-    df = np.array([1.0, 1.5, 2.0, 5.0, 30.3, 300.0, 1000.0])
-    for tail in (0.5, 0.05, 0.0016, 1e-6):
-        assert statistics._student_quantile(tail, df) == pytest.approx(stats.t.isf(tail / 2, df), rel=1e-6)
-    t = np.array([0.0, 0.1, 1.0, 3.0, 30.0, 8.0, 5.0])
-    assert statistics._student_tail(t, df) == pytest.approx(2 * stats.t.sf(t, df), rel=1e-6)
+STUDENT = {  # two-sided tail -> degrees of freedom -> quantile, as printed tables of Student's t have them
+    0.5: {1: 1.000, 2: 0.816, 5: 0.727, 10: 0.700, 30: 0.683, 120: 0.677},
+    0.10: {1: 6.314, 2: 2.920, 5: 2.015, 10: 1.812, 30: 1.697, 120: 1.658},
+    0.05: {1: 12.706, 2: 4.303, 5: 2.571, 10: 2.228, 30: 2.042, 120: 1.980},
+    0.01: {1: 63.657, 2: 9.925, 5: 4.032, 10: 3.169, 30: 2.750, 120: 2.617},
+    0.001: {1: 636.619, 2: 31.599, 5: 6.869, 10: 4.587, 30: 3.646, 120: 3.373},
+}
+
+
+@pytest.mark.parametrize("tail", STUDENT)
+def test_student_quantiles_and_tails_are_those_of_the_tables(tail: float) -> None:
+    df, quantiles = (np.array([*column], np.float64) for column in zip(*STUDENT[tail].items(), strict=True))
+    assert statistics._student_quantile(tail, df) == pytest.approx(quantiles, abs=0.00051)
+    assert statistics._student_tail(quantiles, df) == pytest.approx(tail, rel=0.002)
+
+
+@pytest.mark.parametrize("df", [1.0, 2.0, 3.0])
+def test_student_tails_are_exact_where_they_have_a_closed_form(df: float) -> None:
+    t = np.array([0.0, 0.1, 1.0, 3.0, 30.0, 1e4])
+    angle = np.arctan(t / np.sqrt(df))
+    inside = {1.0: 2 / np.pi * angle, 2.0: np.sin(angle), 3.0: 2 / np.pi * (angle + np.sin(angle) * np.cos(angle))}
+    tails = statistics._student_tail(t, np.full(6, df))
+    assert tails == pytest.approx(1 - inside[df], rel=1e-9, abs=1e-13)
+    assert statistics._student_quantile(float(tails[3]), np.array([df])) == pytest.approx([3.0], rel=1e-9)
+
+
+#: Hours of sleep gained with two drugs by the same ten patients: the data of Student's paper of 1908.
+SLEEP = (
+    [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0],
+    [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4],
+)
 
 
 def test_two_arms_with_spread_between_runs_alone_are_a_t_test() -> None:
-    stats = pytest.importorskip("scipy.stats")
-    runs_a, runs_b = [0.1, 0.3, 0.2, 0.5], [0.4, 0.9, 0.6, 0.7]
-    a, b = (scores([[value + hard for hard in (0, 1, 0, 1)] for value in runs]) for runs in (runs_a, runs_b))
-    found = compare_all({"t": a}, {"v": {"t": b}})["v", "t"]
-    test = stats.ttest_ind(runs_b, runs_a)
-    interval = test.confidence_interval(0.95)
-    assert found.difference == pytest.approx(np.mean(runs_b) - np.mean(runs_a))
-    assert found.p_value == pytest.approx(test.pvalue, rel=1e-6)  # spreads that agree as far as chance would have it
-    assert (found.ci_low, found.ci_high) == pytest.approx((interval.low, interval.high), rel=1e-6)
+    a, b = (scores([[value + hard for hard in (0, 1, 0, 1)] for value in runs]) for runs in SLEEP)
+    compared = compare_all({"t": a}, {"v": {"t": b}})["v", "t"]
+    assert compared.difference == pytest.approx(1.58)  # of two groups of equal spread: t = 1.8608 with 18 degrees
+    assert compared.p_value == pytest.approx(0.07919, abs=5e-6)  # spreads that agree as far as chance would have it
+    assert (compared.ci_low, compared.ci_high) == pytest.approx((-0.203874, 3.363874), abs=1e-6)
 
 
 def test_spread_over_photographs_alone_is_a_paired_t_test_over_them() -> None:
-    stats = pytest.importorskip("scipy.stats")
-    each = np.array([0.1, -0.2, 0.5, 0.4, 0.3, 0.2, 0.6, -0.1])
-    base = scores(np.zeros((3, 16)), np.arange(16) // 2)
-    variant = scores(np.tile(np.repeat(each, 2), (3, 1)), np.arange(16) // 2)
-    found = compare_all({"t": base}, {"v": {"t": variant}})["v", "t"]
-    interval = stats.ttest_1samp(each, 0).confidence_interval(0.95)
-    assert (found.ci_low, found.ci_high) == pytest.approx((interval.low, interval.high), rel=1e-6)
-    assert found.items == 16 and found.seeds == 3
+    first, second = (scores(np.tile(np.repeat(drug, 2), (3, 1)), np.arange(20) // 2) for drug in SLEEP)
+    compared = compare_all({"t": first}, {"v": {"t": second}})["v", "t"]
+    assert compared.p_value == pytest.approx(0.002833, abs=5e-7)  # of pairs: t = 4.0621 with 9 degrees of freedom
+    assert (compared.ci_low, compared.ci_high) == pytest.approx((0.7001142, 2.4598858), abs=1e-7)
+    assert compared.items == 20 and compared.seeds == 3
 
 
 def test_what_differs_from_item_to_item_in_each_run_is_counted_once() -> None:
     # every run draws its own errors for every item: over runs and over items this is the same spread, seen twice
     rng = np.random.Generator(np.random.PCG64(5))
     arms = [scores(rng.normal(size=(200, 400))) for _ in range(2)]
-    found = compare_all({"t": arms[0]}, {"v": {"t": arms[1]}})["v", "t"]
+    compared = compare_all({"t": arms[0]}, {"v": {"t": arms[1]}})["v", "t"]
     once = 1.96 * np.sqrt(2 / 200 / 400)
-    assert (found.ci_high - found.ci_low) / 2 == pytest.approx(once, rel=0.15)
+    assert (compared.ci_high - compared.ci_low) / 2 == pytest.approx(once, rel=0.15)
 
 
 def test_intervals_widen_with_the_number_of_comparisons() -> None:
@@ -91,12 +108,12 @@ def test_a_verdict_is_given_exactly_when_the_interval_leaves_zero_out(
 ) -> None:
     base = {"a": drawn(runs + 1, items, seed), "b": drawn(runs, items, seed + 1)}
     of = {f"v{v}": {t: drawn(runs, items, seed + 7 * v + 2, shift * v) for t in ("a", "b")} for v in range(variants)}
-    for found in compare_all(base, of, level=level).values():
-        assert found.ci_low <= found.difference <= found.ci_high
-        assert (found.verdict == "better") == (found.ci_low > 0)
-        assert (found.verdict == "worse") == (found.ci_high < 0)
-        assert (found.verdict == "no difference shown") == (found.p_value > 1 - level)
-        assert 0 <= found.p_value <= 1
+    for compared in compare_all(base, of, level=level).values():
+        assert compared.ci_low <= compared.difference <= compared.ci_high
+        assert (compared.verdict == "better") == (compared.ci_low > 0)
+        assert (compared.verdict == "worse") == (compared.ci_high < 0)
+        assert (compared.verdict == "no difference shown") == (compared.p_value > 1 - level)
+        assert 0 <= compared.p_value <= 1
 
 
 def test_order_of_tasks_variants_runs_and_items_decides_nothing() -> None:
@@ -110,61 +127,61 @@ def test_order_of_tasks_variants_runs_and_items_decides_nothing() -> None:
     again = compare_all(
         {t: shuffled(base[t]) for t in "ba"}, {v: {t: shuffled(variants[v][t]) for t in "ba"} for v in "zyx"}
     )
-    for key, found in compare_all(base, variants).items():
-        assert (again[key].verdict, again[key].seeds) == (found.verdict, found.seeds)
-        ends = [(one.difference, one.ci_low, one.ci_high, one.p_value) for one in (again[key], found)]
+    for key, compared in compare_all(base, variants).items():
+        assert (again[key].verdict, again[key].seeds) == (compared.verdict, compared.seeds)
+        ends = [(one.difference, one.ci_low, one.ci_high, one.p_value) for one in (again[key], compared)]
         assert ends[0] == pytest.approx(ends[1], rel=1e-9, abs=1e-12)
 
 
 def test_base_against_itself_shows_nothing_and_its_band_holds_single_runs() -> None:
     one, two = drawn(40, 50, seed=1, sd=0.3), drawn(40, 50, seed=2, sd=0.3)
-    found = noise({"t": one}, {"t": two})["t"]
-    assert found.verdict == "no difference shown"
-    assert found.sd == pytest.approx(0.3, rel=0.2)
+    compared = noise({"t": one}, {"t": two})["t"]
+    assert compared.verdict == "no difference shown"
+    assert compared.sd == pytest.approx(0.3, rel=0.2)
     apart = np.abs(one.values.mean(axis=1)[:, None] - two.values.mean(axis=1)[None])
-    assert (apart < found.band).mean() == pytest.approx(0.95, abs=0.05)
+    assert (apart < compared.band).mean() == pytest.approx(0.95, abs=0.05)
 
 
 def test_one_run_of_everything_says_nothing() -> None:
-    found = compare_all({"t": drawn(1, 50)}, {"v": {"t": drawn(1, 50, seed=3, shift=5.0)}})["v", "t"]
-    assert found.verdict == "no difference shown" and found.p_value == 1.0
-    assert (found.ci_low, found.ci_high) == (-np.inf, np.inf)
+    compared = compare_all({"t": drawn(1, 50)}, {"v": {"t": drawn(1, 50, seed=3, shift=5.0)}})["v", "t"]
+    assert compared.verdict == "no difference shown" and compared.p_value == 1.0
+    assert (compared.ci_low, compared.ci_high) == (-np.inf, np.inf)
     assert noise({"t": drawn(1, 50)}, {"t": drawn(1, 50, seed=3)})["t"].band == np.inf
 
 
 def test_one_run_of_a_variant_borrows_the_spread_of_the_others() -> None:
     base = {"t": drawn(6, 50)}
     variants = {"one": {"t": drawn(1, 50, seed=3, shift=5.0)}, "six": {"t": drawn(6, 50, seed=4)}}
-    found = compare_all(base, variants)
-    assert found["one", "t"].verdict == "better" and found["six", "t"].verdict == "no difference shown"
-    width = {name: found[name, "t"].ci_high - found[name, "t"].ci_low for name in variants}
+    compared = compare_all(base, variants)
+    assert compared["one", "t"].verdict == "better" and compared["six", "t"].verdict == "no difference shown"
+    width = {name: compared[name, "t"].ci_high - compared[name, "t"].ci_low for name in variants}
     assert width["one"] > 1.5 * width["six"]
 
 
 def test_items_of_one_photograph_say_nothing() -> None:
     base, variant = drawn(3, 10), drawn(3, 10, seed=2, shift=5.0)
     same = np.zeros(10, np.int64)
-    found = compare_all({"t": VariantScores(base.values, same)}, {"v": {"t": VariantScores(variant.values, same)}})[
+    compared = compare_all({"t": VariantScores(base.values, same)}, {"v": {"t": VariantScores(variant.values, same)}})[
         "v", "t"
     ]
-    assert found.verdict == "no difference shown" and found.ci_high == np.inf
+    assert compared.verdict == "no difference shown" and compared.ci_high == np.inf
 
 
 def test_values_that_never_differ() -> None:
-    right, wrong = scores(np.ones((3, 5))), scores(np.zeros((3, 5)))
-    same = compare_all({"t": right}, {"v": {"t": right}})["v", "t"]
+    all_right, none_right = scores(np.ones((3, 5))), scores(np.zeros((3, 5)))
+    same = compare_all({"t": all_right}, {"v": {"t": all_right}})["v", "t"]
     assert (same.difference, same.p_value) == (0, 1)
     assert (same.ci_low, same.ci_high) == pytest.approx((0, 0), abs=1e-8)
     assert same.verdict == "no difference shown"
-    other = compare_all({"t": right}, {"v": {"t": wrong}})["v", "t"]
+    other = compare_all({"t": all_right}, {"v": {"t": none_right}})["v", "t"]
     assert (other.difference, other.verdict, other.p_value) == (-1, "worse", 0)
 
 
 def test_an_interval_of_exactly_zero_shows_no_difference() -> None:
-    wrong = scores(np.zeros((3, 5)))
-    found = compare_all({"t": wrong}, {"v": {"t": wrong}})["v", "t"]
-    assert (found.difference, found.ci_low, found.ci_high, found.p_value) == (0, 0, 0, 1)
-    assert found.verdict == "no difference shown"
+    none_right = scores(np.zeros((3, 5)))
+    compared = compare_all({"t": none_right}, {"v": {"t": none_right}})["v", "t"]
+    assert (compared.difference, compared.ci_low, compared.ci_high, compared.p_value) == (0, 0, 0, 1)
+    assert compared.verdict == "no difference shown"
 
 
 @pytest.mark.parametrize(
@@ -180,15 +197,15 @@ def test_an_interval_of_exactly_zero_shows_no_difference() -> None:
     ],
 )
 def test_an_interval_whose_end_is_zero_shows_no_difference(difference: float, half: float, verdict: str) -> None:
-    found = statistics._comparison(difference, half, 0.05, drawn(3, 10))
-    assert (found.ci_low, found.ci_high, found.verdict) == (difference - half, difference + half, verdict)
+    compared = statistics._comparison(difference, half, 0.05, drawn(3, 10))
+    assert (compared.ci_low, compared.ci_high, compared.verdict) == (difference - half, difference + half, verdict)
 
 
 @pytest.mark.parametrize("value", [0.7, 1e-3, 123.456, 0.0])
 def test_the_same_numbers_over_more_runs_are_no_difference(value: float) -> None:
     one = np.array([value, value / 3, 0.1, value * 7])
-    found = compare_all({"t": scores(np.tile(one, (24, 1)))}, {"v": {"t": scores(np.tile(one, (7, 1)))}})["v", "t"]
-    assert found.verdict == "no difference shown"
+    compared = compare_all({"t": scores(np.tile(one, (24, 1)))}, {"v": {"t": scores(np.tile(one, (7, 1)))}})["v", "t"]
+    assert compared.verdict == "no difference shown"
     assert (
         compare_all({"t": scores(np.tile(one, (24, 1)))}, {"v": {"t": scores(np.tile(one, (7, 1)) + 0.01)}})[
             "v", "t"
@@ -228,27 +245,27 @@ def test_base_has_more_runs_than_a_variant_and_two_halves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "most_false", "least_found"),
+    ("name", "most_false", "least_detected"),
     [("default", 0.1, 0.75), ("right or wrong", 0.1, 0.75), ("1 variant, 1 task", 0.1, 0.9)],
 )
-def test_simulated_ablations_are_judged_truly(name: str, most_false: float, least_found: float) -> None:
+def test_simulated_ablations_are_judged_truly(name: str, most_false: float, least_detected: float) -> None:
     """The rates themselves come from 10,000 ablations (tests/bench/verdicts.py); fewer catch a broken interval."""
     world = replace(BY_NAME[name], items=60)
-    found = rates(world, 100, seed=3)
-    assert found.any_false <= most_false
-    assert found.found >= least_found and found.found_paired >= found.found
-    assert found.false_single > 0.1  # what single runs claim
+    rated = rates(world, 100, seed=3)
+    assert rated.any_false <= most_false
+    assert rated.detected >= least_detected and rated.detected_paired >= rated.detected
+    assert rated.false_single > 0.1  # what single runs claim
 
 
 def test_a_variant_out_of_all_proportion_hides_nothing_of_the_others() -> None:
-    found = rates(replace(BY_NAME["one variant ten times as unsteady"], items=60), 100, seed=5)
-    assert found.any_false <= 0.1
-    assert found.found >= 0.7
+    rated = rates(replace(BY_NAME["one variant ten times as unsteady"], items=60), 100, seed=5)
+    assert rated.any_false <= 0.1
+    assert rated.detected >= 0.7
 
 
 def test_photographs_that_differ_are_not_called_a_difference() -> None:
-    found = rates(replace(BY_NAME["variants differ by photograph"], items=60, tasks=2), 120, seed=4)
-    assert found.any_false <= 0.09
+    rated = rates(replace(BY_NAME["variants differ by photograph"], items=60, tasks=2), 120, seed=4)
+    assert rated.any_false <= 0.09
 
 
 def test_planted_differences_are_what_the_simulation_says() -> None:

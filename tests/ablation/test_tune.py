@@ -1,4 +1,4 @@
-"""Tuning, end to end with a command whose losses follow a known law of what the build holds."""
+"""Tuning, end to end with a command whose losses follow a known curve of what the build holds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from typer.testing import CliRunner
 pytest.importorskip("sklearn")
 
 from vldata import build
-from vldata.ablation.tune.file import MIN_RUNS, load_tune
+from vldata.ablation.cells import Trainer
+from vldata.ablation.experiment import Experiment
+from vldata.ablation.tune.file import MIN_RUNS, OpenedTune, load_tune
 from vldata.ablation.tune.findings import refusal
 from vldata.ablation.tune.fit import CANDIDATES, Error, error_of, fitted, refitted
 from vldata.ablation.tune.mixtures import drawn, within
@@ -32,7 +34,7 @@ from vldata.errors import BuildError, RecipeError, RecipeErrors
 from vldata.recipe.load import load
 
 # The loss of task a falls with a's rows and, a little, with b's; c is worth nothing to anybody.
-LAW = """
+CURVE = """
 import hashlib, json, sys
 build, out = sys.argv[1:3]
 sources = json.load(open(build + "/manifest.json"))["sources"]
@@ -44,17 +46,17 @@ tasks = {"a": {"metric": "nll_per_token", "value": a}, "b": {"metric": "nll_per_
 json.dump({"tasks": tasks}, open(out + "/scores.json", "w"))
 """
 
-LUCK = LAW.replace("a = 1.0", "a = 1.0 + 5 * noise #").replace("b = 0.5", "b = 0.5 - 2 * noise #")
-BROKEN = LAW.replace("noise = ", "1 / (n['c'] == 72); noise = ")  # but for the base's own mixture
+LUCK = CURVE.replace("a = 1.0", "a = 1.0 + 5 * noise #").replace("b = 0.5", "b = 0.5 - 2 * noise #")
+BROKEN = CURVE.replace("noise = ", "1 / (n['c'] == 72); noise = ")  # but for the base's own mixture
 LACKING = (
-    LAW
+    CURVE
     + """
 if n["a"] == 0:  # two of twenty runs
     scores = {"tasks": {"a": {"metric": "accuracy", "value": 0.5}, "b": tasks["b"]}}
     json.dump(scores, open(out + "/scores.json", "w"))
 """
 )
-BROKEN_AT_BEST = LAW.replace("noise = ", "1 / (n['c'] > 20); noise = ")  # no mixture but the proposed has so few
+BROKEN_AT_BEST = CURVE.replace("noise = ", "1 / (n['c'] > 20); noise = ")  # no mixture but the proposed has so few
 TOTAL = 120
 
 
@@ -75,16 +77,16 @@ def tuning(folder: Path, script: str, **changes: Any) -> Path:
     }
     base = {"name": "base", "seed": 7, "sources": sources, "mixture": mixture, "splits": {"val": 0.1}}
     (folder / "base.yaml").write_text(yaml.safe_dump(base))
-    (folder / "law.py").write_text(script)
-    asked = {
+    (folder / "trainer.py").write_text(script)
+    requested = {
         "name": "weights",
         "base": "base.yaml",
         "runs": 20,
         "max_epochs": 1,
-        "train": {"command": [sys.executable, "-S", str(folder / "law.py"), "{build}", "{out}"]},
+        "train": {"command": [sys.executable, "-S", str(folder / "trainer.py"), "{build}", "{out}"]},
         **changes,
     }
-    (folder / "tune.yaml").write_text(yaml.safe_dump(asked))
+    (folder / "tune.yaml").write_text(yaml.safe_dump(requested))
     return folder / "tune.yaml"
 
 
@@ -96,112 +98,114 @@ def _store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def tuned(folder: Path, file: Path, **options: Any) -> dict[str, Any]:
-    return tune(load_tune(file), folder / "out", workers=1, **options)
+def tuned(folder: Path, file: Path | OpenedTune, runs: int | None = None) -> dict[str, Any]:
+    requested = load_tune(file) if isinstance(file, Path) else file
+    trainer = Trainer(requested.opened.ablation.train, None)
+    return tune(requested, Experiment(folder / "out", trainer, workers=1), runs=runs)
 
 
 @pytest.fixture(scope="module")
-def lawful(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A finished tuning under the law."""
-    folder = tmp_path_factory.mktemp("lawful")
-    return folder, tuned(folder, tuning(folder, LAW))
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A finished tuning under the curve."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, tuned(folder, tuning(folder, CURVE))
 
 
-def test_the_proposed_mixture_is_near_the_law_s_best(lawful: tuple[Path, dict[str, Any]]) -> None:
-    found = lawful[1]
+def test_the_proposed_mixture_is_near_the_curve_s_best(finished: tuple[Path, dict[str, Any]]) -> None:
+    table = finished[1]
     grid = [(a, b) for a in range(0, TOTAL + 1, 2) for b in range(0, TOTAL + 1 - a, 2)]
     best = min(loss_of({"a": a, "b": b}) for a, b in grid)
-    base, proposed = loss_of(found["runs"][0]["units"]), loss_of(found["proposed"]["units"])
+    base, proposed = loss_of(table["runs"][0]["units"]), loss_of(table["proposed"]["units"])
     assert proposed - best < 0.1 * (base - best)
-    assert found["proposed"]["shares"]["c"] < 0.1
-    assert found["proposed"]["measured"] == pytest.approx(found["proposed"]["predicted"], abs=0.05)
-    assert found["proposed"]["base_measured"] == pytest.approx(base, abs=0.003)
+    assert table["proposed"]["shares"]["c"] < 0.1
+    assert table["proposed"]["measured"] == pytest.approx(table["proposed"]["predicted"], abs=0.05)
+    assert table["proposed"]["base_measured"] == pytest.approx(base, abs=0.003)
 
 
-def test_the_error_is_measured_on_mixtures_that_were_not_fitted(lawful: tuple[Path, dict[str, Any]]) -> None:
-    found = lawful[1]
-    held = [run for run in found["runs"] if run["held_out"]]
-    assert len(held) == found["held_out"]["mixtures"] == 5 and not found["runs"][0]["held_out"]
+def test_the_error_is_measured_on_mixtures_that_were_not_fitted(finished: tuple[Path, dict[str, Any]]) -> None:
+    table = finished[1]
+    held = [run for run in table["runs"] if run["held_out"]]
+    assert len(held) == table["held_out"]["mixtures"] == 5 and not table["runs"][0]["held_out"]
     off = [abs(run["predicted"] - run["measured"]) for run in held]
-    assert found["held_out"]["mean_abs_error"] == pytest.approx(np.mean(off))
-    fit = np.mean([run["measured"] for run in found["runs"] if not run["held_out"]])
+    assert table["held_out"]["mean_abs_error"] == pytest.approx(np.mean(off))
+    fit = np.mean([run["measured"] for run in table["runs"] if not run["held_out"]])
     off_of_mean = np.mean([abs(fit - run["measured"]) for run in held])
-    assert found["held_out"]["mean_abs_error_of_mean"] == pytest.approx(off_of_mean)
-    assert found["held_out"]["mean_abs_error"] < 0.3 * off_of_mean
-    assert found["held_out"]["rank_correlation"] > 0.8
-    assert set(found["tasks"]) == {"a", "b"} and found["tasks"]["a"]["weight"] == 0.5
+    assert table["held_out"]["mean_abs_error_of_mean"] == pytest.approx(off_of_mean)
+    assert table["held_out"]["mean_abs_error"] < 0.3 * off_of_mean
+    assert table["held_out"]["rank_correlation"] > 0.8
+    assert set(table["tasks"]) == {"a", "b"} and table["tasks"]["a"]["weight"] == 0.5
 
 
-def test_mixtures_are_whole_units_within_the_bound(lawful: tuple[Path, dict[str, Any]]) -> None:
-    folder, found = lawful
-    for run in found["runs"]:
+def test_mixtures_are_whole_units_within_the_bound(finished: tuple[Path, dict[str, Any]]) -> None:
+    folder, table = finished
+    for run in table["runs"]:
         assert sum(run["units"].values()) == TOTAL
-        made = json.loads((folder / "out" / "builds" / run["name"] / "manifest.json").read_text())["sources"]
-        assert {name: source["achieved"]["samples"] for name, source in made.items()} == run["units"]
-    for run in found["runs"][1:]:
-        assert all(run["units"][name] <= one["available"] for name, one in found["sources"].items())
+        samples = json.loads((folder / "out" / "builds" / run["name"] / "manifest.json").read_text())["sources"]
+        assert {name: source["achieved"]["samples"] for name, source in samples.items()} == run["units"]
+    for run in table["runs"][1:]:
+        assert all(run["units"][name] <= one["available"] for name, one in table["sources"].items())
 
 
-def test_the_written_recipe_builds_to_what_was_proposed(lawful: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    folder, found = lawful
-    recipe = load(folder / "out" / found["recipe"])
+def test_the_written_recipe_builds_to_what_was_proposed(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder, table = finished
+    recipe = load(folder / "out" / table["recipe"])
     assert recipe.head.name == "base-tuned" and recipe.head.seed == 7
     built = build(recipe, tmp_path / "built", workers=1)
-    made = {name: source["achieved"]["samples"] for name, source in built.manifest["sources"].items()}
-    assert made == found["proposed"]["units"]
+    samples = {name: source["achieved"]["samples"] for name, source in built.manifest["sources"].items()}
+    assert samples == table["proposed"]["units"]
 
 
-def test_again_runs_nothing_and_finds_the_same(lawful: tuple[Path, dict[str, Any]]) -> None:
-    folder, found = lawful
+def test_again_runs_nothing_and_finds_the_same(finished: tuple[Path, dict[str, Any]]) -> None:
+    folder, table = finished
     done = {path: path.stat().st_mtime_ns for path in folder.glob("out/cells/*/done.json")}
     assert len(done) == 21
     command = ["tune", str(folder / "tune.yaml"), "--out", str(folder / "out"), "--workers", "1", "--json"]
     said = CliRunner().invoke(app, command)
-    assert said.exit_code == 0 and json.loads(said.stdout) == found
-    assert json.loads((folder / "out" / "tune.json").read_text()) == found
+    assert said.exit_code == 0 and json.loads(said.stdout) == table
+    assert json.loads((folder / "out" / "tune.json").read_text()) == table
     assert {path: path.stat().st_mtime_ns for path in folder.glob("out/cells/*/done.json")} == done
 
 
-def test_a_person_is_told_what_is_proposed_or_why_nothing_is(
-    lawful: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+def test_a_person_is_shown_what_is_proposed_or_why_nothing_is(
+    finished: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _show(lawful[1], Path("out"))
-    told = capsys.readouterr().out
-    assert "proposed, for 120 samples" in told and "next: vldata build out/recipe.yaml" in told
-    _show({**lawful[1], "proposed": None, "recipe": None, "refused": "predictions are off"}, Path("out"))
-    told = capsys.readouterr().out
-    assert "nothing is proposed: predictions are off" in told and "next:" not in told
+    _show(finished[1], Path("out"))
+    text = capsys.readouterr().out
+    assert "proposed, for 120 samples" in text and "next: vldata build out/recipe.yaml" in text
+    _show({**finished[1], "proposed": None, "recipe": None, "refused": "predictions are off"}, Path("out"))
+    text = capsys.readouterr().out
+    assert "nothing is proposed: predictions are off" in text and "next:" not in text
 
 
 def test_what_was_measured_of_the_proposed_mixture_is_held_against_its_prediction(
-    lawful: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    finished: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    proposed = lawful[1]["proposed"] | {"predicted": 0.78, "measured": 1.03}
-    _show({**lawful[1], "proposed": proposed}, Path("out"))
+    proposed = finished[1]["proposed"] | {"predicted": 0.78, "measured": 1.03}
+    _show({**finished[1], "proposed": proposed}, Path("out"))
     assert "1.0300, off by 0.25" in capsys.readouterr().out
 
 
 @pytest.fixture
-def copied(lawful: tuple[Path, dict[str, Any]], tmp_path: Path) -> tuple[Path, dict[str, Any]]:
-    """The finished tuning, to go on with."""
-    shutil.copytree(lawful[0], tmp_path / "again")
-    return tmp_path / "again", lawful[1]
+def copied(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> tuple[Path, dict[str, Any]]:
+    """The finished tuning, to resume."""
+    shutil.copytree(finished[0], tmp_path / "again")
+    return tmp_path / "again", finished[1]
 
 
 def test_fewer_runs_are_the_first_of_more(copied: tuple[Path, dict[str, Any]]) -> None:
-    folder, found = copied
+    folder, table = copied
     before = set(folder.glob("out/cells/*/done.json"))
     fewer = tuned(folder, folder / "tune.yaml", runs=16)
-    assert [run["units"] for run in fewer["runs"]] == [run["units"] for run in found["runs"][:16]]
+    assert [run["units"] for run in fewer["runs"]] == [run["units"] for run in table["runs"][:16]]
     assert len(set(folder.glob("out/cells/*/done.json")) - before) <= 1  # what is proposed may be another mixture
 
 
 def test_tasks_with_weights_are_what_is_minimised(copied: tuple[Path, dict[str, Any]]) -> None:
-    folder, found = copied
-    only_b = tune(load_tune(folder / "tune.yaml", ["tasks.b=1"]), folder / "out", workers=1)
+    folder, table = copied
+    only_b = tuned(folder, load_tune(folder / "tune.yaml", ["tasks.b=1"]))
     assert only_b["tasks"].keys() == {"b"}
-    assert [run["measured"] for run in only_b["runs"]] == [run["losses"]["b"] for run in found["runs"]]
-    assert only_b["proposed"]["shares"]["b"] > found["proposed"]["shares"]["b"]
+    assert [run["measured"] for run in only_b["runs"]] == [run["losses"]["b"] for run in table["runs"]]
+    assert only_b["proposed"]["shares"]["b"] > table["proposed"]["shares"]["b"]
 
 
 def test_no_recipe_where_the_mixture_decides_nothing(tmp_path: Path) -> None:
@@ -209,24 +213,24 @@ def test_no_recipe_where_the_mixture_decides_nothing(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "asked.json").write_text("{}")
     (tmp_path / "out" / "recipe.yaml").write_text("of an earlier look")
-    found = tuned(tmp_path, file)
-    assert found["proposed"] is None and found["recipe"] is None
-    assert "held-out mixtures" in found["refused"]
+    table = tuned(tmp_path, file)
+    assert table["proposed"] is None and table["recipe"] is None
+    assert "held-out mixtures" in table["refused"]
     assert not (tmp_path / "out" / "recipe.yaml").exists()
 
 
 def test_a_base_that_nothing_is_predicted_to_beat_stays(tmp_path: Path) -> None:
-    file = tuning(tmp_path, LAW)
+    file = tuning(tmp_path, CURVE)
     base = yaml.safe_load((tmp_path / "base.yaml").read_text())
     base["mixture"] = {"total": TOTAL, "sources": {"a": 9, "b": 10, "c": 1}}
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
-    found = tuned(tmp_path, file)
-    assert found["held_out"]["mean_abs_error"] < 0.5 * found["held_out"]["mean_abs_error_of_mean"]
-    assert found["proposed"] is None and found["recipe"] is None
+    table = tuned(tmp_path, file)
+    assert table["held_out"]["mean_abs_error"] < 0.5 * table["held_out"]["mean_abs_error_of_mean"]
+    assert table["proposed"] is None and table["recipe"] is None
     assert re.fullmatch(
         r"the best mixture is predicted to be 0\.\d{4} lower than the base, "
         r"and predictions are off by 0\.\d{4}: the base may stay",
-        found["refused"],
+        table["refused"],
     )
     assert not (tmp_path / "out" / "recipe.yaml").exists() and not (tmp_path / "out" / "builds" / "proposed").exists()
 
@@ -235,7 +239,7 @@ GOOD = Error(8, mean_abs=0.2275, mean_abs_of_mean=0.5, rank_correlation=0.9, cha
 
 
 @pytest.mark.parametrize(
-    ("error", "gain", "told"),
+    ("error", "gain", "text"),
     [
         (GOOD, 0.2276, None),
         (GOOD, 0.0007, "0.0007 lower than the base, and predictions are off by 0.2275: the base may stay"),
@@ -259,33 +263,33 @@ GOOD = Error(8, mean_abs=0.2275, mean_abs_of_mean=0.5, rank_correlation=0.9, cha
         (Error(5, 0.0130, 0.0133, 0.1, 0.4), 1, "luck alone orders them as well with probability 0.40"),
     ],
 )
-def test_why_nothing_is_proposed_is_told_in_numbers_that_differ(error: Error, gain: float, told: str | None) -> None:
+def test_why_nothing_is_proposed_is_said_in_numbers_that_differ(error: Error, gain: float, text: str | None) -> None:
     refused = refusal(error, Best(np.array([1.0]), predicted=0.0, base_predicted=gain))
-    assert refused is None if told is None else refused is not None and told in refused
+    assert refused is None if text is None else refused is not None and text in refused
 
 
 def test_a_run_without_the_loss_is_a_failed_run_and_the_exit_code_says_so(tmp_path: Path) -> None:
     command = ["tune", str(tuning(tmp_path, LACKING)), "--out", str(tmp_path / "out"), "--workers", "1", "--json"]
     said = CliRunner().invoke(app, command)
-    found = json.loads(said.stdout)
-    failed = [run for run in found["runs"] if run["error"] is not None]
+    table = json.loads(said.stdout)
+    failed = [run for run in table["runs"] if run["error"] is not None]
     assert said.exit_code == 2 and len(failed) == 2
     for run in failed:
         assert run["units"]["a"] == 0 and run["losses"] is None and run["measured"] is None
         assert (
             run["error"] == "evaluate: loss: nll_per_token: the answers of 'a' have no such score; use one of: accuracy"
         )
-    assert found["proposed"] is not None and found["proposed"]["error"] is None
+    assert table["proposed"] is not None and table["proposed"]["error"] is None
 
 
-def test_a_proposed_mixture_whose_run_failed_is_told_by_the_exit_code(tmp_path: Path) -> None:
+def test_a_proposed_mixture_whose_run_failed_decides_the_exit_code(tmp_path: Path) -> None:
     file = tuning(tmp_path, BROKEN_AT_BEST)
     said = CliRunner().invoke(app, ["tune", str(file), "--out", str(tmp_path / "out"), "--workers", "1"])
     assert said.exit_code == 2 and "failed: proposed, train:" in said.stdout
     assert said.stdout.count("failed:") == 1 and (tmp_path / "out" / "recipe.yaml").is_file()
 
 
-def test_failed_runs_are_told_and_too_many_are_the_end(tmp_path: Path) -> None:
+def test_failed_runs_are_counted_and_too_many_are_the_end(tmp_path: Path) -> None:
     file = tuning(tmp_path, BROKEN, runs=16)
     with pytest.raises(BuildError, match=r"(?s)1 of 16 runs gave losses.*ZeroDivisionError"):
         tuned(tmp_path, file)
@@ -293,14 +297,14 @@ def test_failed_runs_are_told_and_too_many_are_the_end(tmp_path: Path) -> None:
 
 def test_a_score_that_nobody_gave_is_named(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"did you mean 'nll_per_token'"):
-        tuned(tmp_path, tuning(tmp_path, LAW, loss="nll_per_tokens"))
+        tuned(tmp_path, tuning(tmp_path, CURVE, loss="nll_per_tokens"))
 
 
-def test_a_task_that_is_not_asked_is_named(lawful: tuple[Path, dict[str, Any]]) -> None:
-    folder, _ = lawful
-    asked = load_tune(folder / "tune.yaml", ["tasks.bb=1"])
-    with pytest.raises(RecipeError, match=r"tasks.bb: the held-out split does not ask it"):
-        tune(asked, folder / "out", workers=1)
+def test_a_task_without_questions_is_named(finished: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = finished
+    requested = load_tune(folder / "tune.yaml", ["tasks.bb=1"])
+    with pytest.raises(RecipeError, match=r"tasks.bb: the held-out split has no questions of it"):
+        tuned(folder, requested)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +312,7 @@ def test_a_task_that_is_not_asked_is_named(lawful: tuple[Path, dict[str, Any]]) 
     [("runs=3", "runs"), ("concentraton=3", "concentraton"), ("held_out=0.9", "held_out"), ("base=none.yaml", "base")],
 )
 def test_a_file_that_cannot_be_is_refused_with_the_place(tmp_path: Path, key: str, where: str) -> None:
-    file = tuning(tmp_path, LAW)
+    file = tuning(tmp_path, CURVE)
     with pytest.raises((RecipeErrors, RecipeError)) as caught:
         load_tune(file, [key])
     assert caught.value.where == where
@@ -316,13 +320,13 @@ def test_a_file_that_cannot_be_is_refused_with_the_place(tmp_path: Path, key: st
 
 def test_a_bound_that_leaves_too_little_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"max_epochs: 0.2 passes over every source are fewer than 120 samples"):
-        tuned(tmp_path, tuning(tmp_path, LAW, max_epochs=0.2))
+        tuned(tmp_path, tuning(tmp_path, CURVE, max_epochs=0.2))
     with pytest.raises(BuildError, match=f"the least is {MIN_RUNS}"):
         tuned(tmp_path, tmp_path / "tune.yaml", runs=3)
 
 
 def test_another_folder_is_not_touched(tmp_path: Path) -> None:
-    file = tuning(tmp_path, LAW)
+    file = tuning(tmp_path, CURVE)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("x")
     with pytest.raises(BuildError, match="no tuning"):
@@ -331,8 +335,8 @@ def test_another_folder_is_not_touched(tmp_path: Path) -> None:
 
 def test_without_the_libraries_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vldata.cli.tune.find_spec", lambda name: None)
-    found = CliRunner().invoke(app, ["tune", str(tuning(tmp_path, LAW)), "--out", str(tmp_path / "out")])
-    assert isinstance(found.exception, BuildError) and found.exception.fix == "pip install 'vldata[tune]'"
+    table = CliRunner().invoke(app, ["tune", str(tuning(tmp_path, CURVE)), "--out", str(tmp_path / "out")])
+    assert isinstance(table.exception, BuildError) and table.exception.fix == "pip install 'vldata[tune]'"
 
 
 def test_draws_depend_on_their_number_and_source_alone() -> None:
@@ -348,10 +352,10 @@ def test_draws_depend_on_their_number_and_source_alone() -> None:
 
 def test_draws_are_dirichlet_around_the_base() -> None:
     base = {"a": 0.5, "b": 0.3, "c": 0.2}
-    found = drawn(base, dict.fromkeys(base, 1.0), 20_000, concentration=(8, 8), seed=0, purpose="x")
+    table = drawn(base, dict.fromkeys(base, 1.0), 20_000, concentration=(8, 8), seed=0, purpose="x")
     shares = np.array(list(base.values()))
-    assert found.mean(axis=0) == pytest.approx(shares, abs=0.01)
-    assert found.std(axis=0) == pytest.approx(np.sqrt(shares * (1 - shares) / 9), rel=0.03)
+    assert table.mean(axis=0) == pytest.approx(shares, abs=0.01)
+    assert table.std(axis=0) == pytest.approx(np.sqrt(shares * (1 - shares) / 9), rel=0.03)
 
 
 @settings(max_examples=300)
@@ -366,12 +370,12 @@ def test_shares_within_caps_sum_to_one(pairs: list[tuple[float, float]]) -> None
     raw, caps = np.array([pairs]).transpose(2, 0, 1)
     whole = raw.sum()
     shares = raw / whole if whole > 1e-6 else np.full(raw.shape, 1 / raw.shape[1])
-    found = within(shares, caps[0])
-    assert found.sum() == pytest.approx(1)
-    assert (found <= caps[0] + 1e-12).all() and (found >= 0).all()
+    table = within(shares, caps[0])
+    assert table.sum() == pytest.approx(1)
+    assert (table <= caps[0] + 1e-12).all() and (table >= 0).all()
     untouched = shares <= caps[0]
     if untouched.all():
-        assert found == pytest.approx(shares)
+        assert table == pytest.approx(shares)
 
 
 def test_caps_that_leave_something_to_nobody_are_a_mistake() -> None:
@@ -410,24 +414,24 @@ def test_the_error_says_how_likely_luck_is() -> None:
 
 
 def test_the_bundled_tuning_starts_from_a_lopsided_guess() -> None:
-    asked = load_tune("ablations/small-world-weights")
-    assert asked.opened.base.head.splits and asked.tune.runs >= MIN_RUNS and asked.tune.total is not None
-    assert asked.opened.tree["mixture"]["sources"] == {"captions": 8, "questions": 1, "regions": 1}
+    requested = load_tune("ablations/small-world-weights")
+    assert requested.opened.base.head.splits and requested.tune.runs >= MIN_RUNS and requested.tune.total is not None
+    assert requested.opened.tree["mixture"]["sources"] == {"captions": 8, "questions": 1, "regions": 1}
 
 
 @pytest.mark.parametrize(
-    ("changes", "where", "told"),
+    ("changes", "where", "text"),
     [
         ({"evaluate": {"metric": "-nll_per_token"}}, "evaluate", r"leave `evaluate\.metric` out"),
         ({"evaluate": {"words": "own"}}, "evaluate", r"in the base's words\n  fix: leave `evaluate\.words` out"),
         ({"concentration": [16, 2]}, "concentration", r"the least comes first\n  fix: write \[2, 16\]"),
     ],
 )
-def test_what_a_tuning_would_not_heed_is_refused(tmp_path: Path, changes: Any, where: str, told: str) -> None:
-    with pytest.raises(RecipeErrors, match=told) as caught:
-        load_tune(tuning(tmp_path, LAW, **changes))
+def test_what_a_tuning_would_not_heed_is_refused(tmp_path: Path, changes: Any, where: str, text: str) -> None:
+    with pytest.raises(RecipeErrors, match=text) as caught:
+        load_tune(tuning(tmp_path, CURVE, **changes))
     assert caught.value.where == where
 
 
 def test_a_concentration_may_be_the_same_for_all_mixtures(tmp_path: Path) -> None:
-    assert load_tune(tuning(tmp_path, LAW, concentration=[8, 8])).tune.concentration == [8, 8]
+    assert load_tune(tuning(tmp_path, CURVE, concentration=[8, 8])).tune.concentration == [8, 8]

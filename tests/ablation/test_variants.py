@@ -17,9 +17,10 @@ AMOUNTS = {"captions": 30, "questions": 30, "more": 30, "boxes": 30}
 Make = Callable[..., Opened]
 
 
-def expand(found: Opened, amounts: dict[str, int] = AMOUNTS) -> dict[str, Variant]:
-    made = variants(found.ablation, found.tree, found.base, facts_of(found.base, amounts), found.held_out)
-    return {variant.name: variant for variant in made}
+def expand(opened: Opened, amounts: dict[str, int] = AMOUNTS) -> dict[str, Variant]:
+    facts = facts_of(opened.base, amounts)
+    by_name = variants(opened.ablation, opened.tree, opened.base, facts, opened.held_out)
+    return {variant.name: variant for variant in by_name}
 
 
 def of_all(variant: Variant, key: str) -> set[Any]:
@@ -29,26 +30,26 @@ def of_all(variant: Variant, key: str) -> set[Any]:
 
 
 def test_each_source_is_left_out_in_turn(opened: Make) -> None:
-    made = expand(opened(held="counts", axes={"drop": "sources"}))
-    assert list(made) == ["base", "drop-captions", "drop-questions", "drop-more", "drop-boxes"]
-    assert set(made["drop-more"].recipe.entries) == {"captions", "questions", "boxes"}
+    by_name = expand(opened(held="counts", axes={"drop": "sources"}))
+    assert list(by_name) == ["base", "drop-captions", "drop-questions", "drop-more", "drop-boxes"]
+    assert set(by_name["drop-more"].recipe.entries) == {"captions", "questions", "boxes"}
 
 
 def test_each_task_is_left_out_with_all_its_sources(opened: Make) -> None:
-    made = expand(opened(held="counts", axes={"drop": "tasks"}))
-    assert list(made) == ["base", "drop-caption", "drop-vqa_open", "drop-rec"]
-    assert set(made["drop-vqa_open"].recipe.entries) == {"captions", "boxes"}
+    by_name = expand(opened(held="counts", axes={"drop": "tasks"}))
+    assert list(by_name) == ["base", "drop-caption", "drop-vqa_open", "drop-rec"]
+    assert set(by_name["drop-vqa_open"].recipe.entries) == {"captions", "boxes"}
 
 
 def test_named_sources_and_tasks_are_left_out_alone_or_together(opened: Make) -> None:
-    made = expand(opened(held="counts", axes={"drop": ["captions", ["boxes", "vqa_open"]]}))
-    assert set(made["drop-boxes-vqa_open"].recipe.entries) == {"captions"}
-    assert "drop-captions" in made
+    by_name = expand(opened(held="counts", axes={"drop": ["captions", ["boxes", "vqa_open"]]}))
+    assert set(by_name["drop-boxes-vqa_open"].recipe.entries) == {"captions"}
+    assert "drop-captions" in by_name
 
 
 def test_one_is_kept_alone(opened: Make) -> None:
-    made = expand(opened(held="counts", axes={"only": ["vqa_open"]}))
-    assert set(made["only-vqa_open"].recipe.entries) == {"questions", "more"}
+    by_name = expand(opened(held="counts", axes={"only": ["vqa_open"]}))
+    assert set(by_name["only-vqa_open"].recipe.entries) == {"questions", "more"}
 
 
 def test_with_the_counts_held_the_others_keep_theirs(opened: Make) -> None:
@@ -59,20 +60,20 @@ def test_with_the_counts_held_the_others_keep_theirs(opened: Make) -> None:
 
 
 def test_with_the_total_held_the_others_keep_their_weights_and_grow(opened: Make) -> None:
-    made = expand(opened(held="total", axes={"drop": ["questions", "vqa_open"]}))
-    mixture = made["drop-questions"].recipe.mixture
+    by_name = expand(opened(held="total", axes={"drop": ["questions", "vqa_open"]}))
+    mixture = by_name["drop-questions"].recipe.mixture
     assert mixture.total == 120
     assert mixture.sources is not None and mixture.sources["vqa"].weight == 2
     assert list(mixture.sources["vqa"].sources or {}) == ["more"]
-    left = made["drop-vqa_open"].recipe.mixture.sources
+    left = by_name["drop-vqa_open"].recipe.mixture.sources
     assert left is not None and list(left) == ["captions", "boxes"]
 
 
 def test_counts_and_epochs_become_weights_when_the_total_is_held(tree: dict[str, Any], tmp_path: Path) -> None:
     for numbers in ({"count": 10}, {"epochs": 0.5}):
         tree["mixture"] = {"sources": {name: dict(numbers) for name in AMOUNTS}}
-        found = from_data({"name": "x", "base": tree, "held": "total", "axes": {"drop": ["more"]}}, tmp_path)
-        mixture = expand(found)["drop-more"].recipe.mixture
+        ablation = from_data({"name": "x", "base": tree, "held": "total", "axes": {"drop": ["more"]}}, tmp_path)
+        mixture = expand(ablation)["drop-more"].recipe.mixture
         assert mixture.total == 120
         assert {entry.weight for entry in (mixture.sources or {}).values()} == {30}
 
@@ -90,10 +91,10 @@ def test_counts_cannot_be_held_and_changed(opened: Make, change: dict[str, Any])
 
 
 def test_weights_are_changed_where_they_stand(opened: Make) -> None:
-    made = expand(opened(axes={"weights": {"captions": [3], "vqa": [5]}}))
-    sources = made["weight-captions-3"].recipe.mixture.sources
+    by_name = expand(opened(axes={"weights": {"captions": [3], "vqa": [5]}}))
+    sources = by_name["weight-captions-3"].recipe.mixture.sources
     assert sources is not None and sources["captions"].weight == 3 and sources["vqa"].weight == 2
-    group = made["weight-vqa-5"].recipe.mixture.sources
+    group = by_name["weight-vqa-5"].recipe.mixture.sources
     assert group is not None and group["vqa"].weight == 5 and list(group["vqa"].sources or {}) == ["questions", "more"]
 
 
@@ -103,18 +104,18 @@ def test_a_source_without_a_weight_gets_none(opened: Make) -> None:
 
 
 def test_a_strategy_takes_the_place_of_numbers_and_groups_and_the_total_stays(opened: Make) -> None:
-    made = expand(opened(axes={"strategy": ["sqrt", {"temperature": 2}]}))
-    mixture = made["strategy-sqrt"].recipe.mixture
+    by_name = expand(opened(axes={"strategy": ["sqrt", {"temperature": 2}]}))
+    mixture = by_name["strategy-sqrt"].recipe.mixture
     assert mixture.total == 120 and mixture.sources is None
     assert mixture.strategy is not None and mixture.strategy.name == "sqrt"
-    other = made["strategy-temperature-2"].recipe.mixture.strategy
+    other = by_name["strategy-temperature-2"].recipe.mixture.strategy
     assert other is not None and other.option == 2
 
 
 def test_totals_make_a_scaling_curve(opened: Make) -> None:
-    made = expand(opened(axes={"total": [30, 60, 120]}))
-    assert [variant.recipe.mixture.total for variant in made.values()] == [120, 30, 60, 120]
-    assert [variant.same_as for variant in made.values()] == [None, None, None, "base"]
+    by_name = expand(opened(axes={"total": [30, 60, 120]}))
+    assert [variant.recipe.mixture.total for variant in by_name.values()] == [120, 30, 60, 120]
+    assert [variant.same_as for variant in by_name.values()] == [None, None, None, "base"]
 
 
 @pytest.mark.parametrize(
@@ -132,15 +133,15 @@ def test_totals_make_a_scaling_curve(opened: Make) -> None:
 def test_a_section_is_changed_for_every_source_whatever_it_says_itself(
     opened: Make, section: str, key: str, value: Any
 ) -> None:
-    made = list(expand(opened(axes={section: {key: [value]}})).values())[1]
-    assert of_all(made, f"{section}.{key}") == {value}
+    by_name = list(expand(opened(axes={section: {key: [value]}})).values())[1]
+    assert of_all(by_name, f"{section}.{key}") == {value}
 
 
 def test_null_is_the_default_everywhere(opened: Make) -> None:
     by = {"conversation.dedup": {"by": "answer"}}
-    made = expand(opened(axes={"conversation": {"dedup": [None]}}, variants={"some": by}))
-    assert made["dedup-none"].same_as == "base"
-    assert of_all(made["some"], "conversation.dedup") != {None}
+    by_name = expand(opened(axes={"conversation": {"dedup": [None]}}, variants={"some": by}))
+    assert by_name["dedup-none"].same_as == "base"
+    assert of_all(by_name["some"], "conversation.dedup") != {None}
 
 
 def test_box_formats_and_any_key_by_its_path(opened: Make) -> None:
@@ -148,20 +149,20 @@ def test_box_formats_and_any_key_by_its_path(opened: Make) -> None:
         "box_format": ["shikra"],
         "set": {"sources.captions.conversation.max_turns": [3], "output.block_rows": [16]},
     }
-    made = expand(opened(axes=axes))
-    assert {entry.settings.box_format for entry in made["box_format-shikra"].recipe.entries.values()} == {"shikra"}
-    assert made["max_turns-3"].recipe.entries["captions"].settings.conversation.max_turns == 3
-    assert made["block_rows-16"].recipe.head.output.block_rows == 16
+    by_name = expand(opened(axes=axes))
+    assert {entry.settings.box_format for entry in by_name["box_format-shikra"].recipe.entries.values()} == {"shikra"}
+    assert by_name["max_turns-3"].recipe.entries["captions"].settings.conversation.max_turns == 3
+    assert by_name["block_rows-16"].recipe.head.output.block_rows == 16
 
 
 def test_synthetic_sources_are_left_out(tree: dict[str, Any], tmp_path: Path) -> None:
     tree["sources"]["chat"] = {"synth": {"from": ["captions"], "kind": "llava.detail", "model": "m", "total": 5}}
     tree["mixture"]["sources"]["chat"] = 1
     data = {"name": "x", "base": tree, "held": "counts", "axes": {"synth": [True, False], "drop": ["captions"]}}
-    made = expand(from_data(data, tmp_path), {**AMOUNTS, "chat": 5})
-    assert made["synth-on"].same_as == "base"
-    assert "chat" not in made["synth-off"].recipe.entries
-    left = made["drop-captions"].recipe  # what the chat is made from stays, and gives nothing
+    by_name = expand(from_data(data, tmp_path), {**AMOUNTS, "chat": 5})
+    assert by_name["synth-on"].same_as == "base"
+    assert "chat" not in by_name["synth-off"].recipe.entries
+    left = by_name["drop-captions"].recipe  # what the chat is made from stays, and gives nothing
     assert "captions" in left.entries and left.mixture.sources is not None
     assert left.mixture.sources["captions"].count == 0 and left.mixture.sources["chat"].count == 5
 
@@ -174,21 +175,21 @@ def test_rules_across_sources_lose_those_that_are_left_out(tree: dict[str, Any],
 
 def test_a_grid_has_every_combination(opened: Make) -> None:
     axes = {"total": [30, 60], "templates": {"per": ["task", "task_name"]}}
-    made = expand(opened(design="grid", axes=axes))
-    assert list(made) == [
+    by_name = expand(opened(design="grid", axes=axes))
+    assert list(by_name) == [
         "base",
         "total-30+per-task",
         "total-30+per-task_name",
         "total-60+per-task",
         "total-60+per-task_name",
     ]
-    assert made["total-30+per-task_name"].changes == {"total": 30, "templates.per": "task_name"}
+    assert by_name["total-30+per-task_name"].changes == {"total": 30, "templates.per": "task_name"}
 
 
 def test_a_list_has_what_it_names(opened: Make) -> None:
-    made = expand(opened(design="list", variants={"a": {"total": 30, "templates": {"per": "task_name"}}}))
-    assert list(made) == ["base", "a"]
-    assert of_all(made["a"], "templates.per") == {"task_name"}
+    by_name = expand(opened(design="list", variants={"a": {"total": 30, "templates": {"per": "task_name"}}}))
+    assert list(by_name) == ["base", "a"]
+    assert of_all(by_name["a"], "templates.per") == {"task_name"}
     with pytest.raises(RecipeErrors, match="list"):
         expand(opened(design="list", axes={"total": [30]}))
 
@@ -196,22 +197,22 @@ def test_a_list_has_what_it_names(opened: Make) -> None:
 def test_the_same_recipe_in_another_order_of_keys_is_the_same(opened: Make, tree: dict[str, Any]) -> None:
     backwards = dict(reversed([(name, dict(reversed(source.items()))) for name, source in tree["sources"].items()]))
     plain = {"defaults.conversation": {"max_turns": 1, "group_by": "image"}}  # the defaults, written out
-    found = expand(opened(variants={"a": {"sources": backwards}, "b": plain, "c": {"seed": 3}, "d": {"total": 60}}))
-    assert {name: variant.same_as for name, variant in found.items()} == {
+    ablation = expand(opened(variants={"a": {"sources": backwards}, "b": plain, "c": {"seed": 3}, "d": {"total": 60}}))
+    assert {name: variant.same_as for name, variant in ablation.items()} == {
         **dict.fromkeys("abc", "base"),
         "base": None,
         "d": None,
     }
 
 
-def test_only_other_words_are_asked_in_other_words(opened: Make) -> None:
+def test_only_other_words_have_questions_in_other_words(opened: Make) -> None:
     axes = {"templates": {"per": ["task_name"], "flip": [0.5]}, "total": [60], "box_format": ["shikra"]}
-    made = expand(opened(axes=axes))
-    assert {name for name, variant in made.items() if variant.words is not None} == {
+    by_name = expand(opened(axes=axes))
+    assert {name for name, variant in by_name.items() if variant.words is not None} == {
         "per-task_name",
         "box_format-shikra",
     }
-    words = made["per-task_name"].words
+    words = by_name["per-task_name"].words
     assert words is not None and words.mixture.total == 120
 
 
@@ -224,7 +225,7 @@ def test_only_other_words_are_asked_in_other_words(opened: Make) -> None:
         ({"variants": {"a": {"mixture.totl": 3}}}, "variant a: mixture.totl"),
         ({"variants": {"base": {"total": 3}}}, "the name is taken"),
         ({"variants": {"a": {"seed": 4}}}, "data_seeds"),
-        ({"variants": {"a": {"splits": {"val": 0.1}}}}, "trained on what the others are asked"),
+        ({"variants": {"a": {"splits": {"val": 0.1}}}}, "trained on questions of the others"),
         ({"variants": {"a": {"drop": ["captions", "vqa_open", "rec"]}}, "held": "counts"}, "no source is left"),
         ({"variants": {"a": {"exclude": None}}}, "has no 'exclude' to remove"),
         ({"variants": {"a": {"templates.per.x": 1}}}, "not a key of that section"),
@@ -260,36 +261,36 @@ def test_names_of_any_script_stay_apart(tree: dict[str, Any], tmp_path: Path) ->
     tree["sources"] = dict(zip(names, tree["sources"].values(), strict=True))
     tree["mixture"] = {"total": 120, "sources": dict.fromkeys(names, 1)}
     data = {"name": "x", "base": tree, "held": "counts", "axes": {"drop": "sources"}}
-    made = list(expand(from_data(data, tmp_path), dict.fromkeys(names, 30)))
-    assert made[1:3] == ["drop-描述", "drop-问题"]
-    assert len(set(made)) == 5 and all(name.removeprefix("drop-").isalnum() for name in made[3:])
+    by_name = list(expand(from_data(data, tmp_path), dict.fromkeys(names, 30)))
+    assert by_name[1:3] == ["drop-描述", "drop-问题"]
+    assert len(set(by_name)) == 5 and all(name.removeprefix("drop-").isalnum() for name in by_name[3:])
 
 
 def test_values_that_read_alike_are_two_variants(opened: Make) -> None:
     key = "sources.captions.where"
-    made = expand(opened(axes={"set": {key: ["len(answer) > 1", "len(answer) < 1"]}}))
-    assert [variant.changes[key] for variant in list(made.values())[1:]] == ["len(answer) > 1", "len(answer) < 1"]
+    by_name = expand(opened(axes={"set": {key: ["len(answer) > 1", "len(answer) < 1"]}}))
+    assert [variant.changes[key] for variant in list(by_name.values())[1:]] == ["len(answer) > 1", "len(answer) < 1"]
 
 
 def test_a_name_is_no_longer_than_a_folder_may_be(opened: Make) -> None:
     texts = ["长" * 60 + end for end in ("甲", "乙")]
-    found = opened(design="grid", axes={"set": {f"sources.{name}.where": texts for name in ("captions", "boxes")}})
-    made = list(named(found.ablation, facts_of(found.base)))
-    assert len(set(made)) == 4
-    assert max(len(name.encode()) for name in made) <= NAME_BYTES
+    ablation = opened(design="grid", axes={"set": {f"sources.{name}.where": texts for name in ("captions", "boxes")}})
+    by_name = list(named(ablation.ablation, facts_of(ablation.base)))
+    assert len(set(by_name)) == 4
+    assert max(len(name.encode()) for name in by_name) <= NAME_BYTES
 
 
 def test_in_a_grid_the_weight_of_what_is_left_out_says_nothing(opened: Make) -> None:
     axes = {"drop": ["captions", "vqa_open"], "weights": {"captions": [2, 3], "vqa": [1]}}
-    made = expand(opened(design="grid", held="total", axes=axes))
-    same = {name: variant.same_as for name, variant in made.items()}
+    by_name = expand(opened(design="grid", held="total", axes=axes))
+    same = {name: variant.same_as for name, variant in by_name.items()}
     assert same["drop-captions+weight-captions-3+weight-vqa-1"] == "drop-captions+weight-captions-2+weight-vqa-1"
     assert same["drop-vqa_open+weight-captions-3+weight-vqa-1"] is None
     only_vqa = expand(opened(design="grid", held="counts", axes={"drop": ["vqa_open"], "weights": {"vqa": [1, 5]}}))
     assert [variant.same_as for variant in only_vqa.values()] == [None, None, "drop-vqa_open+weight-vqa-1"]
 
 
-def test_all_that_is_wrong_is_said_at_once(opened: Make) -> None:
+def test_all_problems_are_said_at_once(opened: Make) -> None:
     with pytest.raises(RecipeErrors) as caught:
         expand(opened(variants={"a": {"mixture.totl": 3}, "b": {"templates": {"per": "tsk"}}}))
     assert len(caught.value.errors) >= 2
@@ -311,7 +312,7 @@ def test_the_base_is_looked_for_beside_the_file_and_among_the_bundled(tmp_path: 
         load(tmp_path / "c.yaml")
 
 
-def test_amounts_are_asked_for_only_where_they_are_needed(opened: Make) -> None:
+def test_amounts_are_requested_only_where_they_are_needed(opened: Make) -> None:
     facts = BaseFacts({"captions": "caption"}, {}, {})
     assert needs_amounts(opened(held="counts", axes={"drop": ["captions"]}).ablation, facts)
     assert not needs_amounts(opened(axes={"total": [60]}).ablation, facts)

@@ -1,11 +1,11 @@
-"""What eight leave-one-out variants cost beside their base: eight sources, 20,000 pictures, builds only.
+"""What eight leave-one-out variants cost beside their base: eight sources, 20,000 images, builds only.
 
     python tests/bench/ablation.py --work /tmp/bench [--images 20000] [--rounds 3] [--workers 1]
 
-The pictures are drawn before the clock starts, as if they had come from a download. Each side is a fresh process of the
+The images are drawn before the clock starts, as if they had come from a download. Each side is a fresh process of the
 command line and starts from an empty store; every round alternates the base alone with the whole ablation, once with
 the other sources' counts held and once with the total held; medians are compared. Disk is what the store, the builds
-and everything beside them occupy; a file that is linked several times counts once, the pictures not at all.
+and everything beside them occupy; a file that is linked several times counts once, the images not at all.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Cost(NamedTuple):
 
 
 def recipe(images: int) -> dict[str, Any]:
-    """One source a task, each of a world of its own; every picture is one conversation."""
+    """One source a task, each of a world of its own; every image is one conversation."""
     scenes = round(images / len(TASKS) * SPARE)
     sources = {
         f"{task}s": {"format": "shapes", "task": task, "scenes": scenes, "world_seed": 100 + number}
@@ -54,7 +54,7 @@ def recipe(images: int) -> dict[str, Any]:
 
 
 class Bench:
-    """The recipe and its two ablations below a folder, with the pictures drawn."""
+    """The recipe and its two ablations below a folder, with the images drawn."""
 
     def __init__(self, work: Path, images: int, workers: int) -> None:
         self.work, self.workers = work, workers
@@ -62,11 +62,11 @@ class Bench:
         for held in ("counts", "total"):
             tree = {"name": held, "base": "eight.yaml", "held": held, "axes": {"drop": "sources"}}
             (work / f"{held}.yaml").write_text(yaml.safe_dump(tree))
-        self.pictures = work / f"pictures-{images}"
-        if not self.pictures.is_dir():
+        self.image_folder = work / f"pictures-{images}"
+        if not self.image_folder.is_dir():
             self._clear()
             self._cli("plan", "eight.yaml")
-            (work / "store" / "pictures").rename(self.pictures)
+            (work / "store" / "pictures").rename(self.image_folder)
 
     def base(self) -> Cost:
         self._clear()
@@ -82,7 +82,7 @@ class Bench:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return Cost(
-            wall_s, cpu_s, occupied(self.work / "out") + occupied(self.work / "store") - occupied(self.pictures)
+            wall_s, cpu_s, occupied(self.work / "out") + occupied(self.work / "store") - occupied(self.image_folder)
         )
 
     def _cli(self, command: str, file: str, *words: str | Path) -> float:
@@ -92,13 +92,13 @@ class Bench:
     def _clear(self) -> None:
         for name in ("store", "out"):
             shutil.rmtree(self.work / name, ignore_errors=True)
-        if self.pictures.is_dir():
+        if self.image_folder.is_dir():
             (self.work / "store").mkdir()
             (self.work / "store" / "VERSION").write_text("vldata store 1\n")
-            shutil.copytree(self.pictures, self.work / "store" / "pictures", copy_function=os.link)
+            shutil.copytree(self.image_folder, self.work / "store" / "pictures", copy_function=os.link)
 
 
-def told(costs: list[Cost]) -> str:
+def text(costs: list[Cost]) -> str:
     """Medians of the times, and the disk."""
     wall, cpu = (statistics.median(one[place] for one in costs) for place in (0, 1))
     return f"{wall:.1f} s ({cpu:.1f} s of processor), {costs[0].size_bytes / 1e6:,.0f} MB"
@@ -106,11 +106,11 @@ def told(costs: list[Cost]) -> str:
 
 def occupied(folder: Path) -> int:
     """Bytes on the disk, each file once."""
-    found = {}
+    result = {}
     for path in folder.rglob("*"):
         status = path.lstat()
-        found[status.st_ino] = status.st_blocks * 512
-    return sum(found.values())
+        result[status.st_ino] = status.st_blocks * 512
+    return sum(result.values())
 
 
 def main() -> None:
@@ -128,13 +128,13 @@ def main() -> None:
         bases.append(bench.base())
         counts.append(bench.ablation("counts"))
         totals.append(bench.ablation("total"))
-    rows: list[Row] = [("the base alone", told(bases), "", None)]
-    for what, found, most in (("counts held", counts, (1.3, 1.1)), ("total held", totals, None)):
-        pairs = list(zip(found, bases, strict=True))
+    rows: list[Row] = [("the base alone", text(bases), "", None)]
+    for what, result, most in (("counts held", counts, (1.3, 1.1)), ("total held", totals, None)):
+        pairs = list(zip(result, bases, strict=True))
         wall = statistics.median(one.wall_s / base.wall_s for one, base in pairs)
         cpu = statistics.median(one.cpu_s / base.cpu_s for one, base in pairs)
-        size = found[0].size_bytes / bases[0].size_bytes
-        rows.append((f"base and 8 variants, {what}", told(found), "", None))
+        size = result[0].size_bytes / bases[0].size_bytes
+        rows.append((f"base and 8 variants, {what}", text(result), "", None))
         targets = ("", "") if most is None else (f"<= {most[0]} x", f"<= {most[1]} x")
         rows.append(
             ("  time of the base alone", f"{wall:.2f} x", targets[0], None if most is None else wall <= most[0])

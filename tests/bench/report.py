@@ -104,20 +104,20 @@ def once(work: Path, folder: Path, rows: int) -> tuple[float, float, int]:
     mixture = {"total": rows, "sources": {"captions": 4, "questions": 4, "texts": 2}}
     tree = {"name": "page", "sources": sources, "mixture": mixture, "splits": {"val": 0.01}}
     tree["defaults"] = {"conversation": {"max_turns": 1}}
-    told: list[tuple[float, int]] = []
+    text: list[tuple[float, int]] = []
 
     def finish(build_folder: Path) -> None:
         started = time.process_time()
-        from vldata.report.page import write_build_page
+        from vldata.report.build_page import write_build_page
 
         page = write_build_page(build_folder)
-        told.append((time.process_time() - started, page.stat().st_size))
+        text.append((time.process_time() - started, page.stat().st_size))
 
     place = work / "report-place"
     shutil.rmtree(place, ignore_errors=True)
     before = _cpu_s()
     build(from_tree(tree), place / "out", store=place / "store", workers=2, finish=finish)
-    ((page_s, num_bytes),) = told
+    ((page_s, num_bytes),) = text
     shutil.rmtree(place)
     return page_s, _cpu_s() - before - page_s, num_bytes
 

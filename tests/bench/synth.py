@@ -35,7 +35,7 @@ from measure import Row, show
 from vldata.llm.answers import open_answers
 from vldata.llm.budget import BudgetLimits
 from vldata.llm.endpoint import Endpoint
-from vldata.llm.events import Sent
+from vldata.llm.events import SendResult
 from vldata.llm.prices import Price
 from vldata.llm.request import Request
 from vldata.llm.send import send
@@ -62,9 +62,9 @@ KIND, _ = load_kinds(SPEC, "bench")
 
 
 def samples(number: int) -> Iterator[Inputs]:
-    """What is told of each picture."""
+    """The inputs about each image."""
     for n in range(number):
-        yield Inputs(row=f"{n:012d}.jpg", captions=(f"Picture {n}.", *CAPTIONS))
+        yield Inputs(row=f"{n:012d}.jpg", captions=(f"Image {n}.", *CAPTIONS))
 
 
 def requests(number: int) -> Iterator[Request]:
@@ -109,7 +109,7 @@ def plain(url: str, number: int, concurrency: int) -> float:
     return number / (time.perf_counter() - started)
 
 
-def ours(url: str, folder: Path, number: int, concurrency: int) -> tuple[float, Sent]:
+def ours(url: str, folder: Path, number: int, concurrency: int) -> tuple[float, SendResult]:
     """Requests a second of `send`, and what became of them."""
     endpoint = Endpoint("bench", url, SecretStr("none"), prices={"tiny": PRICE})
     limits = BudgetLimits(max_usd=1e6, concurrency=concurrency)
@@ -119,7 +119,7 @@ def ours(url: str, folder: Path, number: int, concurrency: int) -> tuple[float, 
             requests(number),
             endpoint=endpoint,
             answers=answers,
-            pictures=lambda part: b"",
+            read_image=lambda part: b"",
             limits=limits,
             ledger=folder / "ledger",
         )
@@ -130,9 +130,9 @@ def read_back(folder: Path, number: int) -> float:
     """Answers a second, found by their requests and read whole."""
     started = time.perf_counter()
     with open_answers(folder / "answers", read_only=True) as answers:
-        found = sum(answers.get(request.key) is not None for request in requests(number))
-    if found != number:
-        raise SystemExit(f"{number - found} answers are missing")
+        num_read = sum(answers.get(request.key) is not None for request in requests(number))
+    if num_read != number:
+        raise SystemExit(f"{number - num_read} answers are missing")
     return number / (time.perf_counter() - started)
 
 
@@ -151,8 +151,8 @@ def checked(folder: Path, number: int) -> float:
     return number / (time.perf_counter() - started)
 
 
-def made(number: int) -> float:
-    """Requests a second, only made and their keys found: the part of a replay that is the caller's."""
+def keyed(number: int) -> float:
+    """Requests a second, only written and keyed: the part of a replay that is the caller's."""
     started = time.perf_counter()
     for request in requests(number):
         assert request.key
@@ -189,18 +189,18 @@ def main() -> None:
             bill = orjson.loads(urllib.request.urlopen(url.removesuffix("/v1") + "/bill").read())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    ratio = statistics.median(mine / theirs for theirs, mine in rates)
-    theirs, mine = (statistics.median(column) for column in zip(*rates, strict=True))
+    ratio = statistics.median(our_rate / plain_rate for plain_rate, our_rate in rates)
+    plain_rate, our_rate = (statistics.median(column) for column in zip(*rates, strict=True))
     ended = faulty.answered + len(faulty.failed)
     rows: list[Row] = [
-        ("the plain client", f"{theirs:,.0f}/s", "", None),
-        ("send, with store, budget and ledger", f"{mine:,.0f}/s", "", None),
+        ("the plain client", f"{plain_rate:,.0f}/s", "", None),
+        ("send, with store, budget and ledger", f"{our_rate:,.0f}/s", "", None),
         ("ratio, median of pairs", f"{ratio:.2f}", ">= 0.85", ratio >= 0.85),
-        ("requests made and keyed", f"{made(number):,.0f}/s", "", None),
+        ("requests made and keyed", f"{keyed(number):,.0f}/s", "", None),
         ("replay: all found", f"{replay:,.0f}/s", "", None),
         ("replay: all read", f"{read:,.0f}/s", "", None),
         ("replay: all read, parsed and checked", f"{through:,.0f}/s", "", None),
-        ("  beside sending", f"{through / mine:.0f} x", ">= 20 x", through >= 20 * mine),
+        ("  beside sending", f"{through / our_rate:.0f} x", ">= 20 x", through >= 20 * our_rate),
         (f"with {options.faults:.0%} faults", f"{faulty_rate:,.0f}/s", "", None),
         ("  answered or given up, of all", f"{ended}/{number}", f"{number}", ended == number),
         ("  distinct <= billed", f"{bill['distinct']} <= {bill['billed']}", "", bill["distinct"] <= bill["billed"]),

@@ -80,14 +80,14 @@ class Rates:
 
     Args:
         any_false: Nothing differs and some verdict says otherwise.
-        found: The planted difference is called, and on its side.
-        found_paired: So with twice the noise of the difference of two single runs, which is wider by the root of 2.
+        detected: The planted difference is called, and on its side.
+        detected_paired: So with twice the noise of the difference of two single runs, which is wider by the root of 2.
         false_single: Over comparisons, not ablations: one run of each, an interval over items alone, nothing corrected.
     """
 
     any_false: float
-    found: float
-    found_paired: float
+    detected: float
+    detected_paired: float
     false_single: float
 
 
@@ -123,7 +123,7 @@ class Ablation:
     Args:
         base: Task to scores.
         variants: Variant to task to scores.
-        moved: The last variant's scores on the first task if it were better by so many times the noise.
+        moved: The last variant's scores on the first task if it were better by that many times the noise.
     """
 
     base: dict[str, VariantScores]
@@ -157,21 +157,21 @@ def ablations(world: World, count: int, seed: int = 0) -> Iterator[Ablation]:
 
 
 def rates(world: World, count: int, seed: int = 0) -> Rates:
-    """What the verdicts do in so many simulated ablations."""
-    false = found = found_paired = false_single = compared = 0
+    """What the verdicts do in ``count`` simulated ablations."""
+    false = detected = detected_paired = false_single = compared = 0
     for simulated in ablations(world, count, seed):
         base, variants = simulated.base, simulated.variants
         false += any(c.verdict != "no difference shown" for c in compare_all(base, variants).values())
-        found += _finds(simulated, PLANTED)
-        found_paired += _finds(simulated, PLANTED * 2**0.5)
+        detected += _finds(simulated, PLANTED)
+        detected_paired += _finds(simulated, PLANTED * 2**0.5)
         single = [_single(base[task], scores) for tasks in variants.values() for task, scores in tasks.items()]
         false_single += sum(single)
         compared += len(single)
-    return Rates(false / count, found / count, found_paired / count, false_single / compared)
+    return Rates(false / count, detected / count, detected_paired / count, false_single / compared)
 
 
 def _finds(simulated: Ablation, size: float) -> bool:
-    """Is a difference of so many times the noise, planted in one variant's one task, called better?"""
+    """Is a difference of that many times the noise, planted in one variant's one task, called better?"""
     name = list(simulated.variants)[-1]
     variants = {**simulated.variants, name: {**simulated.variants[name], "task0": simulated.moved(size)}}
     return compare_all(simulated.base, variants)[name, "task0"].verdict == "better"
@@ -244,7 +244,7 @@ def main() -> None:
         started = time.monotonic()
         r = rates(world, args.ablations)
         runs = f"{world.base_runs}+{world.variants}x{world.seeds}"
-        figures = f"{r.any_false:11.1%}{r.found:8.1%}{r.found_paired:8.1%}{r.false_single:14.1%}"
+        figures = f"{r.any_false:11.1%}{r.detected:8.1%}{r.detected_paired:8.1%}{r.false_single:14.1%}"
         print(
             f"{world.name:32}{runs:>10}{world.variants * world.tasks:10}{figures}{time.monotonic() - started:7.0f}",
             flush=True,

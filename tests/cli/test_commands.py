@@ -233,7 +233,7 @@ finally:
     assert subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True).returncode == 0
 
 
-BAD = {
+FAULTS = {
     "unknown_key": (RECIPE + "sed: 1\n", "did you mean 'seed'"),
     "boolean_key": (RECIPE + "off: 1\n", "quotes"),
     "missing_file": ("name: x\nsources: {c: {format: coco_captions, path: nowhere.json}}\n", "no such file"),
@@ -250,9 +250,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("name", FAULTS)
 def test_bad_input_is_one_clear_error_without_a_traceback(tmp_path: Path, name: str) -> None:
-    text, said = BAD[name]
+    text, said = FAULTS[name]
     (tmp_path / "recipe.yaml").write_text(text)
     (tmp_path / "empty.json").touch()
     (tmp_path / "cut.json").write_text('{"images": [{"id": 1, "file_na')
@@ -301,7 +301,7 @@ def test_who_reads_a_log_sees_how_far_it_is(
 
     with terminal.live(text, quiet=False):
         assert seen.wait(5)
-    told = capsys.readouterr()
-    assert told.err.splitlines() == ["trainings 1 of 2 | base: train", "trainings \\x1b[2J2 of 2"] and not told.out
-    with terminal.live(lambda: pytest.fail("asked"), quiet=True):
+    out, err = capsys.readouterr()
+    assert err.splitlines() == ["trainings 1 of 2 | base: train", "trainings \\x1b[2J2 of 2"] and not out
+    with terminal.live(lambda: pytest.fail("called"), quiet=True):
         pass

@@ -7,7 +7,7 @@ from vldata.llm.events import Event
 from vldata.llm.prices import Usage
 
 
-def test_the_panel_tells_what_is_done_known_sent_failed_and_spent() -> None:
+def test_the_panel_shows_what_is_done_known_sent_failed_and_spent() -> None:
     panel = Panel()
     panel.begin("chat", 10)
     assert "0 of 10 done" in panel.lines() and "left" not in panel.lines()
@@ -24,6 +24,6 @@ def test_the_panel_tells_what_is_done_known_sent_failed_and_spent() -> None:
         panel.watch("chat", event)
     panel.begin("other", 5)
     first, second = panel.lines().split("\n")
-    for told in ("3 of 10 done (1 known)", "3 sent", "1 retries", "1 content_policy", "s left", "750 tokens", "0.0123"):
-        assert told in first
+    for part in ("3 of 10 done (1 known)", "3 sent", "1 retries", "1 content_policy", "s left", "750 tokens", "0.0123"):
+        assert part in first
     assert second.startswith("other: 0 of 5")

@@ -1,4 +1,4 @@
-"""`vldata synth run`, killed again and again: nothing that was answered is asked for twice, and the end is the same."""
+"""`vldata synth run`, killed again and again: nothing that was answered is requested twice, and the end is the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-from tests.llm.server import Asked, BillingServer, answer
+from tests.llm.server import BillingServer, ReceivedRequest, answer
 from vldata import build
 from vldata.recipe.load import load
 
@@ -29,12 +29,12 @@ REPLY = (
 CLI = Path(__file__).parents[2] / "cli.py"
 
 
-def slow(asked: Asked) -> Any:
-    return answer(REPLY.format(n=asked.digest[:8]), delay_s=0.05)
+def slow(request: ReceivedRequest) -> Any:
+    return answer(REPLY.format(n=request.digest[:8]), delay_s=0.05)
 
 
-def quick(asked: Asked) -> Any:
-    return answer(REPLY.format(n=asked.digest[:8]))
+def quick(request: ReceivedRequest) -> Any:
+    return answer(REPLY.format(n=request.digest[:8]))
 
 
 def started(folder: Path, url: str, answers: str) -> subprocess.Popen[str]:
@@ -74,9 +74,9 @@ def test_twenty_kills_lose_nothing_that_was_paid_for(tmp_path: Path, monkeypatch
     with BillingServer(slow) as server:
         for _ in range(KILLS):
             process = started(tmp_path, server.url, "killed")
-            before = len(server.asked)
+            before = len(server.received)
             wait_until = time.monotonic() + 30
-            while len(server.asked) == before and process.poll() is None and time.monotonic() < wait_until:
+            while len(server.received) == before and process.poll() is None and time.monotonic() < wait_until:
                 time.sleep(0.005)
             time.sleep(random.uniform(0.0, 0.12))
             os.kill(process.pid, signal.SIGKILL)
@@ -87,7 +87,7 @@ def test_twenty_kills_lose_nothing_that_was_paid_for(tmp_path: Path, monkeypatch
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
         state = json.loads(out)[0]
-        distinct = len({asked.digest for asked in server.asked})
+        distinct = len({request.digest for request in server.received})
         assert distinct == SAMPLES
         assert distinct <= server.bill.requests <= distinct + in_flight
     assert (state["kept"], state["wanting"]) == (SAMPLES, 0)

@@ -13,13 +13,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from tests.llm.server import Asked, BillingServer, answer, failure
+from tests.llm.server import BillingServer, ReceivedRequest, answer, failure
 from vldata import build
 from vldata.cli.main import app
 from vldata.errors import BuildError, RecipeErrors
-from vldata.generate.plan import plan
-from vldata.generate.run import SynthOptions, run, status
-from vldata.generate.show import show
+from vldata.generate.session import SynthOptions, SynthSession
 from vldata.pipeline.build import Built
 from vldata.recipe.load import from_tree
 from vldata.recipe.models import Recipe
@@ -55,8 +53,8 @@ def recipe(scenes: int = 40, total: int | None = 12, **synth: Any) -> Recipe:
     )
 
 
-def reply(asked: Asked) -> Any:
-    return answer(REPLY.format(n=asked.digest[:8]))
+def reply(request: ReceivedRequest) -> Any:
+    return answer(REPLY.format(n=request.digest[:8]))
 
 
 class Place:
@@ -66,8 +64,11 @@ class Place:
         self.folder, self.server = folder, server
         self.where = {"store": folder / "store", "answers": folder / "answers"}
 
+    def session(self, recipe: Recipe, **options: Any) -> SynthSession:
+        return SynthSession(recipe, **self.where, options=SynthOptions(endpoint=self.server.url, **options))
+
     def run(self, recipe: Recipe, **options: Any) -> dict[str, Any]:
-        (row,) = run(recipe, options=SynthOptions(endpoint=self.server.url, **options), **self.where)
+        (row,) = self.session(recipe, **options).run()
         return row
 
     def build(self, recipe: Recipe, out: str = "out", **options: Any) -> Built:
@@ -97,7 +98,7 @@ def test_answers_become_turns_that_name_their_request(place: Place) -> None:
     assert len(rows[0]["images"]) == 1
     kind, _, key = rows[0]["turns"][0]["synthetic"].partition(" ")
     assert kind.startswith("llava.conversation@")
-    (shown,) = show(recipe(), only=rows[0]["turns"][0]["row"].rpartition("/")[0], limit=1, **place.where)
+    (shown,) = place.session(recipe()).show(only=rows[0]["turns"][0]["row"].rpartition("/")[0], limit=1)
     assert shown["request"] == key
     assert shown["turns"][0]["answer"] == rows[0]["messages"][1]["content"][0]["text"]
     assert all(
@@ -108,7 +109,7 @@ def test_answers_become_turns_that_name_their_request(place: Place) -> None:
     )
 
 
-def test_nothing_is_asked_twice_and_a_build_asks_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_requested_twice_and_a_build_sends_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.run(recipe())
     assert place.server.bill.requests == 12
     assert place.run(recipe())["answered"] == 0
@@ -122,7 +123,7 @@ def test_nothing_is_asked_twice_and_a_build_asks_nothing(place: Place, monkeypat
 
 def test_more_samples_ask_only_for_the_new_ones_and_keep_the_old(place: Place) -> None:
     place.run(recipe(total=12))
-    (row,) = plan(recipe(total=20), **place.where)
+    (row,) = place.session(recipe(total=20)).plan()
     assert (row["hits"], row["to_send"], row["why_new"]) == (12, 8, {"never asked": 8})
     place.run(recipe(total=20))
     assert place.server.bill.requests == 20
@@ -138,25 +139,25 @@ def test_a_changed_few_shot_asks_again_and_says_why_and_a_changed_check_does_not
     mine = recipe(kind=str(kind))
     place.run(mine)
     (kind / "kind.yaml").write_text((kind / "kind.yaml").read_text().replace("question: [5, 500]", "question: [5, 10]"))
-    (row,) = plan(mine, **place.where)
+    (row,) = place.session(mine).plan()
     assert row["hits"] >= 12
     (kind / "kind.yaml").write_text((bundled / "kind.yaml").read_text())
     (kind / "000_conv.txt").write_text((kind / "000_conv.txt").read_text() + " It is quiet.")
-    (row,) = plan(mine, **place.where)
+    (row,) = place.session(mine).plan()
     assert row["to_send"] == 12
     assert row["why_new"] == {"few-shot 1 changed": 12}
 
 
-def test_the_plan_tells_the_price_before_anything_is_sent(place: Place) -> None:
-    (row,) = plan(recipe(), **place.where)
+def test_the_plan_says_the_price_before_anything_is_sent(place: Place) -> None:
+    (row,) = place.session(recipe()).plan()
     cost = row["cost_usd"]
     assert 0 < cost["low"] < cost["expected"] < cost["max"]
-    (unknown,) = plan(recipe(model="dear"), **place.where)
+    (unknown,) = place.session(recipe(model="dear")).plan()
     assert unknown["cost_usd"] == {"low": None, "expected": None, "max": None}
     assert place.server.bill.requests == 0
 
 
-def test_a_budget_stops_the_run_and_the_next_one_goes_on(place: Place) -> None:
+def test_a_budget_stops_the_run_and_the_next_one_resumes(place: Place) -> None:
     stopped = place.run(recipe(max_requests=5))
     assert stopped["stopped"]["reason"] == "max_requests"
     assert (place.server.bill.requests, stopped["wanting"]) == (5, 7)
@@ -180,8 +181,8 @@ def test_what_has_no_answer_stops_a_build_and_stands_in_the_ledger_when_that_is_
 
 
 def test_a_reply_that_fails_its_checks_is_filtered_and_never_data(place: Place) -> None:
-    place.server.script = lambda asked: (
-        answer("I'm sorry, I cannot see the image.") if asked.number % 3 else reply(asked)
+    place.server.script = lambda request: (
+        answer("I'm sorry, I cannot see the image.") if request.number % 3 else reply(request)
     )
     ran = place.run(recipe(max_reasks=0))
     assert ran["kept"] + sum(ran["dropped"].values()) == 12
@@ -197,24 +198,24 @@ def test_a_reply_that_fails_its_checks_is_filtered_and_never_data(place: Place) 
 
 
 def test_a_row_that_the_endpoint_refuses_for_good_is_left_alone_until_retry(place: Place) -> None:
-    place.server.script = lambda asked: (
-        failure(400, "content_policy_violation", "no") if asked.number == 1 else reply(asked)
+    place.server.script = lambda request: (
+        failure(400, "content_policy_violation", "no") if request.number == 1 else reply(request)
     )
     first = place.run(recipe(), concurrency=1)
     assert (first["failed"], first["wanting"]) == ({"policy": 1}, 1)
-    asked = len(place.server.asked)
+    before = len(place.server.received)
     place.run(recipe())
-    assert len(place.server.asked) == asked
+    assert len(place.server.received) == before
     place.server.script = reply
-    (row,) = run(recipe(), retry=True, options=SynthOptions(endpoint=place.server.url), **place.where)
+    (row,) = place.session(recipe()).run(retry=True)
     assert row["wanting"] == 0
 
 
 def test_a_reply_full_of_markup_stays_text(place: Place) -> None:
     evil = "<script>alert(1)</script> {{ 7 * 7 }} {% raw %} ../../etc/passwd"
 
-    def hostile(asked: Asked) -> Any:
-        return answer(REPLY.replace("Several plain shapes", evil + " {n}").replace("{n}", asked.digest[:8]))
+    def hostile(request: ReceivedRequest) -> Any:
+        return answer(REPLY.replace("Several plain shapes", evil + " {n}").replace("{n}", request.digest[:8]))
 
     place.server.script = hostile
     place.run(recipe())
@@ -225,17 +226,17 @@ def test_a_reply_full_of_markup_stays_text(place: Place) -> None:
 
 
 def test_status_counts_what_is_there(place: Place) -> None:
-    (before,) = status(recipe(), **place.where)
+    (before,) = place.session(recipe()).status()
     assert (before["wanting"], before["cost_usd"]) == (12, 0.0)
     place.run(recipe())
-    (after,) = status(recipe(), **place.where)
+    (after,) = place.session(recipe()).status()
     assert (after["wanting"], after["kept"], after["unpriced_attempts"]) == (0, 12, 0)
     assert after["cost_usd"] > 0
 
 
-def test_status_tells_what_is_damaged_and_a_run_asks_for_it_again(place: Place, tmp_path: Path) -> None:
+def test_status_says_what_is_damaged_and_a_run_requests_it_again(place: Place, tmp_path: Path) -> None:
     place.run(recipe())
-    (sound,) = status(recipe(), **place.where)
+    (sound,) = place.session(recipe()).status()
     assert sound["damaged"] == []
     segment = tmp_path / "answers" / "000001.answers"
     data = bytearray(segment.read_bytes())
@@ -246,7 +247,7 @@ def test_status_tells_what_is_damaged_and_a_run_asks_for_it_again(place: Place, 
     said = CliRunner().invoke(app, ["synth", "status", str(tmp_path / "recipe.yaml"), *where], env={"COLUMNS": "200"})
     assert said.exit_code == 0, said.output
     assert "damaged: 000001.answers, byte" in said.output and "fix: restore" in said.output
-    (after,) = status(recipe(), **place.where)
+    (after,) = place.session(recipe()).status()
     (damage,) = after["damaged"]
     assert damage["file"] == "000001.answers" and 0 < damage["offset"] < len(data)
     assert after["wanting"] == 1
@@ -256,16 +257,16 @@ def test_status_tells_what_is_damaged_and_a_run_asks_for_it_again(place: Place, 
 
 def test_show_sets_prompt_reply_and_findings_side_by_side_and_all_stays_text(place: Place, tmp_path: Path) -> None:
     hostile = "<script>alert(1)</script> [bold]x[/bold] {{ 7 * 7 }} ../../etc \x1b[31m"
-    place.server.script = lambda asked: answer(REPLY.format(n=f"{asked.digest[:8]} {hostile}"))
+    place.server.script = lambda request: answer(REPLY.format(n=f"{request.digest[:8]} {hostile}"))
     place.run(recipe())
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe().raw))
     where = ["--store", str(tmp_path / "store"), "--answers", str(tmp_path / "answers")]
     words = ["synth", "show", str(tmp_path / "recipe.yaml"), "--limit", "1", *where]
     said = CliRunner().invoke(app, words, env={"COLUMNS": "400"})
     assert said.exit_code == 0, said.output
-    heads = [line for line in said.output.splitlines() if line.startswith("asked")]
-    assert len(heads) == 1 and heads[0].split("  ")[0] == "asked"
-    assert "replied" in heads[0] and "turns and findings" in heads[0]
+    heads = [line for line in said.output.splitlines() if line.startswith("prompt ")]
+    assert len(heads) == 1 and heads[0].split("  ")[0] == "prompt"
+    assert "reply" in heads[0] and "turns and findings" in heads[0]
     flat = "".join(said.output.split())
     assert "<script>alert(1)</script>" in flat and "[bold]x[/bold]" in flat and "{{7*7}}" in flat
     assert "\x1b" not in said.output and "turn1kept:" in flat
@@ -299,22 +300,22 @@ def test_every_kind_asks_about_its_inputs_and_becomes_turns_of_its_task(place: P
         "sources": {**sources, "chat": {"synth": synth, "max_reject_rate": 1.0}},
         "mixture": {"sources": weights},
     }
-    told: list[str] = []
+    prompts: list[str] = []
 
-    def said(asked: Asked) -> Any:
-        content = asked.body["messages"][-1]["content"]
+    def said(request: ReceivedRequest) -> Any:
+        content = request.body["messages"][-1]["content"]
         text = content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
         if "image" in settings.needs:
             assert content[0]["image_url"]["url"].startswith("data:image/")
-        told.append(text)
+        prompts.append(text)
         answered = text.partition("The short answer:\n")[2].partition("\n")[0]
-        return answer(REPLIES.get(kind, LONG * 3).format(n=asked.digest[:4], answer=answered or "this"))
+        return answer(REPLIES.get(kind, LONG * 3).format(n=request.digest[:4], answer=answered or "this"))
 
     place.server.script = said
     made = from_tree(tree)
     ran = place.run(made)
     assert ran["samples"] == 6
-    assert told
+    assert prompts
     assert ran["kept"], ran["dropped"]
     built = place.build(made)
     assert built.manifest["sources"]["chat"]["rows_out"] == ran["turns"] > 0
@@ -361,13 +362,13 @@ def test_a_turn_that_a_build_rejects_for_its_box_is_not_sent_and_has_the_same_re
     synth = {"from": ["captions", "refs"], "kind": "llava.detail", "model": "tiny"}
     sources = {"captions": captions, "refs": refs, "chat": {"synth": synth}}
     tree = {"name": "boxes", "seed": 3, "defaults": {"max_reject_rate": 1.0}, "sources": sources}
-    place.server.script = lambda asked: answer("Several plain shapes lie beside one another on a field. " * 3)
-    (planned,) = plan(from_tree(tree), **place.where)
+    place.server.script = lambda request: answer("Several plain shapes lie beside one another on a field. " * 3)
+    (planned,) = place.session(from_tree(tree)).plan()
     assert (planned["samples"], planned["to_send"], planned["rejected"]) == (3, 1, {"box_outside_image": 2})
     ran = place.run(from_tree(tree))
     assert (ran["requests"], ran["rejected"], ran["dropped"]) == (1, *[{"box_outside_image": 2}] * 2)
-    (asked,) = place.server.asked
-    assert asked.body["messages"][-1]["content"] == "A good thing.\n\nthe good: [0.05, 0.1, 1.0, 0.9]"
+    (request,) = place.server.received
+    assert request.body["messages"][-1]["content"] == "A good thing.\n\nthe good: [0.05, 0.1, 1.0, 0.9]"
     ledger = pl.read_parquet(place.build(from_tree(tree)).out / "ledger.parquet").filter(reason="box_outside_image")
     details = dict(ledger.select(pl.format("{}/{}", "source", "row"), "detail").rows())
     assert details == {

@@ -12,7 +12,7 @@ import pytest
 from tests.pipeline.tables import box, columns_of, facts_of
 from vldata.generate import samples as synth_samples
 from vldata.generate.samples import SynthSample, SynthSamples, samples_of, with_facts
-from vldata.generate.sources import asking
+from vldata.generate.sources import synth_source
 from vldata.llm.request import image_part
 from vldata.pipeline.build import with_corpora
 from vldata.pipeline.session import open_session
@@ -85,12 +85,12 @@ def test_what_all_sources_say_about_an_image_is_one_sample(tmp_path: Path) -> No
     tree = {"name": "x", "sources": sources, "mixture": {"sources": {"captions": 0, "boxes": 0, "chat": 1}}}
     recipe = from_tree(tree)
     with open_session(tmp_path / "store", 1) as session:
-        found = list(asking(with_corpora(recipe, session), "chat", session.store).samples)
-    rows = [sample.inputs.row for sample in found]
+        samples = list(synth_source(with_corpora(recipe, session), "chat", session).samples)
+    rows = [sample.inputs.row for sample in samples]
     assert len(rows) == len(set(rows))
-    told = [sample.inputs for sample in found if sample.inputs.captions and sample.inputs.boxes]
-    assert told
-    for sample in found:
+    complete = [sample.inputs for sample in samples if sample.inputs.captions and sample.inputs.boxes]
+    assert complete
+    for sample in samples:
         assert sample.images == (sample.inputs.row,)
         assert [part["type"] for part in sample.inputs.images] == ["image"]
         assert sample.sizes[0] is not None
@@ -146,7 +146,7 @@ def test_a_box_that_sticks_out_by_a_pixel_is_clamped_and_one_by_more_is_not_show
     [
         (box(300.0, 10.0, 400.0, 90.0), "box_outside_image"),  # clamped it would have no area
         (box(50.0, 10.0, 50.0, 90.0), "box_empty"),
-        (box(90.0, 10.0, 50.0, 90.0), "box_empty"),
+        (box(90.0, 10.0, 50.0, 90.0), "box_corners_swapped"),
         (box(10.0, 10.0, 50.0, 90.0, image=1), "box_wrong_image"),
         ({**box(10.0, 10.0, 50.0, 90.0), "x1": None}, "no_box"),
     ],

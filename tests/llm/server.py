@@ -4,7 +4,7 @@ In a test, in a thread of its own:
 
     with BillingServer() as server:
         server.queue(rate_limited(seconds="2"), answer())      # the next requests, whatever they are
-        server.script = lambda asked: reset() if asked.nth == 1 else answer()      # all others
+        server.script = lambda received: reset() if received.nth == 1 else answer()      # all others
         ...
         assert server.bill.requests == 2
 
@@ -69,8 +69,8 @@ class Act:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request as it came.
+class ReceivedRequest:
+    """One request, unchanged.
 
     Args:
         number: From 1, over all.
@@ -89,7 +89,7 @@ class Asked:
 
 @dataclass
 class Bill:
-    """What was asked and what it costs.
+    """What was requested and what it costs.
 
     Args:
         requests: All that came.
@@ -192,11 +192,11 @@ class BillingServer:
     ``script`` decides what becomes of a request, unless `queue` has something for it.
     """
 
-    def __init__(self, script: Callable[[Asked], Act] = lambda asked: Act()) -> None:
+    def __init__(self, script: Callable[[ReceivedRequest], Act] = lambda received: Act()) -> None:
         self.script = script
         self.bill = Bill()
-        self.asked: list[Asked] = []
-        self.keeps_asked = True
+        self.received: list[ReceivedRequest] = []
+        self.keeps_requests = True
         self.url = ""
         self._queued: deque[Act] = deque()
         self._seen: Counter[str] = Counter()
@@ -234,24 +234,26 @@ class BillingServer:
         digest = hashlib.blake2b(raw, digest_size=16).hexdigest()
         self.bill.requests += 1
         self._seen[digest] += 1
-        asked = Asked(self.bill.requests, self._seen[digest], digest, json.loads(raw), dict(request.headers))
-        if self.keeps_asked:
-            self.asked.append(asked)
-        act = self._queued.popleft() if self._queued else self.script(asked)
+        received = ReceivedRequest(
+            self.bill.requests, self._seen[digest], digest, json.loads(raw), dict(request.headers)
+        )
+        if self.keeps_requests:
+            self.received.append(received)
+        act = self._queued.popleft() if self._queued else self.script(received)
         self.bill.under_way += 1
         self.bill.most_under_way = max(self.bill.most_under_way, self.bill.under_way)
         try:
             if act.delay_s:
                 await asyncio.sleep(act.delay_s)
-            return await self._act(request, asked, act)
+            return await self._act(request, received, act)
         finally:
             self.bill.under_way -= 1
 
-    async def _act(self, request: web.Request, asked: Asked, act: Act) -> web.StreamResponse:
-        completion = completion_of(asked, act)
+    async def _act(self, request: web.Request, received: ReceivedRequest, act: Act) -> web.StreamResponse:
+        completion = completion_of(received, act)
         if act.is_billed:
             self.bill.billed += 1
-            self.bill.by_digest[asked.digest] += 1
+            self.bill.by_digest[received.digest] += 1
             self.bill.input_tokens += completion["usage"]["prompt_tokens"]
             self.bill.output_tokens += completion["usage"]["completion_tokens"]
         if not act.with_usage:
@@ -259,7 +261,7 @@ class BillingServer:
         act.change(completion)
         body = act.body if isinstance(act.body, bytes) else json.dumps(completion if act.body is None else act.body)
         data = body if isinstance(body, bytes) else body.encode()
-        headers = {"Content-Type": "application/json", "x-request-id": f"req-{asked.number}", **act.headers}
+        headers = {"Content-Type": "application/json", "x-request-id": f"req-{received.number}", **act.headers}
         if act.whole == "hang":
             await self._closing.wait()
         if act.whole == "truncated":
@@ -306,15 +308,15 @@ class BillingServer:
             await runner.cleanup()
 
 
-def completion_of(asked: Asked, act: Act) -> dict[str, Any]:
-    """A chat completion; its tokens are the characters of what was asked and said, divided by four."""
-    said = sum(len(json.dumps(message.get("content"))) for message in asked.body["messages"])
+def completion_of(received: ReceivedRequest, act: Act) -> dict[str, Any]:
+    """A chat completion; its tokens are the characters of request and reply, divided by four."""
+    said = sum(len(json.dumps(message.get("content"))) for message in received.body["messages"])
     prompt, output = max(1, said // 4), max(1, len(act.text) // 4)
     return {
-        "id": f"chatcmpl-{asked.number}",
+        "id": f"chatcmpl-{received.number}",
         "object": "chat.completion",
         "created": 1_700_000_000,
-        "model": asked.body["model"],
+        "model": received.body["model"],
         "choices": [
             {
                 "index": 0,
@@ -343,11 +345,11 @@ FAULTS: tuple[Act, ...] = (
 """A little of everything that ends by itself."""
 
 
-def faulty(share: float, seed: int, faults: tuple[Act, ...] = FAULTS) -> Callable[[Asked], Act]:
+def faulty(share: float, seed: int, faults: tuple[Act, ...] = FAULTS) -> Callable[[ReceivedRequest], Act]:
     """A script that fails a share of the requests; which, and how, follows from the body and how often it came."""
 
-    def script(asked: Asked) -> Act:
-        drawn = hashlib.blake2b(f"{seed} {asked.digest} {asked.nth}".encode(), digest_size=8).digest()
+    def script(received: ReceivedRequest) -> Act:
+        drawn = hashlib.blake2b(f"{seed} {received.digest} {received.nth}".encode(), digest_size=8).digest()
         number = int.from_bytes(drawn, "little") / 2**64
         return faults[int(number / share * len(faults))] if number < share else Act()
 
@@ -429,14 +431,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--talks", action="store_true", help="answer every request with another conversation")
     options = parser.parse_args()
-    script = faulty(options.faults, options.seed) if options.faults else lambda asked: Act()
+    script = faulty(options.faults, options.seed) if options.faults else lambda received: Act()
 
-    def answered(asked: Asked) -> Act:
-        act = replace(script(asked), delay_s=options.delay)
-        return replace(act, text=talk(asked.digest)) if options.talks and act.text is TEXT else act
+    def answered(received: ReceivedRequest) -> Act:
+        act = replace(script(received), delay_s=options.delay)
+        return replace(act, text=talk(received.digest)) if options.talks and act.text is TEXT else act
 
     with BillingServer(answered) as server:
-        server.keeps_asked = False
+        server.keeps_requests = False
         print(server.url, flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             sys.stdin.read()

@@ -231,7 +231,7 @@ def test_a_secret_reaches_no_file(folder):
         assert b"0123456789" not in data.replace(SECRET.encode(), b"")
 
 
-def test_segments_rotate_and_are_found_again(folder, small_segments):
+def test_segments_rotate_and_are_read_again(folder, small_segments):
     given = filled(folder, 20)
     assert len(list(folder.glob("*.answers"))) > 5
     for path in folder.glob("*.answers"):
@@ -308,7 +308,7 @@ def test_a_reader_stops_before_a_half_written_answer_and_says_nothing_of_it(fold
         assert reader.damaged == ()
 
 
-def test_a_reader_tells_what_is_damaged_in_a_segment_that_is_finished(folder, small_segments):
+def test_a_reader_reports_what_is_damaged_in_a_segment_that_is_finished(folder, small_segments):
     given = filled(folder, 20)
     forget_index(folder)
     data = bytearray(segment_of(folder).read_bytes())
@@ -361,7 +361,7 @@ def test_a_torn_tail_is_cut_wherever_it_was_torn_and_the_rest_stays(folder):
             with open_answers(folder, read_only=True) as answers:
                 assert list(answers) == given
                 assert answers.damaged == damaged
-            if kept == begin or not tail:  # else what was lost is known by its header, and told
+            if kept == begin or not tail:  # else what was lost is known by its header, and reported
                 assert damaged == ()
 
 
@@ -376,7 +376,7 @@ def test_a_tear_leaves_no_trace(folder):
 
 
 @pytest.mark.parametrize("with_index", [True, False])
-def test_a_flipped_byte_costs_one_answer_which_is_told_and_asked_for_again(folder, with_index):
+def test_a_flipped_byte_costs_one_answer_which_is_reported_and_requested_again(folder, with_index):
     given = filled(folder, 3)
     whole = segment_of(folder).read_bytes()
     with open_answers(folder, read_only=True) as answers:
@@ -446,7 +446,7 @@ def test_a_damaged_head_costs_nothing(folder, at):
 
 
 @pytest.mark.parametrize("spoil", ["missing", "empty", "flipped", "of another", "longer"])
-def test_an_index_that_cannot_be_believed_is_made_again(folder, tmp_path, spoil):
+def test_an_index_that_cannot_be_trusted_is_rebuilt(folder, tmp_path, spoil):
     given = filled(folder, 5)
     sidecar = folder / "000001.index"
     saved = sidecar.read_bytes()
@@ -479,7 +479,7 @@ def test_with_its_index_a_store_opens_without_reading_its_segments(folder, small
 
 
 @pytest.mark.parametrize("how", ["nothing", "half", "truncate fails too"])
-def test_a_full_disk_is_told_and_loses_nothing_that_was_kept(folder, monkeypatch, how):
+def test_a_full_disk_is_reported_and_loses_nothing_that_was_kept(folder, monkeypatch, how):
     real_write, real_truncate = os.pwrite, os.ftruncate
     is_full = True
 
@@ -515,7 +515,7 @@ def test_a_full_disk_is_told_and_loses_nothing_that_was_kept(folder, monkeypatch
         assert answers.damaged == ()
 
 
-def test_a_disk_that_is_full_where_a_segment_should_begin_is_told_and_may_be_tried_again(
+def test_a_disk_that_is_full_where_a_segment_should_begin_is_reported_and_may_be_tried_again(
     folder, small_segments, monkeypatch
 ):
     def fail(path: Path) -> None:
@@ -537,7 +537,7 @@ def test_a_disk_that_is_full_where_a_segment_should_begin_is_told_and_may_be_tri
         assert list(answers) == [answer(number) for number in range(10)]
 
 
-def test_a_file_that_may_not_grow_is_told_as_the_system_tells_it(folder):
+def test_a_file_that_may_not_grow_is_reported_as_the_system_reports_it(folder):
     code = """
 import resource, signal, sys
 sys.path.insert(0, sys.argv[2])
@@ -609,7 +609,7 @@ def test_a_group_is_flushed_as_soon_as_it_is_full(folder, monkeypatch):
         monkeypatch.undo()
 
 
-def test_a_flush_that_fails_is_told_by_every_call_after_it(folder, monkeypatch):
+def test_a_flush_that_fails_is_reported_by_every_call_after_it(folder, monkeypatch):
     def fail(handle: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -653,6 +653,7 @@ for number in range(rounds):
     pipe = os.fdopen(read, "rb")
     if number % 3:  # the others may be killed while they open
         pipe.readline()
+        acknowledged |= {int(pipe.readline()) for _ in range(moments.randrange(2, 6))}  # however slow the machine is
     time.sleep(moments.random() * 0.03)
     os.kill(child, signal.SIGKILL)
     kills += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
@@ -760,7 +761,7 @@ def test_a_folder_of_another_version_is_refused(folder, text, problem, read_only
         open_answers(folder, read_only=read_only)
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="file"):
         open_answers(tmp_path / "file" / "answers")

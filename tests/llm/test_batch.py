@@ -1,4 +1,4 @@
-"""Batches: as files, and against a server that fails as it is told to, and bills; with a kill at every step."""
+"""Batches: as files, and against a server that fails on command, and bills; with a kill at every step."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tests.llm.batch_server import BatchServer, Fate, Refusal
 from vldata.errors import StoreError, VldataError
 from vldata.llm.answers import Answers, open_answers
 from vldata.llm.batch import book as batch_book
-from vldata.llm.batch import budget as batch_budget
 from vldata.llm.batch import collect as batch_collect
 from vldata.llm.batch import submit as batch_submit
 from vldata.llm.batch.book import open_book
 from vldata.llm.batch.client import BatchClient
 from vldata.llm.batch.collect import BatchResults, collect, poll
 from vldata.llm.batch.files import export, import_, most_of
-from vldata.llm.batch.submit import Submitted, submit
-from vldata.llm.budget import BudgetLimits, Spent, read_ledger
+from vldata.llm.batch.lines import BatchLimits
+from vldata.llm.batch.submit import SubmitResult, submit
+from vldata.llm.budget import Budget, BudgetLimits, Spending, read_ledger
 from vldata.llm.endpoint import Endpoint, EndpointError
 from vldata.llm.prices import Price, to_pico, usage_of
 from vldata.llm.request import Request, image_part
@@ -70,7 +70,7 @@ def endpoint(server: BatchServer, **more: Any) -> Endpoint:
 
 
 def ask(number: int, model: str = "m", **more: Any) -> Request:
-    message = {"role": "user", "content": f"Describe picture {number}."}
+    message = {"role": "user", "content": f"Describe image {number}."}
     return Request("test", model, (message,), {"max_tokens": 50}, **more)
 
 
@@ -78,7 +78,7 @@ def asks(number: int) -> list[Request]:
     return [ask(n) for n in range(number)]
 
 
-def no_pictures(part: Mapping[str, Any]) -> bytes:
+def no_images(part: Mapping[str, Any]) -> bytes:
     raise VldataError("image", "is not there", "put it there")
 
 
@@ -92,8 +92,8 @@ def ledger(answers: Answers) -> Path:
     return answers.folder / "budgets" / "r.s.jsonl"
 
 
-def go(requests: list[Request], server: BatchServer, answers: Answers, **more: Any) -> Submitted:
-    options = {"pictures": no_pictures, "endpoint": endpoint(server), "ledger": ledger(answers), **more}
+def go(requests: list[Request], server: BatchServer, answers: Answers, **more: Any) -> SubmitResult:
+    options = {"read_image": no_images, "endpoint": endpoint(server), "ledger": ledger(answers), **more}
     return submit(requests, answers=answers, **options)
 
 
@@ -102,14 +102,14 @@ def come(server: BatchServer, answers: Answers, **more: Any) -> BatchResults:
 
 
 def cost_of(answers: Answers, requests: list[Request]) -> int:
-    found = [answers.get(request) for request in requests]
-    usages = [usage_of(answer.reply) for answer in found if answer is not None]
+    kept = [answers.get(request) for request in requests]
+    usages = [usage_of(answer.reply) for answer in kept if answer is not None]
     return sum(to_pico(PRICE.cost_usd(usage, is_batch=True) or 0) for usage in usages if usage is not None)
 
 
 def test_a_batch_goes_out_and_its_answers_come_back_once_it_has_ended(server: BatchServer, answers: Answers) -> None:
     server.batch_script = lambda number: Fate(polls=2, is_reversed=True)
-    sent = go(asks(7), server, answers, max_lines=3)
+    sent = go(asks(7), server, answers, batch_limits=BatchLimits(3))
     assert (sent.batches, sent.requests, sent.stopped) == (3, 7, None)
     assert [state.status for state in poll(endpoint=endpoint(server), answers=answers.folder)] == ["in_progress"] * 3
     first = come(server, answers)
@@ -122,7 +122,9 @@ def test_a_batch_goes_out_and_its_answers_come_back_once_it_has_ended(server: Ba
         assert server.batch_bill[request.key] == 1
         usage = usage_of(kept.reply)
         assert usage is not None and kept.cost_usd == PRICE.cost_usd(usage, is_batch=True)
-    assert read_ledger(ledger(answers)) == Spent(pico=cost_of(answers, asks(7)), tokens=second.spent.tokens, requests=7)
+    assert read_ledger(ledger(answers)) == Spending(
+        pico=cost_of(answers, asks(7)), tokens=second.spent.tokens, requests=7
+    )
     assert go(asks(7), server, answers).hits == 7 and len(server.batches) == 3
 
 
@@ -137,15 +139,15 @@ def test_what_is_under_way_is_not_put_into_another_batch(server: BatchServer, an
 def test_each_model_has_its_own_batch(server: BatchServer, answers: Answers) -> None:
     mixed = [ask(n, model="m" if n % 2 else "other") for n in range(6)]
     assert go(mixed, server, answers).batches == 2
-    models = [{line["body"]["model"] for line in made.lines} for made in server.batches.values()]
+    models = [{line["body"]["model"] for line in batch.lines} for batch in server.batches.values()]
     assert sorted(map(sorted, models)) == [["m"], ["other"]]
 
 
-def test_only_so_many_batches_are_open_at_once(server: BatchServer, answers: Answers) -> None:
-    first = go(asks(7), server, answers, max_lines=2, max_open=2)
+def test_no_more_than_max_open_batches_are_open_at_once(server: BatchServer, answers: Answers) -> None:
+    first = go(asks(7), server, answers, batch_limits=BatchLimits(2, max_open=2))
     assert (first.batches, first.requests, first.unsent) == (2, 4, 3)
     come(server, answers)
-    second = go(asks(7), server, answers, max_lines=2, max_open=2)
+    second = go(asks(7), server, answers, batch_limits=BatchLimits(2, max_open=2))
     assert (second.batches, second.requests, second.hits) == (2, 3, 4)
 
 
@@ -154,11 +156,11 @@ def test_failed_lines_are_kept_as_failures_and_never_as_answers(server: BatchSer
     server.batch_script = lambda number: Fate(failing=fates.get)
     go(asks(4), server, answers)
     got = come(server, answers)
-    assert (got.answered, got.failed, got.wanting) == (2, {"policy": 1, "rate_limited": 1}, 0)
+    assert (got.answered, got.failed, got.pending) == (2, {"policy": 1, "rate_limited": 1}, 0)
     assert ask(1).key not in answers and ask(2).key not in answers
     failure = answers.failure(ask(1).key)
     assert failure is not None and [attempt.error for attempt in failure.attempts] == ["policy"]
-    again = go(asks(4), server, answers)  # what of it is asked again is for the caller to say
+    again = go(asks(4), server, answers)  # what of it is requested again is for the caller to say
     assert (again.hits, again.requests) == (2, 2)
 
 
@@ -177,7 +179,7 @@ def test_what_a_batch_had_answered_before_it_was_ended_is_kept(
     server.batch_script = lambda number: Fate(status=status, done=2) if number == 1 else Fate()
     go(asks(5), server, answers)
     got = come(server, answers)
-    assert (got.answered, got.wanting, got.failed, got.ended) == (2, 3, {}, {status: 1})
+    assert (got.answered, got.pending, got.failed, got.ended) == (2, 3, {}, {status: 1})
     assert list(answers.failures()) == []
     assert read_ledger(ledger(answers)).pico == cost_of(answers, asks(5))  # what was not done costs nothing
     again = go(asks(5), server, answers)
@@ -191,7 +193,7 @@ def test_a_batch_that_is_refused_as_a_whole_says_why_and_costs_nothing(server: B
     server.batch_script = lambda number: Fate(status="failed", errors=errors)
     go(asks(3), server, answers)
     got = come(server, answers)
-    assert (got.ended, got.wanting, got.answered) == ({"failed": 1}, 3, 0)
+    assert (got.ended, got.pending, got.answered) == ({"failed": 1}, 3, 0)
     assert "token_limit_exceeded" in got.problems[0] and SENTINEL not in got.problems[0]
     assert read_ledger(ledger(answers)).pico == 0
 
@@ -200,7 +202,7 @@ def test_what_a_batch_did_not_finish_is_finished_online_and_the_reverse(server: 
     server.batch_script = lambda number: Fate(status="expired", done=2)
     go(asks(4), server, answers)
     come(server, answers)
-    online = send(asks(4), endpoint=endpoint(server), answers=answers, pictures=no_pictures)
+    online = send(asks(4), endpoint=endpoint(server), answers=answers, read_image=no_images)
     assert (online.hits, online.answered) == (2, 2)
     assert go(asks(4), server, answers).hits == 4
     assert {answer.channel for answer in answers} == {"batch", "online"}
@@ -208,7 +210,7 @@ def test_what_a_batch_did_not_finish_is_finished_online_and_the_reverse(server: 
 
 def test_a_second_answer_is_kept_as_a_spare_and_paid_for(server: BatchServer, answers: Answers) -> None:
     go(asks(2), server, answers)
-    send(asks(1), endpoint=endpoint(server), answers=answers, pictures=no_pictures)
+    send(asks(1), endpoint=endpoint(server), answers=answers, read_image=no_images)
     before = answers.spent()[0]
     got = come(server, answers)
     kept = answers.get(ask(0))
@@ -219,7 +221,7 @@ def test_a_second_answer_is_kept_as_a_spare_and_paid_for(server: BatchServer, an
 
 
 def test_the_budget_is_charged_before_and_settled_after(server: BatchServer, answers: Answers) -> None:
-    most = sum((most_of(request, PRICE) for request in asks(4)), Spent())
+    most = sum((most_of(request, PRICE) for request in asks(4)), Spending())
     limits = BudgetLimits(max_usd=most.usd)
     sent = go(asks(6), server, answers, limits=limits)
     assert (sent.requests, sent.unsent) == (4, 2)
@@ -251,23 +253,27 @@ def test_a_limit_in_dollars_needs_the_factor_of_batches(server: BatchServer, ans
     assert not server.batches
 
 
-def test_a_request_that_cannot_be_made_is_told_and_the_others_go(server: BatchServer, answers: Answers) -> None:
+def test_a_request_that_cannot_be_built_is_reported_and_the_others_are_sent(
+    server: BatchServer, answers: Answers
+) -> None:
     shown = Request("test", "m", ({"role": "user", "content": [image_part("0" * 32)]},), {"max_tokens": 5})
     long = Request("test", "m", ({"role": "user", "content": "long " * 1000},), {"max_tokens": 5})
-    sent = go([shown, long, ask(0)], server, answers, max_bytes=2000)
+    sent = go([shown, long, ask(0)], server, answers, batch_limits=BatchLimits(max_bytes=2000))
     assert sent.left_out == {shown.key: "image_unreadable", long.key: "larger_than_file"}
     assert sent.requests == 1
 
 
-def test_an_endpoint_without_a_batch_api_is_told_and_nothing_is_charged(server: BatchServer, answers: Answers) -> None:
+def test_an_endpoint_without_a_batch_api_is_reported_and_nothing_is_charged(
+    server: BatchServer, answers: Answers
+) -> None:
     server.refuse["upload"].append(Refusal(404))
     sent = go(asks(2), server, answers)
     assert sent.stopped is not None and "vldata synth run" in sent.stopped.error.fix
-    assert read_ledger(ledger(answers)) == Spent()
+    assert read_ledger(ledger(answers)) == Spending()
     assert not open_book(answers.folder, read_only=True).open_parts
 
 
-def test_a_batch_that_was_made_although_the_connection_broke_is_found_again(
+def test_a_batch_that_was_created_although_the_connection_broke_is_found_again(
     server: BatchServer, answers: Answers
 ) -> None:
     server.refuse["create"].append(Refusal(0, after=True))
@@ -282,7 +288,7 @@ def test_a_batch_that_was_made_although_the_connection_broke_is_found_again(
     assert come(server, answers).answered == 3
 
 
-def test_a_batch_that_was_not_made_is_given_up_only_after_a_while(server: BatchServer, answers: Answers) -> None:
+def test_a_batch_that_was_not_created_is_given_up_only_after_a_while(server: BatchServer, answers: Answers) -> None:
     server.refuse["create"].append(Refusal(0))
     go(asks(3), server, answers)
     assert go(asks(3), server, answers).under_way == 3
@@ -327,16 +333,16 @@ def test_a_results_file_that_is_gone_stays_charged_in_full(server: BatchServer, 
     poll(endpoint=endpoint(server), answers=answers.folder)
     server.files.clear()
     got = come(server, answers)
-    assert (got.answered, got.wanting) == (0, 3) and "gone" in got.problems[0]
-    assert read_ledger(ledger(answers)) == sum((most_of(r, PRICE) for r in asks(3)), Spent())
+    assert (got.answered, got.pending) == (0, 3) and "gone" in got.problems[0]
+    assert read_ledger(ledger(answers)) == sum((most_of(r, PRICE) for r in asks(3)), Spending())
 
 
-def test_a_results_file_that_is_cut_off_is_told_with_its_place(server: BatchServer, answers: Answers) -> None:
+def test_a_results_file_that_is_cut_off_is_reported_with_its_place(server: BatchServer, answers: Answers) -> None:
     server.batch_script = lambda number: Fate(spoil=lambda data: data[:-20])
     go(asks(3), server, answers)
     got = come(server, answers)
-    assert (got.answered, got.wanting) == (2, 1)
-    assert got.bad_lines[0].endswith("output:3: torn")
+    assert (got.answered, got.pending) == (2, 1)
+    assert got.unreadable[0].endswith("output:3: torn")
     lost = most_of(ask(0), PRICE).pico
     assert read_ledger(ledger(answers)).pico == cost_of(answers, asks(3)) + lost
 
@@ -364,7 +370,7 @@ class Killed(BaseException):
 
 STEPS: tuple[tuple[Any, str], ...] = (
     (batch_book.Book, "_note"),
-    (batch_budget.Account, "change"),
+    (Budget, "change"),
     (BatchClient, "upload"),
     (BatchClient, "create"),
     (BatchClient, "download"),
@@ -400,13 +406,13 @@ def killed_at(number: int, patch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 
 def whole(server: BatchServer, folder: Path, now: Callable[[], float]) -> None:
-    """What the command does: collect and submit until nothing is open or wanting, except what failed for good."""
+    """What the command does: collect and submit until nothing is open or pending, except what failed for good."""
     for _ in range(6):
         with open_answers(folder) as answers:
             come(server, answers, now=now)
             given_up = {failure.key for failure in answers.failures()}
             wanted = [request for request in asks(5) if request.key not in given_up]
-            sent = go(wanted, server, answers, max_lines=3, limits=BudgetLimits(max_usd=1.0), now=now)
+            sent = go(wanted, server, answers, batch_limits=BatchLimits(3), limits=BudgetLimits(max_usd=1.0), now=now)
             if sent.hits == len(wanted):
                 return
     raise AssertionError("it does not end")
@@ -422,8 +428,8 @@ def test_a_kill_at_any_step_loses_no_answer_and_pays_nothing_twice(
         folder, now, offset = tmp_path / str(number), later(), len(server.batches)
         server.batch_bill.clear()
 
-        def fate(made: int, offset: int = offset) -> Fate:
-            return Fate(status="expired", done=2, failing=failing) if made == offset + 1 else Fate(failing=failing)
+        def fate(batch: int, offset: int = offset) -> Fate:
+            return Fate(status="expired", done=2, failing=failing) if batch == offset + 1 else Fate(failing=failing)
 
         server.batch_script = fate
         with pytest.MonkeyPatch.context() as patch:
@@ -447,25 +453,25 @@ def test_a_kill_at_any_step_loses_no_answer_and_pays_nothing_twice(
     assert total > 40
 
 
-def test_a_charge_that_cannot_be_told_from_others_stays(answers: Answers, server: BatchServer) -> None:
+def test_a_charge_that_cannot_be_distinguished_from_others_stays(answers: Answers, server: BatchServer) -> None:
     """A kill between the announcement and its note, and spending by another run before the next look."""
     with pytest.MonkeyPatch.context() as patch:
 
-        def change(account: Any, by: Spent) -> None:
-            original(account, by)
+        def change(budget: Budget, by: Spending) -> None:
+            original(budget, by)
             raise Killed
 
-        original = batch_budget.Account.change
-        patch.setattr(batch_budget.Account, "change", change)
+        original = Budget.change
+        patch.setattr(Budget, "change", change)
         with pytest.raises(Killed):
             go(asks(3), server, answers)
     charged = read_ledger(ledger(answers))
-    online = send(asks(1), endpoint=endpoint(server), answers=answers, pictures=no_pictures, ledger=ledger(answers))
+    online = send(asks(1), endpoint=endpoint(server), answers=answers, read_image=no_images, ledger=ledger(answers))
     come(server, answers)
     assert read_ledger(ledger(answers)) == charged + online.spent
 
 
-def test_a_damaged_book_is_told_and_a_torn_line_is_not_damage(server: BatchServer, answers: Answers) -> None:
+def test_a_damaged_book_is_reported_and_a_torn_line_is_not_damage(server: BatchServer, answers: Answers) -> None:
     go(asks(1), server, answers)
     book = answers.folder / "batches" / "book.jsonl"
     whole_book = book.read_bytes()
@@ -480,75 +486,76 @@ def output_of(files: list[Path], fail: Callable[[str], bool] = lambda key: False
     """What a provider makes of exported files: an output file and an error file, in another order."""
     lines = [json.loads(line) for path in files for line in path.read_bytes().splitlines()]
     random.Random(1).shuffle(lines)
-    good, bad = b"", b""
+    output, errors = b"", b""
     for place, line in enumerate(lines):
         assert (line["method"], line["url"]) == ("POST", "/v1/chat/completions")
         text = line["body"]["messages"][0]["content"]
         row: dict[str, Any] = {"id": f"batch_req_{place}", "custom_id": line["custom_id"], "error": None}
         if fail(line["custom_id"]):
             body: dict[str, Any] = {"error": {"message": "No.", "code": "content_policy_violation"}}
-            bad += json.dumps(row | {"response": {"status_code": 400, "body": body}}).encode() + b"\n"
+            errors += json.dumps(row | {"response": {"status_code": 400, "body": body}}).encode() + b"\n"
         else:
             body = {
                 "object": "chat.completion",
                 "choices": [{"message": {"role": "assistant", "content": f"To {text}"}, "finish_reason": "stop"}],
                 "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
             }
-            good += json.dumps(row | {"response": {"status_code": 200, "body": body}}).encode() + b"\n"
-    return good, bad
+            output += json.dumps(row | {"response": {"status_code": 200, "body": body}}).encode() + b"\n"
+    return output, errors
 
 
 def test_files_go_out_and_come_back_and_a_failed_line_shifts_no_answer(tmp_path: Path, answers: Answers) -> None:
-    exported = export([*asks(10), ask(3)], tmp_path / "out", no_pictures, max_lines=4)
+    exported = export([*asks(10), ask(3)], tmp_path / "out", no_images, BatchLimits(4))
     assert [path.name for path in exported.files] == ["0001.jsonl", "0002.jsonl", "0003.jsonl"]
     assert (exported.num_requests, exported.duplicates, exported.left_out) == (10, 1, {})
-    good, bad = output_of(list(exported.files), lambda key: key == ask(4).key)
-    (tmp_path / "good").write_bytes(good)
-    (tmp_path / "bad").write_bytes(bad)
+    output, errors = output_of(list(exported.files), lambda key: key == ask(4).key)
+    (tmp_path / "good").write_bytes(output)
+    (tmp_path / "bad").write_bytes(errors)
     requests = {request.key: request for request in asks(10)}
     files = [tmp_path / "bad", tmp_path / "good"]
-    came = import_(files, answers, requests, prices={"m": PRICE})
-    assert (came.answered, dict(came.failed)) == (9, {"policy": 1})
+    imported = import_(files, answers, requests, prices={"m": PRICE})
+    assert (imported.answered, dict(imported.failed)) == (9, {"policy": 1})
     for number in {*range(10)} - {4}:
         kept = answers.get(ask(number))
         assert kept is not None and kept.channel == "batch"
-        assert kept.reply["choices"][0]["message"]["content"] == f"To Describe picture {number}."
+        assert kept.reply["choices"][0]["message"]["content"] == f"To Describe image {number}."
     assert ask(4).key not in answers
     spent = answers.spent()
     again = import_(files, answers, requests, prices={"m": PRICE})
-    assert (again.answered, again.already, again.failed.total(), again.spent) == (0, 10, 0, Spent())
+    assert (again.answered, again.already, again.failed.total(), again.spent) == (0, 10, 0, Spending())
     assert answers.spent() == spent
     failure = answers.failure(ask(4).key)
     assert failure is not None and len(failure.attempts) == 1
 
 
-def test_unknown_torn_and_repeated_lines_are_told_and_are_no_answers(tmp_path: Path, answers: Answers) -> None:
-    exported = export(asks(4), tmp_path / "out", no_pictures)
-    good, _ = output_of(list(exported.files))
-    first, *_, last = good.splitlines(keepends=True)
+def test_unknown_torn_and_repeated_lines_are_reported_and_are_no_answers(tmp_path: Path, answers: Answers) -> None:
+    exported = export(asks(4), tmp_path / "out", no_images)
+    output, _ = output_of(list(exported.files))
+    first, *_, last = output.splitlines(keepends=True)
     spoiled = first.replace(b"To Describe", b"Twice: Describe").replace(b"batch_req_0", b"batch_req_9")
-    data = good[: -len(last)] + spoiled + b"\n{}\nnot JSON\n" + last[:-30]
+    data = output[: -len(last)] + spoiled + b"\n{}\nnot JSON\n" + last[:-30]
     (tmp_path / "good").write_bytes(data)
     requests = {request.key: request for request in asks(4)}
-    hidden = json.loads(good.splitlines()[1])["custom_id"]
+    hidden = json.loads(output.splitlines()[1])["custom_id"]
     del requests[hidden]
-    came = import_([tmp_path / "good"], answers, requests)
-    assert (came.answered, came.unknown, came.duplicates) == (2, [hidden], 1)
-    assert [(line.number, line.problem) for _, line in came.bad] == [(6, "no_custom_id"), (7, "not_json"), (8, "torn")]
+    imported = import_([tmp_path / "good"], answers, requests)
+    assert (imported.answered, imported.unknown, imported.duplicates) == (2, [hidden], 1)
+    problems = [(line.number, line.problem) for _, line in imported.unreadable]
+    assert problems == [(6, "no_custom_id"), (7, "not_json"), (8, "torn")]
     assert all("Twice" not in str(answer.reply) for answer in answers)
 
 
 def test_files_are_split_by_bytes_too(tmp_path: Path) -> None:
-    exported = export(asks(20), tmp_path / "out", no_pictures, max_bytes=1000)
+    exported = export(asks(20), tmp_path / "out", no_images, BatchLimits(max_bytes=1000))
     sizes = [path.stat().st_size for path in exported.files]
     assert len(sizes) > 2 and all(500 < size <= 1000 for size in sizes[:-1])
     assert sum(len(path.read_bytes().splitlines()) for path in exported.files) == 20
 
 
 def test_an_export_is_not_mixed_with_another(tmp_path: Path) -> None:
-    export(asks(1), tmp_path / "out", no_pictures)
+    export(asks(1), tmp_path / "out", no_images)
     with pytest.raises(StoreError, match="not empty"):
-        export(asks(2), tmp_path / "out", no_pictures)
+        export(asks(2), tmp_path / "out", no_images)
 
 
 def test_a_reply_that_is_no_completion_is_a_failure(tmp_path: Path, answers: Answers) -> None:
@@ -561,5 +568,5 @@ def test_a_reply_that_is_no_completion_is_a_failure(tmp_path: Path, answers: Ans
     none = {"id": "b2", "custom_id": ask(1).key, "response": None, "error": {"code": "server_error", "message": "Oh."}}
     odd = {"id": "b3", "custom_id": ask(2).key, "response": "text", "error": None}
     (tmp_path / "o").write_text("".join(json.dumps(line) + "\n" for line in (row, none, odd)))
-    came = import_([tmp_path / "o"], answers, {request.key: request for request in asks(3)})
-    assert dict(came.failed) == {"not_a_completion": 2, "server_error": 1} and len(answers) == 0
+    imported = import_([tmp_path / "o"], answers, {request.key: request for request in asks(3)})
+    assert dict(imported.failed) == {"not_a_completion": 2, "server_error": 1} and len(answers) == 0

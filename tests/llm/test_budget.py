@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vldata.errors import StoreError
-from vldata.llm.budget import Budget, BudgetLimits, Spent, open_budget, read_ledger
+from vldata.llm.budget import Budget, BudgetLimits, Spending, open_budget, read_ledger
 from vldata.llm.prices import (
     IMAGE_TOKENS,
     Price,
@@ -51,7 +51,7 @@ def test_no_text_has_more_tokens_than_its_ceiling(text: str, images: int, detail
     assert size.output_ceiling == 7 and size.input_expected <= size.input_ceiling
 
 
-def test_a_price_list_says_how_many_tokens_a_picture_takes() -> None:
+def test_a_price_list_says_how_many_tokens_an_image_takes() -> None:
     request = Request("e", "m", ({"role": "user", "content": [image_part("0" * 32)]},))
     price = Price(input_usd_per_mtok=1, output_usd_per_mtok=1, image_tokens=1_000)
     assert size_of(request).input_ceiling - size_of(request, price).input_ceiling == IMAGE_TOKENS - 1_000
@@ -100,7 +100,7 @@ def test_spent_and_reserved_never_pass_a_limit(cap: int, attempts: list[tuple[in
     kept = []
     for pico, tokens, share, settles in attempts:
         reserved = budget.reserve(pico, tokens)
-        assert budget.spent.usd + budget.reserved_usd <= to_usd(cap) * (1 + 1e-12)
+        assert budget.spent.usd + to_usd(budget._reserved_pico) <= to_usd(cap) * (1 + 1e-12)
         assert budget.spent.requests + budget.num_reserved <= 20
         if reserved is None:
             assert budget.lacking(pico, tokens)
@@ -110,7 +110,7 @@ def test_spent_and_reserved_never_pass_a_limit(cap: int, attempts: list[tuple[in
             kept.append((reserved, pico))
     for reserved, _ in kept:
         budget.settle(reserved, None, None)
-    assert budget.num_reserved == 0 and budget.reserved_usd == 0.0
+    assert budget.num_reserved == 0 and budget._reserved_pico == 0
     assert budget.spent.in_doubt_pico == sum(pico for _, pico in kept)
     assert budget.spent.pico <= cap and budget.spent.tokens <= 10**5
 
@@ -121,7 +121,7 @@ def test_what_a_server_did_not_confirm_is_spent_in_full_and_in_doubt() -> None:
     assert one and other
     budget.settle(one, None, None)
     budget.settle(other, 100, 7)
-    assert budget.spent == Spent(pico=700, in_doubt_pico=600, tokens=57, requests=2)
+    assert budget.spent == Spending(pico=700, in_doubt_pico=600, tokens=57, requests=2)
 
 
 def test_an_attempt_of_unknown_price_is_counted_as_such_and_not_as_free() -> None:
@@ -129,7 +129,7 @@ def test_an_attempt_of_unknown_price_is_counted_as_such_and_not_as_free() -> Non
     kept = budget.reserve(None, None)
     assert kept
     budget.settle(kept, None, 12)
-    assert budget.spent == Spent(tokens=12, requests=1, unpriced=1)
+    assert budget.spent == Spending(tokens=12, requests=1, unpriced=1)
 
 
 def test_an_attempt_that_no_limit_can_hold_is_refused() -> None:
@@ -144,7 +144,7 @@ def test_a_reservation_given_back_leaves_nothing() -> None:
     kept = budget.reserve(5, 5)
     assert kept and budget.reserve(5, 5) is None
     budget.release(kept)
-    assert budget.spent == Spent() and budget.reserve(5, 5)
+    assert budget.spent == Spending() and budget.reserve(5, 5)
 
 
 def test_a_ledger_carries_what_was_spent_to_the_next_run(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_ledger_carries_what_was_spent_to_the_next_run(tmp_path: Path) -> None
                     budget.settle(kept, 4, 2)
             assert budget.spent.requests == min(5, run * 2 + 2)
     with open_budget(BudgetLimits(max_requests=5), ledger) as budget:
-        assert budget.spent == Spent(pico=20, tokens=10, requests=5)
+        assert budget.spent == Spending(pico=20, tokens=10, requests=5)
         assert budget.lacking(10, 3) == "max_requests"
 
 
@@ -173,7 +173,7 @@ with open_budget(BudgetLimits(), Path({str(ledger)!r})) as budget:
     os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
-    assert read_ledger(ledger) == Spent(pico=700, in_doubt_pico=500, tokens=9, requests=2)
+    assert read_ledger(ledger) == Spending(pico=700, in_doubt_pico=500, tokens=9, requests=2)
     with open_budget(BudgetLimits(max_usd=to_usd(1000)), ledger) as budget:
         assert budget.reserve(301, 1) is None
         assert budget.reserve(300, 1)
@@ -216,12 +216,12 @@ def test_an_error_inside_is_not_taken_for_one_of_the_ledger(tmp_path: Path) -> N
         (tmp_path / "nothing").read_text()
 
 
-def test_a_full_disk_is_told_and_nothing_is_reserved() -> None:
+def test_a_full_disk_is_reported_and_nothing_is_reserved() -> None:
     handle = os.open("/dev/full", os.O_WRONLY)
     try:
         budget = Budget(BudgetLimits(max_usd=1.0), handle=handle, path=Path("/dev/full"))
         with pytest.raises(StoreError, match="no space left"):
             budget.reserve(5, 5)
-        assert (budget.num_reserved, budget.reserved_usd) == (0, 0.0)
+        assert (budget.num_reserved, budget._reserved_pico) == (0, 0)
     finally:
         os.close(handle)

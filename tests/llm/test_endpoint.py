@@ -110,7 +110,7 @@ def test_the_configuration_is_looked_for_where_the_environment_says(tmp_path: Pa
         ),
     ],
 )
-def test_a_faulty_configuration_is_told_without_quoting_it(tmp_path: Path, text: str, message: str) -> None:
+def test_a_faulty_configuration_is_reported_without_quoting_it(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(EndpointError, match=message) as caught:
         load_endpoints(configured(tmp_path, text))
     assert "sentinel" not in str(caught.value)
@@ -158,5 +158,5 @@ def test_a_word_in_the_place_of_a_key_is_no_secret() -> None:
         ("http://10.0.0.1/v1", False),
     ],
 )
-def test_loopback_is_told_by_the_name_alone(url: str, expected: bool) -> None:
+def test_loopback_is_recognised_by_the_name_alone(url: str, expected: bool) -> None:
     assert is_loopback(url) is expected

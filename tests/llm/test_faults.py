@@ -66,10 +66,10 @@ def test_a_status_and_what_comes_with_it_decide_what_follows(
 
 
 def test_every_class_can_be_kept_in_the_store_and_says_what_it_is() -> None:
-    for name, known in FAULTS.items():
+    for name, kind in FAULTS.items():
         assert Attempt(0.0, error=name)
-        assert known.says
-        assert known.fix or known.scope is not Scope.RUN
+        assert kind.says
+        assert kind.fix or kind.scope is not Scope.RUN
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def said(text: str | None, finish_reason: str = "stop", **more: str) -> dict[str
 
 
 @pytest.mark.parametrize(
-    ("asked", "reply", "ignored"),
+    ("response_format", "reply", "ignored"),
     [
         ({"type": "json_object"}, said("Sure!"), True),
         ({"type": "json_schema"}, said("Sure!"), True),
@@ -152,6 +152,6 @@ def said(text: str | None, finish_reason: str = "stop", **more: str) -> dict[str
     ],
 )
 def test_a_format_that_a_server_ignores_is_noticed(
-    asked: dict[str, str] | None, reply: dict[str, object], ignored: bool
+    response_format: dict[str, str] | None, reply: dict[str, object], ignored: bool
 ) -> None:
-    assert ignores_format(request(asked), reply) is ignored
+    assert ignores_format(request(response_format), reply) is ignored

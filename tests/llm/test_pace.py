@@ -26,10 +26,10 @@ from vldata.llm.pace import (
     st.integers(1, 20),
     st.lists(st.tuples(st.floats(0, 30), st.integers(1, 20), st.none() | st.integers(0, 20)), max_size=60),
 )
-def test_no_minute_ever_holds_more_than_the_limit(limit: int, asked: list[tuple[float, int, int | None]]) -> None:
+def test_no_minute_ever_holds_more_than_the_limit(limit: int, attempts: list[tuple[float, int, int | None]]) -> None:
     window, now = Window(limit), 0.0
     taken: list[tuple[float, float]] = []
-    for gap, amount, used in asked:
+    for gap, amount, used in attempts:
         now += gap
         wait = window.wait_s(amount, now)
         assert (wait == math.inf) == (amount > limit)
@@ -157,7 +157,7 @@ def test_backoff_is_spread_evenly_below_a_bound_that_doubles(failures: int, seed
 
 
 class Clock:
-    """Time that passes only when told, for a pace whose waits are then cut short by `Pace.leave` or nothing."""
+    """Time that passes only on command, for a pace whose waits are then cut short by `Pace.leave` or nothing."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -20,7 +20,7 @@ from tests.llm.peer import CONTEXT_TOKENS, write_model
 from vldata.llm.answers import Answers, open_answers
 from vldata.llm.budget import BudgetLimits
 from vldata.llm.endpoint import Endpoint
-from vldata.llm.events import Sent
+from vldata.llm.events import SendResult
 from vldata.llm.prices import Price, size_of, usage_of
 from vldata.llm.request import Request
 from vldata.llm.send import send
@@ -55,9 +55,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         )
     assert server.stdin is not None and server.stdout is not None
     try:
-        found = server.stdout.readline().strip()
-        assert found.startswith("http://127.0.0.1:"), (folder / "log").read_text()[-2000:]
-        yield found
+        line = server.stdout.readline().strip()
+        assert line.startswith("http://127.0.0.1:"), (folder / "log").read_text()[-2000:]
+        yield line
     finally:
         server.stdin.close()
         try:
@@ -79,28 +79,28 @@ def ask(text: str = "Hi there", **more: Any) -> Request:
     return Request("peer", "tiny", ({"role": "user", "content": text},), parameters, **more)
 
 
-def no_pictures(part: Mapping[str, Any]) -> bytes:
-    raise AssertionError("there are no pictures in this test")
+def no_images(part: Mapping[str, Any]) -> bytes:
+    raise AssertionError("there are no images in this test")
 
 
-def run(requests: list[Request], url: str, answers: Answers, **more: Any) -> Sent:
+def run(requests: list[Request], url: str, answers: Answers, **more: Any) -> SendResult:
     endpoint = Endpoint("peer", url, SecretStr("none"), prices={"tiny": PRICE}, timeout_s=30.0)
     limits = BudgetLimits(max_usd=1.0, concurrency=4)
-    options = {"pictures": no_pictures, "rng": random.Random(0), "limits": limits, **more}
+    options = {"read_image": no_images, "rng": random.Random(0), "limits": limits, **more}
     return send(requests, endpoint=endpoint, answers=answers, **options)
 
 
 def reply_to(request: Request, answers: Answers) -> Mapping[str, Any]:
-    found = answers.get(request)
-    assert found is not None
-    return found.reply
+    line = answers.get(request)
+    assert line is not None
+    return line.reply
 
 
 def test_a_json_schema_is_obeyed(url: str, answers: Answers) -> None:
-    asked = [ask(response_format=FORMAT, parameters={"seed": seed}) for seed in SEEDS]
-    sent = run(asked, url, answers)
+    requests = [ask(response_format=FORMAT, parameters={"seed": seed}) for seed in SEEDS]
+    sent = run(requests, url, answers)
     assert (sent.answered, sent.failed, sent.ignored_format, sent.stopped) == (len(SEEDS), {}, 0, None)
-    whole = [reply for reply in (reply_to(request, answers) for request in asked) if _ended(reply) == "stop"]
+    whole = [reply for reply in (reply_to(request, answers) for request in requests) if _ended(reply) == "stop"]
     assert len(whole) >= len(SEEDS) // 2  # the others were cut off while they wrote white space
     for reply in whole:
         said = json.loads(text_of(reply))
@@ -109,12 +109,12 @@ def test_a_json_schema_is_obeyed(url: str, answers: Answers) -> None:
 
 
 def test_usage_is_read_and_stays_below_what_was_reserved(url: str, answers: Answers) -> None:
-    asked = ask(parameters={"max_tokens": 16})
-    sent = run([asked], url, answers)
-    usage = usage_of(reply_to(asked, answers))
+    requests = ask(parameters={"max_tokens": 16})
+    sent = run([requests], url, answers)
+    usage = usage_of(reply_to(requests, answers))
     assert usage is not None and 0 < usage.output_tokens <= 16
     assert usage.input_tokens == len("Hi there") + 2  # a token a byte, and one for each mark
-    assert usage.tokens <= (size_of(asked).ceiling or 0)
+    assert usage.tokens <= (size_of(requests).ceiling or 0)
     assert sent.spent.tokens == usage.tokens
     assert sent.spent.in_doubt_pico == 0 and sent.spent.usd == pytest.approx(PRICE.cost_usd(usage))
 
@@ -132,9 +132,9 @@ def test_a_request_longer_than_the_context_fails_its_row_and_not_the_run(url: st
 def test_a_reply_that_is_cut_off_is_found_by_the_checks(url: str, answers: Answers) -> None:
     kind = load_kind("screen.qa", where="test")
     inputs = Inputs(row="1", boxes=(Region("button", 0.1, 0.1, 0.4, 0.2),))
-    asked = ask("A button.", response_format=FORMAT, parameters={"max_tokens": 3, "seed": 1})
-    assert run([asked], url, answers).answered == 1
-    reply = reply_to(asked, answers)
+    requests = ask("A button.", response_format=FORMAT, parameters={"max_tokens": 3, "seed": 1})
+    assert run([requests], url, answers).answered == 1
+    reply = reply_to(requests, answers)
     assert _ended(reply) == "length"
     exchanges, findings = kind.examine(reply, inputs)
     assert not list(exchanges)
@@ -145,22 +145,22 @@ def test_a_reply_that_is_cut_off_is_found_by_the_checks(url: str, answers: Answe
 
 def test_one_seed_says_one_thing_and_another_another(url: str, tmp_path: Path) -> None:
     said = []
-    for number in range(2):  # two stores, so that both are asked
+    for number in range(2):  # two stores, so that both are sent
         with open_answers(tmp_path / str(number)) as answers:
-            asked = [ask(parameters={"seed": seed, "max_tokens": 24}) for seed in (1, 2)]
-            assert run(asked, url, answers).answered == 2
-            said.append([text_of(reply_to(request, answers)) for request in asked])
+            requests = [ask(parameters={"seed": seed, "max_tokens": 24}) for seed in (1, 2)]
+            assert run(requests, url, answers).answered == 2
+            said.append([text_of(reply_to(request, answers)) for request in requests])
     assert said[0] == said[1]
     assert said[0][0] != said[0][1]
 
 
 def test_a_kept_answer_is_there_without_the_server(url: str, answers: Answers) -> None:
-    asked = [ask(parameters={"seed": seed, "max_tokens": 8}) for seed in SEEDS]
-    run(asked, url, answers)
-    before = [reply_to(request, answers) for request in asked]
-    again = run(asked, "http://127.0.0.1:9/v1", answers)  # where nothing listens
+    requests = [ask(parameters={"seed": seed, "max_tokens": 8}) for seed in SEEDS]
+    run(requests, url, answers)
+    before = [reply_to(request, answers) for request in requests]
+    again = run(requests, "http://127.0.0.1:9/v1", answers)  # where nothing listens
     assert (again.hits, again.answered, again.failed, again.spent.requests) == (len(SEEDS), 0, {}, 0)
-    assert [reply_to(request, answers) for request in asked] == before
+    assert [reply_to(request, answers) for request in requests] == before
 
 
 def _ended(reply: Mapping[str, Any]) -> Any:

@@ -93,12 +93,12 @@ def test_requests_of_a_prompt_are_those_made_one_by_one(messages, parameters, re
     prompt = Prompt(messages=messages, **shared)
     for text, with_image, sample_index in inputs:
         last = user(text, HASH) if with_image else user(text)
-        made = prompt.request(last["content"], sample_index=sample_index)
+        prompted = prompt.request(last["content"], sample_index=sample_index)
         alone = Request(messages=(*messages, last), sample_index=sample_index, **shared)
-        again = Request.from_json(json.loads(json.dumps(made.to_json())))
-        assert made.key == alone.key == again.key
-        assert made.subject == alone.subject
-        assert made.to_json() == alone.to_json()
+        again = Request.from_json(json.loads(json.dumps(prompted.to_json())))
+        assert prompted.key == alone.key == again.key
+        assert prompted.subject == alone.subject
+        assert prompted.to_json() == alone.to_json()
 
 
 def test_a_prompt_refuses_what_a_request_refuses():
@@ -274,5 +274,5 @@ def test_there_are_differences_exactly_when_the_keys_differ(changes):
     assert bool(differences(request(), request(**changes))) is (request().key != request(**changes).key)
 
 
-def test_requests_can_be_told_apart_in_a_set():
+def test_requests_are_distinct_in_a_set():
     assert len({request(), request(), request(sample_index=1)}) == 2

@@ -1,4 +1,4 @@
-"""Sending, against a server that misbehaves as it is told to, and bills."""
+"""Sending, against a server that misbehaves on command, and bills."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ from pydantic import SecretStr
 
 from tests.llm.server import (
     Act,
-    Asked,
     BillingServer,
+    ReceivedRequest,
     answer,
     failure,
     faulty,
@@ -43,7 +44,7 @@ from vldata.llm import attempts as sending
 from vldata.llm.answers import Answers, open_answers
 from vldata.llm.budget import BudgetLimits, read_ledger
 from vldata.llm.endpoint import Endpoint, EndpointError, find_endpoint
-from vldata.llm.events import Event, Sent
+from vldata.llm.events import Event, SendResult
 from vldata.llm.prices import Price, size_of
 from vldata.llm.request import Request, image_part
 from vldata.llm.send import send, send_all
@@ -77,19 +78,19 @@ def endpoint(server: BillingServer, **more: Any) -> Endpoint:
 
 def ask(number: int, **more: Any) -> Request:
     parameters = more.pop("parameters", {"max_tokens": 50})
-    return Request("test", "m", ({"role": "user", "content": f"Describe picture {number}."},), parameters, **more)
+    return Request("test", "m", ({"role": "user", "content": f"Describe image {number}."},), parameters, **more)
 
 
 def asks(number: int) -> list[Request]:
     return [ask(n) for n in range(number)]
 
 
-def no_pictures(part: Mapping[str, Any]) -> bytes:
-    raise AssertionError("there are no pictures in this test")
+def no_images(part: Mapping[str, Any]) -> bytes:
+    raise AssertionError("there are no images in this test")
 
 
-def run(requests: Any, endpoint: Endpoint, answers: Answers, **more: Any) -> Sent:
-    options = {"pictures": no_pictures, "rng": random.Random(0), **more}
+def run(requests: Any, endpoint: Endpoint, answers: Answers, **more: Any) -> SendResult:
+    options = {"read_image": no_images, "rng": random.Random(0), **more}
     return asyncio.run(send_all(requests, endpoint=endpoint, answers=answers, **options))
 
 
@@ -120,26 +121,26 @@ def test_what_is_sent_is_the_request_and_nothing_else(
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
     parameters = {"max_tokens": 50, "temperature": 0.5, "stop": ["\n"]}
     run([ask(0, parameters=parameters, response_format=TEXT_FORMAT)], endpoint(server), answers)
-    (asked,) = server.asked
-    assert asked.body == {
+    (received,) = server.received
+    assert received.body == {
         "model": "m",
-        "messages": [{"role": "user", "content": "Describe picture 0."}],
+        "messages": [{"role": "user", "content": "Describe image 0."}],
         "max_tokens": 50,
         "temperature": 0.5,
         "stop": ["\n"],
         "response_format": TEXT_FORMAT,
     }
-    assert asked.headers["Authorization"] == f"Bearer {SENTINEL}"
-    assert "sk-other" not in str(asked.headers)
+    assert received.headers["Authorization"] == f"Bearer {SENTINEL}"
+    assert "sk-other" not in str(received.headers)
 
 
-def picture(kind: str) -> bytes:
+def image(kind: str) -> bytes:
     data = io.BytesIO()
     Image.new("RGB", (8, 8), "red").save(data, kind)
     return data.getvalue()
 
 
-def test_pictures_are_sent_as_data_urls_of_the_bytes_that_the_caller_gives(
+def test_images_are_sent_as_data_urls_of_the_bytes_that_the_caller_gives(
     server: BillingServer, answers: Answers
 ) -> None:
     part = image_part("a" * 32, detail="low", max_side_px=64)
@@ -147,37 +148,37 @@ def test_pictures_are_sent_as_data_urls_of_the_bytes_that_the_caller_gives(
     seen: list[Mapping[str, Any]] = []
     threads: list[threading.Thread] = []
 
-    def pictures(part: Mapping[str, Any]) -> bytes:
+    def read_image(part: Mapping[str, Any]) -> bytes:
         seen.append(part)
         threads.append(threading.current_thread())
-        return picture("PNG")
+        return image("PNG")
 
-    run([request], endpoint(server), answers, pictures=pictures)
+    run([request], endpoint(server), answers, read_image=read_image)
     assert seen == [part]
-    assert threads[0] is not threading.main_thread()  # reading and shrinking a picture must not hold up the others
-    sent = server.asked[0].body["messages"][0]["content"]
-    url = f"data:image/png;base64,{base64.b64encode(picture('PNG')).decode()}"
+    assert threads[0] is not threading.main_thread()  # reading and shrinking an image must not hold up the others
+    sent = server.received[0].body["messages"][0]["content"]
+    url = f"data:image/png;base64,{base64.b64encode(image('PNG')).decode()}"
     assert sent == [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": url, "detail": "low"}}]
 
 
-@pytest.mark.parametrize("fails", [FileNotFoundError("gone"), VldataError("image", "is broken", "mend it"), None])
-def test_a_picture_that_cannot_be_read_fails_its_row_alone(
+@pytest.mark.parametrize("fails", [FileNotFoundError("gone"), VldataError("image", "is broken", "repair it"), None])
+def test_an_image_that_cannot_be_read_fails_its_row_alone(
     server: BillingServer, answers: Answers, fails: Exception | None
 ) -> None:
-    bad = Request("test", "m", ({"role": "user", "content": [image_part("a" * 32)]},))
+    unreadable = Request("test", "m", ({"role": "user", "content": [image_part("a" * 32)]},))
 
-    def pictures(part: Mapping[str, Any]) -> bytes:
+    def read_image(part: Mapping[str, Any]) -> bytes:
         if fails:
             raise fails
-        return b"<html>not a picture</html>"
+        return b"<html>not an image</html>"
 
-    sent = run([bad, ask(1)], endpoint(server), answers, pictures=pictures)
-    assert sent.failed == {bad.key: "image_unreadable"}
+    sent = run([unreadable, ask(1)], endpoint(server), answers, read_image=read_image)
+    assert sent.failed == {unreadable.key: "image_unreadable"}
     assert sent.answered == 1 and server.bill.requests == 1
 
 
 def test_equal_requests_are_sent_once_even_while_under_way(server: BillingServer, answers: Answers) -> None:
-    server.script = lambda asked: Act(delay_s=0.02)
+    server.script = lambda received: Act(delay_s=0.02)
     events: list[Event] = []
     sent = run([ask(n % 5) for n in range(50)], endpoint(server), answers, watch=events.append)
     assert server.bill.requests == 5
@@ -203,17 +204,17 @@ def test_a_hang_ends_at_the_timeout_and_is_tried_again(server: BillingServer, an
     assert faults_of(answers, ask(0).key) == ["timed_out", None]
 
 
-def test_a_server_that_is_not_there_is_told_and_costs_nothing(answers: Answers) -> None:
+def test_a_server_that_is_not_there_is_reported_and_costs_nothing(answers: Answers) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
         sent = run([ask(0)], Endpoint("test", url, SecretStr(SENTINEL), prices={"m": PRICE}), answers)
-    assert sent.failed_by_class == {"unreachable": 1}
+    assert Counter(sent.failed.values()) == {"unreachable": 1}
     assert sent.spent.pico == 0 and sent.spent.requests == sending.MAX_ATTEMPTS
 
 
 def test_a_row_is_given_up_after_enough_attempts_and_all_are_kept(server: BillingServer, answers: Answers) -> None:
-    server.script = lambda asked: failure(500)
+    server.script = lambda received: failure(500)
     sent = run([ask(0)], endpoint(server), answers)
     assert sent.failed == {ask(0).key: "server_error"} and sent.answered == 0
     assert server.bill.requests == sending.MAX_ATTEMPTS
@@ -233,7 +234,7 @@ def test_retry_after_pauses_the_whole_endpoint_for_as_long_as_it_says(
 ) -> None:
     times: list[float] = []
 
-    def script(asked: Asked) -> Act:
+    def script(received: ReceivedRequest) -> Act:
         times.append(time.monotonic())
         return rate_limited(**retry_after) if len(times) == 1 else answer(delay_s=0.01)
 
@@ -251,7 +252,7 @@ def test_retry_after_pauses_the_whole_endpoint_for_as_long_as_it_says(
 
 
 def test_a_pause_that_is_too_long_to_wait_ends_the_run(server: BillingServer, answers: Answers) -> None:
-    server.script = lambda asked: answer() if asked.number <= 3 else rate_limited(seconds="7200")
+    server.script = lambda received: answer() if received.number <= 3 else rate_limited(seconds="7200")
     started = time.monotonic()
     sent = run(asks(20), endpoint(server), answers, limits=BudgetLimits(concurrency=1))
     assert time.monotonic() - started < 5
@@ -264,19 +265,19 @@ def test_rate_limits_that_never_end_give_the_row_up_without_opening_the_breaker(
     server: BillingServer, answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sending, "MAX_RATE_LIMITED", 5)
-    server.script = lambda asked: rate_limited()
+    server.script = lambda received: rate_limited()
     sent = run(asks(10), endpoint(server), answers)
-    assert sent.failed_by_class == {"rate_limited": 10} and sent.stopped is None
+    assert Counter(sent.failed.values()) == {"rate_limited": 10} and sent.stopped is None
     assert server.bill.requests == 50 and sent.spent.pico == 0
 
 
 def test_congestion_lowers_how_many_are_under_way(server: BillingServer, answers: Answers) -> None:
     most = [0, 0]
 
-    def script(asked: Asked) -> Act:
-        late = asked.number > 150
+    def script(received: ReceivedRequest) -> Act:
+        late = received.number > 150
         most[late] = max(most[late], server.bill.under_way + 1)
-        return rate_limited() if 100 < asked.number <= 110 else answer(delay_s=0.5)
+        return rate_limited() if 100 < received.number <= 110 else answer(delay_s=0.5)
 
     server.script = script
     assert run(asks(200), endpoint(server), answers, limits=BudgetLimits(concurrency=32)).answered == 200
@@ -296,7 +297,7 @@ def test_congestion_lowers_how_many_are_under_way(server: BillingServer, answers
 def test_a_fault_that_every_request_would_meet_stops_the_run_at_once(
     server: BillingServer, answers: Answers, act: Act, reason: str
 ) -> None:
-    server.script = lambda asked: act
+    server.script = lambda received: act
     sent = run(asks(100), endpoint(server), answers, limits=BudgetLimits(concurrency=4))
     assert sent.stopped is not None and sent.stopped.reason == reason
     assert isinstance(sent.stopped.error, EndpointError) and sent.stopped.error.fix
@@ -306,7 +307,7 @@ def test_a_fault_that_every_request_would_meet_stops_the_run_at_once(
 
 def test_a_redirect_is_not_followed(server: BillingServer, answers: Answers) -> None:
     with BillingServer() as elsewhere:
-        server.script = lambda asked: Act(307, b"", headers={"Location": f"{elsewhere.url}/chat/completions"})
+        server.script = lambda received: Act(307, b"", headers={"Location": f"{elsewhere.url}/chat/completions"})
         sent = run(asks(3), endpoint(server), answers)
         assert elsewhere.bill.requests == 0
     assert sent.stopped is not None and sent.stopped.reason == "redirected"
@@ -319,7 +320,7 @@ def test_a_redirect_is_not_followed(server: BillingServer, answers: Answers) -> 
 def test_a_fault_of_one_row_leaves_the_others_alone(
     server: BillingServer, answers: Answers, code: str | None, name: str
 ) -> None:
-    server.script = lambda asked: failure(400, code) if "picture 3." in str(asked.body) else answer()
+    server.script = lambda received: failure(400, code) if "image 3." in str(received.body) else answer()
     sent = run(asks(10), endpoint(server), answers)
     assert sent.failed == {ask(3).key: name} and sent.answered == 9 and sent.stopped is None
     assert server.bill.requests == 10
@@ -336,7 +337,7 @@ def test_a_server_that_always_fails_stops_the_run_before_it_costs_much(
     server: BillingServer, answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vldata.llm.pace.MAX_BACKOFF_S", 0.01)
-    server.script = lambda asked: failure(500, is_billed=True, delay_s=0.002)
+    server.script = lambda received: failure(500, is_billed=True, delay_s=0.002)
     sent = run(asks(1000), endpoint(server), answers, limits=BudgetLimits(concurrency=8))
     assert sent.stopped is not None and sent.stopped.reason == "failing"
     assert server.bill.requests < 60
@@ -348,8 +349,8 @@ def test_a_server_that_fails_for_a_moment_does_not_stop_the_run(
     monkeypatch.setattr("vldata.llm.pace.MAX_BACKOFF_S", 0.2)
     began: list[float] = []
 
-    def script(asked: Asked) -> Act:
-        if asked.number > 50 and not began:
+    def script(received: ReceivedRequest) -> Act:
+        if received.number > 50 and not began:
             began.append(time.monotonic())
         is_down = bool(began) and time.monotonic() < began[0] + 0.3
         return failure(503) if is_down else answer(delay_s=0.002)
@@ -373,8 +374,8 @@ def test_with_a_fifth_of_all_requests_failing_every_row_ends_answered_or_with_a_
     assert sent.answered <= server.bill.billed
     bill_usd = (server.bill.input_tokens * 1.0 + server.bill.output_tokens * 2.0) / 1e6
     assert bill_usd <= sent.spent.usd  # what is in doubt is counted at its ceiling
-    known, unknown = answers.spent()
-    assert known <= bill_usd and unknown > 0
+    known_usd, unknown = answers.spent()
+    assert known_usd <= bill_usd and unknown > 0
     assert read_ledger(tmp_path / "ledger") == sent.total
 
 
@@ -384,7 +385,7 @@ def ceiling_usd(request: Request) -> float:
     return ceiling
 
 
-def test_spending_never_passes_the_cap_over_all_runs_and_goes_on_when_it_is_raised(
+def test_spending_never_passes_the_cap_over_all_runs_and_resumes_when_it_is_raised(
     server: BillingServer, answers: Answers, tmp_path: Path
 ) -> None:
     server.script = faulty(0.3, seed=5, faults=(failure(500, is_billed=True), without_usage(), reset()))
@@ -470,13 +471,13 @@ def test_a_request_larger_than_a_minutes_tokens_is_given_up_and_not_waited_for(
 
 
 def test_an_endpoints_own_concurrency_wins(server: BillingServer, answers: Answers) -> None:
-    server.script = lambda asked: answer(delay_s=0.005)
+    server.script = lambda received: answer(delay_s=0.005)
     run(asks(30), endpoint(server, max_concurrency=3), answers, limits=BudgetLimits(concurrency=20))
     assert server.bill.most_under_way == 3
 
 
 def test_a_format_that_the_server_ignores_stops_the_run_early(server: BillingServer, answers: Answers) -> None:
-    server.script = lambda asked: ignoring_format()
+    server.script = lambda received: ignoring_format()
     requests = [ask(n, response_format=TEXT_FORMAT) for n in range(100)]
     sent = run(requests, endpoint(server), answers, limits=BudgetLimits(concurrency=2))
     assert sent.stopped is not None and sent.stopped.reason == "format_ignored"
@@ -484,13 +485,13 @@ def test_a_format_that_the_server_ignores_stops_the_run_early(server: BillingSer
 
 
 def test_a_format_that_is_ignored_now_and_then_is_only_counted(server: BillingServer, answers: Answers) -> None:
-    server.script = lambda asked: ignoring_format() if asked.number % 2 else answer('{"a": 1}')
+    server.script = lambda received: ignoring_format() if received.number % 2 else answer('{"a": 1}')
     sent = run([ask(n, response_format=TEXT_FORMAT) for n in range(20)], endpoint(server), answers)
     assert sent.stopped is None and (sent.answered, sent.ignored_format) == (20, 10)
 
 
 def test_the_first_interruption_lets_what_is_under_way_end(server: BillingServer, answers: Answers) -> None:
-    server.script = lambda asked: answer(delay_s=0.3)
+    server.script = lambda received: answer(delay_s=0.3)
     stop = asyncio.Event()
 
     def watch(event: Event) -> None:
@@ -504,12 +505,12 @@ def test_the_first_interruption_lets_what_is_under_way_end(server: BillingServer
 
 
 def test_an_interruption_does_not_wait_for_a_pause_or_a_retry_to_end(server: BillingServer, answers: Answers) -> None:
-    server.script = lambda asked: rate_limited(seconds="600")
+    server.script = lambda received: rate_limited(seconds="600")
 
-    async def main() -> Sent:
+    async def main() -> SendResult:
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(0.3, stop.set)
-        everything = {"endpoint": endpoint(server), "answers": answers, "pictures": no_pictures, "stop": stop}
+        everything = {"endpoint": endpoint(server), "answers": answers, "read_image": no_images, "stop": stop}
         return await send_all(asks(20), **everything)  # type: ignore[arg-type]
 
     started = time.monotonic()
@@ -521,8 +522,8 @@ def test_an_interruption_does_not_wait_for_a_pause_or_a_retry_to_end(server: Bil
 def test_what_is_under_way_when_cancelled_is_given_up_but_counted(
     server: BillingServer, answers: Answers, tmp_path: Path
 ) -> None:
-    server.script = lambda asked: answer() if asked.number <= 5 else hang()
-    everything: dict[str, Any] = {"answers": answers, "pictures": no_pictures, "ledger": tmp_path / "ledger"}
+    server.script = lambda received: answer() if received.number <= 5 else hang()
+    everything: dict[str, Any] = {"answers": answers, "read_image": no_images, "ledger": tmp_path / "ledger"}
 
     async def main() -> None:
         limits = BudgetLimits(max_usd=1.0, concurrency=3)
@@ -541,7 +542,7 @@ def test_what_is_under_way_when_cancelled_is_given_up_but_counted(
 
 
 def test_control_c_drains_and_a_second_one_cancels(server: BillingServer, tmp_path: Path) -> None:
-    server.script = lambda asked: hang()
+    server.script = lambda received: hang()
     code = f"""
 from pathlib import Path
 from pydantic import SecretStr
@@ -552,7 +553,7 @@ from vldata.llm.send import send
 requests = [Request("test", "m", ({{"role": "user", "content": str(n)}},)) for n in range(9)]
 with open_answers({str(tmp_path / "a")!r}) as answers:
     endpoint = Endpoint("test", {server.url!r}, SecretStr("none"))
-    send(requests, endpoint=endpoint, answers=answers, pictures=None, watch=lambda e: print(e.kind, flush=True))
+    send(requests, endpoint=endpoint, answers=answers, read_image=None, watch=lambda e: print(e.kind, flush=True))
 """
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path.cwd()
@@ -569,12 +570,12 @@ with open_answers({str(tmp_path / "a")!r}) as answers:
         assert len(list(answers.failures())) == 8
 
 
-def test_after_a_kill_no_answer_that_came_is_asked_for_again(server: BillingServer, tmp_path: Path) -> None:
-    server.script = lambda asked: answer(delay_s=0.005)
+def test_after_a_kill_no_answer_that_came_is_requested_again(server: BillingServer, tmp_path: Path) -> None:
+    server.script = lambda received: answer(delay_s=0.005)
     code = f"""
 from pathlib import Path
 from pydantic import SecretStr
-from tests.llm.test_send import asks, no_pictures, PRICE
+from tests.llm.test_send import asks, no_images, PRICE
 from vldata.llm.answers import open_answers
 from vldata.llm.budget import BudgetLimits
 from vldata.llm.endpoint import Endpoint
@@ -582,7 +583,7 @@ from vldata.llm.send import send
 with open_answers({str(tmp_path / "a")!r}) as answers:
     endpoint = Endpoint("test", {server.url!r}, SecretStr("none"), prices={{"m": PRICE}})
     limits, ledger = BudgetLimits(max_usd=1.0, concurrency=8), Path({str(tmp_path / "l")!r})
-    send(asks(200), endpoint=endpoint, answers=answers, pictures=no_pictures, limits=limits, ledger=ledger)
+    send(asks(200), endpoint=endpoint, answers=answers, read_image=no_images, limits=limits, ledger=ledger)
 """
     kills, number = 0, 0
     while kills < 2:
@@ -613,19 +614,19 @@ from vldata.llm.endpoint import find_endpoint
 from vldata.llm.request import Request
 from vldata.llm.send import send
 requests = [
-    Request("test", "m", ({{"role": "user", "content": f"Describe picture {{n}}."}},), {{"max_tokens": 50}})
+    Request("test", "m", ({{"role": "user", "content": f"Describe image {{n}}."}},), {{"max_tokens": 50}})
     for n in range(5)
 ]
 with open_answers({str(tmp_path / "answers")!r}) as answers:
     endpoint = find_endpoint("openai", environ={{"XDG_CONFIG_HOME": {str(tmp_path)!r}}})
-    sent = send(requests, endpoint=endpoint, answers=answers, pictures=None)
+    sent = send(requests, endpoint=endpoint, answers=answers, read_image=None)
 assert sent.hits == 5 and sent.stopped is None, sent
 assert "openai" not in sys.modules and "httpx2" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
-def test_without_a_key_the_hits_are_found_and_the_rest_is_told(server: BillingServer, answers: Answers) -> None:
+def test_without_a_key_the_hits_are_found_and_the_rest_is_reported(server: BillingServer, answers: Answers) -> None:
     run(asks(3), endpoint(server), answers)
     sent = run(asks(5), Endpoint("test", server.url, None, "TEST_KEY"), answers)
     assert (sent.hits, sent.unsent, sent.answered) == (3, 2, 0)
@@ -635,7 +636,7 @@ def test_without_a_key_the_hits_are_found_and_the_rest_is_told(server: BillingSe
 def test_an_error_of_who_writes_the_requests_keeps_what_is_under_way(server: BillingServer, answers: Answers) -> None:
     def requests() -> Iterator[Request]:
         yield from asks(3)
-        raise RecipeError("sources.x", "is wrong", "mend it")
+        raise RecipeError("sources.x", "is wrong", "repair it")
 
     sent = run(requests(), endpoint(server), answers)
     assert sent.answered == 3 and sent.stopped is not None and sent.stopped.reason == "error"
@@ -647,7 +648,7 @@ def test_a_bug_keeps_what_is_under_way_and_is_raised(server: BillingServer, answ
         yield from asks(3)
         raise ZeroDivisionError
 
-    server.script = lambda asked: answer(delay_s=0.1)
+    server.script = lambda received: answer(delay_s=0.1)
     with pytest.raises(ZeroDivisionError):
         run(requests(), endpoint(server), answers)
     assert len(answers) == 3
@@ -708,18 +709,37 @@ def test_the_key_is_in_no_log_error_event_or_file(
     caplog.set_level(logging.DEBUG)
     for name in ("openai", "httpx2", "httpcore2"):
         caplog.set_level(logging.DEBUG, logger=name)
-    server.script = lambda asked: quoting(act)
-    found = find_endpoint(
+    server.script = lambda received: quoting(act)
+    keyed = find_endpoint(
         "test", url=server.url, environ={"VLDATA_API_KEY": SENTINEL, "XDG_CONFIG_HOME": str(tmp_path)}
     )
-    found = Endpoint(found.name, found.url, found.key, found.key_from, timeout_s=0.2, prices={"m": PRICE})
+    keyed = Endpoint(
+        keyed.name,
+        keyed.url,
+        keyed.key,
+        keyed.key_from,
+        timeout_s=0.2,
+        prices={"m": PRICE},
+    )
     events: list[Event] = []
     with open_answers(tmp_path / "answers") as answers:
         sent = run(
-            asks(2), found, answers, watch=events.append, limits=BudgetLimits(max_usd=1.0), ledger=tmp_path / "ledger"
+            asks(2),
+            keyed,
+            answers,
+            watch=events.append,
+            limits=BudgetLimits(max_usd=1.0),
+            ledger=tmp_path / "ledger",
         )
     assert server.bill.requests
-    shown = [repr(sent), repr(events), repr(found), caplog.text, *capfd.readouterr(), *(r.key for r in asks(2))]
+    shown = [
+        repr(sent),
+        repr(events),
+        repr(keyed),
+        caplog.text,
+        *capfd.readouterr(),
+        *(r.key for r in asks(2)),
+    ]
     if sent.stopped is not None:
         shown += [str(sent.stopped.error), "".join(traceback.format_exception(sent.stopped.error))]
     shown += [record.getMessage() + repr(record.args) + repr(record.__dict__) for record in caplog.records]
@@ -743,8 +763,8 @@ def test_the_key_is_in_no_error_when_the_client_itself_fails(
 
 
 def test_send_works_outside_the_main_thread(server: BillingServer, answers: Answers) -> None:
-    results: list[Sent] = []
-    options: dict[str, Any] = {"endpoint": endpoint(server), "answers": answers, "pictures": no_pictures}
+    results: list[SendResult] = []
+    options: dict[str, Any] = {"endpoint": endpoint(server), "answers": answers, "read_image": no_images}
     thread = threading.Thread(target=lambda: results.append(send(asks(3), **options)))
     thread.start()
     thread.join(20)

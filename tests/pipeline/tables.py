@@ -100,7 +100,7 @@ def leaf(*samples: Mapping[str, Any], task: str = "vqa_open") -> tuple[pl.DataFr
     if "boxes" in own:
         own["fractions"] = own["boxes"]
     types = {"at": pl.Int64, "row": pl.String, KEY: pl.UInt64, "place": pl.Int32, "thread": pl.String}
-    types |= {"generator": pl.String, **own}
+    types |= {"weight": pl.Float32, "generator": pl.String, **own}
     turns: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for at, sample in enumerate(samples):

@@ -16,7 +16,7 @@ from tests.pipeline.tables import finished, recipe, rows_of_stream
 from vldata.dataset.manifest import read_manifest
 from vldata.errors import BuildError
 from vldata.pipeline.assemble import assemble, current, refuse_foreign
-from vldata.pipeline.planned import Block, Plan, SourceReport
+from vldata.pipeline.plan_record import Block, Plan, SourceReport
 from vldata.recipe.models import Recipe
 from vldata.store.blocks import Note, write_block
 from vldata.store.store import Store
@@ -63,7 +63,7 @@ def planned(store: Store, blocks: Sequence[tuple[str, str]], **changes: Any) -> 
         ledger=ledger,
         inputs={"src": {"/data/rows.jsonl": "d1", "/data/a.jsonl": "d0"}},
         templates={"src": "vqa_open.jinja@1"},
-        pictures={},
+        images={},
         notes=["src has no rows"],
     )
     return replace(plan, **changes)
@@ -163,7 +163,7 @@ def test_what_the_manifest_says(built: Built, store: Store, notes: dict[str, Not
     assert kept == vars(report(3, 6))
     assert (manifest["plan"], manifest["seed"], manifest["limit"], manifest["name"]) == ("plan", 7, 50, "small")
     assert manifest["synth"] == {"src": {"cost": 1}}
-    assert manifest["notes"] == ["src has no rows", "2 pictures could not be decoded and were replaced"]
+    assert manifest["notes"] == ["src has no rows", "2 images could not be decoded and were replaced"]
     assert manifest["recipe"] == {**small().raw, "splits": {}}
     assert "synth" not in built(ONE)
 

@@ -38,7 +38,7 @@ def by_rank(ranks: Keys, sizes: Ints, max_rows: int) -> list[tuple[int, int]]:
 
 
 def by_count(ranks: Keys, sizes: Ints, max_rows: int) -> list[tuple[int, int]]:
-    """What blocks must not be: so many samples, then so many more."""
+    """What blocks must not be: N samples, then N more."""
     return [(low, min(low + max_rows, len(ranks))) for low in range(0, len(ranks), max_rows)]
 
 
@@ -71,7 +71,7 @@ def test_a_leaf_is_a_prefix_of_the_rank_in_bits() -> None:
     assert leaves(eighths, sizes, max_rows=1) == [(n, n + 1) for n in range(7)]
 
 
-def test_ranks_that_differ_in_their_last_bit_are_told_apart() -> None:
+def test_ranks_that_differ_in_their_last_bit_are_kept_apart() -> None:
     low = ranks_of(0, 1, 2, 3)
     assert leaves(low, bytes_each(low), max_rows=2) == [(0, 2), (2, 4)]
     assert leaves(low, bytes_each(low), max_rows=1) == [(0, 1), (1, 2), (2, 3), (3, 4)]
@@ -106,7 +106,7 @@ def test_a_sample_larger_than_a_leaf_is_one_of_its_own() -> None:
     assert leaves(eighths, np.array([1, 1, 1, 99]), max_rows=4, max_bytes=10) == [(0, 2), (2, 3), (3, 4)]
 
 
-def test_equal_ranks_cannot_be_told_apart() -> None:
+def test_equal_ranks_cannot_be_kept_apart() -> None:
     same = ranks_of(5, 5, 5, 6)
     assert leaves(same, bytes_each(same), max_rows=2) == [(0, 3), (3, 4)]
 

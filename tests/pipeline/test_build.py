@@ -36,7 +36,7 @@ def by_source(built: Built) -> dict[str, set[str]]:
     return found
 
 
-def test_datasets_opens_the_build_and_every_picture_decodes(run: Run, small: Tree) -> None:
+def test_datasets_opens_the_build_and_every_image_decodes(run: Run, small: Tree) -> None:
     built = run(small)
     loaded = datasets.load_from_disk(str(built.out))
     assert len(loaded) == built.manifest["totals"]["samples"] > 100
@@ -162,7 +162,7 @@ def test_splits_share_no_photograph_and_add_up(run: Run, small: Tree) -> None:
     loaded = datasets.load_from_disk(str(built.out))
     assert set(loaded) == {"train", "val"}
     assert {split: len(rows) for split, rows in loaded.items()} == {"train": 80, "val": 20}
-    pictures = {
+    images = {
         split: {
             image["path"]
             for row in rows.cast_column("images", [datasets.Image(decode=False)])
@@ -170,8 +170,8 @@ def test_splits_share_no_photograph_and_add_up(run: Run, small: Tree) -> None:
         }
         for split, rows in loaded.items()
     }
-    assert pictures["val"]
-    assert not pictures["train"] & pictures["val"]
+    assert images["val"]
+    assert not images["train"] & images["val"]
 
 
 def test_rows_layout_holds_the_same_samples_in_one_mixed_order(run: Run, small: Tree) -> None:

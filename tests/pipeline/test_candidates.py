@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from tests.pipeline.tables import box, columns_of, entry, facts_of
-from vldata.pipeline.candidates import Inspected, inspect
+from vldata.pipeline.candidates import InspectedSamples, inspect
 from vldata.pipeline.screen import grouped
 from vldata.schema.turns import COMMON, KEY
 
@@ -27,7 +27,7 @@ def look_at(
     sizes: list[dict[str, int]] | None = None,
     thread: str | None = None,
     **settings: Any,
-) -> Inspected:
+) -> InspectedSamples:
     """Inspect one turn for each row of ``boxes``, over one image unless ``images`` says which."""
     source = entry("rec", name="refs", **settings)
     columns = {**COMMON, **columns_of("rec"), KEY: pl.UInt64, "rank": pl.UInt64}
@@ -47,10 +47,10 @@ def look_at(
     table = pl.DataFrame([{name: row.get(name) for name in columns} for row in rows], schema=columns)
     turns = grouped(table.drop("problem", "detail", "urls", strict=False), source)
     at = (turns["place"] == 0).cum_sum().cast(pl.Int64) - 1
-    known = facts_of(facts)
+    table_of_facts = facts_of(facts)
 
     def look(refs: list[str]) -> pl.DataFrame:
-        return pl.DataFrame({"ref": refs}, schema={"ref": pl.String}).join(known, on="ref", how="left")
+        return pl.DataFrame({"ref": refs}, schema={"ref": pl.String}).join(table_of_facts, on="ref", how="left")
 
     return inspect(
         turns.with_columns(at=at),
@@ -64,7 +64,7 @@ def look_at(
 
 def reason(*boxes: Box | dict[str, Any], **options: Any) -> str | None:
     """Why a turn with these boxes is rejected; None when it is not."""
-    found = look_at({"r": boxes}, **options).found
+    found = look_at({"r": boxes}, **options).refused
     return str(found["reason"][0]) if found.height else None
 
 
@@ -86,19 +86,19 @@ def test_a_box_that_sticks_out_by_more_than_a_pixel_is_rejected(side: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("wrong", "why"),
+    ("rejected", "why"),
     [
         ((10.0, 10.0, 10.0, 20.0), "box_empty"),
         ((10.0, 20.0, 30.0, 20.0), "box_empty"),
-        ((30.0, 10.0, 10.0, 20.0), "box_empty"),
+        ((30.0, 10.0, 10.0, 20.0), "box_corners_swapped"),
         (box(10.0, 10.0, 20.0, 20.0, image=1), "box_wrong_image"),
         (box(10.0, 10.0, 20.0, 20.0, image=-1), "box_wrong_image"),
         ({**box(10.0, 10.0, 20.0, 20.0), "x1": None}, "no_box"),
     ],
 )
-def test_what_is_no_box_on_the_image_is_rejected_with_its_own_reason(wrong: Any, why: str) -> None:
-    assert reason(wrong) == why
-    assert reason((10.0, 10.0, 20.0, 20.0), wrong) == why
+def test_what_is_no_box_on_the_image_is_rejected_with_its_own_reason(rejected: Any, why: str) -> None:
+    assert reason(rejected) == why
+    assert reason((10.0, 10.0, 20.0, 20.0), rejected) == why
 
 
 def test_fractions_are_of_the_upright_image() -> None:
@@ -137,4 +137,4 @@ def test_a_photograph_is_in_one_split_whatever_its_name_and_two_of_them_may_part
     train = next(name for name in names if split[name] == "train")
     val = next(name for name in names if split[name] == "val")
     parted = look_at({"r": fine}, facts, images={"r": [train, val]}, splits=splits)
-    assert parted.found["reason"].to_list() == ["image_in_two_splits"]
+    assert parted.refused["reason"].to_list() == ["image_in_two_splits"]

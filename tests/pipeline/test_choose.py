@@ -13,7 +13,7 @@ import pytest
 from tests.pipeline.tables import entry, facts_of
 from vldata.errors import RecipeErrors
 from vldata.mixture.models import Mixture
-from vldata.pipeline.choose import CandidateCache, Chosen, Pool, Share, choose
+from vldata.pipeline.choose import CandidateCache, ChosenSamples, Pool, Share, choose
 from vldata.schema.turns import COMMON, KEY
 
 Look = Callable[[list[str]], pl.DataFrame]
@@ -31,7 +31,7 @@ class Looked:
 
 
 def candidates(sizes: list[int], images: list[int] | None = None) -> pl.DataFrame:
-    """Samples of so many turns and images each; turn ``3.0`` is the first of sample 3, image ``3.0`` its first."""
+    """Samples of that many turns and images each; turn ``3.0`` is the first of sample 3, image ``3.0`` its first."""
     turns = [(at, place) for at, size in enumerate(sizes) for place in range(size)]
     counts = images or [1] * len(sizes)
     table = pl.DataFrame(
@@ -53,7 +53,7 @@ def candidates(sizes: list[int], images: list[int] | None = None) -> pl.DataFram
 
 
 def pool(turns: pl.DataFrame | int, look: Look | None = None, *, name: str = "a", **options: Any) -> Pool:
-    """A source; a number is so many samples of one turn and one image."""
+    """A source; a number is that many samples of one turn and one image."""
     return Pool(
         entry=entry(name=name),
         turns=candidates([1] * turns) if isinstance(turns, int) else turns,
@@ -63,7 +63,7 @@ def pool(turns: pl.DataFrame | int, look: Look | None = None, *, name: str = "a"
     )
 
 
-def taken(one: Chosen) -> list[int]:
+def taken(one: ChosenSamples) -> list[int]:
     """The chosen samples, by number."""
     return one.samples["at"].to_list()
 
@@ -85,15 +85,17 @@ def test_weights_become_exact_counts_and_each_source_gives_its_first_samples() -
 SPLITS = {"train": 0.8, "val": 0.2}
 
 
-def by_split(one: Chosen) -> dict[str, list[int]]:
+def by_split(one: ChosenSamples) -> dict[str, list[int]]:
     return {split: one.samples.filter(split=split)["at"].to_list() for split in one.shares}
 
 
 @pytest.mark.parametrize("splits", [{"train": 1.0}, SPLITS])
 def test_five_percent_of_a_source_is_the_beginning_of_its_ten_percent(splits: dict[str, float]) -> None:
     def take(epochs: float) -> dict[str, list[int]]:
-        bad = Looked({f"{at}.0" for at in range(0, 400, 7)})
-        return by_split(choose({"a": pool(400, bad, splits=splits)}, mixture(sources={"a": {"epochs": epochs}}))["a"])
+        broken = Looked({f"{at}.0" for at in range(0, 400, 7)})
+        return by_split(
+            choose({"a": pool(400, broken, splits=splits)}, mixture(sources={"a": {"epochs": epochs}}))["a"]
+        )
 
     fewer, more, most = take(0.05), take(0.1), take(0.2)
     for split in splits:
@@ -105,14 +107,14 @@ def test_five_percent_of_a_source_is_the_beginning_of_its_ten_percent(splits: di
 def test_a_bad_sample_is_replaced_by_the_next_in_rank() -> None:
     one = choose({"a": pool(10, Looked({"2.0", "3.0", "8.0"}))}, mixture(sources={"a": {"count": 4}}))["a"]
     assert taken(one) == [0, 1, 4, 5]
-    assert one.found.rows() == [(f"{at}.0", at, "image_missing", f"{at}.0: ?") for at in (2, 3, 8)]
+    assert one.refused.rows() == [(f"{at}.0", at, "image_missing", f"{at}.0: ?") for at in (2, 3, 8)]
     assert one.rest.rows() == [(f"{at}.0", "beyond_count") for at in (6, 7, 9)]
 
 
-def test_of_a_source_that_nobody_saw_the_end_of_only_bad_samples_before_the_last_chosen_one_are_told() -> None:
+def test_of_a_source_that_nobody_saw_the_end_of_only_bad_samples_before_the_last_chosen_one_are_reported() -> None:
     one = choose({"a": pool(5_000, Looked({"2.0", "3.0", "8.0"}))}, mixture(sources={"a": {"count": 4}}))["a"]
     assert taken(one) == [0, 1, 4, 5]
-    assert one.found["row"].to_list() == ["2.0", "3.0"]
+    assert one.refused["row"].to_list() == ["2.0", "3.0"]
     assert one.rest["row"].to_list() == [f"{at}.0" for at in range(6, 5_000)]
 
 
@@ -121,7 +123,7 @@ def test_an_image_on_the_exclusion_list_costs_its_whole_sample() -> None:
     one = choose({"a": some}, mixture(sources={"a": {"count": 2}}))["a"]
     assert taken(one) == [0, 2]
     assert one.turns["row"].to_list() == ["0.0", "0.1", "2.0"]
-    assert one.found.select("row", "reason").rows() == [("1.0", "excluded"), ("1.1", "excluded")]
+    assert one.refused.select("row", "reason").rows() == [("1.0", "excluded"), ("1.1", "excluded")]
 
 
 def test_a_source_with_too_few_good_samples_is_worked_out_again_with_its_true_number() -> None:
@@ -186,10 +188,10 @@ def test_a_split_that_is_held_out_is_used_up_before_anything_repeats_and_never_r
 
 
 def test_more_units_never_mean_fewer_for_a_split() -> None:
-    known = CandidateCache()
+    cache = CandidateCache()
 
     def amounts(units: int) -> tuple[int, int]:
-        some = pool(20, splits={"train": 0.6, "val": 0.4}, key="a", known=known)
+        some = pool(20, splits={"train": 0.6, "val": 0.4}, key="a", cache=cache)
         one = choose({"a": some}, mixture(max_epochs=9, sources={"a": {"count": units}}))["a"]
         have = Counter(one.samples["split"])
         train, val = (share.passes * have[split] + share.prefix for split, share in sorted(one.shares.items()))
@@ -221,13 +223,13 @@ def test_a_source_of_which_nothing_is_wanted_is_not_looked_at() -> None:
 def test_every_candidate_is_chosen_found_bad_or_left_over_and_none_is_two_of_these() -> None:
     some = pool(candidates([1, 3, 2, 1, 4, 2]), Looked({"1.0", "4.0"}), splits=SPLITS)
     one = choose({"a": some}, mixture(sources={"a": {"count": 2}}))["a"]
-    rows = [*one.turns["row"], *one.found["row"], *one.rest["row"]]
+    rows = [*one.turns["row"], *one.refused["row"], *one.rest["row"]]
     assert sorted(rows) == sorted(some.turns["row"])
 
 
 def test_a_large_source_is_looked_at_only_as_far_as_it_is_wanted_and_that_changes_nothing() -> None:
-    bad = {f"{at}.0" for at in range(0, 6_000, 3)}
-    near, far = Looked(bad), Looked(bad)
+    broken = {f"{at}.0" for at in range(0, 6_000, 3)}
+    near, far = Looked(broken), Looked(broken)
     wanted = mixture(sources={"a": {"count": 100}})
     one = choose({"a": pool(6_000, near)}, wanted)["a"]
     assert near.num == 4_096
@@ -243,15 +245,15 @@ def test_a_large_source_is_looked_at_only_as_far_as_it_is_wanted_and_that_change
 
 
 def test_what_was_found_of_the_same_candidates_is_known_to_the_next_build() -> None:
-    known, look = CandidateCache(), Looked({"1.0"})
+    cache, look = CandidateCache(), Looked({"1.0"})
     wanted = mixture(sources={"a": {"count": 3}})
-    once = choose({"a": pool(8, look, key="k", known=known)}, wanted)["a"]
-    again = choose({"a": pool(8, look, key="k", known=known)}, wanted)["a"]
+    once = choose({"a": pool(8, look, key="k", cache=cache)}, wanted)["a"]
+    again = choose({"a": pool(8, look, key="k", cache=cache)}, wanted)["a"]
     assert look.num == 8
     assert again.samples is once.samples
     assert again.key == once.key
-    more = choose({"a": pool(8, look, key="k", known=known)}, mixture(sources={"a": {"count": 4}}))["a"]
-    other = choose({"a": pool(8, look, key="other", known=known)}, wanted)["a"]
+    more = choose({"a": pool(8, look, key="k", cache=cache)}, mixture(sources={"a": {"count": 4}}))["a"]
+    other = choose({"a": pool(8, look, key="other", cache=cache)}, wanted)["a"]
     assert look.num == 16
     assert len({once.key, more.key, other.key}) == 3
     assert taken(more) == [0, 2, 3, 4]

@@ -253,7 +253,7 @@ def test_a_size_that_nobody_knows_stays_unknown(tmp_path: Path, max_side_px: int
     assert row["image_sizes"] == [None, {"width": 40, "height": 30}]
 
 
-def test_boxes_may_be_told_in_the_square_that_the_image_is_padded_to(tmp_path: Path) -> None:
+def test_boxes_may_be_given_in_the_square_that_the_image_is_padded_to(tmp_path: Path) -> None:
     wide, tall = phrase(), phrase(sizes=[{"width": 100, "height": 200}])
     table = rendered(words(tmp_path, "rec", padded=True), wide, tall).table
     answers = [row[1]["content"][0]["text"] for row in table.column("messages").to_pylist()]
@@ -278,10 +278,10 @@ def test_lineage_says_which_wording_a_turn_has(tmp_path: Path) -> None:
     several += "{% block assistant %}{{ answer }}{% endblock %}"
     one = words(tmp_path, text=several, templates=Templates(prompts="many"))
     (row,) = rendered(one, {"turns": [("q", "a")] * 8}).table.to_pylist()
-    asked = [m["content"][-1]["text"] for m in row["messages"][0::2]]
+    questions = [m["content"][-1]["text"] for m in row["messages"][0::2]]
     variants = [turn["variant"] for turn in row["turns"]]
     assert variants == ["user_2", "user", "user", "user", "user_2", "user", "user", "user"]
-    assert asked == ["q" if variant == "user" else "Say: q" for variant in variants]
+    assert questions == ["q" if variant == "user" else "Say: q" for variant in variants]
     assert {turn["template"] for turn in row["turns"]} == {one.template.lineage}
 
 
@@ -318,3 +318,9 @@ def test_a_sample_is_the_same_row_in_whatever_leaf_it_stands(tmp_path: Path) -> 
         fresh = render_leaf(*(pl.DataFrame(a, schema=t.schema) for a, t in zip(apart, whole, strict=True)), one)
         assert isinstance(fresh, Piece)
         assert stream(fresh) == stream(part(low, high))
+
+
+def test_the_weight_of_a_turn_is_that_of_its_answer_s_loss(tmp_path: Path) -> None:
+    masked = {"question": "What is it?", "answer": "a dog", "weight": 0.0}
+    piece = rendered(words(tmp_path), {"turns": [masked, ("Where?", "here")]})
+    assert [turn["weight"] for turn in piece.table.to_pylist()[0]["turns"]] == [0.0, 1.0]

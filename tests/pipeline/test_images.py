@@ -1,4 +1,4 @@
-"""Pictures that are missing, broken, huge, turned, changed or shared: each has its place in the dataset or a reason."""
+"""Images that are missing, broken, huge, turned, changed or shared: each has its place in the dataset or a reason."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COLORS = ("red", "green", "blue", "orange", "purple", "brown", "black", "white",
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """Ten pictures, one caption and one phrase with a box for each."""
+    """Ten images, one caption and one phrase with a box for each."""
     folder = tmp_path / "corpus"
     (folder / "images").mkdir(parents=True)
     rows = []
@@ -72,7 +72,7 @@ def rows(built: Built) -> dict[str, dict[str, Any]]:
     return {row["id"]: row for row in table}
 
 
-def test_every_kind_of_broken_picture_has_its_reason(run: Run, corpus: Path) -> None:
+def test_every_kind_of_broken_image_has_its_reason(run: Run, corpus: Path) -> None:
     images = corpus / "images"
     (images / "0.jpg").unlink()
     (images / "1.jpg").write_bytes(b"")
@@ -93,7 +93,7 @@ def test_every_kind_of_broken_picture_has_its_reason(run: Run, corpus: Path) -> 
     assert set(rows(built)) == {"t/r6", "t/r7", "t/r8", "t/r9"}
 
 
-def test_a_bad_picture_is_replaced_by_the_next_in_rank(run: Run, corpus: Path) -> None:
+def test_a_bad_image_is_replaced_by_the_next_in_rank(run: Run, corpus: Path) -> None:
     tree = recipe(corpus)
     tree["mixture"] = {"total": 5}
     first = rows(run(tree, "first"))
@@ -116,7 +116,7 @@ def test_a_turned_photograph_is_measured_and_boxed_upright(run: Run, corpus: Pat
     assert rows(built)["t/r1"]["messages"][1]["content"][0]["text"] == "[0.12, 0.12, 0.62, 0.62]"
 
 
-def test_a_box_outside_its_picture_is_rejected_and_a_rounding_is_clamped(run: Run, corpus: Path) -> None:
+def test_a_box_outside_its_image_is_rejected_and_a_rounding_is_clamped(run: Run, corpus: Path) -> None:
     lines = [json.loads(line) for line in (corpus / "rows.jsonl").read_text().splitlines()]
     lines[0]["box"] = [8.0, 6.0, 80.0, 30.0]
     lines[1]["box"] = [8.0, 6.0, 64.4, 30.0]
@@ -132,7 +132,7 @@ def test_padded_square_moves_the_box(run: Run, corpus: Path) -> None:
     assert text == "[0.12, 0.22, 0.62, 0.59]"
 
 
-def test_pictures_pass_through_untouched_unless_a_policy_scales_them(run: Run, corpus: Path) -> None:
+def test_images_pass_through_untouched_unless_a_policy_scales_them(run: Run, corpus: Path) -> None:
     (corpus / "images" / "0.jpg").write_bytes(jpeg("red", (400, 300)))
     whole = rows(run(boxes(corpus), "whole"))
     assert all(
@@ -147,7 +147,7 @@ def test_pictures_pass_through_untouched_unless_a_policy_scales_them(run: Run, c
     assert scaled["t/r1"]["images"] == whole["t/r1"]["images"]
 
 
-def test_a_picture_that_fails_only_when_decoded_is_replaced_and_said(run: Run, corpus: Path) -> None:
+def test_a_image_that_fails_only_when_decoded_is_replaced_and_said(run: Run, corpus: Path) -> None:
     png = io.BytesIO()
     Image.effect_noise((300, 200), 80).save(png, "PNG")
     data = bytearray(png.getvalue())
@@ -173,7 +173,7 @@ def test_decode_finds_what_a_header_hides(run: Run, corpus: Path) -> None:
     assert ledger(run(recipe(corpus, images={"decode": True}), "decoding")) == {"r0": "image_undecodable"}
 
 
-def test_a_changed_picture_is_noticed(run: Run, corpus: Path) -> None:
+def test_a_changed_image_is_noticed(run: Run, corpus: Path) -> None:
     before = run(recipe(corpus), "out")
     (corpus / "images" / "3.jpg").write_bytes(jpeg("cyan"))
     after = run(recipe(corpus), "out")
@@ -270,7 +270,7 @@ def test_a_row_edited_inserted_or_deleted_among_many_remakes_few_blocks(run: Run
     assert run(tree, "deleted").made == 1
 
 
-def test_pictures_inside_an_archive_have_no_path_to_store(run: Run, corpus: Path, tmp_path: Path) -> None:
+def test_images_inside_an_archive_have_no_path_to_store(run: Run, corpus: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
         for path in sorted((corpus / "images").iterdir()):
             archive.write(path, path.name)
@@ -279,7 +279,7 @@ def test_pictures_inside_an_archive_have_no_path_to_store(run: Run, corpus: Path
         run(tree)
 
 
-def test_an_archive_that_changes_between_two_builds_is_read_anew(run: Run, corpus: Path, tmp_path: Path) -> None:
+def test_an_archive_that_changes_between_two_builds_is_read_again(run: Run, corpus: Path, tmp_path: Path) -> None:
     def pack(color: str) -> None:
         with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
             for i in range(10):

@@ -1,4 +1,4 @@
-"""Row ids and keys: native ones, hashes where there are none, and repeats told apart by contents."""
+"""Row ids and keys: native ones, hashes where there are none, and repeats kept apart by contents."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_repeats_are_numbered_by_their_contents_and_not_by_their_place() -> None
     assert ids(("a", "3?"), ("a", "1?"), ("a", "2?")) == numbered
 
 
-def test_a_native_id_that_is_the_number_of_another_one_is_told_apart_too() -> None:
+def test_a_native_id_that_is_the_number_of_another_one_is_kept_apart_too() -> None:
     given = (("a", "1?"), ("a", "3?"), ("a~2", "2?"))
     assert ids(*given) == {"1?": "a", "2?": "a~2", "3?": "a~2~2"}
     assert ids(*reversed(given)) == ids(*given)

@@ -14,8 +14,8 @@ from vldata.curate.exclude import ExclusionList
 from vldata.errors import BuildError
 from vldata.mixture.quotas import Quota
 from vldata.pipeline.build import Built
-from vldata.pipeline.candidates import FOUND
-from vldata.pipeline.choose import Chosen
+from vldata.pipeline.candidates import REFUSED
+from vldata.pipeline.choose import ChosenSamples
 from vldata.pipeline.ledger import LEDGER, ledger_of, refuse_too_many_rejects, staged
 from vldata.recipe.models import Entry, Settings
 from vldata.sources.shapes import Shapes
@@ -29,16 +29,16 @@ def dropped(**reasons: str) -> pl.DataFrame:
     return pl.DataFrame(list(reasons.items()), schema={"row": pl.String, "reason": pl.String}, orient="row")
 
 
-def chosen(rows: str, looked_at: pl.DataFrame | None = None, rest: pl.DataFrame | None = None) -> Chosen:
+def chosen(rows: str, looked_at: pl.DataFrame | None = None, rest: pl.DataFrame | None = None) -> ChosenSamples:
     """One turn for each letter, the refused ones and those that were not needed."""
     found = dropped() if looked_at is None else looked_at
-    return Chosen(
+    return ChosenSamples(
         samples=pl.DataFrame(),
         turns=pl.DataFrame({"row": list(rows)}, schema={"row": pl.String}),
         shares={},
         quota=Quota(0, 0.0, 0.0),
         available=0,
-        found=found.select(pl.col(c) if c in found.columns else pl.lit(None, t).alias(c) for c, t in FOUND.items()),
+        refused=found.select(pl.col(c) if c in found.columns else pl.lit(None, t).alias(c) for c, t in REFUSED.items()),
         rest=dropped() if rest is None else rest,
     )
 
@@ -85,7 +85,7 @@ def test_a_source_without_rows_has_an_empty_ledger() -> None:
     ],
 )
 def test_a_row_that_is_lost_is_noticed_wherever_it_is_lost(
-    before: pl.DataFrame, what_was_chosen: Chosen, said: str
+    before: pl.DataFrame, what_was_chosen: ChosenSamples, said: str
 ) -> None:
     with pytest.raises(RuntimeError, match=r"sources\.captions: " + said.replace("+", r"\+")):
         ledger_of(ENTRY, before, what_was_chosen, rows_in=8)
@@ -103,7 +103,9 @@ def test_a_row_that_is_lost_is_noticed_wherever_it_is_lost(
         pytest.param(BEFORE, chosen("dfgh", LOOKED_AT, REST), id="chosen and left over"),
     ],
 )
-def test_a_row_that_is_doubled_is_noticed_wherever_it_is_doubled(before: pl.DataFrame, what_was_chosen: Chosen) -> None:
+def test_a_row_that_is_doubled_is_noticed_wherever_it_is_doubled(
+    before: pl.DataFrame, what_was_chosen: ChosenSamples
+) -> None:
     with pytest.raises(RuntimeError, match="8 turns read, but"):
         ledger_of(ENTRY, before, what_was_chosen, rows_in=8)
 
@@ -143,7 +145,7 @@ def allowing(rate: float) -> Entry:
         # those that were not needed were not looked at: 1 of 100, 2 of 100
         (0.01, {"rejected": 1, "not_chosen": 900}, 1_000, None),
         (0.01, {"rejected": 2, "not_chosen": 900}, 1_000, "2 of 100 turns are broken (2.0%"),
-        # those that were asked to go were
+        # those that were filtered are
         (0.01, {"rejected": 10, "filtered": 900}, 1_000, None),
         (0.01, {"rejected": 11, "filtered": 900}, 1_000, "11 of 1,000 turns are broken"),
         (0.0, {"rejected": 1}, 1_000_000, "1 of 1,000,000 turns are broken"),
@@ -166,10 +168,10 @@ def test_the_rate_of_rejects_is_over_the_turns_that_were_looked_at(
         assert problem.problem.startswith(said)
 
 
-def test_too_many_rejects_are_told_with_their_reasons_the_most_frequent_first_and_one_example_each() -> None:
+def test_too_many_rejects_are_reported_with_their_reasons_the_most_frequent_first_and_one_example_each() -> None:
     rows = dropped(a="image_missing", b="empty_text", c="image_missing", d="beyond_count", e="excluded")
-    told = staged(rows.with_columns(detail=pl.lit("x" * 200)), "captions", "look")
-    problem = refuse_too_many_rejects(allowing(0.5), told, 6)
+    error = staged(rows.with_columns(detail=pl.lit("x" * 200)), "captions", "look")
+    problem = refuse_too_many_rejects(allowing(0.5), error, 6)
     assert problem is not None
     assert problem.problem == "\n".join(
         [

@@ -99,7 +99,7 @@ EXPLAINED = {
     "chartqa": (400, 0, 0, {}),
     "okvqa": (9_009, 0, 2, {"empty_text": 2}),  # of 2 questions the best-scored answer is the empty one
     "textvqa": (5_000, 0, 0, {}),
-    "refcocos": (393, 0, 17, {"no_box": 17}),  # 17 expressions that nothing in the picture fits
+    "refcocos": (393, 0, 17, {"no_box": 17}),  # 17 expressions that nothing in the image fits
     "instances": (739, 8, 0, {"is_crowd": 8}),  # 8 of the boxes are crowds
     "screens": (1_617, 0, 0, {}),  # the parentheses that seem unbalanced in 22 rows stand inside texts on the screens
     "code": (2_017, 0, 2, {"empty_text": 2}),  # 2 with empty output
@@ -135,10 +135,10 @@ def test_the_whole_opens_and_adds_up(real: Built) -> None:
 
 def test_no_vsr_question_is_garbled(real: Built) -> None:
     loaded = datasets.load_from_disk(str(real.out)).select_columns(["source", "messages"])
-    asked = [row["messages"][0]["content"][-1]["text"] for row in loaded if row["source"] == "vsr"]
-    assert len(asked) == 7_680
-    assert not [text for text in asked if text.startswith("Is ") and " contains " in text]
-    assert not [text for text in asked if "tenn racket" in text or "sc sors" in text]
+    questions = [row["messages"][0]["content"][-1]["text"] for row in loaded if row["source"] == "vsr"]
+    assert len(questions) == 7_680
+    assert not [text for text in questions if text.startswith("Is ") and " contains " in text]
+    assert not [text for text in questions if "tenn racket" in text or "sc sors" in text]
 
 
 def test_photographs_are_embedded_byte_for_byte(shared_data: Path, tmp_path: Path) -> None:
@@ -162,14 +162,14 @@ def test_photographs_are_embedded_byte_for_byte(shared_data: Path, tmp_path: Pat
         assert image["bytes"] == (root / "train2017" / image["path"]).read_bytes()
 
 
-def test_annotations_without_pictures_stop_with_examples(shared_data: Path, tmp_path: Path) -> None:
+def test_annotations_without_images_stop_with_examples(shared_data: Path, tmp_path: Path) -> None:
     recipe = tree(shared_data)
     recipe["sources"] = {"coco": {**recipe["sources"]["coco"], "images": {}, "image_root": str(tmp_path)}}
     recipe["mixture"] = {}
     with pytest.raises(BuildError, match="image_missing") as caught:
         build(from_tree(recipe), tmp_path / "out", store=tmp_path / "store", workers=1)
     assert "max_reject_rate" in str(caught.value)
-    assert "missing: keep" in str(caught.value) or "mend the source" in str(caught.value)
+    assert "missing: keep" in str(caught.value) or "fix the source" in str(caught.value)
 
 
 def test_the_manifest_of_a_real_build_is_plain_json(real: Built) -> None:

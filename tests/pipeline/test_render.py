@@ -14,8 +14,9 @@ from tests.pipeline.tables import TEMPLATES, leaf, recipe, template
 from vldata.base import Silent
 from vldata.errors import BuildError
 from vldata.mixture.quotas import Quota
-from vldata.pipeline.choose import FOUND, Chosen, Share
+from vldata.pipeline.choose import REFUSED, ChosenSamples, Share
 from vldata.pipeline.render import Leaf, render_all
+from vldata.pipeline.session import Session
 from vldata.pipeline.workers import Engine
 from vldata.recipe.models import Recipe
 from vldata.store.blocks import BLOCK, NOTE, PIECE
@@ -34,7 +35,7 @@ class Idle(Engine):
 
 
 class Stages(Silent):
-    """Counts what every stage was told."""
+    """Counts how far every stage is."""
 
     def __init__(self) -> None:
         self.totals: dict[str, int] = {}
@@ -42,18 +43,20 @@ class Stages(Silent):
     def stage(self, name: str, total: int | None) -> Callable[[int], None]:
         self.totals[name] = 0
 
-        def told(done: int) -> None:
+        def advance(done: int) -> None:
             self.totals[name] += done
 
-        return told
+        return advance
 
 
-def chosen(ranks: Mapping[str, list[int]], shares: Mapping[str, Share], key: str | None = None, **of: Any) -> Chosen:
+def chosen(
+    ranks: Mapping[str, list[int]], shares: Mapping[str, Share], key: str | None = None, **of: Any
+) -> ChosenSamples:
     """Samples of one turn each: split to the ranks of its samples; what else is given is so of each sample."""
     samples = [{"turns": [("q", "a")], "split": split, **of, "sample": r} for split, rs in ranks.items() for r in rs]
     table, turns = leaf(*samples)
-    nothing = pl.DataFrame(schema=FOUND)
-    return Chosen(table, turns, dict(shares), Quota(1, 1.0, 1.0), 1, nothing, nothing, key)
+    nothing = pl.DataFrame(schema=REFUSED)
+    return ChosenSamples(table, turns, dict(shares), Quota(1, 1.0, 1.0), 1, nothing, nothing, key)
 
 
 Rendered = dict[str, list[Leaf] | pl.DataFrame]
@@ -63,12 +66,13 @@ Rendered = dict[str, list[Leaf] | pl.DataFrame]
 def render(tmp_path: Path, store: Store) -> Callable[..., Rendered]:
     words = template(tmp_path, "vqa_open")
 
-    def rendered(whole: Recipe, of: Mapping[str, Chosen], engine: Engine | None = None, **options: Any) -> Rendered:
+    def rendered(
+        whole: Recipe, of: Mapping[str, ChosenSamples], engine: Engine | None = None, **options: Any
+    ) -> Rendered:
         templates = options.get("templates") or dict.fromkeys(whole.entries, words)
-        laid_out = options.get("laid_out", {})
-        return render_all(
-            whole, of, templates, store, engine or Engine(1), options.get("progress") or Silent(), laid_out
-        )
+        session = Session(store, engine or Engine(1), options.get("progress") or Silent())
+        session.laid_out = options.get("laid_out", {})
+        return render_all(whole, of, templates, session)
 
     return rendered
 
@@ -82,7 +86,7 @@ def ids(store: Store, found: list[Leaf]) -> list[str]:
     """What each leaf holds, as the samples' numbers."""
     tables = []
     for one in found:
-        with pa.memory_map(str(store.path("pieces", one.made.key, PIECE))) as source:
+        with pa.memory_map(str(store.path("pieces", one.rendered.key, PIECE))) as source:
             tables.append(pa.ipc.open_stream(source).read_all())
     rows = [table.column("id").to_pylist() for table in tables]
     return ["".join(name.removeprefix("src/").removesuffix(".0") for name in of_leaf) for of_leaf in rows]
@@ -109,7 +113,7 @@ def test_leaves_stand_whole_in_every_pass_and_a_prefix_cuts_one(
     found = render(small(), {"src": chosen(EIGHT, {"train": share})})["src"]
     assert isinstance(found, list)
     assert dict(zip(ids(store, found), (one.numbers for one in found), strict=True)) == expected
-    assert sum(one.made.rows * len(one.numbers) for one in found) == 8 * share.passes + share.prefix
+    assert sum(one.rendered.rows * len(one.numbers) for one in found) == 8 * share.passes + share.prefix
 
 
 def test_splits_share_no_leaf_and_each_has_its_own_passes(render: Callable[..., Rendered], store: Store) -> None:
@@ -117,7 +121,7 @@ def test_splits_share_no_leaf_and_each_has_its_own_passes(render: Callable[..., 
     of = chosen(ranks, {"train": Share(2, 1), "val": Share(1, 0)})
     found = render(small(), {"src": of})["src"]
     assert isinstance(found, list)
-    described = [(one.made.split, rows, one.numbers) for one, rows in zip(found, ids(store, found), strict=True)]
+    described = [(one.rendered.split, rows, one.numbers) for one, rows in zip(found, ids(store, found), strict=True)]
     assert described == [
         ("train", "0", [2]),
         ("train", "01", [0, 1]),
@@ -126,7 +130,7 @@ def test_splits_share_no_leaf_and_each_has_its_own_passes(render: Callable[..., 
         ("val", "4", [0]),
         ("val", "56", [0]),
     ]
-    assert [one.made.first_rank for one in found] == [0, 0, EIGHTH, 2 * EIGHTH, 0, 5 * EIGHTH]
+    assert [one.rendered.first_rank for one in found] == [0, 0, EIGHTH, 2 * EIGHTH, 0, 5 * EIGHTH]
 
 
 def test_a_leaf_holds_no_more_image_bytes_than_a_worker_can(render: Callable[..., Rendered], store: Store) -> None:
@@ -170,21 +174,21 @@ def test_what_is_known_by_name_is_not_laid_out_and_other_words_have_another_name
 def test_a_piece_that_is_gone_is_rendered_again(render: Callable[..., Rendered], store: Store) -> None:
     of, laid_out = {"src": chosen(EIGHT, {"train": Share(1, 0)}, key="these")}, {}
     once = render(small(), of, laid_out=laid_out)
-    lost = once["src"][2].made.key
+    lost = once["src"][2].rendered.key
     store.remove("pieces", lost, NOTE)
     assert render(small(), of, laid_out=laid_out) == once
     assert store.has("pieces", lost, NOTE)
 
 
-def test_a_source_whose_template_fails_is_told_row_by_row_and_the_others_are_rendered(
+def test_a_source_whose_template_fails_is_reported_row_by_row_and_the_others_are_rendered(
     render: Callable[..., Rendered], store: Store
 ) -> None:
     whole = recipe({"bad": {"task": "vqa_open"}, "src": {"task": "vqa_open"}}, output={"block_rows": 2})
     table, turns = leaf(*({"turns": [("q", said)], "sample": n * EIGHTH} for n, said in enumerate(["a", "", "a", " "])))
-    nothing = pl.DataFrame(schema=FOUND)
-    bad = Chosen(table, turns, {"train": Share(1, 0)}, Quota(1, 1.0, 1.0), 1, nothing, nothing)
+    nothing = pl.DataFrame(schema=REFUSED)
+    failing = ChosenSamples(table, turns, {"train": Share(1, 0)}, Quota(1, 1.0, 1.0), 1, nothing, nothing)
     laid_out: dict[str, str] = {}
-    found = render(whole, {"bad": bad, "src": chosen(EIGHT, {"train": Share(1, 0)})}, laid_out=laid_out)
+    found = render(whole, {"bad": failing, "src": chosen(EIGHT, {"train": Share(1, 0)})}, laid_out=laid_out)
     rows = found["bad"]
     assert isinstance(rows, pl.DataFrame)
     assert rows.columns == ["row", "reason", "detail"]
@@ -193,7 +197,7 @@ def test_a_source_whose_template_fails_is_told_row_by_row_and_the_others_are_ren
         ("3.0", "empty_message", "the assistant's text"),
     ]
     assert isinstance(found["src"], list)
-    again = render(whole, {"bad": bad, "src": chosen(EIGHT, {"train": Share(1, 0)})}, laid_out=laid_out)
+    again = render(whole, {"bad": failing, "src": chosen(EIGHT, {"train": Share(1, 0)})}, laid_out=laid_out)
     assert isinstance(again["bad"], pl.DataFrame)  # a failure is not remembered as a success
 
 
@@ -202,16 +206,16 @@ def test_with_stored_paths_leaves_are_blocks_unless_their_rows_are_gathered_late
 ) -> None:
     of = {"src": chosen(EIGHT, {"train": Share(1, 0)})}
     once = render(small(images="path"), of)["src"]
-    assert [one.made.is_new_block for one in once] == [True] * 4
-    assert all(store.has("blocks", one.made.key, BLOCK) for one in once)
-    with pa.memory_map(str(store.path("blocks", once[0].made.key, BLOCK))) as source:
+    assert [one.rendered.is_new_block for one in once] == [True] * 4
+    assert all(store.has("blocks", one.rendered.key, BLOCK) for one in once)
+    with pa.memory_map(str(store.path("blocks", once[0].rendered.key, BLOCK))) as source:
         (image,) = pa.ipc.open_stream(source).read_all().column("images").to_pylist()[0]
     assert image == {"bytes": None, "path": "/nowhere/1.jpg"}
     again = render(small(images="path"), of, Idle(1))["src"]
-    assert [one.made.is_new_block for one in again] == [False] * 4
+    assert [one.rendered.is_new_block for one in again] == [False] * 4
     rows = render(small(images="path", layout="rows"), of)["src"]
-    assert not any(one.made.is_new_block for one in rows)
-    assert all(store.has("pieces", one.made.key, PIECE) for one in rows)
+    assert not any(one.rendered.is_new_block for one in rows)
+    assert all(store.has("pieces", one.rendered.key, PIECE) for one in rows)
 
 
 @pytest.mark.parametrize("ref", ["a.tar::b.jpg", "rows.parquet::image/0/0"])

@@ -71,7 +71,7 @@ def read(path: Path) -> pa.Table:
         return pa.ipc.open_stream(source).read_all()
 
 
-def test_what_is_told_of_a_leaf(work: Work) -> None:
+def test_what_is_reported_of_a_leaf(work: Work) -> None:
     made = work()
     assert made == RenderedLeaf(
         key=made.key,

@@ -57,7 +57,7 @@ def test_of_a_piece_that_is_used_in_part_the_first_rows_are(pieces: Store) -> No
     assert sorted(names(*cut(pieces, Instance("aa", 5, 0), Instance("aa", 2, 1)))[0]) == sorted("abcdeab")
 
 
-def test_a_shard_has_so_many_rows_and_the_last_one_the_rest(pieces: Store) -> None:
+def test_a_shard_has_at_most_n_rows_and_the_last_one_the_rest(pieces: Store) -> None:
     (whole,) = names(*cut(pieces, *BOTH))
     assert names(*cut(pieces, *BOTH, max_rows=3)) == [whole[:3], whole[3:6], whole[6:]]
     assert names(*cut(pieces, *BOTH, max_rows=8)) == [whole]

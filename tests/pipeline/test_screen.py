@@ -16,8 +16,8 @@ from vldata.base import Silent
 from vldata.curate.exclude import ExclusionList
 from vldata.errors import RecipeError
 from vldata.pipeline.image_facts import Lookup, place_of
-from vldata.pipeline.index import Indexed
-from vldata.pipeline.screen import Kept, Screened, ScreenJob, across_sources, screen
+from vldata.pipeline.index import IndexedTurns
+from vldata.pipeline.screen import CuratedSource, ScreenedTurns, ScreenJob, across_sources, screen
 from vldata.pipeline.workers import Engine
 from vldata.recipe.models import Entry
 from vldata.store.store import Store
@@ -31,37 +31,37 @@ QA = {"question": "what is it?", "answer": "a cat"}
 
 
 @pytest.fixture
-def indexed(tmp_path: Path) -> Callable[..., Indexed]:
+def indexed(tmp_path: Path) -> Callable[..., IndexedTurns]:
     """Turns as `index` leaves them; where not given, ``row`` counts from a and the image is 1.jpg."""
 
-    def written(rows: Rows, task: str = "vqa_open", key: str = "turns") -> Indexed:
+    def written(rows: Rows, task: str = "vqa_open", key: str = "turns") -> IndexedTurns:
         table = turns(rows, **columns_of(task)).drop("rank")
         path = tmp_path / f"{key}.parquet"
         table.write_parquet(path)
-        return Indexed(key, path, {}, table.height)
+        return IndexedTurns(key, path, {}, table.height)
 
     return written
 
 
-def screened(store: Store, one: Entry, found: Indexed, *, group: bool = False, **options: Any) -> Screened:
+def screened(store: Store, one: Entry, found: IndexedTurns, *, group: bool = False, **options: Any) -> ScreenedTurns:
     faults = options.pop("faults", None)
     result = screen(ScreenJob(one, found, group, faults), store=store, seed=options.pop("seed", 7), **options)
-    assert isinstance(result, Screened)
+    assert isinstance(result, ScreenedTurns)
     return result
 
 
-def left(result: Screened | Kept) -> Ledger:
+def left(result: ScreenedTurns | CuratedSource) -> Ledger:
     """Row -> stage, outcome, reason and detail."""
-    table = pl.read_parquet(result.ledger) if isinstance(result, Screened) else result.ledger
+    table = pl.read_parquet(result.ledger) if isinstance(result, ScreenedTurns) else result.ledger
     assert table["row"].is_unique().all()
     return {row["row"]: tuple(row[c] for c in ("stage", "outcome", "reason", "detail")) for row in table.to_dicts()}
 
 
-def kept(result: Screened) -> str:
+def kept(result: ScreenedTurns) -> str:
     return rows_of(pl.read_ipc(result.turns))
 
 
-def test_of_many_faults_the_first_stage_is_in_the_ledger(store: Store, indexed: Callable[..., Indexed]) -> None:
+def test_of_many_faults_the_first_stage_is_in_the_ledger(store: Store, indexed: Callable[..., IndexedTurns]) -> None:
     short: dict[str, Any] = {"question": "it?", "answer": "a cat", "answers": ["x"]}
     empty = {**short, "answer": " "}
     unasked = {**empty, "answers": None}
@@ -127,7 +127,7 @@ CHECKS: list[tuple[str, dict[str, Any], tuple[str, str | None] | None]] = [
 
 
 @pytest.mark.parametrize("task", sorted({task for task, _, _ in CHECKS}))
-def test_what_a_turn_of_a_task_must_have(store: Store, indexed: Callable[..., Indexed], task: str) -> None:
+def test_what_a_turn_of_a_task_must_have(store: Store, indexed: Callable[..., IndexedTurns], task: str) -> None:
     cases = [(row, fault) for of, row, fault in CHECKS if of == task]
     result = screened(store, entry(task), indexed([row for row, _ in cases], task))
     expected = {chr(ord("a") + at): ("check", "rejected", *fault) for at, (_, fault) in enumerate(cases) if fault}
@@ -141,7 +141,7 @@ def test_every_reason_that_a_check_may_give_is_in_the_table_above() -> None:
     assert checked == declared | {"missing_value", "empty_text", "no_image", "no_box"}
 
 
-def test_a_url_on_the_exclusion_list_takes_its_turns(store: Store, indexed: Callable[..., Indexed]) -> None:
+def test_a_url_on_the_exclusion_list_takes_its_turns(store: Store, indexed: Callable[..., IndexedTurns]) -> None:
     rows = [{**QA, "urls": ["http://a/1.jpg"]}, {**QA, "urls": ["http://a/2.jpg"]}, {**QA}]
     exclude = ExclusionList(frozenset(), frozenset(), frozenset({"http://a/2.jpg"}))
     result = screened(store, entry(), indexed(rows), exclude=exclude)
@@ -150,7 +150,7 @@ def test_a_url_on_the_exclusion_list_takes_its_turns(store: Store, indexed: Call
 
 
 def test_a_condition_that_cannot_be_used_is_returned_and_nothing_is_kept(
-    store: Store, indexed: Callable[..., Indexed]
+    store: Store, indexed: Callable[..., IndexedTurns]
 ) -> None:
     job = ScreenJob(entry(where="questoin = 'x'"), indexed([QA]), group=True)
     error = screen(job, store=store, seed=7)
@@ -172,11 +172,11 @@ def exchange(thread: str, position: int, instruction: str = "what else is there?
 
 
 def test_what_is_left_of_a_conversation_is_filtered_or_broken_like_the_exchange_it_lost(
-    store: Store, indexed: Callable[..., Indexed]
+    store: Store, indexed: Callable[..., IndexedTurns]
 ) -> None:
     rows = [
         exchange("f", 0),
-        exchange("f", 1, "no"),  # too short, as asked
+        exchange("f", 1, "no"),  # too short, filtered
         exchange("r", 0),
         exchange("r", 1, problem="unparsable_row"),
         exchange("w", 0),
@@ -213,7 +213,7 @@ GROUPED = [
     ],
 )
 def test_turns_become_samples_in_rank_order(
-    store: Store, indexed: Callable[..., Indexed], conversation: dict[str, Any], samples: list[str]
+    store: Store, indexed: Callable[..., IndexedTurns], conversation: dict[str, Any], samples: list[str]
 ) -> None:
     result = screened(store, entry(conversation=conversation), indexed(GROUPED), group=True)
     assert result.is_grouped
@@ -226,13 +226,17 @@ def test_turns_become_samples_in_rank_order(
     assert not {"problem", "detail", "urls"} & set(found.columns)
 
 
-def test_turns_that_other_sources_may_take_are_not_grouped_yet(store: Store, indexed: Callable[..., Indexed]) -> None:
+def test_turns_that_other_sources_may_take_are_not_grouped_yet(
+    store: Store, indexed: Callable[..., IndexedTurns]
+) -> None:
     result = screened(store, entry(), indexed(GROUPED))
     assert not result.is_grouped
     assert "sample" not in pl.read_ipc_schema(result.turns)
 
 
-def test_the_seed_and_the_name_of_the_source_decide_the_ranks(store: Store, indexed: Callable[..., Indexed]) -> None:
+def test_the_seed_and_the_name_of_the_source_decide_the_ranks(
+    store: Store, indexed: Callable[..., IndexedTurns]
+) -> None:
     rows, one = indexed(GROUPED), entry()
     orders = [kept(screened(store, one, rows, group=True, seed=seed)) for seed in (7, 8)]
     orders.append(kept(screened(store, replace(one, name="other"), rows, group=True)))
@@ -240,7 +244,7 @@ def test_the_seed_and_the_name_of_the_source_decide_the_ranks(store: Store, inde
 
 
 def test_what_was_screened_before_is_found_again_without_its_turns(
-    store: Store, indexed: Callable[..., Indexed]
+    store: Store, indexed: Callable[..., IndexedTurns]
 ) -> None:
     rows = indexed([*GROUPED, {"question": "", "answer": ""}])
     once = screened(store, entry(), rows, group=True)
@@ -252,7 +256,7 @@ def test_what_was_screened_before_is_found_again_without_its_turns(
 
 
 def test_the_key_changes_with_all_that_screening_reads_and_with_no_words(
-    store: Store, indexed: Callable[..., Indexed]
+    store: Store, indexed: Callable[..., IndexedTurns]
 ) -> None:
     rows, fault = indexed(GROUPED), pl.DataFrame([("a", "template_error", "x")], schema=FAULTS, orient="row")
     excluded = ExclusionList(frozenset({"vqa/a"}), frozenset(), frozenset())
@@ -277,18 +281,21 @@ def test_the_key_changes_with_all_that_screening_reads_and_with_no_words(
 
 
 def across(
-    store: Store, rules: list[dict[str, Any]], tables: dict[str, tuple[Screened, list[dict[str, Any]]]], **settings: Any
-) -> dict[str, Kept]:
+    store: Store,
+    rules: list[dict[str, Any]],
+    tables: dict[str, tuple[ScreenedTurns, list[dict[str, Any]]]],
+    **settings: Any,
+) -> dict[str, CuratedSource]:
     """Compare sources whose images' facts are known."""
     roots = {name: {"task": "vqa_open", "image_root": f"{ROOT}/{name}", **settings} for name in tables}
     whole = recipe(roots, dedup_across=rules)
-    known = {place_of(whole.entries[name]): facts_of(images) for name, (_, images) in tables.items()}
-    lookup = Lookup(whole, store, Silent(), Engine(1), seen=known)
+    facts = {place_of(whole.entries[name]): facts_of(images) for name, (_, images) in tables.items()}
+    lookup = Lookup(whole, store, Silent(), Engine(1), seen=facts)
     return across_sources(whole, {name: one for name, (one, _) in tables.items()}, lookup)
 
 
 def test_a_turn_about_the_same_photograph_stays_in_the_source_listed_first(
-    store: Store, indexed: Callable[..., Indexed]
+    store: Store, indexed: Callable[..., IndexedTurns]
 ) -> None:
     same, other = {"question": "what?", "answer": "a cat"}, {"question": "who?", "answer": "me"}
     first = indexed([{**same, "image": "x/1.jpg"}, {**other, "image": "x/1.jpg"}], key="first")
@@ -320,7 +327,9 @@ def test_a_turn_about_the_same_photograph_stays_in_the_source_listed_first(
     assert left(turned["first"]) == {"a": ("dedup_across", "filtered", "duplicate_across", "kept: second/a")}
 
 
-def test_sources_that_no_rule_names_pass_unchanged_and_unopened(store: Store, indexed: Callable[..., Indexed]) -> None:
+def test_sources_that_no_rule_names_pass_unchanged_and_unopened(
+    store: Store, indexed: Callable[..., IndexedTurns]
+) -> None:
     rows = indexed([QA, {**QA, "image": "2.jpg"}])
     alone = screened(store, entry(name="alone"), rows, group=True)
     found = across(store, [], {"alone": (alone, [])})
@@ -328,7 +337,7 @@ def test_sources_that_no_rule_names_pass_unchanged_and_unopened(store: Store, in
     assert found["alone"].ledger.is_empty()
 
 
-def test_sources_that_were_compared_are_grouped_afterwards(store: Store, indexed: Callable[..., Indexed]) -> None:
+def test_sources_that_were_compared_are_grouped_afterwards(store: Store, indexed: Callable[..., IndexedTurns]) -> None:
     rows = [{"question": q, "answer": "yes"} for q in ("is it red?", "is it big?")]
     ones = {
         name: (screened(store, entry(name=name), indexed(rows[:many], key=name)), ["1.jpg"])

@@ -25,7 +25,7 @@ def test_a_table_of_any_task_has_a_stand_in(run: Run, task: str) -> None:
 
 
 @pytest.mark.parametrize("task", source_class("llava").tasks)
-def test_llava_has_pictures_or_none_as_the_task_asks(run: Run, task: str) -> None:
+def test_llava_has_images_or_none_as_the_task_asks(run: Run, task: str) -> None:
     tree = {"name": "t", "sources": {"t": {"format": "llava", "path": "nowhere.json", "task": task}}}
     totals = run(tree, standin=20).manifest["totals"]
     assert totals["samples"] > 0

@@ -45,11 +45,11 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def made(store: Store, key: str, *, root: Path, **pictures: Any) -> list[FailedImage]:
-    bad = make(BlockJob(key, {"src": SourceImages(str(root), pictures.pop("max_side_px", None), **pictures)}), store)
-    assert is_whole(key, store) == (not bad)
-    assert store.has("blocks", key, BLOCK) == store.has("blocks", key, NOTE) == (not bad)
-    return bad
+def made(store: Store, key: str, *, root: Path, **settings: Any) -> list[FailedImage]:
+    failed = make(BlockJob(key, {"src": SourceImages(str(root), settings.pop("max_side_px", None), **settings)}), store)
+    assert is_whole(key, store) == (not failed)
+    assert store.has("blocks", key, BLOCK) == store.has("blocks", key, NOTE) == (not failed)
+    return failed
 
 
 def rows(store: Store, key: str = "aa") -> list[dict[str, Any]]:
@@ -107,8 +107,8 @@ def test_pixels_are_decoded_only_when_the_recipe_asks(store: Store, folder: Path
     broken[45] ^= 0xFF  # inside the compressed pixels
     (folder / "b-0.jpg").write_bytes(broken)
     piece(store, "aa", finished("ab"), [HASHES[0], hashed(bytes(broken))])
-    bad = made(store, "aa", root=folder, decode=decode)
-    assert [(one.ref, one.reason) for one in bad] == ([("b-0.jpg", "image_undecodable")] if decode else [])
+    failed = made(store, "aa", root=folder, decode=decode)
+    assert [(one.ref, one.reason) for one in failed] == ([("b-0.jpg", "image_undecodable")] if decode else [])
 
 
 def test_a_larger_image_is_made_smaller_and_a_small_one_passes_untouched(store: Store, folder: Path) -> None:

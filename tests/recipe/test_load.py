@@ -42,8 +42,8 @@ def test_a_good_recipe_loads(tmp_path: Path) -> None:
     assert recipe.head.seed == 3
 
 
-def test_all_problems_are_told_together_with_the_path_as_typed_and_the_nearest_name(tmp_path: Path) -> None:
-    found = problems(
+def test_all_problems_are_reported_together_with_the_path_as_typed_and_the_nearest_name(tmp_path: Path) -> None:
+    messages = problems(
         tmp_path,
         """
         name: tiny
@@ -57,7 +57,7 @@ def test_all_problems_are_told_together_with_the_path_as_typed_and_the_nearest_n
         mixture: {sources: {a: 1, b: 1, c: 1, d: 1, ghost: 2}, strateg: sqrt}
         """,
     )
-    text = "\n".join(found)
+    text = "\n".join(messages)
     assert "sed: unknown key\n  fix: did you mean 'seed'?" in text
     assert "defaults.conversation.max_turn: unknown key\n  fix: did you mean 'max_turns'?" in text
     assert "sources.a.format: no source format named 'shape'\n  fix: did you mean 'shapes'?" in text
@@ -68,30 +68,30 @@ def test_all_problems_are_told_together_with_the_path_as_typed_and_the_nearest_n
 
 
 def test_a_weight_for_a_missing_source_is_named(tmp_path: Path) -> None:
-    found = problems(tmp_path, GOOD.replace("b: 2}", "b: 2, ghost: 1}"))
-    assert any("ghost" in problem for problem in found)
+    messages = problems(tmp_path, GOOD.replace("b: 2}", "b: 2, ghost: 1}"))
+    assert any("ghost" in problem for problem in messages)
 
 
 def test_a_boolean_key_is_refused_with_a_hint(tmp_path: Path) -> None:
-    (found,) = problems(tmp_path, GOOD + "on: 3\n")
-    assert "the key 'on' is not a string" in found
-    assert "quotes" in found
+    (problem,) = problems(tmp_path, GOOD + "on: 3\n")
+    assert "the key 'on' is not a string" in problem
+    assert "quotes" in problem
 
 
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
-    (found,) = problems(tmp_path, GOOD + "seed: 4\n")
-    assert "'seed' stands twice" in found
+    (problem,) = problems(tmp_path, GOOD + "seed: 4\n")
+    assert "'seed' stands twice" in problem
 
 
 def test_a_yaml_bomb_is_refused(tmp_path: Path) -> None:
     levels = "\n".join(f"  l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]" for i in range(1, 10))
-    (found,) = problems(tmp_path, f"name: x\nx:\n  l0: &l0 [lol, lol]\n{levels}\n")
-    assert "expand to" in found
+    (problem,) = problems(tmp_path, f"name: x\nx:\n  l0: &l0 [lol, lol]\n{levels}\n")
+    assert "expand to" in problem
 
 
 def test_a_yaml_tag_that_makes_objects_is_refused(tmp_path: Path) -> None:
-    (found,) = problems(tmp_path, "name: !!python/object/apply:os.system ['true']\n")
-    assert "not YAML" in found
+    (problem,) = problems(tmp_path, "name: !!python/object/apply:os.system ['true']\n")
+    assert "not YAML" in problem
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "name: [", "name: x\n\tseed: 1\n"])
@@ -152,10 +152,10 @@ def test_environment_variables_are_for_paths_only_and_stay_masked(
     recipe = load(write(tmp_path, text))
     assert recipe.entries["c"].source.path == "/somewhere/secret/captions.json"
     assert "secret" not in str(recipe.raw)
-    (found,) = problems(
+    (problem,) = problems(
         tmp_path, "name: x\nsources: {a: {format: shapes, where: '${CORPUS}', path: '${NOT_SET_ANYWHERE}'}}\n"
     )
-    assert "NOT_SET_ANYWHERE is not set" in found
+    assert "NOT_SET_ANYWHERE is not set" in problem
 
 
 def test_splits_must_leave_a_share_for_train(tmp_path: Path) -> None:
@@ -164,9 +164,9 @@ def test_splits_must_leave_a_share_for_train(tmp_path: Path) -> None:
 
 def test_a_misspelt_column_to_deduplicate_by_is_said(tmp_path: Path) -> None:
     text = GOOD.replace("task: vqa_open}", "task: vqa_open, conversation: {dedup: {by: [anwser]}}}")
-    (found,) = problems(tmp_path, text)
-    assert "sources.b.conversation.dedup.by: no task has a column 'anwser'" in found
-    assert "did you mean 'answer'" in found
+    (problem,) = problems(tmp_path, text)
+    assert "sources.b.conversation.dedup.by: no task has a column 'anwser'" in problem
+    assert "did you mean 'answer'" in problem
 
 
 @pytest.mark.parametrize(
@@ -180,8 +180,8 @@ def test_a_misspelt_column_to_deduplicate_by_is_said(tmp_path: Path) -> None:
     ],
 )
 def test_what_yaml_stumbles_over_is_an_error_of_the_recipe(tmp_path: Path, text: str, said: str) -> None:
-    (found,) = problems(tmp_path, text)
-    assert said in found
+    (problem,) = problems(tmp_path, text)
+    assert said in problem
 
 
 def test_numbers_with_an_exponent_are_numbers_and_texts_that_look_so_stay_texts(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_set_that_says_nothing_is_refused(tmp_path: Path, text: str, said: str
 
 
 @pytest.mark.parametrize(
-    ("section", "told"),
+    ("section", "said"),
     [
         ("max_turns: 0", "max_turns: 0 is not a number of at least 1 or 'all'\n  fix: write a number of at least 1 or"),
         ("max_turns: al", "max_turns: 'al' is not a whole number or 'all'\n  fix: did you mean 'all'?"),
@@ -220,30 +220,30 @@ def test_a_set_that_says_nothing_is_refused(tmp_path: Path, text: str, said: str
         ("dedup: {bye: answer}", "dedup.bye: unknown key\n  fix: did you mean 'by'?"),
     ],
 )
-def test_a_wrong_kind_of_value_is_one_problem_that_says_what_to_write(tmp_path: Path, section: str, told: str) -> None:
-    (found,) = problems(tmp_path, GOOD + f"defaults: {{conversation: {{{section}}}}}\n")
-    assert found.startswith(f"defaults.conversation.{told}")
+def test_a_wrong_kind_of_value_is_one_problem_that_says_what_to_write(tmp_path: Path, section: str, said: str) -> None:
+    (problem,) = problems(tmp_path, GOOD + f"defaults: {{conversation: {{{section}}}}}\n")
+    assert problem.startswith(f"defaults.conversation.{said}")
 
 
 def test_true_is_no_seed(tmp_path: Path) -> None:
-    (found,) = problems(tmp_path, GOOD.replace("seed: 3", "seed: true"))
-    assert found == "seed: true is not a whole number\n  fix: write a whole number"
+    (problem,) = problems(tmp_path, GOOD.replace("seed: 3", "seed: true"))
+    assert problem == "seed: true is not a whole number\n  fix: write a whole number"
 
 
 def test_a_misspelt_key_deep_in_the_mixture_is_answered_with_the_nearest(tmp_path: Path) -> None:
     text = GOOD.replace("{a: 1, b: 2}", "{g: {sources: {a: {wieght: 1}, b: 2}}}")
-    found = problems(tmp_path, text)
-    assert "mixture.sources.g.sources.a.wieght: unknown key\n  fix: did you mean 'weight'?" in found
+    messages = problems(tmp_path, text)
+    assert "mixture.sources.g.sources.a.wieght: unknown key\n  fix: did you mean 'weight'?" in messages
 
 
 @pytest.mark.parametrize("name", ['""', '" "', '"."', '".."', "a/b", '"a\\\\b"', '"a\\tb"', '"a\\u202Eb"'])
 def test_a_source_s_name_is_no_folder_s_and_can_be_seen(tmp_path: Path, name: str) -> None:
-    (found,) = problems(tmp_path, f"name: x\nsources: {{{name}: {{format: shapes}}}}\n")
-    assert "use letters, digits, _ - ." in found
+    (problem,) = problems(tmp_path, f"name: x\nsources: {{{name}: {{format: shapes}}}}\n")
+    assert "use letters, digits, _ - ." in problem
 
 
 @pytest.mark.parametrize(
-    ("across", "told"),
+    ("across", "message"),
     [
         ("sources: [b, b]", "dedup_across[0].sources: 'b' stands there 2 times"),
         ("sources: [b, c]", "dedup_across[0].sources: no source named 'c'"),
@@ -251,10 +251,10 @@ def test_a_source_s_name_is_no_folder_s_and_can_be_seen(tmp_path: Path, name: st
         ("sources: [b, a], by: [question]", "dedup_across[0].by: the source 'a' (caption) has no column 'question'"),
     ],
 )
-def test_sources_are_compared_with_others_by_columns_that_they_have(tmp_path: Path, across: str, told: str) -> None:
+def test_sources_are_compared_with_others_by_columns_that_they_have(tmp_path: Path, across: str, message: str) -> None:
     text = GOOD.replace("scenes: 5}", "scenes: 5, task: caption}", 1)
-    (found,) = problems(tmp_path, text + f"dedup_across: [{{{across}}}]\n")
-    assert found.startswith(told)
+    (problem,) = problems(tmp_path, text + f"dedup_across: [{{{across}}}]\n")
+    assert problem.startswith(message)
 
 
 def test_half_a_character_is_refused_with_its_line(tmp_path: Path) -> None:

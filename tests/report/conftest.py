@@ -1,4 +1,4 @@
-"""A build whose texts mean harm and whose boxes are painted on the pictures, and a browser to look at its page."""
+"""A build whose texts mean harm and whose boxes are painted on the images, and a browser to look at its page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from vldata import build
 from vldata.pipeline.build import Built
 from vldata.recipe.load import from_tree
-from vldata.report.page import write_build_page
+from vldata.report.build_page import write_build_page
 
 BLUE = (20, 60, 235)
 RLO = "\u202e"
@@ -29,7 +29,7 @@ HOSTILE = (
 )
 
 
-def _picture(path: Path, size: tuple[int, int], boxes: list[tuple[int, int, int, int]], turn: int = 1) -> None:
+def _save_image(path: Path, size: tuple[int, int], boxes: list[tuple[int, int, int, int]], turn: int = 1) -> None:
     """White, each box filled blue; stored turned when ``turn`` is an Exif orientation."""
     image = Image.new("RGB", size, "white")
     for x, y, w, h in boxes:
@@ -42,9 +42,9 @@ def _picture(path: Path, size: tuple[int, int], boxes: list[tuple[int, int, int,
 
 
 def corpus(folder: Path) -> dict[str, Any]:
-    """Sources over pictures with painted boxes, and over texts that mean harm."""
-    pictures = folder / "pictures"
-    pictures.mkdir(parents=True)
+    """Sources over images with painted boxes, and over texts that mean harm."""
+    image_folder = folder / "images"
+    image_folder.mkdir(parents=True)
     shapes = {
         "wide.jpg": ((640, 360), [(40, 50, 200, 120)]),
         "tall.png": ((300, 500), [(100, 300, 150, 90)]),
@@ -54,7 +54,7 @@ def corpus(folder: Path) -> dict[str, Any]:
     }
     images, annotations = [], []
     for number, (name, (size, boxes)) in enumerate(shapes.items()):
-        _picture(pictures / name, size, boxes, 6 if name == "turned.jpg" else 1)
+        _save_image(image_folder / name, size, boxes, 6 if name == "turned.jpg" else 1)
         images.append({"id": number, "file_name": name, "width": size[0], "height": size[1]})
         for box in boxes:
             at = {"bbox": list(box), "category_id": number + 1, "iscrowd": 0, "area": box[2] * box[3]}
@@ -71,18 +71,18 @@ def corpus(folder: Path) -> dict[str, Any]:
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     fields = {"row": "id", "images": "img", "question": "q", "answer": "a"}
     return {
-        "boxes": {"format": "coco_instances", "path": str(coco), "image_root": str(pictures), "task": "rec"},
+        "boxes": {"format": "coco_instances", "path": str(coco), "image_root": str(image_folder), "task": "rec"},
         "shrunk": {
             "format": "coco_instances",
             "path": str(coco),
-            "image_root": str(pictures),
+            "image_root": str(image_folder),
             "task": "reg",
             "images": {"max_side_px": 200},
         },
         "texts": {
             "format": "table",
             "path": str(folder / "rows.jsonl"),
-            "image_root": str(pictures),
+            "image_root": str(image_folder),
             "task": "vqa_open",
             "fields": fields,
             "max_reject_rate": 1.0,

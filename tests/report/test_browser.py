@@ -79,11 +79,11 @@ def test_it_opens_without_an_error_or_a_request(pages, opened, kind) -> None:
 
 def test_the_policy_forbids_scripts_and_the_network(pages, opened) -> None:
     """What would run or ask, if it came in after all, is refused: a server that listens hears nothing."""
-    asked: list[str] = []
+    requests: list[str] = []
 
     class Listening(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requests.append(self.path)
             self.send_error(404)
 
         def log_message(self, *_: object) -> None:
@@ -100,7 +100,7 @@ def test_the_policy_forbids_scripts_and_the_network(pages, opened) -> None:
         )
         page.wait_for_timeout(300)
         server.shutdown()
-    assert asked == []
+    assert requests == []
     assert page.title() == "hostile"
     assert sum("Content Security Policy" in line for line in heard) >= 3
 
@@ -149,13 +149,13 @@ def test_boxes_stand_where_the_rows_say(place, opened, size) -> None:
         """[...document.querySelectorAll('.card')].map(card => ({
             id: card.querySelector('h4').textContent,
             stages: [...card.querySelectorAll('.stage')].map(stage => {
-                const picture = stage.querySelector('img').getBoundingClientRect();
+                const img = stage.querySelector('img').getBoundingClientRect();
                 return [...stage.querySelectorAll('rect.box')].map(rect => {
                     const matrix = rect.getScreenCTM(), at = rect.getBBox();
                     const low = new DOMPoint(at.x, at.y).matrixTransform(matrix);
                     const high = new DOMPoint(at.x + at.width, at.y + at.height).matrixTransform(matrix);
-                    return [(low.x - picture.x) / picture.width, (low.y - picture.y) / picture.height,
-                            (high.x - picture.x) / picture.width, (high.y - picture.y) / picture.height];
+                    return [(low.x - img.x) / img.width, (low.y - img.y) / img.height,
+                            (high.x - img.x) / img.width, (high.y - img.y) / img.height];
                 });
             })
         }))"""
@@ -165,7 +165,7 @@ def test_boxes_stand_where_the_rows_say(place, opened, size) -> None:
         if card["id"] not in rows:  # a name with odd characters, written out
             continue
         row = rows[card["id"]]
-        for number, found in enumerate(card["stages"]):
+        for number, measured in enumerate(card["stages"]):
             size_ = row["image_sizes"][number]
             wanted = [
                 [
@@ -178,13 +178,13 @@ def test_boxes_stand_where_the_rows_say(place, opened, size) -> None:
                 for b in turn["boxes"]
                 if (b["image"] or 0) == number
             ]
-            assert np.array(found).reshape(-1, 4) == pytest.approx(np.array(wanted).reshape(-1, 4), abs=0.003)
-            seen += len(found)
+            assert np.array(measured).reshape(-1, 4) == pytest.approx(np.array(wanted).reshape(-1, 4), abs=0.003)
+            seen += len(measured)
     assert seen >= 10
 
 
 def test_boxes_stand_on_what_is_painted(place, opened) -> None:
-    """The pictures have a blue rectangle where the annotation has a box; turned and shrunk ones too."""
+    """The images have a blue rectangle where the annotation has a box; turned and shrunk ones too."""
     page, _ = opened(place.page)
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     page.add_style_tag(content=".tag, .stage text, .casing { display: none }")
@@ -220,11 +220,11 @@ def test_hostile_texts_are_read_and_nothing_more(place, opened) -> None:
 def test_arabic_runs_from_the_right_and_turns_nothing_else(place, opened) -> None:
     page, _ = opened(place.page)
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-    found = page.evaluate(
+    measured = page.evaluate(
         """[...document.querySelectorAll('.talk bdi')].map(one => [one.textContent, getComputedStyle(one).direction,
             getComputedStyle(one).unicodeBidi, getComputedStyle(one.parentElement).direction])"""
     )
-    directions = {text: (own, bidi, around) for text, own, bidi, around in found}
+    directions = {text: (own, bidi, around) for text, own, bidi, around in measured}
     assert directions[f"{HOSTILE[-1]} again"] == ("rtl", "isolate", "ltr")
     assert directions[f"{HOSTILE[0]} again"] == ("ltr", "isolate", "ltr")
 

@@ -9,10 +9,10 @@ import pytest
 
 from vldata.errors import BuildError
 from vldata.report import plots
-from vldata.report.ablation import ablation_page, read_results
-from vldata.report.compare import compare_page
+from vldata.report.ablation_page import ablation_page, read_results
+from vldata.report.compare_page import compare_page
 from vldata.report.plots import Line, _columns, _labels
-from vldata.report.tuning import tuning_page
+from vldata.report.tuning_page import tuning_page
 from vldata.report.write import write_report
 
 BUILD = {"samples": 10, "new_blocks": 1, "shared_blocks": 2, "new_bytes": 3, "shared_bytes": 4, "seconds": 0.5}
@@ -101,9 +101,9 @@ def test_a_verdict_is_said_in_words_and_by_shape(tmp_path) -> None:
 
 @pytest.mark.parametrize("low, high", [(-0.01, 0.05), (None, 0.05), (0.0, 0.05)])
 def test_a_claim_whose_interval_contains_zero_is_refused(tmp_path, low, high) -> None:
-    told = tree()
-    told["comparisons"][0] |= {"ci_low": low, "ci_high": high}
-    (tmp_path / "results.json").write_text(json.dumps(told))
+    content = tree()
+    content["comparisons"][0] |= {"ci_low": low, "ci_high": high}
+    (tmp_path / "results.json").write_text(json.dumps(content))
     with pytest.raises(BuildError, match="contains zero"):
         ablation_page(tmp_path / "results.json")
 
@@ -116,20 +116,20 @@ def test_what_are_no_results_is_said(tmp_path, harm) -> None:
 
 
 def test_an_ablation_without_a_cell_has_a_page(tmp_path) -> None:
-    told = tree() | {"cells": [], "noise": [], "comparisons": []}
-    (tmp_path / "results.json").write_text(json.dumps(told))
+    content = tree() | {"cells": [], "noise": [], "comparisons": []}
+    (tmp_path / "results.json").write_text(json.dumps(content))
     assert "nothing to compare" in ablation_page(tmp_path / "results.json")
 
 
 def hard_names() -> str:
     """Results with a task of a steering name and one of a long name, and the variants of a grid."""
-    told = tree()
+    content = tree()
     grid = [f"total-1000+per-instruction+max_turns-5+image_position-random+flip-0.{n}-and-so-on" for n in range(4)]
-    told["variants"] += [{"name": name, "changes": {}, "same_as": None, "build": BUILD} for name in grid]
-    told["comparisons"] += [_compared(name, 0.01, 0.03, 0.05, "better") for name in grid]
+    content["variants"] += [{"name": name, "changes": {}, "same_as": None, "build": BUILD} for name in grid]
+    content["comparisons"] += [_compared(name, 0.01, 0.03, 0.05, "better") for name in grid]
     for task in ("a \u202e\x1b[2J task", "t" * 300):
-        told["cells"] += [{**cell, "task": task} for cell in told["cells"][:3]]
-    return json.dumps(told)
+        content["cells"] += [{**cell, "task": task} for cell in content["cells"][:3]]
+    return json.dumps(content)
 
 
 def test_a_name_steers_nothing_anywhere(tmp_path) -> None:
@@ -153,7 +153,7 @@ def test_names_in_a_plot_stay_apart() -> None:
 
 
 @pytest.mark.parametrize("name, what", [("ablation.json", "ablation"), ("asked.json", "tuning")])
-def test_a_folder_without_results_yet_is_known_for_what_it_is(tmp_path, name, what) -> None:
+def test_a_folder_without_results_yet_is_named_for_what_it_is(tmp_path, name, what) -> None:
     (tmp_path / name).write_text("{}")
     with pytest.raises(BuildError, match=f"this {what} has no results yet"):
         write_report(tmp_path)
@@ -235,9 +235,9 @@ def test_a_tuning_shows_its_weights_and_its_errors(tmp_path) -> None:
 
 
 def test_a_tuning_that_cannot_tell_says_so(tmp_path) -> None:
-    told = tuning() | {"proposed": None, "refused": "predictions are off", "recipe": None}
-    told["held_out"] |= {"rank_correlation": None, "p_value": 1.0}
-    (tmp_path / "tune.json").write_text(json.dumps(told))
+    content = tuning() | {"proposed": None, "refused": "predictions are off", "recipe": None}
+    content["held_out"] |= {"rank_correlation": None, "p_value": 1.0}
+    (tmp_path / "tune.json").write_text(json.dumps(content))
     page = tuning_page(tmp_path / "tune.json")
     assert "Nothing is proposed." in page and "predictions are off" in page and "A mixture is proposed" not in page
     (tmp_path / "tune.json").write_text("[]")

@@ -21,9 +21,9 @@ from vldata.dataset.verify import verify
 from vldata.errors import BuildError
 from vldata.recipe.load import from_tree
 from vldata.report import text
-from vldata.report.facts import QUANTILES, read_facts, spread
+from vldata.report.build_facts import QUANTILES, read_facts, spread
+from vldata.report.build_page import build_page, write_build_page
 from vldata.report.gallery import MAX_SAMPLES, gallery
-from vldata.report.page import build_page, write_build_page
 from vldata.report.write import write_report
 
 CHECKOUT = Path(__file__).parents[2]
@@ -55,7 +55,7 @@ def test_an_unchanged_build_leaves_its_page_alone(place) -> None:
 def test_a_page_that_fails_leaves_no_build_behind(place) -> None:
     def fail(folder: Path) -> None:
         assert (folder / "manifest.json").is_file()
-        raise BuildError("the page", "it fails", "mend it")
+        raise BuildError("the page", "it fails", "fix it")
 
     with pytest.raises(BuildError, match="it fails"):
         place.again("failed", finish=fail)
@@ -65,8 +65,8 @@ def test_a_page_that_fails_leaves_no_build_behind(place) -> None:
 
 def test_the_build_is_still_a_build(place) -> None:
     assert verify(place.built.out, place.folder / "store") == []
-    found = datasets.load_from_disk(str(place.built.out))
-    assert sum(len(split) for split in found.values()) == place.built.manifest["totals"]["samples"]
+    dataset = datasets.load_from_disk(str(place.built.out))
+    assert sum(len(split) for split in dataset.values()) == place.built.manifest["totals"]["samples"]
 
 
 def test_remaking_the_page_gives_the_same_bytes(place, tmp_path) -> None:
@@ -77,10 +77,10 @@ def test_remaking_the_page_gives_the_same_bytes(place, tmp_path) -> None:
 def test_quantiles_count_repeats(place) -> None:
     facts = read_facts(place.built.out)
     epochs = {"words": 3}
-    found = datasets.load_from_disk(str(place.built.out))
+    dataset = datasets.load_from_disk(str(place.built.out))
     lengths = [
         row["num_text_chars"]
-        for split in found.values()
+        for split in dataset.values()
         for row in split.remove_columns("images")
         if row["source"] == "words"
     ]
@@ -93,14 +93,14 @@ def test_quantiles_count_repeats(place) -> None:
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 4)), min_size=1, max_size=40))
 def test_a_spread_is_that_of_the_repeated_amounts(pairs) -> None:
     amounts, times = (np.array(column, np.int64) for column in zip(*pairs, strict=True))
-    found, plain = spread(amounts, times), np.repeat(amounts, times)
-    assert found.num == len(plain)
-    assert (found.smallest, found.largest) == (plain.min(), plain.max())
-    assert list(found.quantiles) == [np.quantile(plain, q, method="inverted_cdf") for q in QUANTILES]
+    of_repeats, plain = spread(amounts, times), np.repeat(amounts, times)
+    assert of_repeats.num == len(plain)
+    assert (of_repeats.smallest, of_repeats.largest) == (plain.min(), plain.max())
+    assert list(of_repeats.quantiles) == [np.quantile(plain, q, method="inverted_cdf") for q in QUANTILES]
 
 
 def test_visual_tokens_are_those_of_the_sizes(place) -> None:
-    """At 336 px a picture is 576 tokens; at its own size, 640 x 360 is 23 x 13 cells of 28 px."""
+    """At 336 px an image is 576 tokens; at its own size, 640 x 360 is 23 x 13 cells of 28 px."""
     facts = read_facts(place.built.out)
     assert set(facts.tokens["llava1_5"]["texts"].quantiles) == {576.0}
     assert facts.tokens["qwen2_vl"]["texts"].median == 23 * 13
@@ -118,14 +118,14 @@ def test_counts_are_the_manifest_s(place) -> None:
     assert all(reason.examples for reason in facts.reasons)
 
 
-def test_no_picture_of_the_build_is_in_two_splits_and_a_planted_one_is_found(place) -> None:
+def test_no_image_of_the_build_is_in_two_splits_and_a_planted_one_is_reported(place) -> None:
     manifest = place.built.manifest
     blocks = [(block_table(place.built.out, block)["images"], block["split"]) for block in manifest["blocks"]]
-    found = [(list_values(images), split) for images, split in blocks]
-    honest = find_leaks(found)
+    images_of = [(list_values(images), split) for images, split in blocks]
+    honest = find_leaks(images_of)
     assert (honest.shared, honest.num_splits, honest.by) == (0, 2, "bytes")
-    distinct = {image["bytes"] for images, split in found if split == "train" for image in images.to_pylist()}
-    leaked = find_leaks([*found, *((images, "test") for images, split in found if split == "train")])
+    distinct = {image["bytes"] for images, split in images_of if split == "train" for image in images.to_pylist()}
+    leaked = find_leaks([*images_of, *((images, "test") for images, split in images_of if split == "train")])
     assert leaked.shared == len(distinct) > 3
 
 
@@ -134,8 +134,8 @@ def test_the_gallery_shows_every_source_and_its_boxes(place) -> None:
     assert set(shown) == set(place.tree["sources"])
     assert sum(map(len, shown.values())) <= MAX_SAMPLES
     assert len({sample.id for samples in shown.values() for sample in samples}) == sum(map(len, shown.values()))
-    assert all(picture.frames for sample in shown["boxes"] for picture in sample.pictures)
-    assert all(picture.data for samples in shown.values() for sample in samples for picture in sample.pictures)
+    assert all(image.boxes for sample in shown["boxes"] for image in sample.images)
+    assert all(image.data for samples in shown.values() for sample in samples for image in sample.images)
 
 
 def test_it_stays_small(place) -> None:
@@ -173,7 +173,7 @@ def test_builds_of_every_shape_have_a_page(tmp_path, output, sources) -> None:
     shown = gallery(built.out)
     assert {sample.source for samples in shown.values() for sample in samples} <= set(sources)
     assert all(samples for samples in shown.values())
-    assert all(picture.data for samples in shown.values() for sample in samples for picture in sample.pictures)
+    assert all(image.data for samples in shown.values() for sample in samples for image in sample.images)
     assert page.endswith("</html>\n") and len(page) < 2_000_000
 
 
@@ -196,10 +196,10 @@ def test_the_commands(place, tmp_path) -> None:
     vldata("build", "recipe.json", "--out", "out", "--workers", "1", "--no-report")
     assert not (tmp_path / "out" / "report.html").exists()
     assert "unchanged" in vldata("build", "recipe.json", "--out", "out", "--workers", "1")
-    made = (tmp_path / "out" / "report.html").read_bytes()
-    told = json.loads(vldata("report", "out", "--json"))
-    assert told == {"out": "out/report.html", "size_bytes": len(made)}
-    assert (tmp_path / "out" / "report.html").read_bytes() == made
+    first = (tmp_path / "out" / "report.html").read_bytes()
+    printed = json.loads(vldata("report", "out", "--json"))
+    assert printed == {"out": "out/report.html", "size_bytes": len(first)}
+    assert (tmp_path / "out" / "report.html").read_bytes() == first
 
 
 def test_plotting_is_loaded_only_for_a_page() -> None:
@@ -210,7 +210,7 @@ def test_plotting_is_loaded_only_for_a_page() -> None:
 def test_a_page_does_not_load_pandas(place, tmp_path) -> None:
     """`pyarrow` loads it for some conversions where it is installed, which takes longer than the page."""
     code = (
-        "import sys, pathlib; from vldata.report.page import write_build_page; "
+        "import sys, pathlib; from vldata.report.build_page import write_build_page; "
         f"write_build_page(pathlib.Path({str(place.built.out)!r}), pathlib.Path({str(tmp_path / 'page.html')!r})); "
         "sys.exit('pandas' in sys.modules)"
     )

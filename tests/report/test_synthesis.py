@@ -9,9 +9,9 @@ import pytest
 
 from tests.llm.server import BillingServer, answer
 from vldata import build
-from vldata.generate.run import SynthOptions, run, status
+from vldata.generate.session import SynthOptions, SynthSession
 from vldata.recipe.load import from_tree
-from vldata.report.page import write_build_page
+from vldata.report.build_page import write_build_page
 
 TREE: dict[str, Any] = {
     "name": "chat",
@@ -31,7 +31,7 @@ TREE: dict[str, Any] = {
     "mixture": {"sources": {"captions": 1, "chat": 1}},
 }
 REPLY = (
-    "Question:\nWhat is in picture {n}?\n===\nAnswer:\nSeveral plain shapes, as {n} tells.\n===\n"
+    "Question:\nWhat is in image {n}?\n===\nAnswer:\nSeveral plain shapes, as {n} tells.\n===\n"
     "Question:\nIs there a photograph of a dog?\n===\nAnswer:\nNo, there are only shapes {n}."
 )
 
@@ -46,14 +46,14 @@ def test_the_cost_is_that_of_status(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     recipe, store = from_tree(TREE), tmp_path / "store"
     with BillingServer(lambda asked: answer(REPLY.format(n=asked.digest[:8]))) as server:
-        run(recipe, store=store, answers=tmp_path / "answers", options=SynthOptions(endpoint=server.url))
+        SynthSession(recipe, store, tmp_path / "answers", SynthOptions(endpoint=server.url)).run()
     built = build(recipe, tmp_path / "out", store=store, workers=1, finish=write_build_page)
-    (state,) = status(recipe, store=store, answers=tmp_path / "answers")
-    told = built.manifest["synth"]["chat"]
-    assert told == {"kind": "llava.conversation", "model": "tiny"} | {k: v for k, v in state.items() if k != "source"}
-    assert told["cost_usd"] > 0 and told["kept"] == 6
+    (state,) = SynthSession(recipe, store, tmp_path / "answers").status()
+    costs = built.manifest["synth"]["chat"]
+    assert costs == {"kind": "llava.conversation", "model": "tiny"} | {k: v for k, v in state.items() if k != "source"}
+    assert costs["cost_usd"] > 0 and costs["kept"] == 6
     page = (tmp_path / "out" / "report.html").read_text()
-    assert f"{told['cost_usd']:.4f}" in page
+    assert f"{costs['cost_usd']:.4f}" in page
     assert "No source of this build was written by a model" not in page
     assert "written by" in page  # in the lineage of a sample
     again = build(recipe, tmp_path / "again", store=store, workers=1, finish=write_build_page)

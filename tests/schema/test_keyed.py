@@ -60,8 +60,8 @@ def test_no_keys_have_no_choices_and_no_salt_is_an_empty_one() -> None:
 
 
 def test_seed_purpose_and_salt_do_not_run_into_each_other() -> None:
-    told_apart = [(1, "2x", ""), (12, "x", ""), (1, "2", "x"), (1, "2", ""), (1, "", "2x")]
-    assert len({int(keyed(EDGES, *said)[0]) for said in told_apart}) == len(told_apart)
+    distinct = [(1, "2x", ""), (12, "x", ""), (1, "2", "x"), (1, "2", ""), (1, "", "2x")]
+    assert len({int(keyed(EDGES, *said)[0]) for said in distinct}) == len(distinct)
 
 
 def test_one_string_has_the_choice_of_its_key() -> None:

@@ -1,3 +1,4 @@
+import polars as pl
 import pytest
 
 from vldata.sources.alpaca import Alpaca
@@ -26,7 +27,6 @@ def test_rows_that_cannot_be_used_say_why(tmp_path):
         {**ANIMALS, "output": " \n"},
         {"instruction": "Sing."},
         {**ANIMALS, "instruction": [3]},
-        {**ANIMALS, "history": [["Hello.", "Hi."]]},
         {**ANIMALS, "history": []},
         {**ANIMALS, "input": "<image>"},
         "text",
@@ -36,12 +36,49 @@ def test_rows_that_cannot_be_used_say_why(tmp_path):
         "empty_text",
         "missing_value",
         "unparsable_row",
-        "unparsable_row",
         None,
         "image_count_mismatch",
         "unparsable_row",
     ]
-    assert turns["detail"][4] == "'history' has earlier exchanges: write them as `sharegpt`"
+
+
+def test_a_history_and_the_row_are_one_conversation(tmp_path):
+    turns = read(tmp_path, ANIMALS, {**ANIMALS, "id": "h", "system": "Be brief.", "history": [["Hello.", "Hi."]]})
+    assert turns.select("row", "thread", "position", "instruction", "response", "system").rows() == [
+        (None, None, None, "Which is a mammal?\ndog, turtle", "The dog.", None),
+        ("h/0", "h", 0, "Hello.", "Hi.", "Be brief."),
+        ("h/1", "h", 1, "Which is a mammal?\ndog, turtle", "The dog.", "Be brief."),
+    ]
+    assert turns["problem"].null_count() == 3
+
+
+@pytest.mark.parametrize("history", [["Hello.", "Hi."], [["Hello."]], "Hello.", [["Hello.", None]]])
+def test_a_history_of_another_form_costs_its_row(tmp_path, history):
+    assert "unparsable_row" in read(tmp_path, {**ANIMALS, "history": history})["problem"].to_list()
+
+
+def test_images_and_keys_that_nobody_reads_are_told(tmp_path):
+    rows = [
+        {**ANIMALS, "images": ["a.jpg"]},
+        {**ANIMALS, "rejected": "The turtle."},
+        {**ANIMALS, "response": "The dog."},
+    ]
+    turns = read(tmp_path, *rows, {**ANIMALS, "text": "Below is an instruction ..."}, {**ANIMALS, "rejected": ""})
+    assert turns.sort("problem", nulls_last=False)["problem"].to_list() == [
+        None, None, None, "not_for_task", "unknown_key",
+    ]  # fmt: skip
+    assert any("ignore: [rejected]" in detail for detail in turns["detail"].drop_nulls())
+    ignoring = Alpaca(path=str(tmp_path), ignore=["rejected"]).turns("text_instruction")
+    assert ignoring["problem"].drop_nulls().to_list() == ["not_for_task"]
+
+
+def test_the_first_release_s_parquet_is_read(tmp_path):
+    pl.DataFrame([{**ANIMALS, "text": "Below is ..."}, {**ANIMALS, "input": "", "text": "x"}]).write_parquet(
+        tmp_path / "train.parquet"
+    )
+    turns = Alpaca(path=str(tmp_path)).turns("text_instruction")
+    assert turns["instruction"].to_list() == ["Which is a mammal?\ndog, turtle", "Which is a mammal?"]
+    assert turns["problem"].null_count() == 2
 
 
 def test_a_system_text_is_kept_and_an_empty_one_is_none(tmp_path):

@@ -1,3 +1,4 @@
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -150,20 +151,12 @@ def test_a_refused_conversation_is_worth_one_row_for_each_of_its_questions(tmp_p
     assert turns["instruction"].null_count() == 3
 
 
-@pytest.mark.parametrize("task", Llava.tasks)
-def test_texts_in_typed_parts_are_refused_for_either_task(tmp_path, task):
-    parts = [{"type": "image_url", "value": "a.jpg"}, {"type": "text", "value": "A?"}]
-    messages = [{"role": "user", "content": parts}, {"role": "assistant", "content": [{"type": "text", "value": "B."}]}]
-    turns = read(tmp_path, {"messages": messages}, task=task)
-    assert turns.select("problem", "detail").rows() == [("unparsable_row", "a text in typed parts, which are not read")]
-
-
 def test_a_system_text_that_is_none_is_refused(tmp_path):
     turns = read(tmp_path, row("A?", "B.", system=["Be brief."]))
     assert turns.select("problem", "detail").rows() == [("unparsable_row", "'system' is ['Be brief.'], not text")]
 
 
-@pytest.mark.parametrize("image", [3, {"path": "a.jpg"}, ["a.jpg", None], [""], [["a.jpg"]]])
+@pytest.mark.parametrize("image", [3, {"width": 3}, ["a.jpg", None], ["a.jpg", "", "b.jpg"], [["a.jpg"], [3]]])
 def test_an_image_that_is_no_path_is_refused(tmp_path, image):
     assert read(tmp_path, row("A?", "B.", image=image), row("A?", "B."))["problem"].to_list() == [
         "unparsable_row",
@@ -204,7 +197,7 @@ def test_json_lines_are_read_and_a_broken_one_is_a_row(tmp_path):
 
 def test_a_file_of_another_format_is_refused(tmp_path):
     with pytest.raises(SourceError, match="no row has 'conversations'"):
-        read(tmp_path, {"instruction": "A?", "output": "B."})
+        read(tmp_path, {"question": "A?", "label": "B."})
     write_json(tmp_path / "object.json", {"id": "a"})
     with pytest.raises(SourceError, match="not a list of rows"):
         Llava(path=str(tmp_path / "object.json")).turns("instruction")
@@ -244,5 +237,7 @@ def test_real_tool_use_is_refused(shared_data):
     path = str(shared_data / "llamafactory_demo" / "glaive_toolcall_en_demo.json")
     turns = Llava(path=path).turns("text_instruction")
     assert turns["thread"].n_unique() == 300
-    assert set(turns["problem"].drop_nulls()) == {"unparsable_row"}
-    assert any("function_call" in detail for detail in turns["detail"].drop_nulls())
+    assert set(turns["problem"]) == {"unparsable_row", "unknown_key", None}
+    refused = dict(turns.drop_nulls("problem").group_by("problem").agg(pl.col("detail").first()).rows())
+    assert "function_call" in refused["unparsable_row"]
+    assert "'tools' is" in refused["unknown_key"] and "`ignore: [tools]`" in refused["unknown_key"]

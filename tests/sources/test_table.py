@@ -345,3 +345,55 @@ def test_an_empty_path_is_refused():
 def test_a_table_without_columns_is_said_to_be_empty(tmp_path):
     with pytest.raises(SourceError, match="the table is empty"):
         rows_of(tmp_path, [])
+
+
+def test_an_image_that_is_missing_among_others_costs_its_row(tmp_path):
+    rows = [
+        {"instruction": "<image> or <image>?", "response": "x", "images": ["a.jpg", None, "b.jpg"]},
+        {"instruction": "<image> or <image>?", "response": "x", "images": ["a.jpg", "b.jpg"]},
+        {"instruction": "What?", "response": "x", "images": [None]},
+    ]
+    assert rows_of(tmp_path, rows, "instruction")["problem"].to_list() == ["unparsable_row", None, "not_for_task"]
+
+
+def test_conversations_of_several_forms_in_one_file_are_read(tmp_path):
+    said = [{"role": "user", "content": [{"type": "text", "text": "A?"}]}, {"role": "assistant", "content": "B."}]
+    rows = [{"id": 1, "messages": said}, {"id": 2, "query": "C?", "response": "D."}, {"id": 3, "messages": "x"}]
+    turns = rows_of(tmp_path, rows, "text_instruction")
+    assert turns.select("row", "instruction", "response", "problem").rows() == [
+        ("1/0", "A?", "B.", None),
+        ("2/0", "C?", "D.", None),
+        ("3/0", None, None, "unparsable_row"),
+    ]
+
+
+def test_equal_ids_of_two_files_are_two_conversations(tmp_path):
+    for name in ("a", "b"):
+        said = [{"from": "human", "value": f"{name}?"}, {"from": "gpt", "value": "x"}]
+        write_json_lines(tmp_path / f"{name}.jsonl", [{"id": 1, "conversations": said}])
+    turns = Table(path=str(tmp_path)).turns("text_instruction")
+    assert sorted(turns["thread"]) == ["1", "1~2"]
+
+
+@pytest.mark.parametrize("positions", [(0, 0), (0, 2)])
+def test_a_thread_with_a_repeated_or_missing_position_is_refused_over_files_too(tmp_path, positions):
+    for position in (*positions, None):
+        row = {"thread": "t", "position": position} if position is not None else {"thread": "s", "position": 0}
+        path = tmp_path / f"{position}-{len(list(tmp_path.iterdir()))}.jsonl"
+        write_json_lines(path, [{**row, "instruction": "A?", "response": "x"}])
+    turns = Table(path=str(tmp_path)).turns("text_instruction").sort("thread")
+    assert turns["problem"].to_list() == [None, "broken_conversation", "broken_conversation"]
+    assert turns["detail"][1] == f"the positions of its conversation are {positions[0]}, {positions[1]}"
+
+
+def test_more_than_an_exchange_in_the_texts_of_the_cauldron_is_an_error_or_looked_at_row_by_row(tmp_path):
+    rows = [
+        {"id": k, "texts": [{"user": "A?", "assistant": "B.", "source": "s", "weight": w}]} for k, w in ((1, 0), (2, 1))
+    ]
+    pl.DataFrame(rows).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(SourceError, match="'weight', which may change what is learnt"):
+        Table(path=str(tmp_path)).turns("text_instruction")
+    assert Table(path=str(tmp_path), ignore=["weight"]).turns("text_instruction")["problem"].null_count() == 2
+    texts = [{"user": "A?", "assistant": "B."}]
+    pl.DataFrame({"id": [1, 2], "texts": [texts, texts], "tools": ["[1]", None]}).write_parquet(tmp_path / "t.parquet")
+    assert Table(path=str(tmp_path)).turns("text_instruction")["problem"].to_list() == ["unknown_key", None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,12 +18,13 @@ from vldata.errors import BuildError, VldataError, nearest
 from vldata.generate.for_builds import AnsweredSources
 from vldata.pipeline.build import build, prepared
 from vldata.pipeline.plan import plan
-from vldata.pipeline.planned import Plan, SourceReport
+from vldata.pipeline.plan_record import Plan, SourceReport
 from vldata.pipeline.session import Session, open_session
 from vldata.recipe.load import from_tree
 from vldata.recipe.models import Recipe
 from vldata.store.keys import key_of
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.names import KeySubject
+from vldata.store.trouble import as_store_errors
 
 Blocks = Sequence[tuple[str, int]]
 """Key and bytes of every block, as often as it stands in a build, in order."""
@@ -43,12 +45,12 @@ class Planned:
 
     Args:
         plan: None when it cannot be planned.
-        error: Why.
+        error: Why; empty when it can.
     """
 
     variant: Variant
     plan: Plan | None
-    missing_bytes: int = 0
+
     error: str = ""
 
     @property
@@ -62,9 +64,7 @@ class VariantBuild:
     """A variant's build on the disk.
 
     Args:
-        folder: Of the build.
-        manifest: Of the build.
-        seconds: What it took when it was made first.
+        seconds: What it took when it was first built.
     """
 
     folder: Path
@@ -78,26 +78,27 @@ class VariantBuild:
 
     def fingerprint(self, split: str) -> str:
         """Hash of the split's rows in their order."""
-        return key_of("split", [block["digest"] for block in self.manifest["blocks"] if block["split"] == split])
+        digests = [block["digest"] for block in self.manifest["blocks"] if block["split"] == split]
+        return key_of(KeySubject.SPLIT, digests)
 
 
-def sharing(found: Mapping[str, Blocks]) -> dict[str, Sharing]:
+def sharing(builds: Mapping[str, Blocks]) -> dict[str, Sharing]:
     """What each build adds to those that are listed before it."""
     seen: set[str] = set()
-    told = {}
-    for name, blocks in found.items():
+    shared = {}
+    for name, blocks in builds.items():
         sizes = dict(blocks)
         new = [key for key in sizes if key not in seen]
         new_bytes = sum(sizes[key] for key in new)
-        told[name] = Sharing(len(new), len(sizes) - len(new), new_bytes, sum(sizes.values()) - new_bytes)
+        shared[name] = Sharing(len(new), len(sizes) - len(new), new_bytes, sum(sizes.values()) - new_bytes)
         seen |= sizes.keys()
-    return told
+    return shared
 
 
 def amounts(sources: Mapping[str, SourceReport], unit: str) -> dict[str, int]:
-    """Units of every source in a build, as the mixture asked for them.
+    """Units of every source in a build, as the mixture requested them.
 
-    A source that gave less than its share (`short`) is asked for as much again, so that the same rows are chosen.
+    Of a source that gave less than its share (`short`) as much is requested again, so that the same rows are chosen.
     """
     return {name: report.achieved[unit] + report.short for name, report in sources.items()}
 
@@ -109,6 +110,13 @@ def with_amounts(opened: Opened, tree: Tree, base: Recipe, reports: Mapping[str,
     return variants(opened.ablation, tree, base, facts, opened.held_out)
 
 
+def variants_session(
+    store: Path | None, workers: int | None, progress: Progress | None
+) -> AbstractContextManager[Session]:
+    """A session for all variants; see `vldata.pipeline.session.open_session`."""
+    return open_session(store, workers, progress, synthetic=AnsweredSources(), is_shared=True)
+
+
 def plan_all(
     opened: Opened,
     *,
@@ -117,35 +125,33 @@ def plan_all(
     chosen: Iterable[str] = (),
     progress: Progress | None = None,
 ) -> list[Planned]:
-    """Plan every variant; those that turn out to hold the same rows in the same words are known as the same.
+    """Plan every variant; those that turn out to hold the same rows in the same words are marked as the same.
 
     Raises:
         VldataError: The base cannot be planned, or the ablation makes no sense.
     """
-    with open_session(store, workers, progress, synthetic=AnsweredSources(), is_shared=True) as session:
+    with variants_session(store, workers, progress) as session:
 
         def planned(recipe: Recipe) -> Plan:
             return plan(prepared(recipe, session), session)
 
-        is_asked = needs_amounts(opened.ablation, facts_of(opened.base))
-        first = planned(opened.base).sources if is_asked else {}
-        found = []
-        told = session.progress.stage("plan variants", None)
+        first = planned(opened.base).sources if needs_amounts(opened.ablation, facts_of(opened.base)) else {}
+        plans: list[Planned] = []
+        advance = session.progress.stage("plan variants", None)
         for variant in picked(with_amounts(opened, opened.tree, opened.base, first), chosen):
             if variant.same_as is not None:
-                found.append(Planned(variant, None))
+                plans.append(Planned(variant, None))
                 continue
             try:
-                made = planned(variant.recipe)
+                own = planned(variant.recipe)
             except VldataError as error:
                 if variant.name == BASE:
                     raise
-                found.append(Planned(variant, None, error=str(error)))
+                plans.append(Planned(variant, None, error=str(error)))
                 continue
-            missing = sum(block.size_bytes for block in made.missing(session.store))
-            found.append(Planned(_known(variant, made, found), made, missing))
-            told(1)
-    return found
+            plans.append(Planned(_with_same_as(variant, own, plans), own))
+            advance(1)
+    return plans
 
 
 def picked(all_of_them: Sequence[Variant], chosen: Iterable[str]) -> list[Variant]:
@@ -155,16 +161,16 @@ def picked(all_of_them: Sequence[Variant], chosen: Iterable[str]) -> list[Varian
         BuildError: There is no such variant.
     """
     names = set(chosen)
-    known = {variant.name for variant in all_of_them}
-    if unknown := sorted(names - known):
-        raise BuildError("--variant", f"no variant named {unknown[0]!r}", nearest(unknown[0], known))
+    every = {variant.name for variant in all_of_them}
+    if unknown := sorted(names - every):
+        raise BuildError("--variant", f"no variant named {unknown[0]!r}", nearest(unknown[0], every))
     kept = [variant for variant in all_of_them if not names or variant.name in names | {BASE}]
     left = {variant.name for variant in kept}
     return [replace(v, same_as=None) if v.same_as not in left else v for v in kept]
 
 
-def _known(variant: Variant, made: Plan, before: Iterable[Planned]) -> Variant:
-    keys = [block.key for block in made.blocks]
+def _with_same_as(variant: Variant, plan: Plan, before: Iterable[Planned]) -> Variant:
+    keys = [block.key for block in plan.blocks]
     for other in before:
         if other.plan is not None and keys == [block.key for block in other.plan.blocks]:
             return replace(variant, same_as=other.variant.name)
@@ -172,12 +178,7 @@ def _known(variant: Variant, made: Plan, before: Iterable[Planned]) -> Variant:
 
 
 class Builder:
-    """Builds variants below a folder, and remembers what each took when it was made first.
-
-    Args:
-        out: The ablation's folder.
-        session: What the builds share.
-    """
+    """Builds variants below a folder, and remembers what each took when it was first built."""
 
     def __init__(self, out: Path, session: Session) -> None:
         self.out, self.session = out, session
@@ -195,11 +196,11 @@ class Builder:
         return VariantBuild(built.out, built.manifest, took), built.plan.sources
 
     def _seconds(self, name: str, seconds: float) -> float:
-        known: dict[str, float] = json.loads(self._file.read_text()) if self._file.is_file() else {}
-        if name not in known:
-            known[name] = round(seconds, 3)
-            write_text(self._file, json.dumps(known, indent=1))
-        return known[name]
+        first: dict[str, float] = json.loads(self._file.read_text()) if self._file.is_file() else {}
+        if name not in first:
+            first[name] = round(seconds, 3)
+            write_text(self._file, json.dumps(first, indent=1))
+        return first[name]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -208,7 +209,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         StoreError: It cannot be written.
     """
-    with told_as_store_errors(path):
+    with as_store_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.new")
         fresh.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Cells: one build trained with one seed and asked the held-out questions, as processes of their own, kept by key.
+"""Cells: one build trained with one seed and scored on the held-out questions, as processes of their own, kept by key.
 
     cells/<key>/cell.json     what decides it
     cells/<key>/run/          the bundled trainer's run; a command's own files lie beside it
@@ -19,11 +19,11 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import orjson
 from blake3 import blake3
@@ -31,10 +31,11 @@ from blake3 import blake3
 from vldata import __version__
 from vldata.ablation.builds import VariantBuild, write_text
 from vldata.ablation.file import Train
-from vldata.ablation.process import Told, held, to_its_end
+from vldata.ablation.process import Report, held, to_its_end
 from vldata.ablation.scores import ITEMS, read_scores
 from vldata.errors import BuildError, VldataError
 from vldata.store.keys import key_of
+from vldata.store.names import KeySubject
 
 CELL_VERSION = 1
 
@@ -48,32 +49,26 @@ _SCRIPT_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Questions:
-    """A held-out split that models are asked about.
+    """A held-out split that models are scored on."""
 
-    Args:
-        made: The build that holds it.
-        split: Its name.
-    """
-
-    made: VariantBuild
+    build: VariantBuild
     split: str
 
     @property
     def fingerprint(self) -> str:
         """Hash of its rows."""
-        return self.made.fingerprint(self.split)
+        return self.build.fingerprint(self.split)
 
 
 @dataclass(frozen=True)
 class Trainer:
-    """Who trains: the bundled trainer or a command.
+    """What trains: the bundled trainer or a command.
 
     Args:
-        train: As the ablation file says.
         identity: Hash of all that decides what the bundled trainer does (its config), or None for a command, whose
             words and the files among them decide.
         threads: Threads of each process; None is the machine's own choice.
-        gpus: As ``CUDA_VISIBLE_DEVICES`` names them: cells that run at a time take turns. Empty: no cell is told any.
+        gpus: As ``CUDA_VISIBLE_DEVICES`` names them: cells that run at a time take turns. Empty: cells are given none.
     """
 
     train: Train
@@ -90,10 +85,10 @@ class Trainer:
         return self.key_now()
 
     def key_now(self) -> str:
-        """The same as it is now: another one when a file of the command was changed meanwhile."""
+        """The same as it is now: another one when a file of the command has changed since."""
         words = self.words()
         files = {word: _digest(Path(word)) for word in words if Path(word).is_file()}
-        return key_of("trainer", self.train.model_dump(mode="json"), self.identity, words, files)
+        return key_of(KeySubject.TRAINER, self.train.model_dump(mode="json"), self.identity, words, files)
 
     def words(self) -> list[str]:
         """The command's words; none for the bundled trainer.
@@ -109,8 +104,7 @@ class Trainer:
             for word in words:
                 word.format(**dict.fromkeys(_PLACES, ""))
         except (ValueError, KeyError, IndexError, AttributeError) as error:
-            known = ", ".join(f"{{{place}}}" for place in _PLACES)
-            fix = f"its places are {known}; write {{{{ and }}}} for braces"
+            fix = f"its places are {', '.join(f'{{{place}}}' for place in _PLACES)}; write {{{{ and }}}} for braces"
             raise BuildError("train.command", f"{command!r} cannot be read ({error})", fix) from None
         if not words:
             raise BuildError("train.command", "it is empty", "write a command, or leave it out")
@@ -118,7 +112,7 @@ class Trainer:
 
     def steps(self, cell: Cell, folder: Path) -> list[tuple[Stage, list[str]]]:
         """The processes of a cell, one after the other."""
-        build, held_out = str(cell.made.folder), str(cell.questions.made.folder)
+        build, held_out = str(cell.build.folder), str(cell.questions.build.folder)
         if self.train.command is not None:
             values = {"build": build, "held_out": held_out, "split": cell.questions.split}
             places = {**values, "seed": str(cell.seed), "out": str(folder)}
@@ -149,12 +143,12 @@ class Trainer:
         """
         here = str(Path(__file__).parents[2])
         path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
-        found = {**os.environ, "PYTHONPATH": path}
+        environment = {**os.environ, "PYTHONPATH": path}
         if self.threads is not None:
-            found |= {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)}
+            environment |= {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)}
         if self.gpus:
-            found["CUDA_VISIBLE_DEVICES"] = self.gpus[slot % len(self.gpus)]
-        return found
+            environment["CUDA_VISIBLE_DEVICES"] = self.gpus[slot % len(self.gpus)]
+        return environment
 
 
 SCORES = "scores.json"
@@ -165,28 +159,25 @@ class Cell:
     """One training of one variant.
 
     Args:
-        variant: Its name.
         seed: Of the training.
-        data_seed: Of the data.
-        made: The build that is learnt.
-        questions: What is asked.
+        build: What is trained on.
     """
 
     variant: str
     seed: int
     data_seed: int
-    made: VariantBuild
+    build: VariantBuild
     questions: Questions
 
     def key(self, trainer: Trainer) -> str:
         """Hash of all that decides what it scores; variants with the same rows share a cell."""
         return key_of(
             {
-                "what": "cell",
+                "what": KeySubject.CELL,
                 "versions": [CELL_VERSION, __version__],
                 "trainer": trainer.key(),
                 "seed": self.seed,
-                "data": self.made.fingerprint("train"),
+                "data": self.build.fingerprint("train"),
                 "questions": [self.questions.split, self.questions.fingerprint],
             }
         )
@@ -194,12 +185,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class CellFailure:
-    """Why a cell has no scores.
-
-    Args:
-        stage: Where it stopped.
-        error: The last words of what failed.
-    """
+    """Why a cell has no scores."""
 
     stage: Stage
     error: str
@@ -212,17 +198,14 @@ def run_cell(
     *,
     slot: int = 0,
     stopping: threading.Event | None = None,
-    told: Told | None = None,
+    report: Report | None = None,
 ) -> CellFailure | None:
     """Train and evaluate, or find that done.
 
     Args:
-        cell: What to train on.
-        trainer: How.
-        cells: The folder of all cells.
         slot: Of the cells that run at a time, which this is.
-        stopping: When set, the processes are told to end; what they have is kept, and None is returned.
-        told: Hears of the stage, and of waiting.
+        stopping: When set, the processes are ended; what they have is kept, and None is returned.
+        report: Is called with each stage, and when this waits.
 
     Returns:
         Why it failed; None when its scores are there, or when it was stopped.
@@ -230,37 +213,37 @@ def run_cell(
     key = cell.key(trainer)
     folder = cells / key
     folder.mkdir(parents=True, exist_ok=True)
-    told = told or (lambda text: None)
+    report = report or (lambda text: None)
     stopping = stopping or threading.Event()
-    with held(folder / "lock", told, stopping) as lock:
+    with held(folder / "lock", report, stopping) as lock:
         if lock is None:
             return None
         if (folder / "done.json").is_file():
             return None
         for stale in ("failed.json", SCORES, Path(SCORES).stem + ITEMS):  # what an attempt that failed may have left
             (folder / stale).unlink(missing_ok=True)
-        return _attempt(cell, trainer, folder, lock, slot, stopping, told)
+        return _attempt(cell, trainer, folder, lock, slot, stopping, report)
 
 
 def _attempt(
-    cell: Cell, trainer: Trainer, folder: Path, lock: int, slot: int, stopping: threading.Event, told: Told
+    cell: Cell, trainer: Trainer, folder: Path, lock: int, slot: int, stopping: threading.Event, report: Report
 ) -> CellFailure | None:
     """Train and evaluate in a cell's own folder, whose lock is held."""
     root = folder.parents[1]
-    asked = {
+    request = {
         "variant": cell.variant,
         "seed": cell.seed,
         "data_seed": cell.data_seed,
-        "build": _below(cell.made.folder, root),
-        "questions": _below(cell.questions.made.folder, root),
+        "build": _below(cell.build.folder, root),
+        "questions": _below(cell.questions.build.folder, root),
         "split": cell.questions.split,
     }
-    write_text(folder / "cell.json", orjson.dumps(asked, option=orjson.OPT_INDENT_2).decode())
+    write_text(folder / "cell.json", orjson.dumps(request, option=orjson.OPT_INDENT_2).decode())
     if trainer.key_now() != trainer.key():
         return _failed(folder, CellFailure("train", _CHANGED))
     seconds: dict[str, float] = {}
     for stage, words in trainer.steps(cell, folder):
-        told(stage)
+        report(stage)
         began = time.perf_counter()
         problem = to_its_end(words, folder / "log.txt", trainer.environment(slot), lock, stopping)
         if stopping.is_set():
@@ -272,7 +255,7 @@ def _attempt(
         read_scores(folder / SCORES)
     except VldataError as error:
         return _failed(folder, CellFailure("evaluate", str(error)))
-    shutil.rmtree(folder / "run" / "checkpoints", ignore_errors=True)  # to go on from, and there is nothing left to do
+    shutil.rmtree(folder / "run" / "checkpoints", ignore_errors=True)  # for a resume, and there is nothing left to do
     write_text(folder / "done.json", orjson.dumps({"seconds": seconds}, option=orjson.OPT_INDENT_2).decode())
     return None
 
@@ -281,25 +264,21 @@ def _below(folder: Path, root: Path) -> str:
     return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else str(folder)
 
 
-Read = TypeVar("Read")
+Scores = TypeVar("Scores")
 
 
-def outcome_of(folder: Path, read: Callable[[Path], Read]) -> Read | CellFailure:
-    """What came of a cell.
+def outcome_of(folder: Path, read: Callable[[Path], Scores]) -> tuple[Scores | None, CellFailure | None]:
+    """What a cell scored, or why it has no scores.
 
     Args:
-        folder: Its own.
         read: Reads its ``scores.json``; a `BuildError` of it is a failure of this cell alone.
-
-    Returns:
-        What was read, or why there is nothing to read.
     """
     if not (folder / "done.json").is_file():
-        return failure_of(folder) or CellFailure("train", "it was stopped")
+        return None, failure_of(folder) or CellFailure("train", "it was stopped")
     try:
-        return read(folder / SCORES)
+        return read(folder / SCORES), None
     except BuildError as error:
-        return CellFailure("evaluate", f"{error.where}: {error.problem}; {error.fix}")
+        return None, CellFailure("evaluate", f"{error.where}: {error.problem}; {error.fix}")
 
 
 def failure_of(folder: Path) -> CellFailure | None:
@@ -313,15 +292,14 @@ def failure_of(folder: Path) -> CellFailure | None:
 def seconds_of(folder: Path) -> float | None:
     """What a finished cell took."""
     try:
-        found = orjson.loads((folder / "done.json").read_bytes())
+        seconds: dict[str, float] = orjson.loads((folder / "done.json").read_bytes())["seconds"]
     except FileNotFoundError:
         return None
-    return float(sum(found["seconds"].values()))
+    return sum(seconds.values())
 
 
 def _failed(folder: Path, failure: CellFailure) -> CellFailure:
-    told: Mapping[str, Any] = vars(failure)
-    write_text(folder / "failed.json", orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
+    write_text(folder / "failed.json", orjson.dumps(vars(failure), option=orjson.OPT_INDENT_2).decode())
     return failure
 
 

@@ -40,9 +40,8 @@ class BaseFacts:
     """What changes need to know of the base.
 
     Args:
-        tasks: Source to its task.
         synthetic: Sources that a model wrote, with those that they are made from.
-        amounts: Source to its units in the base's build; empty where nobody asked for them.
+        amounts: Source to its units in the base's build; empty where no change needs them.
         epochs: The most passes over any source there.
     """
 
@@ -54,13 +53,13 @@ class BaseFacts:
 
 def flat(changes: Mapping[str, Any]) -> dict[str, Any]:
     """The changes with one key each: ``templates: {per: task}`` is ``templates.per: task``."""
-    found: dict[str, Any] = {}
+    single: dict[str, Any] = {}
     for key, value in changes.items():
         if key in (*SECTIONS, "weights") and isinstance(value, dict):
-            found |= {f"{key}.{part}": inner for part, inner in value.items()}
+            single |= {f"{key}.{part}": inner for part, inner in value.items()}
         else:
-            found[key] = value
-    return found
+            single[key] = value
+    return single
 
 
 def drops_sources(changes: Mapping[str, Any]) -> bool:
@@ -70,20 +69,16 @@ def drops_sources(changes: Mapping[str, Any]) -> bool:
 
 def of_words(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the changes that say the same turns in other words."""
-    found: dict[str, Any] = {}
-    for key, value in _leaves(changes):
-        if _WORDS.fullmatch(key):
-            found[key] = value
-    return found
+    return {key: value for key, value in _leaves(changes) if _WORDS.fullmatch(key)}
 
 
 def _leaves(changes: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Maps that a path sets, with one path a value."""
-    found = []
+    leaves = []
     for key, value in changes.items():
         is_map = isinstance(value, dict) and key.split(".")[0] in ("defaults", "sources") and value
-        found += _leaves({f"{key}.{part}": inner for part, inner in value.items()}) if is_map else [(key, value)]
-    return found
+        leaves += _leaves({f"{key}.{part}": inner for part, inner in value.items()}) if is_map else [(key, value)]
+    return leaves
 
 
 def changed(tree: Tree, changes: Mapping[str, Any], facts: BaseFacts, held: Held | None, where: str) -> Tree:
@@ -94,21 +89,20 @@ def changed(tree: Tree, changes: Mapping[str, Any], facts: BaseFacts, held: Held
         changes: As from `flat`.
         facts: Of the base; its amounts are needed where sources are left out.
         held: What stays as it is then.
-        where: The variant, for messages.
 
     Raises:
         RecipeError: A change that means nothing in this recipe.
     """
     tree = deepcopy(tree)
-    asked = {key: value for key, value in changes.items() if key.split(".")[0] in _OWN}
+    of_axes = {key: value for key, value in changes.items() if key.split(".")[0] in _OWN}
     for key, value in changes.items():
-        if key not in asked:
+        if key not in of_axes:
             tree = _path(tree, key, value, where)
-    for key, value in asked.items():
+    for key, value in of_axes.items():
         if key.split(".")[0] in SECTIONS or key == "box_format":
             _for_all(tree, key.split("."), value, f"{where}.{key}")
-    gone = _gone(asked, facts, where)
-    amounts = {key: value for key, value in asked.items() if key.split(".")[0] in _AMOUNTS and value is not None}
+    gone = _gone(of_axes, facts, where)
+    amounts = {key: value for key, value in of_axes.items() if key.split(".")[0] in _AMOUNTS and value is not None}
     if gone:
         level = (tree.get("mixture") or {}).get("sources")
         amounts = {key: value for key, value in amounts.items() if not _weighs_nothing(level, key, gone)}
@@ -146,9 +140,9 @@ def _meant(key: str) -> str:
     inside = {name: f"{section}.{name}" for section in SECTIONS for name in _keys_of(section)}
     deeper = {name: f"mixture.{name}" for name in Mixture.model_fields}
     deeper |= {name: f"defaults.{name}" for name in Settings.model_fields}
-    known = {**deeper, **inside, **whole}
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    return f"did you mean {known[close[0]]!r}?" if close else nearest(key, whole)
+    paths = {**deeper, **inside, **whole}
+    close = difflib.get_close_matches(key, paths, n=1, cutoff=0.6)
+    return f"did you mean {paths[close[0]]!r}?" if close else nearest(key, whole)
 
 
 def _keys_of(section: str) -> Collection[str]:
@@ -180,29 +174,29 @@ def _for_all(tree: Tree, parts: Sequence[str], value: Any, where: str) -> None:
         target[parts[-1]] = deepcopy(value)
 
 
-def names_of(asked: Any, facts: BaseFacts, where: str) -> list[str]:
+def names_of(requested: Any, facts: BaseFacts, where: str) -> list[str]:
     """Sources by name, or by their task where no source has that name.
 
     Raises:
         RecipeError: There is no such source or task.
     """
-    found: list[str] = []
-    for name in asked if isinstance(asked, list) else [asked]:
+    names: list[str] = []
+    for name in requested if isinstance(requested, list) else [requested]:
         own = [name] if name in facts.tasks else [source for source, task in facts.tasks.items() if task == name]
         if not own:
-            known = {*facts.tasks, *facts.tasks.values()}
-            raise RecipeError(where, f"no source and no task named {name!r}", nearest(str(name), known))
-        found += own
-    return list(dict.fromkeys(found))
+            every = {*facts.tasks, *facts.tasks.values()}
+            raise RecipeError(where, f"no source and no task named {name!r}", nearest(str(name), every))
+        names += own
+    return list(dict.fromkeys(names))
 
 
-def _gone(asked: Mapping[str, Any], facts: BaseFacts, where: str) -> set[str]:
+def _gone(changes: Mapping[str, Any], facts: BaseFacts, where: str) -> set[str]:
     gone: set[str] = set()
-    if asked.get("drop") is not None:
-        gone |= set(names_of(asked["drop"], facts, f"{where}.drop"))
-    if asked.get("only") is not None:
-        gone |= set(facts.tasks) - set(names_of(asked["only"], facts, f"{where}.only"))
-    if asked.get("synth") is False:
+    if changes.get("drop") is not None:
+        gone |= set(names_of(changes["drop"], facts, f"{where}.drop"))
+    if changes.get("only") is not None:
+        gone |= set(facts.tasks) - set(names_of(changes["only"], facts, f"{where}.only"))
+    if changes.get("synth") is False:
         gone |= set(facts.synthetic)
     if gone and gone >= set(facts.tasks):
         raise RecipeError(where, "no source is left", "leave fewer out")
@@ -211,7 +205,7 @@ def _gone(asked: Mapping[str, Any], facts: BaseFacts, where: str) -> set[str]:
 
 def _without(tree: Tree, gone: set[str], facts: BaseFacts, held: Held, where: str) -> None:
     """Leave sources out; those that a kept synthetic one is made from stay, with nothing taken from them."""
-    needed = {name for chat, made_from in facts.synthetic.items() if chat not in gone for name in made_from}
+    needed = {name for chat, inputs in facts.synthetic.items() if chat not in gone for name in inputs}
     for name in gone - needed:
         tree["sources"].pop(name, None)
     rules = []
@@ -242,10 +236,10 @@ def _without(tree: Tree, gone: set[str], facts: BaseFacts, held: Held, where: st
 
 
 def _counted(mixture: Tree, counts: Mapping[str, int], facts: BaseFacts) -> Tree:
-    found: Tree = {key: mixture[key] for key in ("unit", "max_epochs") if key in mixture}
-    if facts.epochs > 1 and "max_epochs" not in found:  # the base says its passes, which have no limit of their own
-        found["max_epochs"] = facts.epochs
-    return {**found, "sources": {name: {"count": count} for name, count in counts.items()}}
+    kept: Tree = {key: mixture[key] for key in ("unit", "max_epochs") if key in mixture}
+    if facts.epochs > 1 and "max_epochs" not in kept:  # the base says its passes, which have no limit of their own
+        kept["max_epochs"] = facts.epochs
+    return {**kept, "sources": {name: {"count": count} for name, count in counts.items()}}
 
 
 def _kind(level: Any) -> str | None:
@@ -264,17 +258,17 @@ def _level_without(level: Any, gone: Collection[str], silent: Collection[str]) -
     """A level of the mixture without some sources, and with weight 0 for others; a group without members goes too."""
     if isinstance(level, list):
         return [name for name in level if name not in gone]
-    found = {}
+    kept = {}
     for name, entry in level.items():
         if name in gone:
             continue
         if isinstance(entry, dict) and entry.get("sources") is not None:
             inner = _level_without(entry["sources"], gone, silent)
             if inner:
-                found[name] = {**entry, "sources": inner}
+                kept[name] = {**entry, "sources": inner}
         else:
-            found[name] = {"weight": 0} if name in silent else entry
-    return found
+            kept[name] = {"weight": 0} if name in silent else entry
+    return kept
 
 
 def _weighs_nothing(level: Any, key: str, gone: Collection[str]) -> bool:
@@ -323,7 +317,7 @@ def _place(level: Any, name: str) -> Tree | None:
     if name in level:
         return level
     inside = [entry.get("sources") for entry in level.values() if isinstance(entry, dict)]
-    return next((found for inner in inside if (found := _place(inner, name)) is not None), None)
+    return next((place for inner in inside if (place := _place(inner, name)) is not None), None)
 
 
 def _strategy(tree: Tree, _key: str, value: Any, facts: BaseFacts, _where: str) -> None:

@@ -1,4 +1,4 @@
-"""An ablation file, as typed: a base recipe, what to change in it, how to train, what to ask.
+"""An ablation file, as typed: a base recipe, what to change in it, how to train, what to score on.
 
 name: which-sources
 base: ../quickstart.yaml          # a recipe file beside this one, a bundled recipe's name, or a recipe written here
@@ -62,8 +62,8 @@ class Axes(Spec):
 class Train(Spec):
     """How a variant is trained: with the bundled trainer, or by a command of one's own.
 
-    A command gets ``{build}`` (the variant's folder), ``{held_out}`` (the build whose held-out split is asked),
-    ``{split}`` (that split's name), ``{seed}`` and ``{out}`` (a folder of its own, kept when it has to go on after a
+    A command gets ``{build}`` (the variant's folder), ``{held_out}`` (the build whose held-out split is scored on),
+    ``{split}`` (that split's name), ``{seed}`` and ``{out}`` (a folder of its own, kept for a resume after a
     stop) put into its words; no shell reads it. It writes ``{out}/scores.json``:
 
         {"tasks": {"caption": {"metric": "cider_d", "value": 0.71, "n": 500, "blind": 0.02}}}
@@ -104,15 +104,15 @@ class Train(Spec):
 
 
 class Evaluate(Spec):
-    """What every variant is asked: the same held-out turns for all.
+    """What every variant is scored on: the same held-out turns for all.
 
     Args:
-        words: ``base`` asks all of them in the base recipe's words. ``own`` asks each in the words that it was trained
-            with (templates but for ``flip``, box format, place of the image): still the same turns.
+        words: ``base``: the questions are in the base recipe's words for all. ``own``: for each in the words that it
+            was trained with (templates but for ``flip``, box format, place of the image); still the same turns.
         split: The held-out split; the first there is of val, validation and test.
         recipe: Another recipe that holds the questions; its ``split`` may then be ``train``.
         metric: Compare by this score of the answers in place of each task's own, one that low is good with a minus:
-            ``-nll_per_token`` tells small differences far sooner than right and wrong do. No training depends on it.
+            ``-nll_per_token`` shows small differences far sooner than right and wrong do. No training depends on it.
     """
 
     words: Literal["base", "own"] = "base"

@@ -1,4 +1,4 @@
-"""What is asked about and trained on: such a score says what was remembered.
+"""Rows, images and texts that stand in the questions and in what is trained on: scores on them show what was memorised.
 
 Every block is read once, in however many builds it stands.
 """
@@ -16,48 +16,38 @@ from vldata.ablation.cells import Questions
 from vldata.dataset.open import block_table, list_values
 from vldata.dataset.split_leaks import find_leaks
 
-Pictures = list[tuple[pa.ChunkedArray, str]]
+Images = list[tuple[pa.ChunkedArray, str]]
 
 _ROW = ("source", "row")
 
 
-def same_pictures(builds: Mapping[str, VariantBuild], asked: Questions) -> dict[str, int]:
-    """Build to how many of the pictures that are asked about it trains on, by their bytes; only those with any.
+def same_images(builds: Mapping[str, VariantBuild], questions: Questions) -> dict[str, int]:
+    """Build to how many of the questions' images it trains on, by their bytes; only those with any.
 
     Args:
         builds: Name to what is trained on, each its split ``train``.
-        asked: The questions.
     """
-    questions = _pictures([asked.made], asked.split, "asked")
-    if not _shared(questions, builds.values()):
+    images = _images([questions.build], questions.split, "questions")
+    if not _shared(images, builds.values()):
         return {}
-    found = {name: _shared(questions, [made]) for name, made in builds.items()}
-    return {name: number for name, number in found.items() if number}
+    counts = {name: _shared(images, [build]) for name, build in builds.items()}
+    return {name: number for name, number in counts.items() if number}
 
 
-def same_rows(builds: Mapping[str, VariantBuild], asked: Questions) -> dict[str, int]:
-    """Build to how many of the rows that are asked it trains on, by source and row, whatever their pictures' bytes.
+def same_rows(builds: Mapping[str, VariantBuild], questions: Questions) -> dict[str, int]:
+    """Build to how many of the questions' rows it trains on, by source and row, whatever their images' bytes.
 
     Only where the questions are held out of the same sources; another recipe's rows may have the same names.
-
-    Args:
-        builds: As for `same_pictures`.
-        asked: The questions.
     """
     columns = ("source", "turns")
-    asked_rows = pl.concat([_rows(block) for block in _blocks([asked.made], asked.split, columns)]).unique()
-    return _counted(builds, columns, lambda block: set(_rows(block).join(asked_rows, on=_ROW, how="semi").iter_rows()))
+    held_out = pl.concat([_rows(block) for block in _blocks([questions.build], questions.split, columns)]).unique()
+    return _counted(builds, columns, lambda block: set(_rows(block).join(held_out, on=_ROW, how="semi").iter_rows()))
 
 
-def same_texts(builds: Mapping[str, VariantBuild], asked: Questions) -> dict[str, int]:
-    """Build to how many of the samples without a picture that are asked it trains on, word for word.
-
-    Args:
-        builds: As for `same_pictures`.
-        asked: The questions.
-    """
+def same_texts(builds: Mapping[str, VariantBuild], questions: Questions) -> dict[str, int]:
+    """Build to how many of the questions without an image it trains on, word for word."""
     columns = ("image_sizes", "messages")
-    texts = {text for block in _blocks([asked.made], asked.split, columns) for text in _texts(block)}
+    texts = {text for block in _blocks([questions.build], questions.split, columns) for text in _texts(block)}
     return _counted(builds, columns, lambda block: texts.intersection(_texts(block))) if texts else {}
 
 
@@ -77,9 +67,9 @@ def _counted(
     """Build to how many different things are picked from its blocks; only those with any."""
     picked: dict[str, set[Any]] = {}
     counts = {}
-    for name, made in builds.items():
+    for name, build in builds.items():
         own: set[Any] = set()
-        for block in _distinct([made], "train"):
+        for block in _distinct([build], "train"):
             key = block[1]["key"]
             if key not in picked:
                 picked[key] = pick(block_table(*block, columns))
@@ -88,11 +78,11 @@ def _counted(
     return {name: number for name, number in counts.items() if number}
 
 
-def _shared(questions: Pictures, builds: Iterable[VariantBuild]) -> int:
-    return find_leaks([*questions, *_pictures(builds, "train", "trained")]).shared
+def _shared(questions: Images, builds: Iterable[VariantBuild]) -> int:
+    return find_leaks([*questions, *_images(builds, "train", "trained")]).shared
 
 
-def _pictures(builds: Iterable[VariantBuild], split: str, label: str) -> Pictures:
+def _images(builds: Iterable[VariantBuild], split: str, label: str) -> Images:
     return [(list_values(block["images"]), label) for block in _blocks(builds, split, ("images",))]
 
 
@@ -102,5 +92,5 @@ def _blocks(builds: Iterable[VariantBuild], split: str, columns: tuple[str, ...]
 
 def _distinct(builds: Iterable[VariantBuild], split: str) -> list[tuple[Any, dict[str, Any]]]:
     """Folder and entry of every distinct block of a split."""
-    every = ((made.folder, block) for made in builds for block in made.manifest["blocks"] if block["split"] == split)
+    every = ((build.folder, block) for build in builds for block in build.manifest["blocks"] if block["split"] == split)
     return list({block["key"]: (folder, block) for folder, block in every}.values())

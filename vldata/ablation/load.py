@@ -21,9 +21,7 @@ class Opened:
     """An ablation with what it names.
 
     Args:
-        ablation: As typed.
         tree: The base recipe as merged plain data.
-        base: The same, loaded.
         held_out: The recipe of `Evaluate.recipe` as merged plain data, if it names one.
     """
 
@@ -38,7 +36,7 @@ def load(path: Path | str, sets: Sequence[str] = ()) -> Opened:
 
     Args:
         path: A file, or the name of a bundled one (``ablations/honeybee``).
-        sets: ``key.path=value`` changes of the file.
+        sets: ``key.path=value`` changes.
 
     Raises:
         RecipeErrors: All that is wrong with it, or with its base.
@@ -66,17 +64,17 @@ def from_data(data: dict[str, Any], folder: Path) -> Opened:
     held_out = None
     if ablation.evaluate.recipe is not None:
         held_out = read_recipe(_beside(ablation.evaluate.recipe, folder, "evaluate.recipe"))
-        from_tree(held_out)  # what is wrong with it is told before anything is built
+        from_tree(held_out)  # its problems are errors before anything is built
     base = from_tree(tree)
     if held_out is None and not base.head.splits:
-        problem = "the base recipe holds nothing out, so there is nothing to ask"
+        problem = "the base recipe holds nothing out, so there is nothing to score on"
         raise RecipeError("base: splits", problem, "add splits: {val: 0.05} to it, or name evaluate.recipe")
     return Opened(ablation, tree, base, held_out)
 
 
 def _beside(name: str, folder: Path, where: str) -> Path:
     beside = folder / name
-    found = beside if beside.is_file() else find_recipe(name)
-    if not found.is_file():
-        raise RecipeError(where, f"no recipe {name!r}: neither {beside} nor a bundled one", "mend the path")
-    return found
+    file = beside if beside.is_file() else find_recipe(name)
+    if not file.is_file():
+        raise RecipeError(where, f"no recipe {name!r}: neither {beside} nor a bundled one", "correct the path")
+    return file

@@ -10,11 +10,7 @@ Tree = Mapping[str, Any]
 
 
 def matrix(table: Tree) -> str:
-    """Markdown of what ``results.json`` holds: every difference with half of its interval, bold where it is shown.
-
-    Args:
-        table: As `vldata.ablation.results.results` gives it.
-    """
+    """Markdown of what ``results.json`` holds: every difference with half of its interval, bold where it is shown."""
     compared = {(one["variant"], one["task"]): one for one in table["comparisons"]}
     noise = {one["task"]: one for one in table["noise"]}
     tasks = sorted({task for _, task in compared} | set(noise))
@@ -49,5 +45,5 @@ def _mean(table: Tree, task: str) -> str:
 def _cell(one: Tree | None) -> str:
     if one is None or one["ci_high"] is None:
         return "–"
-    told = f"{one['difference']:+.3f} ± {one['ci_high'] - one['difference']:.3f}".replace("-", "−")
-    return told if one["verdict"] == "no difference shown" else f"**{told}**"
+    text = f"{one['difference']:+.3f} ± {one['ci_high'] - one['difference']:.3f}".replace("-", "−")
+    return text if one["verdict"] == "no difference shown" else f"**{text}**"

@@ -1,4 +1,4 @@
-"""What can be said of an ablation before it runs: `vldata ablate plan`."""
+"""What is known of an ablation before it runs: `vldata ablate plan`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from vldata.ablation.builds import Planned, plan_all, sharing
 from vldata.ablation.cells import Trainer, seconds_of
-from vldata.ablation.checks import check_seeds, few_seeds, split_of
+from vldata.ablation.checks import notes_on_seeds, num_seeds_of, split_of
 from vldata.ablation.load import Opened
-from vldata.ablation.statistics import DEFAULT_SEEDS, MIN_SEEDS, base_seeds
+from vldata.ablation.statistics import base_seeds
 from vldata.ablation.variants import notes_of
 from vldata.base import Progress
 from vldata.recipe.load import from_tree
@@ -30,10 +30,7 @@ def overview(
     """Variants, what each shares with those before it and with every other, bytes, and what to train.
 
     Args:
-        opened: The ablation.
-        out: Its folder, if it ran: finished trainings tell what one takes.
-        store: Where blocks are kept.
-        workers: Processes.
+        out: The ablation's folder, if it ran: finished trainings say how long one takes.
         seeds: In place of the file's.
         chosen: Only these variants, and the base.
         cost: Steps of one training, and the most tokens that it reads, where the file fixes them.
@@ -41,9 +38,8 @@ def overview(
     Raises:
         VldataError: The base cannot be planned, or the file makes no sense.
     """
-    Trainer(opened.ablation.train, None).words()  # what a run refuses is told before anything is planned
-    num_seeds = seeds or opened.ablation.seeds or DEFAULT_SEEDS
-    check_seeds(opened.ablation.data_seeds, num_seeds)
+    Trainer(opened.ablation.train, None).words()  # what a run refuses is an error before anything is planned
+    num_seeds = num_seeds_of(opened.ablation, seeds)
     planned = plan_all(opened, store=store, workers=workers, chosen=chosen, progress=progress)
     _check_split(opened, planned[0])
     own = {one.variant.name: one.blocks for one in planned if one.plan is not None and one.variant.same_as is None}
@@ -52,18 +48,16 @@ def overview(
     base_runs = base_seeds(num_seeds, max(1, len(own) - 1))
     trainings = base_runs + num_seeds * (len(own) - 1)
     took = [s for cell in (out / "cells").glob("*") if (s := seconds_of(cell)) is not None] if out else []
-    notes = notes_of(opened.ablation, [one.variant for one in planned])
-    if num_seeds < MIN_SEEDS:
-        notes.append(few_seeds(num_seeds))
+    notes = [*notes_of(opened.ablation, [one.variant for one in planned]), *notes_on_seeds(num_seeds)]
     variants = []
     for one in planned:
         name = one.variant.name
-        told: dict[str, Any] = {"name": name, "changes": dict(one.variant.changes), "same_as": one.variant.same_as}
+        row: dict[str, Any] = {"name": name, "changes": dict(one.variant.changes), "same_as": one.variant.same_as}
         if name in shared and one.plan is not None:
-            told["samples"] = sum(report.achieved["samples"] for report in one.plan.sources.values())
-            told |= shared[name]._asdict()
-            told["in_common"] = {other: len(keys[name] & theirs) for other, theirs in keys.items() if other != name}
-        variants.append(told)
+            row["samples"] = sum(report.achieved["samples"] for report in one.plan.sources.values())
+            row |= shared[name]._asdict()
+            row["in_common"] = {other: len(keys[name] & theirs) for other, theirs in keys.items() if other != name}
+        variants.append(row)
     return {
         "name": opened.ablation.name,
         "held": opened.ablation.held,
@@ -84,7 +78,7 @@ def overview(
 
 
 def _check_split(opened: Opened, base: Planned) -> None:
-    """That there is a split to ask about."""
+    """Refuse an ablation without a split to score on."""
     is_own = opened.held_out is None
     if opened.held_out is not None:
         has = list(from_tree(opened.held_out).split_shares)

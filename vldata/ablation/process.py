@@ -1,4 +1,4 @@
-"""Processes of cells: run under a lock that they inherit, told to end, killed when they do not."""
+"""Processes of cells: run under a lock that they inherit, signalled to end, killed when they do not."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PATIENCE_S = 10.0
-"""What a process that was told to end may take before it is killed."""
+"""What a process that was signalled to end may take before it is killed."""
 
 _POLL_S = 0.1
-_TOLD_LINES, _TOLD_CHARS = 6, 1200  # of a failed process's last words
+_LAST_LINES, _LAST_CHARS = 6, 1200  # of a failed process's last words
 
-Told = Callable[[str], None]
-"""Hears what a cell is doing."""
+Report = Callable[[str], None]
+"""Is called with what a cell is doing."""
 
 
 def to_its_end(
@@ -29,11 +29,8 @@ def to_its_end(
     """Run a process to its end, with all that it starts.
 
     Args:
-        words: Its command.
-        log: What it prints is added here.
-        environment: Its own.
         lock: A handle that it inherits, from `held`.
-        stopping: When set it is told to end, and killed when it does not.
+        stopping: When set it is signalled to end, and killed when it does not.
 
     Returns:
         Its last words when it failed; None when it did not.
@@ -50,16 +47,16 @@ def to_its_end(
                 stderr=file,
                 env=dict(environment),
                 pass_fds=(lock,),
-                start_new_session=True,  # so that whatever it starts can be told to end with it
+                start_new_session=True,  # so that whatever it starts can be ended with it
             )
         except OSError as error:
             return f"{words[0]}: {error.strerror or error}"
-        asked_at = None
+        stopped_at = None
         while (code := _ended(process)) is None:
-            if stopping.is_set() and asked_at is None:
-                asked_at = time.monotonic()
+            if stopping.is_set() and stopped_at is None:
+                stopped_at = time.monotonic()
                 _signal(process, signal.SIGTERM)
-            elif asked_at is not None and time.monotonic() - asked_at > PATIENCE_S:
+            elif stopped_at is not None and time.monotonic() - stopped_at > PATIENCE_S:
                 _signal(process, signal.SIGKILL)
     return None if code == 0 else _last_words(log, start, code)
 
@@ -82,28 +79,28 @@ def _last_words(log: Path, start: int, code: int) -> str:
         file.seek(start)
         lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
     how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-    return "\n".join([*lines[-_TOLD_LINES:], how])[-_TOLD_CHARS:]
+    return "\n".join([*lines[-_LAST_LINES:], how])[-_LAST_CHARS:]
 
 
 @contextmanager
-def held(path: Path, told: Told, stopping: threading.Event) -> Iterator[int | None]:
-    """A lock that the processes started under it hold too, by inheriting its handle; None when told to stop first."""
+def held(path: Path, report: Report, stopping: threading.Event) -> Iterator[int | None]:
+    """A lock that the processes started under it hold too, by inheriting its handle; None when stopped first."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        yield handle if _locked(handle, told, stopping) else None
+        yield handle if _locked(handle, report, stopping) else None
     finally:
         os.close(handle)
 
 
-def _locked(handle: int, told: Told, stopping: threading.Event) -> bool:
-    is_told = False
+def _locked(handle: int, report: Report, stopping: threading.Event) -> bool:
+    is_reported = False
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if not is_told:
-                told("waits for the process of an earlier run to end")
-                is_told = True
+            if not is_reported:
+                report("waits for the process of an earlier run to end")
+                is_reported = True
             if stopping.wait(_POLL_S):
                 return False
         else:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vldata.ablation.builds import VariantBuild, sharing
+from vldata.ablation.builds import Sharing, VariantBuild, sharing
 from vldata.ablation.cells import CellFailure
 from vldata.ablation.scores import Key, TaskScores
 from vldata.ablation.statistics import VariantComparison, VariantScores, compare_all, joined, noise
@@ -24,13 +24,17 @@ SAME_SEEDS = (
     "does the command use {seed}?"
 )
 
-UNTOLD = "every answer of every training scores the same, so this says nothing of the variants"
+NO_SPREAD = "every answer of every training scores the same, so this says nothing of the variants"
 
 _LEAST_ANSWERED = 0.9
-"""Part of what the base was asked that a training must have answered to be compared."""
+"""Part of the base's questions that a training must have answered to be compared."""
 
 _SAME_MEAN = 0.01
-"""How far, in parts of the largest score, a reported score may be from the mean of its answers before it is told."""
+"""How far, in parts of the largest score, a reported score may be from the mean of its answers before it is noted."""
+
+
+Arm = tuple[VariantScores, VariantScores | None]
+"""A variant's runs on a task; of the base the first half, and the control."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,7 @@ class Training:
     """One training of one variant, as it ended.
 
     Args:
-        seed: Of the training.
-        data_seed: Of the data.
         scores: Task to what was scored; None when it failed.
-        failure: Why.
     """
 
     seed: int
@@ -51,47 +52,44 @@ class Training:
 
 
 @dataclass
-class Found:
-    """Everything an ablation found, before it is a table.
+class AblationOutcome:
+    """Everything that an ablation has scored, before it is a table.
 
     Args:
         variants: The base first; those that are another's ``same_as`` have no trainings.
-        made: Variant to its build of the first data seed.
+        builds: Variant to its build of the first data seed.
         trainings: Variant to its trainings, in order of the seeds.
         photographs: What each answer is about (`vldata.ablation.scores.photographs`).
-        broken: Builds that failed: variant, data seed, error.
-        notes: Remarks for the reader.
+        failed_builds: Builds that failed: variant, data seed, error.
     """
 
     variants: Sequence[Variant]
-    made: Mapping[str, VariantBuild]
+    builds: Mapping[str, VariantBuild]
     trainings: Mapping[str, Sequence[Training]]
     photographs: Mapping[tuple[str, str], str]
-    broken: Sequence[tuple[str, int, str]] = ()
+    failed_builds: Sequence[tuple[str, int, str]] = ()
     notes: Sequence[str] = field(default_factory=list)
 
 
 def results(
-    found: Found, *, name: str, held: str | None, seeds: Sequence[int], data_seeds: Sequence[int]
+    outcome: AblationOutcome, *, name: str, held: str | None, seeds: Sequence[int], data_seeds: Sequence[int]
 ) -> dict[str, Any]:
     """The table as plain data; the same cells give the same table.
 
     Args:
-        found: What there is.
-        name: The ablation's.
         held: As its file says; None where no source is left out.
-        seeds: Training seeds of every variant.
-        data_seeds: Of the data.
     """
     missing: list[dict[str, str]] = []
-    arms = _arms(found, missing)
+    arms = _arms(outcome, missing)
     base, variants = arms.get(BASE, {}), {name: of for name, of in arms.items() if name != BASE}
     whole = {task: two[0] if two[1] is None else joined(two[0], two[1]) for task, two in base.items()}
     compared = compare_all(whole, {n: {t: two[0] for t, two in of.items()} for n, of in variants.items()}, level=LEVEL)
     halves = {task: (first, again) for task, (first, again) in base.items() if again is not None}
     control = noise({t: a for t, (a, _) in halves.items()}, {t: b for t, (_, b) in halves.items()}, level=LEVEL)
     metrics = {
-        task: one.metric for training in found.trainings.get(BASE, ()) for task, one in (training.scores or {}).items()
+        task: one.metric
+        for training in outcome.trainings.get(BASE, ())
+        for task, one in (training.scores or {}).items()
     }
     return {
         "name": name,
@@ -101,28 +99,30 @@ def results(
         "level": LEVEL,
         "correction": CORRECTION,
         "seeds": list(seeds),
-        "base_seeds": [training.seed for training in found.trainings.get(BASE, ())],
+        "base_seeds": [training.seed for training in outcome.trainings.get(BASE, ())],
         "data_seeds": list(data_seeds),
-        "variants": _variants(found),
-        "cells": list(_cells(found)),
-        "failed": list(_failed(found)),
+        "variants": _variants(outcome),
+        "cells": list(_cells(outcome)),
+        "failed": list(_failed(outcome)),
         "missing": missing,
         "noise": [
-            {"task": t, "metric": metrics[t], "band": _plain(c.band), "sd": _plain(c.sd), **_told(c)}
+            {"task": t, "metric": metrics[t], "band": None, "sd": None, **_comparison(c)}
             for t, c in sorted(control.items())
         ],
-        "comparisons": [{"variant": v, "task": t, "metric": metrics[t], **_told(c)} for (v, t), c in compared.items()],
-        "notes": [*found.notes, *([SAME_SEEDS] if _is_seedless(arms) else []), *_odd(found, arms)],
+        "comparisons": [
+            {"variant": v, "task": t, "metric": metrics[t], **_comparison(c)} for (v, t), c in compared.items()
+        ],
+        "notes": [*outcome.notes, *([SAME_SEEDS] if _is_seedless(arms) else []), *_odd(outcome, arms)],
     }
 
 
-def _odd(found: Found, arms: Mapping[str, Mapping[str, tuple[VariantScores, VariantScores | None]]]) -> Iterable[str]:
-    """What a reader of the numbers should know: tasks that tell nothing, scores that are not those of the answers."""
+def _odd(outcome: AblationOutcome, arms: Mapping[str, Mapping[str, Arm]]) -> Iterable[str]:
+    """What a reader of the numbers should know: tasks that show nothing, scores that are not those of the answers."""
     for task in arms.get(BASE, {}):
         values = [half.values for of in arms.values() if task in of for half in of[task] if half is not None]
         if len({float(value) for one in values for value in (one.min(), one.max())}) == 1:
-            yield f"{task}: {UNTOLD}"
-    for variant, trainings in found.trainings.items():
+            yield f"{task}: {NO_SPREAD}"
+    for variant, trainings in outcome.trainings.items():
         for training in trainings:
             for task, one in (training.scores or {}).items():
                 mean = sum(one.items.values()) / len(one.items) if one.items else one.value
@@ -133,23 +133,15 @@ def _odd(found: Found, arms: Mapping[str, Mapping[str, tuple[VariantScores, Vari
                     )
 
 
-def _is_seedless(arms: Mapping[str, Mapping[str, tuple[VariantScores, VariantScores | None]]]) -> bool:
+def _is_seedless(arms: Mapping[str, Mapping[str, Arm]]) -> bool:
     """Whether no seed of any variant scored any answer otherwise than the first."""
     runs = [scores.values for of in arms.values() for two in of.values() for scores in two if scores is not None]
     several = [values for values in runs if len(values) > 1]
     return bool(several) and all(bool((values == values[0]).all()) for values in several)
 
 
-def _told(c: VariantComparison) -> dict[str, Any]:
-    return {
-        "difference": _plain(c.difference),
-        "ci_low": _plain(c.ci_low),
-        "ci_high": _plain(c.ci_high),
-        "p_value": _plain(c.p_value),
-        "seeds": c.seeds,
-        "items": c.items,
-        "verdict": c.verdict,
-    }
+def _comparison(c: VariantComparison) -> dict[str, Any]:
+    return {name: _plain(value) if isinstance(value, float) else value for name, value in vars(c).items()}
 
 
 def _plain(value: float) -> float | None:
@@ -157,37 +149,28 @@ def _plain(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _variants(found: Found) -> Iterable[dict[str, Any]]:
-    shared = sharing({v.name: found.made[v.name].blocks for v in found.variants if v.name in found.made})
-    told = []
-    for variant in found.variants:
-        made = found.made.get(variant.name) or found.made.get(variant.same_as or "")
-        own = shared.get(variant.name)
-        if own is not None:
-            numbers: dict[str, Any] = own._asdict()
-        else:
-            sizes = dict(made.blocks) if made else {}
-            numbers = {
-                "new_blocks": 0,
-                "shared_blocks": len(sizes),
-                "new_bytes": 0,
-                "shared_bytes": sum(sizes.values()),
-            }
-        samples = made.manifest["totals"]["samples"] if made else 0
-        seconds = found.made[variant.name].seconds if variant.name in found.made else 0.0
-        told.append(
+def _variants(outcome: AblationOutcome) -> Iterable[dict[str, Any]]:
+    shared = sharing({v.name: outcome.builds[v.name].blocks for v in outcome.variants if v.name in outcome.builds})
+    rows = []
+    for variant in outcome.variants:
+        build = outcome.builds.get(variant.name) or outcome.builds.get(variant.same_as or "")
+        sizes = dict(build.blocks) if build else {}
+        own = shared.get(variant.name, Sharing(0, len(sizes), 0, sum(sizes.values())))
+        samples = build.manifest["totals"]["samples"] if build else 0
+        seconds = outcome.builds[variant.name].seconds if variant.name in outcome.builds else 0.0
+        rows.append(
             {
                 "name": variant.name,
                 "changes": dict(variant.changes),
                 "same_as": variant.same_as,
-                "build": {"samples": samples, **numbers, "seconds": seconds},
+                "build": {"samples": samples, **own._asdict(), "seconds": seconds},
             }
         )
-    return told
+    return rows
 
 
-def _cells(found: Found) -> Iterable[dict[str, Any]]:
-    for variant, trainings in found.trainings.items():
+def _cells(outcome: AblationOutcome) -> Iterable[dict[str, Any]]:
+    for variant, trainings in outcome.trainings.items():
         for training in trainings:
             for task, one in (training.scores or {}).items():
                 yield {
@@ -202,48 +185,44 @@ def _cells(found: Found) -> Iterable[dict[str, Any]]:
                 }
 
 
-def _failed(found: Found) -> Iterable[dict[str, Any]]:
-    for variant, data_seed, error in found.broken:
+def _failed(outcome: AblationOutcome) -> Iterable[dict[str, Any]]:
+    for variant, data_seed, error in outcome.failed_builds:
         yield {"variant": variant, "seed": None, "data_seed": data_seed, "stage": "build", "error": error}
-    for variant, trainings in found.trainings.items():
+    for variant, trainings in outcome.trainings.items():
         for training in trainings:
             if training.failure is not None:
                 seeds = {"variant": variant, "seed": training.seed, "data_seed": training.data_seed}
                 yield {**seeds, "stage": training.failure.stage, "error": training.failure.error}
 
 
-Arm = tuple[VariantScores, VariantScores | None]
-"""A variant's runs on a task; of the base the first half, and the control."""
-
-
-def _arms(found: Found, missing: list[dict[str, str]]) -> dict[str, dict[str, Arm]]:
-    """Variant to task to scores over the answers that all gave; what cannot stand there is told in ``missing``."""
-    base = found.trainings.get(BASE, ())
+def _arms(outcome: AblationOutcome, missing: list[dict[str, str]]) -> dict[str, dict[str, Arm]]:
+    """Variant to task to scores over the answers that all gave; what cannot stand there is added to ``missing``."""
+    base = outcome.trainings.get(BASE, ())
     tasks = sorted({task for training in base for task in training.scores or {}})
-    arms: dict[str, dict[str, Arm]] = {variant: {} for variant in found.trainings}
-    for variant in sorted({name for name, _, _ in found.broken} - set(found.trainings)):
+    arms: dict[str, dict[str, Arm]] = {variant: {} for variant in outcome.trainings}
+    for variant in sorted({name for name, _, _ in outcome.failed_builds} - set(outcome.trainings)):
         missing += [{"variant": variant, "task": task, "why": "its build failed"} for task in tasks or ["*"]]
     if not tasks:
         missing.append({"variant": BASE, "task": "*", "why": "no training of the base gave scores: nothing to compare"})
         return {}
-    for variant, trainings in found.trainings.items():
+    for variant, trainings in outcome.trainings.items():
         others = sorted({task for training in trainings for task in training.scores or {}} - set(tasks))
-        missing += [{"variant": BASE, "task": t, "why": f"{variant} was asked it, and the base not"} for t in others]
+        missing += [
+            {"variant": BASE, "task": t, "why": f"{variant} has scores on it, and the base has none"} for t in others
+        ]
     for task in tasks:
-        runs = {v: _scored(v, task, trainings, base, missing) for v, trainings in found.trainings.items()}
+        runs = {v: _scored(v, task, trainings, base, missing) for v, trainings in outcome.trainings.items()}
         runs = {variant: own for variant, own in runs.items() if own}
-        keys = _common(task, runs, found.trainings, missing)
+        keys = _common(task, runs, outcome.trainings, missing)
         if not keys:
             missing.append({"variant": BASE, "task": task, "why": _NO_ITEMS})
             clusters = np.zeros(1, np.int64)
         else:
-            names = [found.photographs.get(key[:2], "/".join(map(str, key))) for key in keys]
+            names = [outcome.photographs.get(key[:2], "/".join(map(str, key))) for key in keys]
             clusters = np.unique(names, return_inverse=True)[1].astype(np.int64)
-            strangers = sum(key[:2] not in found.photographs for key in keys)
+            strangers = sum(key[:2] not in outcome.photographs for key in keys)
             if strangers:
-                why = (
-                    f"{strangers:,} of {len(keys):,} answers are about nothing that was asked; each counts as a picture"
-                )
+                why = f"{strangers:,} of {len(keys):,} answers are to no question; each counts as an image"
                 missing.append({"variant": BASE, "task": task, "why": why})
         for variant, own in runs.items():
             first = [one for one in own if variant != BASE or one[0] < len(base) // 2]
@@ -268,7 +247,7 @@ def _scored(
     failed = [str(training.seed) for training in trainings if training.failure is not None]
     why = ""
     if not scored:
-        why = "every training failed" if len(failed) == len(trainings) else "it was not asked this"
+        why = "every training failed" if len(failed) == len(trainings) else "it has no scores on this"
     elif other := next((one.metric for _, one in scored if one.metric != metric), None):
         why, scored = f"it was scored by {other}, the base by {metric}", []
     elif failed:
@@ -284,20 +263,22 @@ def _common(
     trainings: Mapping[str, Sequence[Training]],
     missing: list[dict[str, str]],
 ) -> list[Key]:
-    """The answers that every run gave; runs that gave too few are taken out of ``runs``, and all is told."""
-    asked = set[Key]().union(*(one.items for _, one in runs.get(BASE, ())))
-    common = set(asked)
+    """The answers that every run gave; runs that gave too few are taken out of ``runs``, and noted in ``missing``."""
+    of_base = set[Key]().union(*(one.items for _, one in runs.get(BASE, ())))
+    common = set(of_base)
     for variant, own in list(runs.items()):
         kept = []
         for number, one in own:
-            answered = len(asked & one.items.keys())
-            if answered >= _LEAST_ANSWERED * len(asked):
+            answered = len(of_base & one.items.keys())
+            if answered >= _LEAST_ANSWERED * len(of_base):
                 kept.append((number, one))
                 common &= one.items.keys()
-            if answered < len(asked):
+            if answered < len(of_base):
                 seed = trainings[variant][number].seed
-                told = "left out" if answered < _LEAST_ANSWERED * len(asked) else "the others are not compared at all"
-                why = f"seed {seed} has {answered:,} of {len(asked):,} answers; {told}"
+                result = (
+                    "left out" if answered < _LEAST_ANSWERED * len(of_base) else "the others are not compared at all"
+                )
+                why = f"seed {seed} has {answered:,} of {len(of_base):,} answers; {result}"
                 missing.append({"variant": variant, "task": task, "why": why})
         runs[variant] = kept
         if not kept:

@@ -17,14 +17,13 @@ from vldata.ablation.cells import Cell, Trainer, run_cell
 
 @dataclass
 class Board:
-    """How far the cells are, for who watches; every method may be called from any thread.
+    """Progress of the builds and the cells; every method may be called from any thread.
 
     Args:
         total: Cells to run; 0 before that is known.
-        done: Of them.
-        failed: Of those.
-        building: What the builds are at; empty when all are made.
-        running: What is running, to its stage and since when.
+        failed: Of those that are done.
+        building: What the builds are at; empty before the first.
+        running: Name to stage and start, by the clock of ``time.perf_counter``.
         seconds: What those that are done took.
     """
 
@@ -54,15 +53,15 @@ class Board:
         """A stage of a build begins (`vldata.base.Progress`)."""
         done = 0
 
-        def told(more: int) -> None:
+        def advance(more: int) -> None:
             nonlocal done
             done += more
             self.building = f"{name} {done:,}" + (f" of {total:,}" if total is not None else "")
 
-        told(0)
-        return told
+        advance(0)
+        return advance
 
-    def told(self, name: str, stage: str) -> None:
+    def report(self, name: str, stage: str) -> None:
         """A cell is at this stage."""
         with self.lock:
             since = self.running.get(name, ("", time.perf_counter()))[1]
@@ -78,8 +77,8 @@ class Board:
 
 
 @contextmanager
-def _told_to_end() -> Iterator[None]:
-    """SIGTERM ends what runs in good order, as Ctrl-C does; only a process's main thread hears it."""
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends what runs in good order, as Ctrl-C does; only a process's main thread receives it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -95,7 +94,7 @@ def _told_to_end() -> Iterator[None]:
 
 
 def run_cells(cells: Sequence[Cell], trainer: Trainer, folder: Path, jobs: int, board: Board) -> None:
-    """Run the cells, so many at a time; when this is interrupted they are told to stop, and keep what they have."""
+    """Run the cells, ``jobs`` at a time; when this is interrupted they are stopped, and keep what they have."""
     once = {cell.key(trainer): cell for cell in reversed(cells)}
     todo = [cell for key, cell in reversed(once.items()) if not (folder / key / "done.json").is_file()]
     board.total = len(once)
@@ -109,23 +108,23 @@ def run_cells(cells: Sequence[Cell], trainer: Trainer, folder: Path, jobs: int, 
         if stopping.is_set():
             return
         name = f"{cell.variant}, seed {cell.seed}"
-        board.told(name, "starts")
+        board.report(name, "starts")
         slot = slots.get()
         try:
             failure = run_cell(
-                cell, trainer, folder, slot=slot, stopping=stopping, told=lambda stage: board.told(name, stage)
+                cell, trainer, folder, slot=slot, stopping=stopping, report=lambda stage: board.report(name, stage)
             )
         finally:
             slots.put(slot)
         board.ended(name, failed=failure is not None)
 
-    with _told_to_end(), ThreadPoolExecutor(jobs) as pool:
+    with _interrupted_by_sigterm(), ThreadPoolExecutor(jobs) as pool:
         waiting = {pool.submit(one, cell) for cell in todo}
         try:
             while waiting:
                 done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
                     future.result()
-        except BaseException:  # also Ctrl-C: the children must be told to stop before it is raised again
+        except BaseException:  # also Ctrl-C: the children must be stopped before it is raised again
             stopping.set()
             raise

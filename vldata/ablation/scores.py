@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vldata.errors import BuildError, nearest
 
 Key = tuple[str, str, int]
-"""An answer that is asked for: its source, its native row (or its sample and turn), and which of them."""
+"""A requested answer: its source, its native row (or its sample and turn), and which of them."""
 
 ITEMS = ".items.jsonl"
 
@@ -58,9 +58,7 @@ class TaskScores:
 
     Args:
         metric: The task's measure; higher is better.
-        value: What was scored.
-        n: Answers.
-        blind: The same without pictures; NaN where nobody said.
+        blind: The same without images; NaN where it is not known.
         items: Each answer's score; empty where there is no file of them.
         also: Other scores to their means over the answers, such as ``nll_per_token``.
     """
@@ -82,8 +80,8 @@ def read_scores(path: Path) -> dict[str, TaskScores]:
     Raises:
         BuildError: The file is not there, or is not of this form.
     """
-    told = _told(path)
-    items, also = _items(path.with_suffix(ITEMS), {task: one.metric for task, one in told.items()})
+    totals = _totals(path)
+    items, also = _items(path.with_suffix(ITEMS), {task: one.metric for task, one in totals.items()})
     return {
         task: TaskScores(
             metric=one.metric,
@@ -93,7 +91,7 @@ def read_scores(path: Path) -> dict[str, TaskScores]:
             items=items.get(task, {}),
             also=also.get(task, {}),
         )
-        for task, one in told.items()
+        for task, one in totals.items()
     }
 
 
@@ -102,14 +100,14 @@ def read_metric(path: Path, metric: str) -> tuple[dict[str, TaskScores], list[st
 
     Args:
         path: As for `read_scores`; here the answers must be there.
-        metric: A score's name; with a minus before it the score is turned round.
+        metric: A score's name; with a minus before it the score's sign is changed.
 
     Raises:
         BuildError: As `read_scores`; or no answer has such a score.
     """
-    told = _told(path)
+    totals = _totals(path)
     name, sign = metric.removeprefix("-"), -1.0 if metric.startswith("-") else 1.0
-    found: dict[str, TaskScores] = {}
+    by_task: dict[str, TaskScores] = {}
     answers: dict[str, list[_Item]] = {}
     for item in _lines(path.with_suffix(ITEMS)):
         answers.setdefault(item.task, []).append(item)
@@ -119,25 +117,25 @@ def read_metric(path: Path, metric: str) -> tuple[dict[str, TaskScores], list[st
             items = dict(_keyed((item, sign * item.scores[name]) for item in scored))
             blind = [sign * item.blind[name] for item in scored if name in item.blind]
             means = [float(np.mean(values)) if values else math.nan for values in ([*items.values()], blind)]
-            found[task] = TaskScores(metric, means[0], len(items), means[1], items)
-    if not found:
-        known = {score for of_task in answers.values() for item in of_task for score in item.scores}
-        fix = nearest(name, known) if known else f"let the command write scores{ITEMS} too"
+            by_task[task] = TaskScores(metric, means[0], len(items), means[1], items)
+    if not by_task:
+        names = {score for of_task in answers.values() for item in of_task for score in item.scores}
+        fix = nearest(name, names) if names else f"let the command write scores{ITEMS} too"
         raise BuildError(f"evaluate.metric: {metric}", "the answers have no such score", fix)
-    return dict(sorted(found.items())), sorted(told.keys() - found.keys())
+    return dict(sorted(by_task.items())), sorted(totals.keys() - by_task.keys())
 
 
-def _told(path: Path) -> dict[str, _TaskScore]:
+def _totals(path: Path) -> dict[str, _TaskScore]:
     fix = 'write {"tasks": {"<task>": {"metric": "…", "value": 0.5}}}'
     try:
-        found = _File.model_validate(orjson.loads(path.read_bytes()))
+        file = _File.model_validate(orjson.loads(path.read_bytes()))
     except FileNotFoundError:
         raise BuildError(path.name, "the command left no such file", f"{fix} to {{out}}/{path.name}") from None
     except orjson.JSONDecodeError as error:
         raise BuildError(path.name, f"not JSON: {error}", fix) from None
     except ValidationError as error:
         raise BuildError(path.name, _first(error), fix) from None
-    return dict(sorted(found.tasks.items()))
+    return dict(sorted(file.tasks.items()))
 
 
 def _items(path: Path, metrics: Mapping[str, str]) -> tuple[dict[str, dict[Key, float]], dict[str, dict[str, float]]]:
@@ -184,24 +182,20 @@ def _first(error: ValidationError) -> str:
 
 
 def photographs(folder: Path, split: str) -> dict[tuple[str, str], str]:
-    """What each held-out answer is about: the first picture's bytes, else its sample.
-
-    Args:
-        folder: A build.
-        split: Its name.
+    """What each held-out answer is about: the first image's bytes, else its sample.
 
     Returns:
         (source, native row), and (sample's id, number of the turn) for files without rows, to a name; answers about one
         photograph share it.
     """
-    found: dict[tuple[str, str], str] = {}
+    names: dict[tuple[str, str], str] = {}
     for row in _rows(folder, split, ["id", "images", "source", "turns"]):
         image = row["images"][0] if row["images"] else None
         about = row["id"] if image is None else _identity(image)
         for number, turn in enumerate(row["turns"]):
-            found[row["source"], turn["row"]] = about
-            found[row["id"], str(number)] = about
-    return found
+            names[row["source"], turn["row"]] = about
+            names[row["id"], str(number)] = about
+    return names
 
 
 def image_lines(folder: Path, split: str) -> Iterator[str]:

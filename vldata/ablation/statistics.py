@@ -9,17 +9,22 @@ difference of two means over runs varies by three parts, estimated apart and add
 spread of its task, by as much as the spreads of this ablation agree (Smyth 2004,
 https://doi.org/10.2202/1544-6115.1027; the agreement is found here by moments). Three runs alone would say little of a
 spread; nine variants that agree say enough, and one that trains less steadily keeps some of its own. A variant whose
-spread is out of all proportion, as on a task that it never learnt, is set apart: it says nothing of the others.
+spread is out of all proportion, as on a task that it never learned, is set apart: it says nothing of the others.
 
 *Items.* All variants answer the same items, so what makes an item hard falls out of a difference. Items of one
 photograph count as one draw. What is left over runs of the same variant is part of the seed spread already, so it is
 subtracted, not counted twice.
 
-*Many comparisons.* Intervals are wide enough that with the asked probability all of them hold at once, over every
+*Many comparisons.* Intervals are wide enough that with the requested probability all of them hold at once, over every
 variant and task (Šidák 1967, https://doi.org/10.1080/01621459.1967.10482935), with Student quantiles at Satterthwaite's
 degrees of freedom. A difference is called exactly when its interval does not contain zero.
 
 The base stands in every comparison, so its runs are worth more than a variant's: see `base_seeds`.
+
+*Ours or scipy's.* Student's tails and quantiles are ours, 25 lines held to printed tables: scipy comes with the extra
+``tune`` alone, and an ablation with a command of one's own needs no extra. The comparisons are ours too:
+``scipy.stats.dunnett`` knows one spread for all arms, and nothing of items. Tuning, which needs scipy anyway, takes
+ranks, the permutation test and the gamma function from it (`vldata.ablation.tune`).
 """
 
 from __future__ import annotations
@@ -47,7 +52,7 @@ _MAX_DF = 1000.0
 """Degrees of freedom beyond which Student's quantiles are taken as at 1,000 (0.3 % too wide in the far tail)."""
 
 _CAUTION = 4.0
-"""How many times their estimate the variances of an ablation are taken to differ: a few runs each tell it badly. With
+"""How many times their estimate the variances of an ablation are taken to differ: few runs estimate it badly. With
 one variant twice as unsteady as the others this brings false claims from 8.2 % of ablations to 4.9 % (measured:
 tests/bench/verdicts.py, 1,000 ablations); where all are alike it costs half a point of what is found."""
 
@@ -98,10 +103,8 @@ class VariantComparison:
         difference: Mean of the variant's runs minus mean of the base's, in the task's measure.
         ci_low: Lower end of the interval, adjusted for all comparisons made; -inf where nothing can be said: one run of
             everything, or items of one photograph only.
-        ci_high: Upper end.
         p_value: 0 to 1, adjusted alike: at most 1 - level exactly when the interval does not contain zero.
         seeds: Runs of the variant.
-        items: Held-out items.
         verdict: ``better`` when the whole interval is above zero, ``worse`` when it is below.
     """
 
@@ -120,7 +123,7 @@ class Noise(VariantComparison):
 
     Args:
         sd: Standard deviation of one run's score over seeds, items held.
-        band: Two single runs of the same recipe differ by less than this with the asked probability: a difference
+        band: Two single runs of the same recipe differ by less than this with the level's probability: a difference
             within it, seen between single runs, says nothing.
     """
 
@@ -155,7 +158,6 @@ def compare_all(
 
     Args:
         base: Task to scores: all runs of the base, those of its control among them.
-        variants: Variant to task to scores.
         level: Probability, within (0, 1), with which all intervals hold at once.
 
     Returns:
@@ -173,16 +175,16 @@ def compare_all(
     }
     arms = {task: {name: _arm(scores, base[task], name) for name, scores in of.items()} for task, of in tasks.items()}
     spreads = _seed_spreads(arms)
-    found = [
+    estimates = [
         _difference(arms[t][n], arms[t][None], spreads[t].each[n], spreads[t].each[None], spreads[t].df)
         for n, t in pairs
     ]
-    differences, errors, df = (np.array(column) for column in zip(*found, strict=True))
+    differences, errors, df = (np.array(column) for column in zip(*estimates, strict=True))
     reach = np.full(len(pairs), np.inf)
-    is_known = np.isfinite(errors)
+    is_finite = np.isfinite(errors)
     tail = -math.expm1(math.log(level) / len(pairs))  # two-sided, of each, so that all hold with `level`
-    reach[is_known] = _student_quantile(tail, df[is_known]) * errors[is_known]
-    p_values = [_p(difference, error, f, len(pairs)) for difference, error, f in found]
+    reach[is_finite] = _student_quantile(tail, df[is_finite]) * errors[is_finite]
+    p_values = [_p(difference, error, f, len(pairs)) for difference, error, f in estimates]
     return {
         (name, task): _comparison(difference, half, p_value, variants[name][task])
         for (name, task), difference, half, p_value in zip(
@@ -197,18 +199,16 @@ def noise(
     """The base against itself: two sets of runs with different seeds, one comparison a task.
 
     Args:
-        base: Task to scores.
-        again: The same recipe's other runs.
         level: Probability, within (0, 1), with which all intervals hold at once, and of each band alone.
     """
-    found = {}
+    controls = {}
     for (_, task), compared in compare_all(base, {"again": again}, level=level).items():
         arms = [_arm(scores, base[task], task) for scores in (base[task], again[task])]
         df = sum(arm.df for arm in arms)
         sd = math.sqrt(sum(arm.df * arm.spread for arm in arms) / df) if df else math.inf
         width = float(_student_quantile(1 - level, np.array([float(df)]))[0]) if df else 1.0
-        found[task] = Noise(**vars(compared), sd=sd, band=width * math.sqrt(2) * sd)
-    return found
+        controls[task] = Noise(**vars(compared), sd=sd, band=width * math.sqrt(2) * sd)
+    return controls
 
 
 @dataclass(frozen=True)
@@ -281,15 +281,15 @@ def _seed_spreads(arms: Mapping[str, Mapping[str | None, _Arm]]) -> dict[str, _S
                     excess += arm.df * ((arm.spread / pooled[task] - 1) ** 2 - 2 / arm.df) / (1 + 2 / arm.df)
                     weight += arm.df
     shared = 4 + 2 * weight / (_CAUTION * excess) if excess > 0 else math.inf
-    found: dict[str, _Spreads] = {}
+    spreads: dict[str, _Spreads] = {}
     for task, of in arms.items():
         each: dict[str | None, tuple[float, float]] = {}
         for name, arm in of.items():
             prior = _APART_PRIOR if name in apart else shared
             own = arm.df / (prior + arm.df)
             each[name] = (1 - own) * pooled[task] + own * arm.spread, prior + arm.df
-        found[task] = _Spreads(each, df[task])
-    return found
+        spreads[task] = _Spreads(each, df[task])
+    return spreads
 
 
 @dataclass(frozen=True)
@@ -364,8 +364,12 @@ def _student_tail(t: Floats, df: Floats) -> Floats:
     start = np.arctan2(t, np.sqrt(df))[:, None]
     angles = start + (math.pi / 2 - start) * (1 + _NODES) / 2
     whole = (np.cos(angles) ** (df[:, None] - 1) * _WEIGHTS).sum(axis=1) * (math.pi / 2 - start[:, 0]) / 2
-    log_scale = [math.lgamma((f + 1) / 2) - math.lgamma(f / 2) for f in df.tolist()]
-    return np.asarray(2 / math.sqrt(math.pi) * np.exp(log_scale) * whole)
+    return np.asarray(2 / math.sqrt(math.pi) * np.exp(_log_scale(df)) * whole)
+
+
+def _log_scale(df: Floats) -> Floats:
+    """log(gamma((df + 1) / 2) / gamma(df / 2)), which makes the density one in all."""
+    return np.array([math.lgamma((f + 1) / 2) - math.lgamma(f / 2) for f in df.tolist()])
 
 
 def _student_quantile(tail: float, df: Floats) -> Floats:
@@ -374,9 +378,8 @@ def _student_quantile(tail: float, df: Floats) -> Floats:
     Newton's steps from the normal quantile, which lies below: the tail is convex there, so every step stays below too.
     """
     t = np.full(len(df), NormalDist().inv_cdf(1 - tail / 2))
-    log_scale = np.array([math.lgamma((f + 1) / 2) - math.lgamma(f / 2) for f in df.tolist()])
     for _ in range(200):
-        density = 2 * np.exp(log_scale - (df + 1) / 2 * np.log1p(t**2 / df)) / np.sqrt(df * math.pi)
+        density = 2 * np.exp(_log_scale(df) - (df + 1) / 2 * np.log1p(t**2 / df)) / np.sqrt(df * math.pi)
         step = (_student_tail(t, df) - tail) / density
         t = t + step
         if (np.abs(step) <= 1e-12 * t).all():

@@ -1,4 +1,4 @@
-"""Axes -> named variants, each a whole recipe; those that are the same recipe are known as the same."""
+"""Axes -> named variants, each a whole recipe; those that are the same recipe are marked as the same."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from vldata.errors import RecipeError, RecipeErrors, VldataError
 from vldata.recipe.load import from_tree
 from vldata.recipe.models import Recipe
 from vldata.store.keys import key_of
+from vldata.store.names import KeySubject
 
 BASE = "base"
 """The name of the variant that changes nothing."""
@@ -28,9 +29,7 @@ class Variant:
     """One recipe of an ablation.
 
     Args:
-        name: Its folder's.
         changes: Key to value, as the axes name them; the base has none.
-        recipe: The whole.
         key: Hash of all that the recipe says once defaults are filled in; the order of keys does not count.
         same_as: An earlier variant with the same recipe, which is built and trained in its place.
         words: The recipe of the questions in this variant's words; None where they are its own already.
@@ -73,14 +72,14 @@ def recipe_key(recipe: Recipe) -> str:
 
 def points(axes: Axes, facts: BaseFacts) -> list[list[Point]]:
     """Every axis with its values."""
-    found: list[list[Point]] = []
+    every: list[list[Point]] = []
     for key in ("drop", "only"):
-        asked: Any = getattr(axes, key)
-        if asked == "sources":
-            asked = list(facts.tasks)
-        elif asked == "tasks":
-            asked = list(dict.fromkeys(facts.tasks.values()))
-        found.append([Point(key, one if isinstance(one, list) else [one], f"{key}-{_slug(one)}") for one in asked])
+        names: Any = getattr(axes, key)
+        if names == "sources":
+            names = list(facts.tasks)
+        elif names == "tasks":
+            names = list(dict.fromkeys(facts.tasks.values()))
+        every.append([Point(key, one if isinstance(one, list) else [one], f"{key}-{_slug(one)}") for one in names])
     single: dict[str, Sequence[Any]] = {
         "strategy": axes.strategy,
         "total": axes.total,
@@ -91,8 +90,8 @@ def points(axes: Axes, facts: BaseFacts) -> list[list[Point]]:
     for section in ("weights", "templates", "conversation", "images"):
         many |= {f"{section}.{key}": values for key, values in getattr(axes, section).items()}
     for key, values in {**single, **many, **axes.set}.items():
-        found.append([Point(key, value, f"{_short(key)}-{_slug(value)}") for value in values])
-    return [axis for axis in found if axis]
+        every.append([Point(key, value, f"{_short(key)}-{_slug(value)}") for value in values])
+    return [axis for axis in every if axis]
 
 
 def named(ablation: Ablation, facts: BaseFacts) -> dict[str, dict[str, Any]]:
@@ -112,22 +111,22 @@ def named(ablation: Ablation, facts: BaseFacts) -> dict[str, dict[str, Any]]:
         chosen = list(product(*axes))
     elif ablation.design == "one_at_a_time":
         chosen = [(point,) for axis in axes for point in axis]
-    found: dict[str, dict[str, Any]] = {}
+    by_name: dict[str, dict[str, Any]] = {}
     for axis in axes:
         problems += _twice(axis)
     for several in [] if problems else chosen:
-        name = next(name for name in _names(several) if name not in found and name != BASE)
-        found[name] = {point.key: point.value for point in several}
+        name = next(name for name in _names(several) if name not in by_name and name != BASE)
+        by_name[name] = {point.key: point.value for point in several}
     for name, changes in ablation.variants.items():
         if len(name.encode()) > NAME_BYTES:
             problem = f"the name has {len(name.encode())} bytes; a folder is named so, and {NAME_BYTES} are the most"
             problems.append(RecipeError(f"variants.{name[:40]}…", problem, "choose a shorter one"))
-        if name in found or name == BASE:
+        if name in by_name or name == BASE:
             problems.append(RecipeError(f"variants.{name}", "the name is taken", "choose another one"))
-        found[name] = flat(changes)
+        by_name[name] = flat(changes)
     if problems:
         raise RecipeErrors(problems)
-    return found
+    return by_name
 
 
 def _twice(axis: Sequence[Point]) -> list[RecipeError]:
@@ -157,7 +156,7 @@ def _fitting(name: str) -> str:
 
 
 def _digest(value: Any) -> str:
-    return key_of("variant", repr(value))[:8]
+    return key_of(KeySubject.VARIANT, repr(value))[:8]  # of plain values; folders of variants have it in their names
 
 
 def facts_of(recipe: Recipe, amounts: Mapping[str, int] | None = None, epochs: float = 1.0) -> BaseFacts:
@@ -181,17 +180,15 @@ def variants(
     """The base and every variant, written out.
 
     Args:
-        ablation: What is asked.
         tree: The base as merged plain data.
-        base: The same, loaded.
         facts: Of the base, with its amounts where `needs_amounts`.
         questions: The recipe of the questions where it is not the base.
 
     Raises:
         RecipeErrors: Everything wrong with any of them, said by variant.
     """
-    found = [Variant(BASE, {}, base, recipe_key(base))]
-    asked = found[0].key if questions is None else recipe_key(from_tree(questions))
+    written = [Variant(BASE, {}, base, recipe_key(base))]
+    key_of_questions = written[0].key if questions is None else recipe_key(from_tree(questions))
     problems: list[VldataError] = []
     for name, changes in named(ablation, facts).items():
         where = f"variant {name}"
@@ -199,8 +196,8 @@ def variants(
             recipe = _loaded(changed(tree, changes, facts, ablation.held, where), where)
             _refuse_leaks(ablation, base, recipe, where)
             words = of_words(changes)
-            asks = tree if questions is None else questions
-            own = _loaded(changed(asks, words, facts, ablation.held, where), where) if words else None
+            base_of_questions = tree if questions is None else questions
+            own = _loaded(changed(base_of_questions, words, facts, ablation.held, where), where) if words else None
         except RecipeErrors as errors:
             problems += errors.errors
             continue
@@ -208,29 +205,31 @@ def variants(
             problems.append(error)
             continue
         key = recipe_key(recipe)
-        same_as = next((other.name for other in found if other.key == key), None)
-        if own is not None and recipe_key(own) == asked:
+        same_as = next((other.name for other in written if other.key == key), None)
+        if own is not None and recipe_key(own) == key_of_questions:
             own = None
-        found.append(Variant(name, changes, recipe, key, same_as, own))
+        written.append(Variant(name, changes, recipe, key, same_as, own))
     if problems:
         raise RecipeErrors(list({str(problem): problem for problem in problems}.values()))
-    return found
+    return written
 
 
-def notes_of(ablation: Ablation, found: Sequence[Variant]) -> list[str]:
+def notes_of(ablation: Ablation, variants: Sequence[Variant]) -> list[str]:
     """What a reader should know about the variants before they cost anything."""
-    others = [variant.name for variant in found if variant.words is not None and variant.same_as is None]
+    others = [variant.name for variant in variants if variant.words is not None and variant.same_as is None]
     if not others or ablation.evaluate.words == "own":
         return []
-    return [f"asked in other words than they learn, unless `evaluate: {{words: own}}`: {', '.join(others)}"]
+    return [
+        f"scored on questions in other words than they learn, unless `evaluate: {{words: own}}`: {', '.join(others)}"
+    ]
 
 
 def _loaded(tree: Tree, where: str) -> Recipe:
     try:
         return from_tree(tree)
     except RecipeErrors as errors:
-        told = [RecipeError(f"{where}: {error.where}", error.problem, error.fix) for error in errors.errors]
-        raise RecipeErrors(told) from None
+        of_variant = [RecipeError(f"{where}: {error.where}", error.problem, error.fix) for error in errors.errors]
+        raise RecipeErrors(of_variant) from None
 
 
 def _refuse_leaks(ablation: Ablation, base: Recipe, recipe: Recipe, where: str) -> None:
@@ -239,7 +238,7 @@ def _refuse_leaks(ablation: Ablation, base: Recipe, recipe: Recipe, where: str) 
         return
     for key, fix in (("seed", "use `data_seeds`"), ("splits", "change the base's")):
         if getattr(recipe.head, key) != getattr(base.head, key):
-            problem = "another split: this variant would be trained on what the others are asked"
+            problem = "another split: this variant would be trained on questions of the others"
             raise RecipeError(f"{where}.{key}", problem, f"{fix}, or name questions of their own in evaluate.recipe")
 
 

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from vldata.base import size
-from vldata.cli.options import JsonOption, OutOption, SetOption, StoreOption, WorkersOption, at_home, print_json
+from vldata.cli.options import (
+    JsonOption,
+    OutOption,
+    SetOption,
+    StoreOption,
+    WorkersOption,
+    at_home,
+    dataclasses_as_options,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from vldata.ablation.experiment import Experiment
+    from vldata.ablation.file import Train
 
 AblationArg = Annotated[
     Path,
@@ -22,6 +36,28 @@ SeedsOption = Annotated[int | None, typer.Option("--seeds", min=1, help="Trainin
 VariantOption = Annotated[
     list[str] | None, typer.Option("--variant", help="Only this variant, and the base; may be said again.")
 ]
+JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="Trainings at a time; they take turns on several GPUs.")]
+
+
+@dataclass(frozen=True)
+class ExperimentOptions:
+    """The options that `vldata ablate run` and `vldata tune` share."""
+
+    out: OutOption
+    store: StoreOption = None
+    workers: WorkersOption = None
+    set_: SetOption = None
+
+    def experiment(self, train: Train, jobs: int) -> Experiment:
+        """The experiment, once it is known how models are trained."""
+        from vldata.ablation.cells import Trainer
+        from vldata.ablation.experiment import Experiment
+        from vldata.pipeline.workers import cores
+
+        identity = config_hash(train) if train.command is None else None
+        threads = max(1, cores() // jobs) if jobs > 1 else None
+        trainer = Trainer(train, identity, threads, tuple(gpus_for(train, jobs)))
+        return Experiment(self.out, trainer, self.store, self.workers, jobs)
 
 
 class _RunByDefault(TyperGroup):
@@ -42,54 +78,35 @@ ablate_app = typer.Typer(
 
 
 @ablate_app.command("run")
+@dataclasses_as_options
 def run(
     file: AblationArg,
-    out: OutOption,
-    store: StoreOption = None,
-    workers: WorkersOption = None,
-    set_: SetOption = None,
+    options: ExperimentOptions,
     seeds: SeedsOption = None,
     variant: VariantOption = None,
-    jobs: Annotated[
-        int, typer.Option("--jobs", min=1, help="Trainings at a time; they take turns on several GPUs.")
-    ] = 1,
+    jobs: JobsOption = 1,
     builds_only: Annotated[bool, typer.Option("--builds-only", help="Build every variant, and train none.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Build every variant, train each with every seed, ask all the same, compare; goes on where it was stopped.
+    """Build every variant, train each with every seed, score all alike, and compare; resumes where it was stopped.
 
     The exit code is 2 when a build or a training failed; the table has the rest.
     """
     from vldata.ablation.load import load
     from vldata.ablation.run import run as ablate
-    from vldata.ablation.schedule import Board
     from vldata.cli.terminal import live
-    from vldata.pipeline.workers import cores
 
-    opened = load(file, set_ or [])
-    board = Board()
-    with live(lambda: "\n".join(board.lines()), quiet=as_json):
-        found = ablate(
-            opened,
-            out,
-            identity=lambda: config_hash(opened.ablation.train),
-            store=store,
-            workers=workers,
-            seeds=seeds,
-            jobs=jobs,
-            threads=max(1, cores() // jobs) if jobs > 1 else None,
-            gpus=gpus_for(opened.ablation.train, jobs),
-            chosen=variant or (),
-            builds_only=builds_only,
-            board=board,
-        )
+    opened = load(file, options.set_ or [])
+    experiment = options.experiment(opened.ablation.train, jobs)
+    with live(lambda: "\n".join(experiment.board.lines()), quiet=as_json):
+        table = ablate(opened, experiment, seeds=seeds, chosen=variant or (), builds_only=builds_only)
     if as_json:
-        print_json(found)
+        print_json(table)
     elif builds_only:
-        _show_plan(found)
+        _show_plan(table)
     else:
-        _show(found, out)
-    if found["failed"]:
+        _show(table, options.out)
+    if table["failed"]:
         raise typer.Exit(2)
 
 
@@ -98,7 +115,7 @@ def plan(
     file: AblationArg,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="The ablation's folder: tells what finished trainings took.", callback=at_home),
+        typer.Option("--out", help="The ablation's folder: shows what finished trainings took.", callback=at_home),
     ] = None,
     store: StoreOption = None,
     workers: WorkersOption = None,
@@ -115,7 +132,7 @@ def plan(
     opened = load(file, set_ or [])
     cost = _cost_of(opened.ablation.train)
     with bars(quiet=as_json) as progress:
-        found = overview(
+        table = overview(
             opened,
             out=out,
             store=store,
@@ -126,9 +143,9 @@ def plan(
             progress=progress,
         )
     if as_json:
-        print_json(found)
+        print_json(table)
     else:
-        _show_plan(found)
+        _show_plan(table)
 
 
 @ablate_app.command("schema")
@@ -139,8 +156,8 @@ def schema() -> None:
     print_json(Ablation.model_json_schema())
 
 
-def config_hash(train: Any) -> str:
-    """Hash of all that the bundled trainer's config says; told before anything is built when it is none."""
+def config_hash(train: Train) -> str:
+    """Hash of the bundled trainer's whole config; a wrong one is an error before anything is built."""
     from vldata.cli.train import _require_torch
     from vldata.train.overrides import config_of
 
@@ -148,7 +165,7 @@ def config_hash(train: Any) -> str:
     return config_of(train.preset, train.set).content_hash()
 
 
-def gpus_for(train: Any, jobs: int) -> list[str]:
+def gpus_for(train: Train, jobs: int) -> list[str]:
     """The GPUs that trainings at a time take turns on: those that are visible. A command finds its own."""
     if jobs == 1 or train.command is not None or train.device == "cpu":
         return []
@@ -160,7 +177,7 @@ def gpus_for(train: Any, jobs: int) -> list[str]:
     return [str(number) for number in range(torch.cuda.device_count())]
 
 
-def _cost_of(train: Any) -> tuple[int, int] | None:
+def _cost_of(train: Train) -> tuple[int, int] | None:
     """Steps and tokens of one of the bundled trainer's runs; None where the data's size decides, or a command does."""
     from vldata.train.overrides import config_of
 
@@ -172,12 +189,12 @@ def _cost_of(train: Any) -> tuple[int, int] | None:
     return (sum(steps), packs * config.pack_tokens) if all(steps) else None
 
 
-def _show_plan(found: dict[str, Any]) -> None:
+def _show_plan(content: dict[str, Any]) -> None:
     from vldata.cli.terminal import heading, say, table, visible
 
-    heading(f"{found['name']}: {len(found['variants'])} variants, {found['trainings']} trainings")
+    heading(f"{content['name']}: {len(content['variants'])} variants, {content['trainings']} trainings")
     rows = []
-    for one in found["variants"]:
+    for one in content["variants"]:
         if one["same_as"] is not None:
             rows.append([one["name"], f"same as {one['same_as']}", "", "", "", ""])
         elif one.get("new_blocks") is None:
@@ -186,43 +203,42 @@ def _show_plan(found: dict[str, Any]) -> None:
             sizes = [size(one["new_bytes"]), size(one["shared_bytes"])]
             rows.append([one["name"], one["samples"], one["new_blocks"], one["shared_blocks"], *sizes])
     table(["variant", "samples", "new blocks", "shared", "new", "shared bytes"], rows)
-    for one in found["failed"]:
+    for one in content["failed"]:
         say(visible(f"{one['variant']}: {one['error']}"))
-    for note in found["notes"]:
+    for note in content["notes"]:
         say(visible(f"note: {note}"))
-    if "bytes_to_write" in found:
-        say(f"{size(found['bytes_to_write'])} to write in all; the base alone {size(found['bytes_of_base'])}")
-        say(_cost(found))
+    if "bytes_to_write" in content:
+        say(f"{size(content['bytes_to_write'])} to write in all; the base alone {size(content['bytes_of_base'])}")
+        say(_cost(content))
 
 
-def _cost(found: dict[str, Any]) -> str:
-    steps, tokens = found["steps"], found["tokens_per_training"]
+def _cost(content: dict[str, Any]) -> str:
+    steps, tokens = content["steps"], content["tokens_per_training"]
     each = f" of {steps:,} steps, {tokens:,} tokens at most" if steps else ""
-    told = f"{found['trainings']} trainings{each}: the base {found['base_seeds']}, each variant {found['seeds']}"
-    if found["seconds_per_training"] is not None:
-        left = found["trainings"] - found["finished"]
-        minutes = left * found["seconds_per_training"] / 60
-        told += (
-            f"; {found['finished']} are done, {found['seconds_per_training']:.0f} s each: about {minutes:.0f} min left"
-        )
-    return told
+    text = f"{content['trainings']} trainings{each}: the base {content['base_seeds']}, each variant {content['seeds']}"
+    if content["seconds_per_training"] is not None:
+        left = content["trainings"] - content["finished"]
+        minutes = left * content["seconds_per_training"] / 60
+        each = f"{content['seconds_per_training']:.0f} s each"
+        text += f"; {content['finished']} are done, {each}: about {minutes:.0f} min left"
+    return text
 
 
-def _show(found: dict[str, Any], out: Path) -> None:
+def _show(content: dict[str, Any], out: Path) -> None:
     from vldata.cli.terminal import heading, say, table, visible
 
-    base = len(found["base_seeds"])
-    heading(f"{found['name']}: {len(found['seeds'])} trainings of each variant, {base} of the base")
+    base = len(content["base_seeds"])
+    heading(f"{content['name']}: {len(content['seeds'])} trainings of each variant, {base} of the base")
     rows = []
-    for one in found["comparisons"]:
+    for one in content["comparisons"]:
         rows.append(
             [one["variant"], one["task"], one["metric"], _signed(one["difference"]), _interval(one), one["verdict"]]
         )
     if rows:
         table(["variant", "task", "measure", "difference", "interval", "verdict"], rows)
-        joint = f"{found['level']:.0%}"
+        joint = f"{content['level']:.0%}"
         say(f"difference to the base; all {len(rows)} intervals hold at once with {joint}, over seeds and photographs")
-    if found["noise"]:
+    if content["noise"]:
         say()
         heading("the base against itself, with other seeds")
         rows = [
@@ -234,28 +250,28 @@ def _show(found: dict[str, Any], out: Path) -> None:
                 "unknown" if n["band"] is None else f"{n['band']:.3f}",
                 n["verdict"],
             ]
-            for n in found["noise"]
+            for n in content["noise"]
         ]
         table(["task", "measure", "difference", "interval", "two runs differ by up to", "verdict"], rows)
-    for one in found["variants"]:
+    for one in content["variants"]:
         if one["same_as"] is not None:
             say(visible(f"{one['name']}: the same data as {one['same_as']}, run once"))
-    for one in found["failed"]:
+    for one in content["failed"]:
         seed = "" if one["seed"] is None else f", seed {one['seed']}"
         say(visible(f"failed: {one['variant']}{seed}, {one['stage']}: {one['error']}"))
-    for why, tasks in _by_why(found["missing"]).items():
+    for why, tasks in _by_why(content["missing"]).items():
         say(visible(f"missing: {why[0]}, {', '.join(tasks)}: {why[1]}"))
-    for note in found["notes"]:
+    for note in content["notes"]:
         say(visible(f"note: {note}"))
     say(f"written to {out / 'results.json'}, the differences also as {out / 'results.md'}")
     say(f"next: vldata report {out}")
 
 
 def _by_why(missing: list[dict[str, str]]) -> dict[tuple[str, str], list[str]]:
-    found: dict[tuple[str, str], list[str]] = {}
+    tasks: dict[tuple[str, str], list[str]] = {}
     for one in missing:
-        found.setdefault((one["variant"], one["why"]), []).append(one["task"])
-    return found
+        tasks.setdefault((one["variant"], one["why"]), []).append(one["task"])
+    return tasks
 
 
 def _signed(value: float | None) -> str:

@@ -11,19 +11,6 @@ import typer
 from vldata.cli.options import BuildArg, JsonOption, OutOption, StoreOption, at_home, print_json
 
 
-def add_look_commands(app: typer.Typer) -> None:
-    """Add the commands that look at a build; `export` is added apart, as the help page has it further down."""
-    app.command("preview")(preview)
-    app.command("verify")(verify)
-    app.command("diff")(diff)
-    app.command("why")(why)
-
-
-def add_export_command(app: typer.Typer) -> None:
-    """Add the command that writes a build in another form."""
-    app.command("export")(export)
-
-
 def preview(
     build_folder: BuildArg,
     source: Annotated[str | None, typer.Option("--source", help="Only this source.")] = None,
@@ -48,7 +35,7 @@ def preview(
 
 
 def verify(build_folder: BuildArg, store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Hash every block of a build again; damaged ones are named and dropped from the store, to be made anew."""
+    """Hash every block of a build again; damaged ones are named and dropped from the store, to be rebuilt."""
     from vldata.cli.terminal import say, table
     from vldata.dataset.verify import verify as run
 
@@ -57,7 +44,7 @@ def verify(build_folder: BuildArg, store: StoreOption = None, as_json: JsonOptio
         print_json(damaged)
     elif damaged:
         table(["file", "block", "what"], [[d["file"], d["key"], d["what"]] for d in damaged])
-        say(f"{len(damaged)} damaged; build the recipe again to mend them")
+        say(f"{len(damaged)} damaged; build the recipe again to repair them")
     else:
         say("every block is what it was")
     if damaged:
@@ -73,34 +60,21 @@ def diff(
     from vldata.cli.terminal import heading, say, table
     from vldata.dataset.diff import differences
 
-    found = differences(a, b)
+    compared = differences(a, b)
     if as_json:
-        print_json(found)
+        print_json(compared)
         return
-    if found["same"]:
+    if compared["same"]:
         say("the same blocks in the same order")
         return
     heading("blocks and samples")
-    columns = [
-        "source",
-        "shared_blocks",
-        "only_a_blocks",
-        "only_b_blocks",
-        "same_samples",
-        "changed_samples",
-        "only_a_samples",
-        "only_b_samples",
-    ]
-    table([c.replace("_", " ") for c in columns], [[row[c] for c in columns] for row in found["sources"]])
-    if found["recipe"]:
+    columns = ["source", "shared_blocks", "only_a_blocks", "only_b_blocks"]
+    columns += ["same_samples", "changed_samples", "only_a_samples", "only_b_samples"]
+    table([c.replace("_", " ") for c in columns], [[row[c] for c in columns] for row in compared["sources"]])
+    if compared["recipe"]:
         heading("recipe")
-        table(
-            ["key", "a", "b"],
-            [
-                [d["key"], json.dumps(d["a"], ensure_ascii=False), json.dumps(d["b"], ensure_ascii=False)]
-                for d in found["recipe"]
-            ],
-        )
+        values = [[json.dumps(d[side], ensure_ascii=False) for side in "ab"] for d in compared["recipe"]]
+        table(["key", "a", "b"], [[d["key"], *ab] for d, ab in zip(compared["recipe"], values, strict=True)])
 
 
 def why(
@@ -114,11 +88,11 @@ def why(
     from vldata.cli.terminal import table
     from vldata.dataset.why import whereabouts
 
-    found = whereabouts(build_folder, row_id)
+    places = whereabouts(build_folder, row_id)
     if as_json:
-        print_json(found)
+        print_json(places)
     else:
-        table(["row", "outcome", "where", "what"], [[f["row"], f["outcome"], f["where"], f["what"]] for f in found])
+        table(["row", "outcome", "where", "what"], [[p["row"], p["outcome"], p["where"], p["what"]] for p in places])
 
 
 def export(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass, is_dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,13 +33,46 @@ StoreOption = Annotated[
 ]
 WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Processes (one for each core).")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="key.path=value, wins over the recipe.")]
-StandinOption = Annotated[
-    int | None, typer.Option("--standin", min=1, help="Replace sources by stand-ins of so many turns.")
-]
-LimitOption = Annotated[
-    int | None, typer.Option("--limit", min=1, help="At most so many samples in all, same proportions.")
-]
+StandinOption = Annotated[int | None, typer.Option("--standin", min=1, help="Replace sources by stand-ins of N turns.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="At most N samples in all, same proportions.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What a recipe is built with, the recipe's own keys among it."""
+
+    store: StoreOption = None
+    workers: WorkersOption = None
+    set_: SetOption = None
+    standin: StandinOption = None
+    limit: LimitOption = None
+
+    def how(self) -> dict[str, Any]:
+        """All but the recipe's keys, as `vldata.build` and `vldata.plan` take it."""
+        return {name: value for name, value in vars(self).items() if name != "set_"}
+
+
+def dataclasses_as_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command for Typer, which sees each field of a parameter that is a dataclass as a parameter of its own."""
+    parameters: list[inspect.Parameter] = []
+    fields: dict[str, tuple[Any, list[str]]] = {}
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        kind = parameter.annotation
+        is_group = isinstance(kind, type) and is_dataclass(kind)
+        own = list(inspect.signature(kind, eval_str=True).parameters.values()) if is_group else []
+        if own:
+            fields[parameter.name] = kind, [field.name for field in own]
+        parameters += own or [parameter]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        for name, (make, names) in fields.items():
+            given[name] = make(**{field: given.pop(field) for field in names})
+        command(**given)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run
 
 
 def print_json(value: Any) -> None:

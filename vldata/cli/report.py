@@ -12,11 +12,6 @@ from vldata.cli.options import JsonOption, at_home, print_json
 from vldata.errors import BuildError
 
 
-def add_report_command(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("report")(report)
-
-
 def report(
     folder: Annotated[
         Path, typer.Argument(help="A build, an ablation, a tuning.", show_default=False, callback=at_home)

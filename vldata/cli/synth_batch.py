@@ -3,71 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vldata.cli.options import JsonOption, RecipeArg, SetOption, StandinOption, StoreOption, at_home, print_json
-from vldata.cli.synth import AnswersOption, EndpointOption, MaxUsdOption, SourceOption
+from vldata.cli.options import JsonOption, RecipeArg, at_home, dataclasses_as_options, print_json
+from vldata.cli.synth import SendingOptions, SynthCommandOptions
 
 if TYPE_CHECKING:  # too much to load for a help page
+    from vldata.llm.batch.lines import BatchLimits
     from vldata.llm.batch.route import State
-    from vldata.recipe.models import Recipe
 
 FolderArg = Annotated[Path, typer.Argument(help="A new folder to write.", show_default=False, callback=at_home)]
 FilesArg = Annotated[
     list[Path], typer.Argument(help="Output files and error files of batches.", show_default=False, exists=True)
 ]
-MaxLinesOption = Annotated[int, typer.Option("--max-lines", min=1, help="Most requests in one file.")]
-MaxMegabytesOption = Annotated[int, typer.Option("--max-mb", min=1, help="Most megabytes of one file.")]
 RetryOption = Annotated[bool, typer.Option("--retry", help="Also what the endpoint refused for good.")]
 
-MAX_LINES = 50_000  # as in `vldata.llm.batch.lines`, which is too much to load for a help page
-MAX_MEGABYTES = 200
 EXIT_STOPPED = 2
 EXIT_INTERRUPTED = 130
 
 Stopped = dict[str, str] | None
-"""Of `vldata.generate.run.told`."""
+"""Of `vldata.generate.run.stop_row`."""
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """How large one file of requests may be; the defaults are those of `vldata.llm.batch.lines`, which loads slowly."""
+
+    max_lines: Annotated[int, typer.Option("--max-lines", min=1, help="Most requests in one file.")] = 50_000
+    max_mb: Annotated[int, typer.Option("--max-mb", min=1, help="Most megabytes of one file.")] = 200
+
+    def limits(self, **more: Any) -> BatchLimits:
+        """The same as the session takes it."""
+        from vldata.llm.batch.lines import BatchLimits
+
+        return BatchLimits(self.max_lines, self.max_mb * 10**6, **more)
+
+
+@dataclass(frozen=True)
+class BatchOptions(FileOptions):
+    """The same, and how many batches are open."""
+
+    max_open: Annotated[int | None, typer.Option("--max-open", min=1, help="Most batches that are open at once.")] = (
+        None
+    )
+
+    def limits(self, **more: Any) -> BatchLimits:
+        """The same as the session takes it."""
+        return super().limits(max_open=self.max_open, **more)
 
 
 def add_batch_commands(synth_app: typer.Typer) -> None:
     """Add the commands of this module to ``vldata synth``."""
-    synth_app.command("export-batch")(export_batch)
-    synth_app.command("import-batch")(import_batch)
-    synth_app.command("batch")(batch)
+    for name, command in (("export-batch", export_batch), ("import-batch", import_batch), ("batch", batch)):
+        synth_app.command(name)(dataclasses_as_options(command))
 
 
 def export_batch(
     recipe: RecipeArg,
     folder: FolderArg,
-    store: StoreOption = None,
-    answers: AnswersOption = None,
-    source: SourceOption = None,
-    set_: SetOption = None,
-    standin: StandinOption = None,
-    max_lines: MaxLinesOption = MAX_LINES,
-    max_mb: MaxMegabytesOption = MAX_MEGABYTES,
+    options: SynthCommandOptions,
+    files: FileOptions,
     retry: RetryOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write what is wanting as files for a Batch API. Sends nothing, and needs no key."""
+    """Write what is pending as files for a Batch API. Sends nothing, and needs no key."""
     from vldata.cli.terminal import say
-    from vldata.generate.batch_files import export_batch as run
-    from vldata.generate.run import SynthOptions
-    from vldata.recipe.load import load
 
-    rows = run(
-        load(recipe, set_ or []),
-        folder,
-        store=store,
-        answers=answers,
-        options=SynthOptions(names=source or (), standin=standin),
-        max_lines=max_lines,
-        max_bytes=max_mb * 10**6,
-        retry=retry,
-    )
+    rows = options.session(recipe).export(folder, files.limits(), retry=retry)
     if as_json:
         print_json(rows)
         return
@@ -78,53 +84,30 @@ def export_batch(
     say(f"next: upload the files, then vldata synth import-batch {recipe} OUTPUT_FILE ERROR_FILE …")
 
 
-def import_batch(
-    recipe: RecipeArg,
-    files: FilesArg,
-    store: StoreOption = None,
-    answers: AnswersOption = None,
-    source: SourceOption = None,
-    set_: SetOption = None,
-    standin: StandinOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def import_batch(recipe: RecipeArg, files: FilesArg, options: SynthCommandOptions, as_json: JsonOption = False) -> None:
     """Take the output and error files of batches back. Doing it twice changes nothing."""
     from vldata.cli.terminal import say, visible
-    from vldata.generate.batch_files import import_batch as run
-    from vldata.generate.run import SynthOptions
-    from vldata.recipe.load import load
 
-    options = SynthOptions(names=source or (), standin=standin)
-    came = run(load(recipe, set_ or []), files, store=store, answers=answers, options=options)
+    row = options.session(recipe).import_(files)
     if as_json:
-        print_json(came)
+        print_json(row)
         return
-    say(f"{came['answered']:,} answered, {came['already']:,} known before, {came['unfinished']:,} not finished")
-    for name, count in came["failed"].items():
+    say(f"{row['answered']:,} answered, {row['already']:,} known before, {row['unfinished']:,} not finished")
+    for name, count in row["failed"].items():
         say(f"{count:,} failed: {name}")
-    if came["duplicates"]:
-        say(f"{came['duplicates']:,} lines about a request that an earlier line was about: not used")
-    if came["unknown"]:
-        say(f"{came['unknown']:,} lines about requests that are not known here, such as {_quoted(came['unknown_ids'])}")
-    for bad in came["bad_lines"][:20]:
-        say(visible(f"{bad['file']}:{bad['line']}: {bad['problem']}"))
+    if row["duplicates"]:
+        say(f"{row['duplicates']:,} lines about a request that an earlier line was about: not used")
+    if row["unknown"]:
+        say(f"{row['unknown']:,} lines about requests that are not known here, such as {_quoted(row['unknown_ids'])}")
+    for line in row["bad_lines"][:20]:
+        say(visible(f"{line['file']}:{line['line']}: {line['problem']}"))
     say(f"next: vldata synth status {recipe}")
 
 
 def batch(
     recipe: RecipeArg,
-    store: StoreOption = None,
-    answers: AnswersOption = None,
-    source: SourceOption = None,
-    set_: SetOption = None,
-    standin: StandinOption = None,
-    endpoint: EndpointOption = None,
-    max_usd: MaxUsdOption = None,
-    max_lines: MaxLinesOption = MAX_LINES,
-    max_mb: MaxMegabytesOption = MAX_MEGABYTES,
-    max_open: Annotated[
-        int | None, typer.Option("--max-open", min=1, help="Most batches that are open at once.")
-    ] = None,
+    options: SendingOptions,
+    sizes: BatchOptions,
     poll_s: Annotated[float, typer.Option("--poll", min=0.01, help="Seconds between two looks.")] = 60.0,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the answers.")] = True,
     forget_lost: Annotated[
@@ -136,76 +119,64 @@ def batch(
     retry: RetryOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Send what is wanting through the Batch API, wait, and collect. End it when you like; run it again to go on."""
+    """Send what is pending through the Batch API, wait, and collect. End it when you like; run it again to resume."""
     from vldata.cli.terminal import say
-    from vldata.generate.run import SynthOptions
-    from vldata.recipe.load import load
+    from vldata.generate.batch import Polling
 
-    loaded = load(recipe, set_ or [])
-    options = SynthOptions(endpoint=endpoint, max_usd=max_usd, names=source or (), standin=standin)
-    common = {"answers": answers, "options": options}
-    at_most = {"max_lines": max_lines, "max_bytes": max_mb * 10**6, "max_open": max_open}
-    sending = {**common, **at_most, "store": store, "retry": retry}
-    polling = {"poll_s": poll_s, "waiting": (lambda states: None) if as_json else _say_waiting}
+    session = options.session(recipe)
+    polling = Polling(poll_s, before_wait=(lambda states: None) if as_json else _say_waiting)
     try:
         if cancel:
-            stops = _cancel(loaded, {**common, **polling, "wait": wait}, as_json=as_json)
+            row = session.cancel(polling, wait=wait)
+            stops = _say_cancelled(row, as_json=as_json)
         elif wait:
-            stops = _send_and_wait(loaded, {**sending, **polling, "forget": forget_lost}, recipe, as_json=as_json)
-        else:
-            stops = _send_and_leave(loaded, {**common, "forget": forget_lost}, sending, as_json=as_json)
+            row = session.run_batch(sizes.limits(), polling, retry=retry, forget=forget_lost)
+            stops = _say_ended(row, recipe, as_json=as_json)
+        else:  # takes what is there before anything is sent: under a limit it makes room
+            collected = session.collect(forget=forget_lost)
+            submitted = session.submit(sizes.limits(), retry=retry)
+            stops = _say_submitted(collected, submitted, as_json=as_json)
     except KeyboardInterrupt:
-        say("ended: batches go on at the endpoint, and the same command collects them")
+        say("ended: batches run on at the endpoint, and the same command collects them")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     _end(stops)
 
 
-def _cancel(loaded: Recipe, how: dict[str, Any], *, as_json: bool) -> list[Stopped]:
-    """End the open batches early. Like the next two it prints, and gives why it stopped."""
+def _say_cancelled(row: dict[str, Any], *, as_json: bool) -> list[Stopped]:
+    """Print what was cancelled; like the next two it gives why it stopped."""
     from vldata.cli.terminal import say
-    from vldata.generate.batch_cancel import cancel_batch
 
-    ended = cancel_batch(loaded, **how)
     if as_json:
-        print_json(ended)
+        print_json(row)
     else:
-        say(f"{_counted(ended['cancelled'], 'batch', 'batches')} asked to end, {ended['batches_ended']:,} ended")
-        _say_total(ended)
-    return [ended["stopped"]]
+        say(f"cancelling {_counted(row['cancelled'], 'batch', 'batches')}; {row['batches_ended']:,} ended")
+        _say_total(row)
+    return [row["stopped"]]
 
 
-def _send_and_leave(
-    loaded: Recipe, collecting: dict[str, Any], sending: dict[str, Any], *, as_json: bool
-) -> list[Stopped]:
-    """Take what is there before anything is sent: under a limit it makes room."""
+def _say_submitted(collected: list[dict[str, Any]], submitted: list[dict[str, Any]], *, as_json: bool) -> list[Stopped]:
     from vldata.cli.terminal import say
-    from vldata.generate.batch import collect_batch, submit_batch
 
-    came = collect_batch(loaded, **collecting)
-    sent = submit_batch(loaded, **sending)
     if as_json:
-        print_json({"collected": came, "submitted": sent})
+        print_json({"collected": collected, "submitted": submitted})
     else:
-        for row in came:
+        for row in collected:
             say(f"{row['endpoint']}: {row['answered']:,} answered, {len(row['open']):,} batches open")
-        for row in sent:
+        for row in submitted:
             say(f"{row['source']}: {row['requests']:,} requests in {row['batches']:,} new batches")
-    return [row["stopped"] for row in (*came, *sent)]
+    return [row["stopped"] for row in (*collected, *submitted)]
 
 
-def _send_and_wait(loaded: Recipe, how: dict[str, Any], recipe: Path, *, as_json: bool) -> list[Stopped]:
-    """Until nothing is wanting and no batch is open; ``recipe`` is what the user called it."""
+def _say_ended(row: dict[str, Any], recipe: Path, *, as_json: bool) -> list[Stopped]:
     from vldata.cli.terminal import say
-    from vldata.generate.batch import run_batch
 
-    total = run_batch(loaded, **how)
     if as_json:
-        print_json(total)
+        print_json(row)
     else:
-        _say_total(total)
-        if total["wanting"]:
-            say(f"{total['wanting']:,} still wanting: vldata synth run {recipe}   or the same command again")
-    return [total["stopped"]]
+        _say_total(row)
+        if row["wanting"]:
+            say(f"{row['wanting']:,} still pending: vldata synth run {recipe}   or the same command again")
+    return [row["stopped"]]
 
 
 def _say_waiting(states: Sequence[State]) -> None:
@@ -217,7 +188,7 @@ def _say_waiting(states: Sequence[State]) -> None:
 
 
 def _say_total(total: dict[str, Any]) -> None:
-    """What came, what it cost, and what is still open."""
+    """What was answered, what it cost, and what is still open."""
     from vldata.cli.terminal import say
 
     failed = ", ".join(f"{name} {count:,}" for name, count in total["failed"].items())

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class _Counts:
-    """What the panel tells of one source."""
+    """What the panel shows of one source."""
 
     def __init__(self, name: str, total: int) -> None:
         self.name, self.total, self.started = name, total, time.monotonic()
@@ -25,10 +25,10 @@ class _Counts:
         self.usd += event.cost_usd or 0.0
 
     def line(self) -> str:
-        asked = self.seen["answered"] + self.seen["failed"]
-        done = asked + self.seen["hit"]
-        rate = asked / max(1e-9, time.monotonic() - self.started)
-        left = f", {max(0, self.total - done) / rate:,.0f} s left" if asked else ""
+        ended = self.seen["answered"] + self.seen["failed"]
+        done = ended + self.seen["hit"]
+        rate = ended / max(1e-9, time.monotonic() - self.started)
+        left = f", {max(0, self.total - done) / rate:,.0f} s left" if ended else ""
         failed = "".join(f", {count:,} {fault}" for fault, count in self.faults.items())
         return (
             f"{self.name}: {done:,} of {self.total:,} done ({self.seen['hit']:,} known), {self.seen['sent']:,} sent,"

@@ -56,7 +56,7 @@ def bars(*, quiet: bool) -> Iterator[Bars | None]:
 
 @contextmanager
 def live(text: Callable[[], str], *, quiet: bool) -> Iterator[None]:
-    """Lines that are written anew several times a second while something runs.
+    """Lines that are written again several times a second while something runs.
 
     Where stderr is a file they are added to it now and then as one, when they have changed; none when ``quiet``.
     """
@@ -81,16 +81,16 @@ def live(text: Callable[[], str], *, quiet: bool) -> Iterator[None]:
 def _now_and_then(text: Callable[[], str]) -> Iterator[None]:
     over = threading.Event()
 
-    def tell() -> None:
-        told = ""
+    def report() -> None:
+        before = ""
         while not over.wait(NOW_AND_THEN_S):
             line = " | ".join(part.strip() for part in text().splitlines() if part.strip())
-            if line != told:
+            if line != before:
                 sys.stderr.write(visible(line) + "\n")
                 sys.stderr.flush()
-            told = line
+            before = line
 
-    thread = threading.Thread(target=tell, daemon=True)
+    thread = threading.Thread(target=report, daemon=True)
     thread.start()
     try:
         yield
@@ -142,14 +142,14 @@ def fail(error: VldataError) -> None:
 
 
 def sources_table(sources: Mapping[str, Mapping[str, Any]], totals: Mapping[str, int]) -> None:
-    """Tables of a plan or a build: shares asked for and achieved in four units, where the turns went, and why."""
+    """Tables of a plan or a build: shares requested and achieved in four units, where the turns went, and why."""
     rows: list[list[Any]] = []
     for name, source in sources.items():
         shares = [_share(source["achieved"][unit], totals[unit]) for unit in _UNITS]
-        asked = f"{source['requested_share']:.1%}"
-        rows.append([name, source["task"], source["achieved"]["samples"], f"{source['epochs']:.2f}", asked, *shares])
+        shares.insert(0, f"{source['requested_share']:.1%}")
+        rows.append([name, source["task"], source["achieved"]["samples"], f"{source['epochs']:.2f}", *shares])
     rows.append(["all", "", totals["samples"], "", "", *(f"{totals[unit]:,}" for unit in _UNITS)])
-    table(["source", "task", "samples", "epochs", "asked", "samples", "images", "turns", "chars"], rows)
+    table(["source", "task", "samples", "epochs", "requested", "samples", "images", "turns", "chars"], rows)
     say()
     columns = ("rows_in", "rows_out", "filtered", "rejected", "not_chosen", "repeats")
     flow = [[name, *(source[column] for column in columns)] for name, source in sources.items()]

@@ -8,84 +8,64 @@ from typing import Annotated, Any
 
 import typer
 
-from vldata.cli.options import JsonOption, OutOption, SetOption, StoreOption, WorkersOption, at_home, print_json
+from vldata.cli.ablate import ExperimentOptions, JobsOption
+from vldata.cli.options import JsonOption, at_home, dataclasses_as_options, print_json
 from vldata.errors import BuildError
 
 
-def add_tune_command(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("tune")(tune)
-
-
+@dataclasses_as_options
 def tune(
     file: Annotated[Path, typer.Argument(help="A tuning file.", show_default=False, callback=at_home)],
-    out: OutOption,
-    store: StoreOption = None,
-    workers: WorkersOption = None,
-    set_: SetOption = None,
+    options: ExperimentOptions,
     runs: Annotated[int | None, typer.Option("--runs", help="Proxy runs, in place of the file's number.")] = None,
-    jobs: Annotated[
-        int, typer.Option("--jobs", min=1, help="Trainings at a time; they take turns on several GPUs.")
-    ] = 1,
+    jobs: JobsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Propose mixture weights from small runs, and say how well they predict; goes on where it was stopped.
+    """Propose mixture weights from small runs, and say how well they predict; resumes where it was stopped.
 
     The exit code is 2 when a run failed, the proposed mixture's among them; the table has the rest.
     """
     missing = [name for name in ("scipy", "sklearn") if find_spec(name) is None]
     if missing:
         raise BuildError("vldata tune", f"{' and '.join(missing)} cannot be imported", "pip install 'vldata[tune]'")
-    from vldata.ablation.schedule import Board
     from vldata.ablation.tune.file import load_tune
     from vldata.ablation.tune.run import tune as run
-    from vldata.cli.ablate import config_hash, gpus_for
     from vldata.cli.terminal import live
-    from vldata.pipeline.workers import cores
 
-    asked = load_tune(file, set_ or [])
-    board = Board()
-    with live(lambda: "\n".join(board.lines()), quiet=as_json):
-        found = run(
-            asked,
-            out,
-            identity=lambda: config_hash(asked.opened.ablation.train),
-            store=store,
-            workers=workers,
-            runs=runs,
-            jobs=jobs,
-            threads=max(1, cores() // jobs) if jobs > 1 else None,
-            gpus=gpus_for(asked.opened.ablation.train, jobs),
-            board=board,
-        )
+    requested = load_tune(file, options.set_ or [])
+    experiment = options.experiment(requested.opened.ablation.train, jobs)
+    with live(lambda: "\n".join(experiment.board.lines()), quiet=as_json):
+        table = run(requested, experiment, runs=runs)
     if as_json:
-        print_json(found)
+        print_json(table)
     else:
-        _show(found, out)
-    if any(one["error"] is not None for one in (*found["runs"], found["proposed"]) if one is not None):
+        _show(table, options.out)
+    if any(one["error"] is not None for one in (*table["runs"], table["proposed"]) if one is not None):
         raise typer.Exit(2)
 
 
-def _show(found: dict[str, Any], out: Path) -> None:
+def _show(content: dict[str, Any], out: Path) -> None:
     from vldata.cli.terminal import heading, say, table
 
-    held_out = found["held_out"]
-    heading(f"{found['name']}: {found['loss']} predicted from the mixture, on {held_out['mixtures']} held-out mixtures")
-    rows = [[task, f"{one['weight']:.0%}", one["model"], *_errors(one)] for task, one in found["tasks"].items()]
+    held_out = content["held_out"]
+    heading(
+        f"{content['name']}: {content['loss']} predicted from the mixture, on {held_out['mixtures']} held-out mixtures"
+    )
+    rows = [[task, f"{one['weight']:.0%}", one["model"], *_errors(one)] for task, one in content["tasks"].items()]
     rows.append(["all", "", "", *_errors(held_out)])
     table(["task", "weight", "model", "mean error", "error of the mean", "rank correlation"], rows)
-    for one in found["runs"]:
+    for one in content["runs"]:
         if one["error"] is not None:
             say(f"failed: {one['name']}, {one['error']}")
-    proposed = found["proposed"]
+    proposed = content["proposed"]
     if proposed is None:
-        say(f"nothing is proposed: {found['refused']}")
+        say(f"nothing is proposed: {content['refused']}")
     else:
         say()
-        heading(f"proposed, for {found['total']:,} {found['unit']}")
+        heading(f"proposed, for {content['total']:,} {content['unit']}")
         shares = [
             [name, f"{source['base_share']:.1%}", f"{proposed['shares'][name]:.1%}", f"{proposed['epochs'][name]:.2f}"]
-            for name, source in found["sources"].items()
+            for name, source in content["sources"].items()
         ]
         table(["source", "base", "proposed", "epochs"], shares)
         table(
@@ -98,7 +78,7 @@ def _show(found: dict[str, Any], out: Path) -> None:
         if proposed["error"] is not None:
             say(f"failed: proposed, {proposed['error']}")
         say("one run each is no comparison: hold the two against each other with vldata ablate")
-        say(f"next: vldata build {out / found['recipe']} --out {out / 'tuned'}")
+        say(f"next: vldata build {out / content['recipe']} --out {out / 'tuned'}")
     say(f"written to {out / 'tune.json'}; a page: vldata report {out}")
 
 

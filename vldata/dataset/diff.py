@@ -15,7 +15,7 @@ from vldata.dataset.open import block_table
 def differences(a: Path, b: Path) -> dict[str, Any]:
     """Two builds compared, by blocks and then by samples of the blocks that they do not share.
 
-    A sample is the same when its id, messages, sizes, boxes and pictures are.
+    A sample is the same when its id, messages, sizes, boxes and images are.
     """
     one, two = manifest_of(a), manifest_of(b)
     keys = [[block["key"] for block in manifest["blocks"]] for manifest in (one, two)]

@@ -22,10 +22,9 @@ _FILE = re.compile(r"(\w+/)?data-\d{5,}-of-\d{5,}\.arrow")
 def read_manifest(out: Path) -> dict[str, Any] | None:
     """The manifest of a build folder, or None when it is not one."""
     try:
-        manifest = json.loads((out / MANIFEST).read_text())
-    except (OSError, ValueError, RecursionError):  # brackets a thousand deep are JSON too
+        return _load(out)
+    except (OSError, ValueError):
         return None
-    return manifest if _is_manifest(manifest) else None
 
 
 def manifest_of(build: Path) -> dict[str, Any]:
@@ -35,13 +34,37 @@ def manifest_of(build: Path) -> dict[str, Any]:
         BuildError: It is not one.
     """
     manifest = read_manifest(build)
-    if manifest is None and (build / MANIFEST).is_file():
+    if manifest is not None:
+        return manifest
+    if (build / MANIFEST).is_file():
         raise BuildError(str(build), "its manifest.json is damaged", "build the recipe again into a new folder")
-    if manifest is None:
-        raise BuildError(
-            str(build), "this is not a build folder (it has no manifest.json)", "name the --out of a `vldata build`"
-        )
-    return manifest
+    problem = "this is not a build folder (it has no manifest.json)"
+    raise BuildError(str(build), problem, "name the --out of a `vldata build`")
+
+
+def block_keys(build: Path) -> set[str] | None:
+    """The keys of a build's blocks; None where there is no build, or none any more.
+
+    Raises:
+        BuildError: There is one, but its manifest is damaged or cannot be read.
+    """
+    try:
+        return {block["key"] for block in _load(build)["blocks"]}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        problem, fix = f"cannot be read ({error})", "build the recipe again into a new folder"
+        raise BuildError(str(build / MANIFEST), problem, fix) from None
+
+
+def _load(build: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((build / MANIFEST).read_text())
+    except RecursionError:  # brackets a thousand deep are JSON too
+        manifest = None
+    if not _is_manifest(manifest):
+        raise ValueError("it is not one that vldata wrote")
+    return dict(manifest)
 
 
 def _is_manifest(manifest: Any) -> bool:

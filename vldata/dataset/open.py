@@ -37,7 +37,7 @@ def block_table(build: Path, block: dict[str, Any], columns: tuple[str, ...] | N
 
 
 def list_values(lists: pa.ChunkedArray) -> pa.ChunkedArray:
-    """What stands in the lists, one after another; `pyarrow`'s own ``flatten`` copies it, pictures and all."""
+    """What stands in the lists, one after another; `pyarrow`'s own ``flatten`` copies it, image bytes included."""
     chunks = []
     for chunk in lists.chunks:
         ends = chunk.offsets
@@ -99,17 +99,17 @@ def build_around(path: Path) -> Path | None:
 
 
 def _batches(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
-    found = 0
+    rows_read = 0
     try:
         with pa.memory_map(str(path)) as source:
             reader = pa.ipc.open_stream(source)
             _check_columns(path, reader.schema)
             while (batch := _next(reader)) is not None:
-                found += batch.num_rows
+                rows_read += batch.num_rows
                 yield batch
     except (OSError, pa.ArrowInvalid) as error:
         raise BuildError(str(path), f"cannot be read ({error})", _FIX) from None
-    _check_rows(path, found, rows)
+    _check_rows(path, rows_read, rows)
 
 
 def _check_columns(path: Path, schema: pa.Schema) -> None:
@@ -117,9 +117,9 @@ def _check_columns(path: Path, schema: pa.Schema) -> None:
         raise BuildError(str(path), "its columns are those of another version of vldata", "build it again")
 
 
-def _check_rows(path: Path, found: int, rows: int) -> None:
-    if found != rows:
-        raise BuildError(str(path), f"{found:,} rows where the manifest says {rows:,}", _FIX)
+def _check_rows(path: Path, rows_read: int, rows: int) -> None:
+    if rows_read != rows:
+        raise BuildError(str(path), f"{rows_read:,} rows where the manifest says {rows:,}", _FIX)
 
 
 def _next(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:

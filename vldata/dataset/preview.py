@@ -16,7 +16,7 @@ _SHOWN = ("id", "image_sizes", "messages", "source", "task", "split", "turns")
 
 
 def samples(build: Path, *, source: str | None = None, rows: int = 2) -> Iterator[dict[str, Any]]:
-    """The first samples of each source, in the order of the build, without their pictures' bytes.
+    """The first samples of each source, in the order of the build, without their images' bytes.
 
     Raises:
         BuildError: Not a build, or it has no such source.
@@ -31,6 +31,6 @@ def samples(build: Path, *, source: str | None = None, rows: int = 2) -> Iterato
             continue
         table = block_table(build, block, _SHOWN)
         for name, left in list(wanted.items()):
-            mine = table.filter(pc.equal(table["source"], name)).slice(0, left) if left else table.slice(0, 0)
-            wanted[name] -= mine.num_rows
-            yield from mine.to_pylist()
+            first = table.filter(pc.equal(table["source"], name)).slice(0, left) if left else table.slice(0, 0)
+            wanted[name] -= first.num_rows
+            yield from first.to_pylist()

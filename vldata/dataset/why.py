@@ -25,9 +25,9 @@ def whereabouts(build: Path, row_id: str) -> list[dict[str, str]]:
     manifest = manifest_of(build)
     source, _, row = row_id.partition("/")
     if source not in manifest["sources"]:
-        known = ", ".join(sorted(manifest["sources"]))
-        raise BuildError(row_id, f"the build has no source {source!r}", f"write source/row; sources: {known}")
-    found = []
+        names = ", ".join(sorted(manifest["sources"]))
+        raise BuildError(row_id, f"the build has no source {source!r}", f"write source/row; sources: {names}")
+    places = []
     for block in manifest["blocks"]:
         if block["source"] not in (None, source):
             continue
@@ -37,35 +37,15 @@ def whereabouts(build: Path, row_id: str) -> list[dict[str, str]]:
             continue
         for sample in table.to_pylist():
             if sample["source"] == source and row in [turn["row"] for turn in sample["turns"]]:
-                place = f"{block['file']}, sample {sample['id']}"
-                found.append(
-                    {"row": row_id, "outcome": "in the dataset", "where": place, "what": f"split {sample['split']}"}
-                )
-    ledger = (
-        pl.scan_parquet(build / "ledger.parquet")
-        .filter((pl.col("source") == source) & (pl.col("row") == row))
-        .collect()
-    )
-    for line in ledger.iter_rows(named=True):
+                place, what = f"{block['file']}, sample {sample['id']}", f"split {sample['split']}"
+                places.append({"row": row_id, "outcome": "in the dataset", "where": place, "what": what})
+    ledger = pl.scan_parquet(build / "ledger.parquet").filter(pl.col("source") == source)
+    for line in ledger.filter(pl.col("row") == row).collect().iter_rows(named=True):
         what = f"{line['reason']}" + (f": {line['detail']}" if line["detail"] else "")
-        found.append(
-            {
-                "row": row_id,
-                "outcome": line["outcome"].replace("_", " "),
-                "where": f"stage {line['stage']}",
-                "what": what,
-            }
-        )
-    if not found:
-        examples = (
-            pl.scan_parquet(build / "ledger.parquet")
-            .filter(pl.col("source") == source)
-            .head(3)
-            .collect()["row"]
-            .to_list()
-        )
-        fix = (
-            f"rows of this source look like {', '.join(examples)}" if examples else "see the ids with `vldata preview`"
-        )
+        outcome, stage = line["outcome"].replace("_", " "), f"stage {line['stage']}"
+        places.append({"row": row_id, "outcome": outcome, "where": stage, "what": what})
+    if not places:
+        examples = ", ".join(ledger.head(3).collect()["row"].to_list())
+        fix = f"rows of this source look like {examples}" if examples else "see the ids with `vldata preview`"
         raise BuildError(row_id, "no such row was read", fix)
-    return found
+    return places

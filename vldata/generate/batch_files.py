@@ -1,184 +1,138 @@
-"""`vldata synth export-batch` and `import-batch`: what a run would ask, in files for a Batch API, and their answers."""
+"""What a run would request, in files for a Batch API, and the answers from such files."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from vldata.base import Progress
-from vldata.errors import StoreError
-from vldata.generate.batch import Watch, endpoint_of, still_wanting
-from vldata.generate.run import ALL, SynthOptions, askings, ledger_of
-from vldata.generate.sources import Asking, opened
-from vldata.llm.answers import Answers, open_answers
+from vldata.generate.sources import SynthSource, answers_so_far
+from vldata.llm.answers import Answers
 from vldata.llm.batch.book import keep_requests, open_book, read_keys, read_requests
-from vldata.llm.batch.budget import open_account
-from vldata.llm.batch.files import Imported, export, import_
-from vldata.llm.batch.lines import MAX_BYTES, MAX_LINES
-from vldata.llm.budget import BudgetLimits
+from vldata.llm.batch.files import ImportResult, export, import_
+from vldata.llm.batch.lines import BatchLimits
+from vldata.llm.budget import BudgetLimits, open_budget
 from vldata.llm.endpoint import NO_KEY, Endpoint
 from vldata.llm.events import Event
-from vldata.llm.folder import default_answers
 from vldata.llm.prices import Price
 from vldata.llm.request import Request
-from vldata.recipe.models import Recipe
 from vldata.synth.generate import first_requests
 
 EXPORTED = "exported"
 """Suffix of the requests of an exported file, in the answer store: its answers count when the recipe has changed."""
 
 
-def export_batch(
-    recipe: Recipe,
-    folder: Path,
-    *,
-    store: Path | None = None,
-    answers: Path | None = None,
-    options: SynthOptions = ALL,
-    max_lines: int = MAX_LINES,
-    max_bytes: int = MAX_BYTES,
-    retry: bool = False,
-    progress: Progress | None = None,
-) -> list[dict[str, Any]]:
-    """Write what is wanting as files for a Batch API, and send nothing.
+def export_source(source: SynthSource, answers: Path, folder: Path, limits: BatchLimits, retry: bool) -> dict[str, Any]:
+    """Write the pending requests of a source into a new folder; what it wrote, as plain data.
 
     Args:
-        recipe: With synthetic sources.
-        folder: New; with a folder for each source where there are several.
-        store: Of blocks.
         answers: The answer store's folder.
-        max_lines: Most requests in a file.
-        max_bytes: Most bytes in a file.
         retry: Also what the endpoint refused for good.
-
-    Raises:
-        VldataError: A source cannot be read, or the folder cannot be written.
     """
-    place = answers or default_answers()
-    rows = []
-    with askings(recipe, store, options, progress) as all_of_them:
-        with open_answers(place):
-            pass  # made, if there is none: what is exported is kept there too
-        for name, ask in all_of_them.items():
-            with opened(place) as known, open_book(place, read_only=True) as book:
-                under_way = book.keys_under_way()
-                wanted = [r for r in still_wanting(ask, known, retry=retry) if r.key not in under_way]
-            target = folder / name if len(all_of_them) > 1 else folder
-            done = export(wanted, target, ask.picture, max_lines=max_lines, max_bytes=max_bytes)
-            for requests in done.requests:
-                kept = place / "batches" / f"{requests[0].key}-{len(requests)}.{EXPORTED}"
-                kept.parent.mkdir(exist_ok=True)
-                keep_requests(kept, requests)
-            rows.append(
-                {
-                    "source": name,
-                    "model": ask.spec.model,
-                    "endpoint": ask.spec.endpoint,
-                    "requests": done.num_requests,
-                    "under_way": len(under_way),
-                    "files": [str(path) for path in done.files],
-                    "left_out": dict(sorted(Counter(done.left_out.values()).items())),
-                }
-            )
-    return rows
+    with answers_so_far(answers) as replies, open_book(answers, read_only=True) as book:
+        under_way = book.keys_under_way()
+        requests = list(source.pending(replies, set(under_way), retry=retry))
+    exported = export(requests, folder, source.image, limits)
+    for of_file in exported.requests:
+        kept = answers / "batches" / f"{of_file[0].key}-{len(of_file)}.{EXPORTED}"
+        kept.parent.mkdir(exist_ok=True)
+        keep_requests(kept, of_file)
+    return {
+        "model": source.spec.model,
+        "endpoint": source.spec.endpoint,
+        "requests": exported.num_requests,
+        "under_way": len(under_way),
+        "files": [str(path) for path in exported.files],
+        "left_out": dict(sorted(Counter(exported.left_out.values()).items())),
+    }
 
 
-def import_batch(
-    recipe: Recipe,
+class Payer(NamedTuple):
+    """Where a source's requests go, and the ledger of what they cost."""
+
+    endpoint: Endpoint
+    ledger: Path
+
+
+def import_files(
     files: Sequence[Path],
-    *,
-    store: Path | None = None,
-    answers: Path | None = None,
-    options: SynthOptions = ALL,
-    watch: Watch = lambda name, event: None,
-    progress: Progress | None = None,
+    answers: Answers,
+    sources: Mapping[str, SynthSource],
+    payers: Mapping[str, Payer],
+    watch: Callable[[str, Event], None],
 ) -> dict[str, Any]:
-    """Take output files and error files of a Batch API back; lines of all sources may be mixed.
-
-    Args:
-        recipe: That of the export; what was exported from another one is known too.
-        files: As the provider gave them.
-        store: Of blocks.
-        answers: The answer store's folder.
-        watch: Is told what is answered and what failed.
+    """Put the answers of all sources, and of what other recipes exported, into the store; what it did, as plain data.
 
     Raises:
-        VldataError: A source or a file cannot be read.
+        StoreError: One of the files cannot be read.
     """
-    for path in files:
-        if not path.is_file():
-            raise StoreError(str(path), "is not a file", "give the output and the error files of your batches")
-    place = answers or default_answers()
-    total = _counts(Imported())
-    with askings(recipe, store, options, progress) as all_of_them, open_answers(place) as known:
-        requests: dict[str, Request] = {}
-        owners: dict[str, str] = {}
-        for name, ask in all_of_them.items():
-            for request in _all_requests(ask, known):
-                requests.setdefault(request.key, request)
-                owners.setdefault(request.key, name)
-        for kept in sorted((place / "batches").glob(f"*.{EXPORTED}")):
-            requests = read_requests(kept) | requests
-        rest = requests.keys() - owners.keys()
-        groups = {name: [key for key, owner in owners.items() if owner == name] for name in all_of_them}
-        for owner, keys in [*groups.items(), (None, list(rest))]:
-            of_group = {key: requests[key] for key in keys}
-            found = None if owner is None else endpoint_of(all_of_them[owner], options)
-            scrub, prices = _without_key(found, known)
-
-            def tell(event: Event, owner: str | None = owner) -> None:
-                watch(owner or "other recipes", event)
-
-            came = import_(files, known, of_group, prices=prices, scrub=scrub, watch=tell)
-            if owner is not None:
-                path = ledger_of(place, recipe.head.name, owner)
-                with open_account(BudgetLimits(), path) as account:
-                    account.change(came.spent)
-            total = _added(total, _counts(came))
-            bad = [{"file": str(path), "line": line.number, "problem": line.problem} for path, line in came.bad]
-            unknown = [key for key in came.unknown if key not in requests]
-        _forget_answered(place, known)
-    return {**total, "unknown": len(unknown), "unknown_ids": unknown[:20], "bad_lines": bad}
+    requests: dict[str, Request] = {}
+    groups: dict[str | None, dict[str, Request]] = {}
+    for name, source in sources.items():
+        own = {request.key: request for request in _all_requests(source, answers) if request.key not in requests}
+        requests |= own
+        groups[name] = own
+    groups[None] = {}
+    for kept in sorted((answers.folder / "batches").glob(f"*.{EXPORTED}")):
+        groups[None] |= {key: request for key, request in read_requests(kept).items() if key not in requests}
+    requests |= groups[None]
+    total: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    for owner, of_owner in groups.items():
+        payer = None if owner is None else payers[owner]
+        scrub, prices = _without_key(payer, answers)
+        tell = partial(watch, owner or "other recipes")
+        imported = import_(files, answers, of_owner, prices=prices, scrub=scrub, watch=tell)
+        if payer is not None:
+            with open_budget(BudgetLimits(), payer.ledger) as budget:
+                budget.change(imported.spent)
+        total.update(_counts(imported))
+        failed.update(imported.failed)
+    _forget_answered(answers)
+    unknown = [key for key in imported.unknown if key not in requests]
+    lines = [{"file": str(path), "line": line.number, "problem": line.problem} for path, line in imported.unreadable]
+    return {
+        **total,
+        "failed": dict(sorted(failed.items())),
+        "unknown": len(unknown),
+        "unknown_ids": unknown[:20],
+        "bad_lines": lines,
+    }
 
 
-def _all_requests(ask: Asking, known: Answers) -> Iterator[Request]:
-    """All that a source asks by what is known: the first ones, those asked again, and the judge's."""
-    yield from first_requests(ask.samples.inputs, ask.kind, ask.spec)
-    for outcome in ask.outcomes(known):
+def _all_requests(source: SynthSource, answers: Answers) -> Iterator[Request]:
+    """Every request of a source, by the answers that are there: the first ones, repeated ones, and the judge's."""
+    yield from first_requests(source.samples.inputs, source.kind, source.spec)
+    for outcome in source.outcomes(answers):
         yield from (request for draw in outcome.draws for request in draw.requests)
         yield from outcome.judging
 
 
-def _without_key(endpoint: Endpoint | None, known: Answers) -> tuple[Callable[[bytes], bytes], Mapping[str, Price]]:
+def _without_key(payer: Payer | None, answers: Answers) -> tuple[Callable[[bytes], bytes], Mapping[str, Price]]:
     """What takes an endpoint's key out of a line, and its prices; no key is needed to import."""
-    if endpoint is None:
+    if payer is None:
         return (lambda line: line), {}
+    endpoint = payer.endpoint
     if endpoint.key is not None and endpoint.reveal_key() != NO_KEY:
-        known.guard(endpoint.reveal_key())
+        answers.guard(endpoint.reveal_key())
     return endpoint.scrub_bytes, endpoint.prices
 
 
-def _forget_answered(place: Path, known: Answers) -> None:
+def _forget_answered(answers: Answers) -> None:
     """Remove the requests of exported files that are all answered."""
-    for kept in (place / "batches").glob(f"*.{EXPORTED}"):
-        if all(key in known for key in read_keys(kept)):
+    for kept in (answers.folder / "batches").glob(f"*.{EXPORTED}"):
+        if all(key in answers for key in read_keys(kept)):
             kept.unlink()
 
 
-def _counts(came: Imported) -> dict[str, Any]:
+def _counts(imported: ImportResult) -> dict[str, Any]:
     return {
-        "answered": came.answered,
-        "already": came.already,
-        "failed": dict(sorted(came.failed.items())),
-        "unfinished": came.unfinished,
-        "duplicates": came.duplicates,
-        "spent_usd": came.spent.usd,
-        "unpriced_requests": came.spent.unpriced,
+        "answered": imported.answered,
+        "already": imported.already,
+        "unfinished": imported.unfinished,
+        "duplicates": imported.duplicates,
+        "spent_usd": imported.spent.usd,
+        "unpriced_requests": imported.spent.unpriced,
     }
-
-
-def _added(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    failed = Counter(one["failed"]) + Counter(other["failed"])
-    return {name: one[name] + other[name] for name in one if name != "failed"} | {"failed": dict(failed)}

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vldata.generate.run import SynthOptions, status
+from vldata.generate.session import SynthOptions, SynthSession
 from vldata.recipe.models import Recipe
+from vldata.store.names import Folder
 from vldata.store.store import Store
 
-_KIND, _SUFFIX = "generated", ".cost.json"
+_SUFFIX = ".cost.json"
 
 
 def synth_costs(recipe: Recipe, ready: Recipe, store: Store, *, standin: int | None) -> dict[str, dict[str, Any]]:
@@ -23,24 +24,25 @@ def synth_costs(recipe: Recipe, ready: Recipe, store: Store, *, standin: int | N
         standin: As `vldata.pipeline.build.build`; a source that became a stand-in has no cost.
 
     Returns:
-        Source name to ``kind``, ``model`` and what `vldata.generate.run.status` says.
+        Source name to ``kind``, ``model`` and what `vldata.generate.session.SynthSession.status` says.
     """
     files = {
         name: Path(str(getattr(ready.entries[name].source, "path", None)))
         for name, entry in recipe.entries.items()
         if entry.synth is not None
     }
-    keys = {name: file.stem for name, file in files.items() if file.is_relative_to(store.root / _KIND)}
-    wanting = tuple(name for name, key in keys.items() if not store.has(_KIND, key, _SUFFIX))
-    if wanting:
-        for state in status(recipe, store=store.root, options=SynthOptions(names=wanting, standin=standin)):
+    keys = {name: file.stem for name, file in files.items() if file.is_relative_to(store.root / Folder.GENERATED)}
+    missing = tuple(name for name, key in keys.items() if not store.has(Folder.GENERATED, key, _SUFFIX))
+    if missing:
+        session = SynthSession(recipe, store.root, options=SynthOptions(names=missing, standin=standin))
+        for state in session.status():
             name = state.pop("source")
-            with store.write(_KIND, keys[name], _SUFFIX) as path:
+            with store.write(Folder.GENERATED, keys[name], _SUFFIX) as path:
                 path.write_text(json.dumps(state))
-    found = {}
+    costs = {}
     for name, key in keys.items():
         synth = recipe.entries[name].synth
         assert synth is not None
-        state = json.loads(store.path(_KIND, key, _SUFFIX).read_text())
-        found[name] = {"kind": synth.kind, "model": synth.model, **state}
-    return found
+        state = json.loads(store.path(Folder.GENERATED, key, _SUFFIX).read_text())
+        costs[name] = {"kind": synth.kind, "model": synth.model, **state}
+    return costs

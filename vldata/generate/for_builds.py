@@ -1,4 +1,4 @@
-"""What models wrote, as builds ask for it: `vldata.pipeline.session.SyntheticTurns`.
+"""What models wrote, as builds read it: `vldata.pipeline.session.SyntheticTurns`.
 
 The rest of the folder is loaded when a recipe has a synthetic source: it takes a fifth of a second.
 """
@@ -22,7 +22,7 @@ class AnsweredSources:
         """
         from vldata.generate.sources import with_synth
 
-        return with_synth(recipe, session.store, standin=standin, progress=session.progress)
+        return with_synth(recipe, session, standin=standin)
 
     def costs(self, recipe: Recipe, ready: Recipe, session: Session, standin: int | None) -> dict[str, dict[str, Any]]:
         """What was written for each synthetic source of ``ready``, by which model, at what price."""

@@ -1,22 +1,17 @@
-"""`vldata synth plan`: what would be asked, why it is new, and what it would cost. Nothing is sent."""
+"""What a run would request, why it is new, and what it would cost. Nothing is sent."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from vldata.generate.run import ALL, SynthOptions, askings
-from vldata.generate.sources import Asking, opened
-from vldata.llm.answers import Answers
+from vldata.generate.sources import AnswersSoFar, SynthSource
 from vldata.llm.differences import differences
-from vldata.llm.endpoint import EndpointSpec, load_endpoints
-from vldata.llm.folder import default_answers
+from vldata.llm.endpoint import EndpointSpec
 from vldata.llm.prices import BYTES_PER_TOKEN, Price, Usage, size_of, usage_of
 from vldata.llm.request import Request
-from vldata.recipe.models import Recipe
 from vldata.synth.draws import Outcome
 from vldata.synth.generate import first_requests
 
@@ -24,39 +19,27 @@ _FEW = 20
 """Answers from which on their measured lengths are better than a guess."""
 
 
-def plan(
-    recipe: Recipe, *, store: Path | None = None, answers: Path | None = None, options: SynthOptions = ALL
-) -> list[dict[str, Any]]:
-    """What a run would ask, per synthetic source: requests, hits, why the others are new, tokens and cost.
-
-    ``cost_usd`` holds ``low`` (prompts alone), ``expected`` (answers as long as the ones that are there, else half of
-    what is allowed) and ``max`` (every answer as long as it may be, every byte of a prompt a token); None: unknown.
-    """
-    rows = []
-    with askings(recipe, store, options) as all_of_them, opened(answers or default_answers()) as known:
-        endpoints = load_endpoints()
-        for name, ask in all_of_them.items():
-            price = _price(ask, endpoints)
-            planned = ask.replay(known, partial(_planned, price=price, answers=known))
-            first = {request.key for request in first_requests(ask.samples.inputs, ask.kind, ask.spec)}
-            rows.append(
-                {
-                    "source": name,
-                    "kind": ask.kind.lineage,
-                    "model": ask.spec.model,
-                    "endpoint": ask.spec.endpoint,
-                    "samples": len(ask.samples),
-                    "rejected": ask.rejected,
-                    "requests": len(first),
-                    **planned,
-                }
-            )
-    return rows
+def planned_requests(
+    source: SynthSource, answers: AnswersSoFar, endpoints: Mapping[str, EndpointSpec]
+) -> dict[str, Any]:
+    """What a run would send, as plain data; see `vldata.generate.session.SynthSession.plan`."""
+    spec = source.spec
+    price = endpoints[spec.endpoint].prices.get(spec.model) if spec.endpoint in endpoints else None
+    planned = source.replay(answers, partial(_planned, price=price, answers=answers))
+    return {
+        "kind": source.kind.lineage,
+        "model": spec.model,
+        "endpoint": spec.endpoint,
+        "samples": len(source.samples),
+        "rejected": source.rejected,
+        "requests": len({request.key for request in first_requests(source.samples.inputs, source.kind, spec)}),
+        **planned,
+    }
 
 
-def _planned(outcomes: Iterator[Outcome], price: Price | None, answers: Any) -> dict[str, Any]:
+def _planned(outcomes: Iterator[Outcome], price: Price | None, answers: AnswersSoFar) -> dict[str, Any]:
     to_send = Sums(price)
-    known: set[bytes] = set()
+    keys: set[bytes] = set()
     why: Counter[str] = Counter()
     example: Request | None = None
     hits = measured = output_tokens = 0
@@ -68,16 +51,16 @@ def _planned(outcomes: Iterator[Outcome], price: Price | None, answers: Any) -> 
                     measured, output_tokens = measured + 1, output_tokens + usage.output_tokens
         for request in outcome.pending:
             key = bytes.fromhex(request.key)
-            if key not in known:
-                known.add(key)
+            if key not in keys:
+                keys.add(key)
                 example = example or request
                 why[_why_new(request, answers)] += 1
                 to_send.add(request)
     return {
         "hits": hits,
-        "to_send": len(known),
+        "to_send": len(keys),
         "why_new": dict(why),
-        **to_send.told(measured, output_tokens),
+        **to_send.row(measured, output_tokens),
         "example": example.to_json() if example else None,
     }
 
@@ -105,8 +88,8 @@ class Sums:
         usd = None if self._price is None else self._price.ceiling_usd(size)
         self._usd = None if self._usd is None or usd is None else self._usd + usd
 
-    def told(self, measured: int, output_tokens: int) -> dict[str, Any]:
-        """As the command says it.
+    def row(self, measured: int, output_tokens: int) -> dict[str, Any]:
+        """Tokens and cost as plain data.
 
         Args:
             measured: Answers whose length is known.
@@ -133,14 +116,8 @@ class Sums:
         return {"tokens": tokens, "cost_usd": cost}
 
 
-def _why_new(request: Request, answers: Any) -> str:
+def _why_new(request: Request, answers: AnswersSoFar) -> str:
     """Why there is no answer yet."""
-    like = answers.last_like(request) if isinstance(answers, Answers) else None
+    like = answers.last_like(request)
     changed = [] if like is None else differences(like, request)
     return ", ".join(changed) + " changed" if changed else "never asked"
-
-
-def _price(ask: Asking, endpoints: Mapping[str, EndpointSpec]) -> Price | None:
-    spec = ask.spec
-    endpoint = endpoints.get(spec.endpoint)
-    return endpoint.prices.get(spec.model) if endpoint is not None else None

@@ -1,6 +1,6 @@
-"""What sources say about pictures and texts -> the samples that a synthetic source asks about.
+"""What sources say about images and texts -> the samples of a synthetic source.
 
-There may be more of them than fit in memory as Python objects, so they are put together picture by picture and kept in
+There may be more of them than fit in memory as Python objects, so they are put together image by image and kept in
 a file without a name, from which they are read again one after the other.
 """
 
@@ -28,8 +28,8 @@ from vldata.curate.exclude import ExclusionList
 from vldata.errors import VldataError
 from vldata.llm.request import image_part
 from vldata.pipeline.candidates import BEST_SIZES, fit_boxes
-from vldata.pipeline.index import Indexed, index
-from vldata.pipeline.screen import Screened, ScreenJob, screen
+from vldata.pipeline.index import IndexedTurns, index
+from vldata.pipeline.screen import ScreenedTurns, ScreenJob, screen
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.boxes import Box
 from vldata.schema.keyed import keyed, string_keys
@@ -42,7 +42,7 @@ _AT_ONCE = 10_000  # names whose keys are computed at once
 
 @dataclass(frozen=True)
 class SynthSample:
-    """What is known of one picture or text, and where it came from.
+    """What is known of one image or text, and where it came from.
 
     Args:
         inputs: For the kind.
@@ -56,17 +56,17 @@ class SynthSample:
 
 
 class SynthSamples:
-    """Samples in a file without a name, in an order of their own; gone through as often as wanted.
+    """Samples in a file without a name, in an order of their own; read as often as needed.
 
     Args:
         folder: On a disk with room.
-        found: One after the other, as they are found.
+        samples: Pulled one by one.
         source: The synthetic source, which with the seed decides the order.
-        total: At most so many, the first ones in that order; None: all.
+        total: At most N, the first ones in that order; None: all.
     """
 
     def __init__(
-        self, folder: Path, found: Iterator[SynthSample], *, seed: int, source: str, total: int | None = None
+        self, folder: Path, samples: Iterator[SynthSample], *, seed: int, source: str, total: int | None = None
     ) -> None:
         with tempfile.TemporaryFile(dir=folder) as file:
             ends, ranks, names = array("q", [0]), [np.empty(0, np.uint64)], list[str]()
@@ -75,7 +75,7 @@ class SynthSamples:
                 ranks.append(keyed(string_keys(names), seed, "synth", source))
                 names.clear()
 
-            for sample in found:
+            for sample in samples:
                 data = msgspec.msgpack.encode(sample)
                 file.write(data)
                 ends.append(ends[-1] + len(data))
@@ -99,7 +99,7 @@ class SynthSamples:
 
     @property
     def inputs(self) -> Iterable[Inputs]:
-        """What the kind is told of each; to be gone through as often as wanted."""
+        """What the kind gets of each; read as often as needed."""
         return _InputsOf(self)
 
     @cached_property
@@ -126,15 +126,15 @@ class _InputsOf:
 
 def usable_turns(recipe: Recipe, entry: Entry, store: Store) -> pl.DataFrame:
     """The usable turns of a source, in the order of their rows: a number before a longer one."""
-    found = index(entry, store)
-    if isinstance(found, VldataError):
-        raise found
-    assert isinstance(found, Indexed)
+    indexed = index(entry, store)
+    if isinstance(indexed, VldataError):
+        raise indexed
+    assert isinstance(indexed, IndexedTurns)
     exclude = ExclusionList.read(recipe.head.exclude) if recipe.head.exclude else None
-    screened = screen(ScreenJob(entry, found, group=False), store=store, seed=recipe.head.seed, exclude=exclude)
+    screened = screen(ScreenJob(entry, indexed, group=False), store=store, seed=recipe.head.seed, exclude=exclude)
     if isinstance(screened, VldataError):
         raise screened
-    assert isinstance(screened, Screened)
+    assert isinstance(screened, ScreenedTurns)
     return pl.read_ipc(screened.turns).sort(pl.col("row").str.len_chars(), "row")
 
 
@@ -158,7 +158,7 @@ def with_facts(turns: pl.DataFrame, facts: pl.DataFrame, source: Entry) -> pl.Da
 
 
 @dataclass
-class _Known:
+class _Draft:
     """What is being put together about one sample; see `Inputs`."""
 
     images: tuple[str, ...]
@@ -170,68 +170,68 @@ class _Known:
 
 
 def samples_of(
-    made_from: Sequence[Entry], turns: Sequence[pl.DataFrame], kind: SynthKind, entry: Entry
+    origins: Sequence[Entry], turns: Sequence[pl.DataFrame], kind: SynthKind, entry: Entry
 ) -> Iterator[SynthSample]:
     """One sample an image; or one a turn, where the kind works on a turn's own texts.
 
     Args:
-        made_from: The sources.
+        origins: The sources.
         turns: Of each, as `with_facts` gives them; one that a build rejects says nothing.
-        kind: What is to be made.
+        kind: What is made.
         entry: The synthetic source.
     """
     is_by_turn = bool({*kind.settings.needs} - PARTS - {"image"}) or not any(
         (table["images"].list.len() > 0).any() for table in turns
     )
-    for rows in _about_one_picture(turns):
+    for rows in _about_one_image(turns):
         first = rows[0][1]
-        known = _Known(tuple(first["images"]))
-        by_turn: list[tuple[str, _Known]] = []
+        draft = _Draft(tuple(first["images"]))
+        by_turn: list[tuple[str, _Draft]] = []
         for place, row in rows:
-            name = f"{made_from[place].name}/{row['row']}"
+            name = f"{origins[place].name}/{row['row']}"
             if row["reason"] is not None:
                 rejected = (row["reason"], f"{name}: {row['detail']}")
-                known.rejected.append(rejected)
+                draft.rejected.append(rejected)
                 if is_by_turn and kind.settings.needs:
-                    by_turn.append((name, _Known(known.images, rejected=[rejected])))
+                    by_turn.append((name, _Draft(draft.images, rejected=[rejected])))
                 continue
             boxes = [(box["phrase"], Box(*(box[c] for c in Box._fields))) for box in row.get("fractions") or ()]
-            says = made_from[place].task.facts(row, boxes)
-            known.captions += says.captions
-            known.boxes += [Region(phrase, *box) for phrase, box in says.objects]
-            known.ocr += [Reading(text, box) for text, box in says.readings]
+            says = origins[place].task.facts(row, boxes)
+            draft.captions += says.captions
+            draft.boxes += [Region(phrase, *box) for phrase, box in says.objects]
+            draft.ocr += [Reading(text, box) for text, box in says.readings]
             if is_by_turn and says.texts:
-                by_turn.append((name, replace(known, fields=says.texts)))
+                by_turn.append((name, replace(draft, fields=says.texts)))
         if is_by_turn:
             yield from (_sample(name, one, first, entry) for name, one in by_turn)
-        elif known.images:
-            yield _sample("+".join(known.images), known, first, entry)
+        elif draft.images:
+            yield _sample("+".join(draft.images), draft, first, entry)
 
 
-def _about_one_picture(turns: Sequence[pl.DataFrame]) -> Iterator[list[tuple[int, dict[str, Any]]]]:
-    """The rows of all tables with the same pictures, each with its table's place; a row without any stands alone."""
-    keys = pl.concat([_pictures(table).alias("pictures") for table in turns])
-    first = keys.to_frame().with_row_index("at").group_by("pictures").agg(pl.col("at").min())
+def _about_one_image(turns: Sequence[pl.DataFrame]) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+    """The rows of all tables with the same images, each with its table's place; a row without any stands alone."""
+    keys = pl.concat([_image_key(table).alias("images") for table in turns])
+    first = keys.to_frame().with_row_index("at").group_by("images").agg(pl.col("at").min())
     streams = []
     start = 0
     for place, table in enumerate(turns):
         at = pl.int_range(start, start + table.height, eager=True, dtype=pl.UInt32)
         start += table.height
-        groups = pl.DataFrame({"pictures": _pictures(table), "own": at})
-        groups = groups.join(first, on="pictures", how="left", maintain_order="left")
-        # no pictures are nobody's but the row's own
-        groups = groups.select(group=pl.when(pl.col("pictures") == "").then("own").otherwise("at"))
+        groups = pl.DataFrame({"images": _image_key(table), "own": at})
+        groups = groups.join(first, on="images", how="left", maintain_order="left")
+        # a row without images stands alone
+        groups = groups.select(group=pl.when(pl.col("images") == "").then("own").otherwise("at"))
         ready = table.with_columns(groups["group"]).sort("group", maintain_order=True)
         streams.append(zip(ready["group"], repeat(place), ready.iter_rows(named=True), strict=False))
     for _, rows in groupby(merge(*streams, key=itemgetter(0, 1)), itemgetter(0)):
         yield [(place, row) for _, place, row in rows]
 
 
-def _pictures(table: pl.DataFrame) -> pl.Series:
+def _image_key(table: pl.DataFrame) -> pl.Series:
     return table["images"].list.join("\0").fill_null("")
 
 
-def _sample(name: str, known: _Known, row: Mapping[str, Any], entry: Entry) -> SynthSample:
+def _sample(name: str, draft: _Draft, row: Mapping[str, Any], entry: Entry) -> SynthSample:
     assert entry.synth is not None
     hashes, sizes = row["hashes"] or (), row["sizes"] or ()
     parts: tuple[Mapping[str, Any], ...] = ()
@@ -240,11 +240,11 @@ def _sample(name: str, known: _Known, row: Mapping[str, Any], entry: Entry) -> S
         parts = tuple(image_part(hash_, detail=detail, max_side_px=side) for hash_ in hashes)
     inputs = Inputs(
         row=name,
-        captions=tuple(known.captions),
-        boxes=tuple(known.boxes),
-        ocr=tuple(known.ocr),
+        captions=tuple(draft.captions),
+        boxes=tuple(draft.boxes),
+        ocr=tuple(draft.ocr),
         images=parts,
-        fields=known.fields,
-        rejected=tuple(known.rejected),
+        fields=draft.fields,
+        rejected=tuple(draft.rejected),
     )
-    return SynthSample(inputs, known.images, tuple(size and (size["width"], size["height"]) for size in sizes))
+    return SynthSample(inputs, draft.images, tuple(size and (size["width"], size["height"]) for size in sizes))

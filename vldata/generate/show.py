@@ -1,52 +1,28 @@
-"""`vldata synth show`: draws side by side with what was asked, what came, how it was parsed and what was found."""
+"""Draws of a synthetic source, side by side with the request, the reply, how it was parsed and the findings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from vldata.generate.run import ALL, SynthOptions, askings
-from vldata.generate.sources import opened
-from vldata.llm.folder import default_answers
-from vldata.recipe.models import Recipe
+from vldata.generate.sources import AnswersSoFar, SynthSource
 from vldata.synth.draws import Draw, Outcome
 from vldata.synth.validate import text_of
 
 
-def show(
-    recipe: Recipe,
-    *,
-    store: Path | None = None,
-    answers: Path | None = None,
-    options: SynthOptions = ALL,
-    only: str | None = None,
-    limit: int = 5,
-) -> list[dict[str, Any]]:
-    """Draws side by side with what was asked, what came, how it was parsed and what was found.
-
-    Args:
-        recipe: With synthetic sources.
-        store: Of blocks.
-        answers: The answer store's folder.
-        only: ``kept``, a reason, or a sample's row; None: whatever comes first.
-        limit: At most so many of each source.
-    """
-    rows = []
-    with askings(recipe, store, options) as all_of_them, opened(answers or default_answers()) as known:
-        for name, ask in all_of_them.items():
-            meant = ask.replay(known, lambda outcomes: _first_meant(outcomes, only, limit))
-            rows += [{"source": name, **_shown(draw)} for draw in meant]
-    return rows
+def shown_draws(source: SynthSource, answers: AnswersSoFar, only: str | None, limit: int) -> Iterator[dict[str, Any]]:
+    """The first draws that are meant, as plain data; see `vldata.generate.session.SynthSession.show`."""
+    return map(_shown, source.replay(answers, partial(_first_meant, only=only, limit=limit)))
 
 
 def _first_meant(outcomes: Iterator[Outcome], only: str | None, limit: int) -> list[Draw]:
-    """All are looked at, as what is wrong with an answer may only be known at the last."""
-    found: list[Draw] = []
+    """All are looked at, as what speaks against an answer may only be known at the last."""
+    meant: list[Draw] = []
     for draw in (draw for outcome in outcomes for draw in outcome.draws):
-        if len(found) < limit and _is_meant(draw, only):
-            found.append(draw)
-    return found
+        if len(meant) < limit and _is_meant(draw, only):
+            meant.append(draw)
+    return meant
 
 
 def _is_meant(draw: Draw, only: str | None) -> bool:

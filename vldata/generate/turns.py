@@ -34,23 +34,23 @@ _ROWS = 8_192
 """Turns that are held until they are written."""
 
 
-def write_turns(drawn: Iterable[tuple[SynthSample, Draw]], entry: Entry, lineage: str, path: Path) -> None:
+def write_turns(draws: Iterable[tuple[SynthSample, Draw]], entry: Entry, lineage: str, path: Path) -> None:
     """Canonical columns of everything that was generated, and a row with its reason for every draw that gives none.
 
     Args:
-        drawn: Every draw with its sample; they are not held.
+        draws: Every draw with its sample; they are not held.
         entry: The synthetic source.
         lineage: Of its kind.
-        path: A Parquet file to be made.
+        path: Of the Parquet file.
     """
-    asked, answered = COLUMNS[entry.task.name]
-    schema: dict[str, Any] = {**COMMON, **{column: pl.String for column in (asked, answered) if column}}
-    if not answered:
+    question_column, answer_column = COLUMNS[entry.task.name]
+    schema: dict[str, Any] = {**COMMON, **{column: pl.String for column in (question_column, answer_column) if column}}
+    if not answer_column:
         schema["boxes"] = pl.List(BOX)
-    rows = (row for sample, draw in drawn for row in _rows(sample, draw, entry, lineage))
+    rows = (row for sample, draw in draws for row in _rows(sample, draw, entry, lineage))
     with pq.ParquetWriter(path, _arrow(pl.DataFrame(schema=schema)).schema, compression="zstd") as writer:
-        while some := list(islice(rows, _ROWS)):
-            writer.write_table(_arrow(pl.DataFrame(some, schema=schema)))
+        while held := list(islice(rows, _ROWS)):
+            writer.write_table(_arrow(pl.DataFrame(held, schema=schema)))
 
 
 def _arrow(table: pl.DataFrame) -> pa.Table:
@@ -58,7 +58,7 @@ def _arrow(table: pl.DataFrame) -> pa.Table:
 
 
 def _rows(sample: SynthSample, draw: Draw, entry: Entry, lineage: str) -> Iterator[dict[str, Any]]:
-    asked, answered = COLUMNS[entry.task.name]
+    question_column, answer_column = COLUMNS[entry.task.name]
     sizes = [{"width": size[0], "height": size[1]} for size in sample.sizes if size is not None]
     head = {
         "images": list(sample.images),
@@ -70,19 +70,19 @@ def _rows(sample: SynthSample, draw: Draw, entry: Entry, lineage: str) -> Iterat
         return
     for position, place in enumerate(draw.kept):
         exchange = draw.exchanges[place]
-        texts = zip((asked, answered), _texts(exchange, sample, entry), strict=True)
+        texts = zip((question_column, answer_column), _texts(exchange, sample, entry), strict=True)
         words: dict[str, Any] = {column: text for column, text in texts if column is not None}
-        if answered is None:
+        if answer_column is None:
             words["boxes"] = [region._asdict() | {"image": 0} for region in _regions(exchange, sample)]
         many = len(draw.kept) > 1
-        place_in = {"thread": draw.row, "position": position} if asked == "instruction" else {}
+        place_in = {"thread": draw.row, "position": position} if question_column == "instruction" else {}
         yield {**head, **words, **place_in, "row": f"{draw.row}/{position + 1}" if many else draw.row}
 
 
 def _regions(exchange: Exchange, sample: SynthSample) -> list[Region]:
     """The boxes that an answer means, each with the question as its phrase."""
-    found = linked_regions(exchange.answer_links, sample.inputs)
-    return [region._replace(phrase=exchange.question) for region in found]
+    regions = linked_regions(exchange.answer_links, sample.inputs)
+    return [region._replace(phrase=exchange.question) for region in regions]
 
 
 def _texts(exchange: Exchange, sample: SynthSample, entry: Entry) -> tuple[str, str]:
@@ -96,7 +96,7 @@ def _texts(exchange: Exchange, sample: SynthSample, entry: Entry) -> tuple[str, 
         inputs = replace(inputs, boxes=boxes)
     box_format = codec(entry.settings.box_format)
 
-    def written(text: str, links: tuple[Link, ...]) -> str:
+    def rendered(text: str, links: tuple[Link, ...]) -> str:
         return with_boxes(text, links, inputs, box_format)
 
-    return written(exchange.question, exchange.question_links), written(exchange.answer, exchange.answer_links)
+    return rendered(exchange.question, exchange.question_links), rendered(exchange.answer, exchange.answer_links)

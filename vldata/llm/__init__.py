@@ -1,1 +1,1 @@
-"""An endpoint and its money: requests, sending, answers, budgets, batches. It knows nothing of what is asked."""
+"""An endpoint and its money: requests, sending, answers, budgets, batches; nothing here knows the kinds of requests."""

@@ -3,15 +3,15 @@
     <folder>/VERSION                      "vldata answers 1"
     <folder>/lock                         held by the one writer
     <folder>/000001.answers, 000002 …     segments, only ever appended to; see `vldata.llm.segments`
-    <folder>/000001.index …               made again when lost; see `vldata.llm.index`
+    <folder>/000001.index …               rebuilt when lost; see `vldata.llm.index`
 
-It is kept apart from the store of blocks, which can all be made again: nothing here is ever collected, replaced or
+It is kept apart from the store of blocks, which can all be rebuilt: nothing here is ever collected, replaced or
 rewritten. An answer is with the system when `Answers.put` returns, so the death of the process costs nothing; it is on
 the disk after the window that `vldata.llm.durable` states, so a power cut costs that at most. An append that was
 interrupted is cut off when the next writer opens the store; damage anywhere else costs the answer it is in, which is
-told and asked for again, and its bytes stay.
+reported and requested again, and its bytes stay.
 
-One process writes and any number read beside it. Parsing and validation are not kept: they are made again from the raw
+One process writes and any number read beside it. Parsing and validation are not kept: they are run again on the raw
 replies, for free.
 """
 
@@ -22,8 +22,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from vldata.llm.folder import default_answers
 from vldata.llm.log import Damage as Damage
 from vldata.llm.log import Log
+from vldata.llm.prices import to_usd
 from vldata.llm.records import Answer as Answer
 from vldata.llm.records import Attempt as Attempt
 from vldata.llm.records import Channel as Channel
@@ -35,7 +37,6 @@ from vldata.llm.records import (
     decode_request,
     encode_answer,
     encode_failure,
-    usd,
     without,
 )
 from vldata.llm.records import Failure as Failure
@@ -46,7 +47,7 @@ _MIN_SECRET_CHARS = 8  # a local server's key is often a word such as "none", wh
 
 
 class Answers:
-    """An open answer store; made by `open_answers`, and a context manager that closes it.
+    """An open answer store, from `open_answers`, and a context manager that closes it.
 
     It may be used from several threads. Keys are those of `vldata.llm.request.Request`.
     """
@@ -60,22 +61,22 @@ class Answers:
         """Where it lies, absolute."""
         return self._log.folder
 
-    def get(self, asked: Request | str) -> Answer | None:
+    def get(self, request: Request | str) -> Answer | None:
         """The answer to a request, or None.
 
-        One that turns out to be damaged is None from then on, told in `damaged`, and may be asked for again.
+        One that turns out to be damaged is None from then on, listed in `damaged`, and may be requested again.
 
         Args:
-            asked: The request, or its key. With the request at hand the answer is read in half the time.
+            request: It, or its key; from a request the answer is read in half the time.
 
         Raises:
             StoreError: The folder cannot be read.
         """
-        key, request = (asked, None) if isinstance(asked, str) else (asked.key, asked)
+        key, given = (request, None) if isinstance(request, str) else (request.key, request)
         with self._log.mutex:
             row = self._log.index.answer(key)
             payload = None if row is None else self._log.payload(row)
-        return None if payload is None else decode_answer(key, payload, request)
+        return None if payload is None else decode_answer(key, payload, given)
 
     def __contains__(self, key: object) -> bool:
         with self._log.mutex:
@@ -113,12 +114,12 @@ class Answers:
             raise ValueError(f"the answer has key {answer.key} and its request {answer.request.key}")
         cost = cost_of(answer.attempts, answer.cost_usd)
         with self._log.mutex:
-            known = self.get(answer.key)
-            if known is None:
+            first = self.get(answer.key)
+            if first is None:
                 self._append(ANSWER, answer.request, cost, encode_answer(answer))
-            elif known != answer:
+            elif first != answer:
                 self._append(SPARE, answer.request, cost, encode_answer(answer))
-        return known is None
+        return first is None
 
     def fail(self, key: str, request: Request, attempts: Sequence[Attempt]) -> None:
         """Keep the attempts of a request that got no answer; it is not answered by that.
@@ -146,10 +147,10 @@ class Answers:
         """All attempts of a request that were kept as failures, whether it was answered later or not."""
         with self._log.mutex:
             payloads = [self._log.payload(row) for row in self._log.index.find(key) if row.kind == FAILURE]
-        found = [decode_failure(key, payload) for payload in payloads if payload is not None]
-        if not found:
+        parts = [decode_failure(key, payload) for payload in payloads if payload is not None]
+        if not parts:
             return None
-        return Failure(key, found[0].request, tuple(attempt for failure in found for attempt in failure.attempts))
+        return Failure(key, parts[0].request, tuple(attempt for part in parts for attempt in part.attempts))
 
     def spent(self, keys: Iterable[str] | None = None) -> tuple[float, int]:
         """What was spent on answers, spares and failures.
@@ -162,9 +163,9 @@ class Answers:
         """
         with self._log.mutex:
             if keys is None:
-                return usd(self._log.index.pico_usd), self._log.index.num_unknown
+                return to_usd(self._log.index.pico_usd), self._log.index.num_unknown
             rows = [row for key in dict.fromkeys(keys) for row in self._log.index.find(key)]
-        return usd(sum(row.pico_usd for row in rows)), sum(row.num_unknown for row in rows)
+        return to_usd(sum(row.pico_usd for row in rows)), sum(row.num_unknown for row in rows)
 
     def last_like(self, request: Request) -> Request | None:
         """The newest request kept here with the same last message, so that `differences` can say why one is new."""
@@ -246,8 +247,7 @@ def open_answers(folder: str | os.PathLike[str] | None = None, *, read_only: boo
         StoreError: Another process writes to it; it cannot be written; there is less room than one segment takes; it is
             of another version, or a folder with other things in it.
     """
-    chosen = folder or os.environ.get("VLDATA_ANSWERS") or ".vldata/answers"
-    absolute = Path(os.path.abspath(Path(chosen).expanduser()))  # noqa: PTH100 - a link to a folder is a fine place
+    absolute = Path(os.path.abspath(Path(folder or default_answers()).expanduser()))  # noqa: PTH100 - a link to a folder is a fine place
     return Answers(Log(absolute, read_only=read_only))
 
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from vldata.errors import VldataError
 from vldata.llm.answers import Answer, Answers, Attempt
 from vldata.llm.budget import Budget, Reservation
-from vldata.llm.endpoint import Endpoint, EndpointError
+from vldata.llm.endpoint import Endpoint, EndpointError, endpoint_error
 from vldata.llm.events import Event, Stop
-from vldata.llm.faults import FAULTS, Billed, Fault, Scope, ignores_format
+from vldata.llm.faults import Billed, Fault, Scope, ignores_format
 from vldata.llm.pace import MAX_WAIT_S, Breaker, ClosedError, Pace, Ticket, backoff_s
 from vldata.llm.prices import Price, Size, to_pico, usage_of
 from vldata.llm.request import Request
@@ -33,7 +33,7 @@ MAX_RATE_LIMITED = 30
 """The same for refusals by a rate limit, which cost nothing and say that the server works."""
 
 UNHEEDED = 8
-"""So many first answers in a row that ignore ``response_format`` are no accident: the server does not know it."""
+"""First answers in a row that ignore ``response_format`` and are no accident: the server does not know it."""
 
 
 class StoppedError(Exception):
@@ -83,24 +83,24 @@ class Attempts:
     async def make(self, job: RequestJob, body: bytes) -> Fault | None:
         """Try until there is an answer, or a fault to give up on."""
         while True:
-            kept = await self._room(job)
+            reservation = await self._room(job)
             try:
                 ticket = await self._pace.enter(job.size.expected)
             except OverflowError:
-                self._release(kept)
+                self._release(reservation)
                 return Fault("larger_than_tpm")
             except BaseException as error:
-                self._release(kept)
+                self._release(reservation)
                 if isinstance(error, ClosedError):
                     raise StoppedError from None
                 raise
-            fault = await self._attempt(job, body, kept, ticket)
+            fault = await self._attempt(job, body, reservation, ticket)
             if fault is None:
                 return None
             if fault.scope is Scope.ROW:
                 return fault
             if fault.scope is Scope.RUN:
-                self.halt(fault.name, self._told(fault))
+                self.halt(fault.name, endpoint_error(self._endpoint, fault))
             wait = self._wait_after(job, fault)
             if self.stopped is not None:
                 raise StoppedError
@@ -114,9 +114,9 @@ class Attempts:
     async def _room(self, job: RequestJob) -> Reservation:
         """Reserve what the attempt can cost; when others under way keep the room, wait for them to settle for less."""
         while self.stopped is None:
-            kept = self._budget.reserve(job.pico, job.size.ceiling)
-            if kept is not None:
-                return kept
+            reservation = self._budget.reserve(job.pico, job.size.ceiling)
+            if reservation is not None:
+                return reservation
             if not self._budget.num_reserved:
                 self._halt_at(self._budget.lacking(job.pico, job.size.ceiling) or "max_requests", job)
                 break
@@ -124,7 +124,7 @@ class Attempts:
             await self._settled.wait()
         raise StoppedError
 
-    async def _attempt(self, job: RequestJob, body: bytes, kept: Reservation, ticket: Ticket) -> Fault | None:
+    async def _attempt(self, job: RequestJob, body: bytes, reservation: Reservation, ticket: Ticket) -> Fault | None:
         """Send once, and keep or account for what comes back."""
         client, key = self.client, job.request.key
         assert client is not None
@@ -135,12 +135,12 @@ class Attempts:
             reply = await client.complete(body)
         except asyncio.CancelledError:
             job.attempts.append(Attempt(at, error="interrupted"))
-            self._settle(kept, None, None)
+            self._settle(reservation, None, None)
             self._pace.leave(ticket)
             raise
         try:
             if isinstance(reply, Fault):
-                self._account(job, kept, at, reply)
+                self._account(job, reservation, at, reply)
                 self._feel(reply, ticket)
                 return reply
             raw = reply.raw
@@ -150,7 +150,7 @@ class Attempts:
             reported = raw.get("usage") if usage is not None else None
             job.attempts.append(Attempt(at, 200, usage=reported, cost_usd=cost, request_id=reply.request_id))
             self._put(job, raw)
-            self._settle(kept, None if cost is None else to_pico(cost), used)
+            self._settle(reservation, None if cost is None else to_pico(cost), used)
         finally:
             self._pace.leave(ticket, used)
         self._pace.concurrency.answered()
@@ -160,21 +160,21 @@ class Attempts:
         self._check_format(job.request, raw)
         return None
 
-    def _account(self, job: RequestJob, kept: Reservation, at: float, fault: Fault) -> None:
+    def _account(self, job: RequestJob, reservation: Reservation, at: float, fault: Fault) -> None:
         is_free = fault.billed is Billed.NO
         cost = 0.0 if is_free else None
         job.attempts.append(Attempt(at, fault.status, fault.name, cost_usd=cost, request_id=fault.request_id))
-        self._settle(kept, 0 if is_free else None, 0 if is_free else None)
+        self._settle(reservation, 0 if is_free else None, 0 if is_free else None)
 
     def _put(self, job: RequestJob, raw: Mapping[str, Any]) -> None:
         costs = [attempt.cost_usd for attempt in job.attempts]
-        known = [cost for cost in costs if cost is not None]
+        priced = [cost for cost in costs if cost is not None]
         answer = Answer(
             key=job.request.key,
             request=job.request,
             reply=raw,
             attempts=tuple(job.attempts),
-            cost_usd=sum(known) if len(known) == len(costs) else None,
+            cost_usd=sum(priced) if len(priced) == len(costs) else None,
             usage=job.attempts[-1].usage,
             received_at=time.time(),
         )
@@ -188,13 +188,13 @@ class Attempts:
             self._pace.concurrency.congested(ticket.sent_at, now)
         if fault.retry_after_s and fault.scope is Scope.RETRY:
             if fault.retry_after_s > MAX_WAIT_S:
-                self.halt("long_wait", self._told(fault))
+                self.halt("long_wait", endpoint_error(self._endpoint, fault))
             else:
                 self._pause(fault.retry_after_s, fault.name)
         counts = fault.name == "bad_request" or (fault.scope is Scope.RETRY and fault.name != "rate_limited")
         wait = self._breaker.count(failed=True, sent_at=ticket.sent_at, now=now) if counts else None
         if self._breaker.has_given_up:
-            self.halt("failing", self._told(fault))
+            self.halt("failing", endpoint_error(self._endpoint, fault))
         elif wait is not None:
             self._pace.concurrency.alone(now)
             self._pause(wait, fault.name)
@@ -221,17 +221,17 @@ class Attempts:
                 "format_ignored",
                 EndpointError(
                     f"endpoint {self._endpoint.name}",
-                    f"the first {UNHEEDED} answers are not the JSON that was asked for: it ignores response_format",
+                    f"the first {UNHEEDED} answers are not the JSON that was requested: it ignores response_format",
                     "use a model or server that knows it, or a kind whose answers are plain text",
                 ),
             )
 
-    def _settle(self, kept: Reservation, pico: int | None, tokens: int | None) -> None:
-        self._budget.settle(kept, pico, tokens)
+    def _settle(self, reservation: Reservation, pico: int | None, tokens: int | None) -> None:
+        self._budget.settle(reservation, pico, tokens)
         self._settled.set()
 
-    def _release(self, kept: Reservation) -> None:
-        self._budget.release(kept)
+    def _release(self, reservation: Reservation) -> None:
+        self._budget.release(reservation)
         self._settled.set()
 
     def _pause(self, seconds: float, fault: str) -> None:
@@ -239,8 +239,8 @@ class Attempts:
         self._watch(Event("paused", fault=fault, wait_s=seconds))
 
     def interrupt(self) -> None:
-        """Send nothing more, as the user wants it so."""
-        error = VldataError("sending", "was interrupted", "run again to go on: answers that came are kept")
+        """Send nothing more, as the user interrupted the run."""
+        error = VldataError("sending", "was interrupted", "run again to resume: answers that came are kept")
         self.halt("interrupted", error)
 
     def _halt_at(self, limit: str, job: RequestJob) -> None:
@@ -253,7 +253,7 @@ class Attempts:
             "max_requests": f"{spent.requests} of {limits.max_requests} requests are sent",
         }[limit]
         self.halt(
-            limit, VldataError(limit, problem, f"raise {limit} and run again to go on: answers that came are kept")
+            limit, VldataError(limit, problem, f"raise {limit} and run again to resume: answers that came are kept")
         )
 
     def halt(self, reason: str, error: VldataError) -> None:
@@ -265,19 +265,8 @@ class Attempts:
         self._stopping.set()
         self._settled.set()
 
-    def _told(self, fault: Fault) -> EndpointError:
-        known = FAULTS[fault.name]
-        status = f" (HTTP {fault.status})" if fault.status else ""
-        said = f": {fault.detail}" if fault.detail else ""
-        wait = f"; it asks to wait {fault.retry_after_s:.0f} s" if fault.retry_after_s else ""
-        return EndpointError(
-            f"endpoint {self._endpoint.name} at {self._endpoint.url}",
-            f"{known.says}{status}{wait}{said}",
-            known.fix or "correct what the server complains about, then run again: answers that came are kept",
-        )
-
     async def _sleep(self, seconds: float) -> None:
-        """Wait so long, or until the run stops."""
+        """Wait for the time, or until the run stops."""
         try:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()

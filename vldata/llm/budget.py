@@ -1,7 +1,8 @@
 """A budget: reserve the most that a request can cost before it is sent, settle what it did cost after.
 
     <ledger>    one JSON line an event, appended before what it tells of happens
-                {"carried": {...}}                     all that was spent before this file was last opened
+                {"carried": {...}}                     all that was spent before this file was last opened, or a change
+                                                       that no reservation stands for
                 {"reserve": 7, "pico": 41000000, "tokens": 912}
                 {"settle": 7, "pico": 1900000, "tokens": 431, "in_doubt": false}
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ import orjson
 from vldata.errors import StoreError
 from vldata.llm.prices import PICO, to_usd
 from vldata.store.lock import exclusive
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 SYNC_S = 1.0
 """How often the disk is made to have the ledger: a flush costs a few milliseconds, well under a percent of this."""
@@ -51,7 +52,7 @@ class BudgetLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class Spending:
     """What was spent, at most.
 
     Args:
@@ -73,16 +74,11 @@ class Spent:
         """All of it, in dollars."""
         return to_usd(self.pico)
 
-    @property
-    def in_doubt_usd(self) -> float:
-        """The part that no server confirmed, in dollars."""
-        return to_usd(self.in_doubt_pico)
+    def __add__(self, other: Spending) -> Spending:
+        return Spending(*(a + b for a, b in zip(_fields(self), _fields(other), strict=True)))
 
-    def __add__(self, other: Spent) -> Spent:
-        return Spent(*(a + b for a, b in zip(_fields(self), _fields(other), strict=True)))
-
-    def __sub__(self, other: Spent) -> Spent:
-        return Spent(*(a - b for a, b in zip(_fields(self), _fields(other), strict=True)))
+    def __sub__(self, other: Spending) -> Spending:
+        return Spending(*(a - b for a, b in zip(_fields(self), _fields(other), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +109,11 @@ class Budget:
     """
 
     def __init__(
-        self, limits: BudgetLimits, carried: Spent = Spent(), handle: int | None = None, path: Path = Path("ledger")
+        self,
+        limits: BudgetLimits,
+        carried: Spending = Spending(),
+        handle: int | None = None,
+        path: Path = Path("ledger"),
     ) -> None:
         self.limits = limits
         self.spent = carried
@@ -131,20 +131,21 @@ class Budget:
         """Attempts that are reserved and not settled."""
         return len(self._reserved)
 
-    @property
-    def reserved_usd(self) -> float:
-        """What is reserved and not settled, in dollars."""
-        return to_usd(self._reserved_pico)
+    def lacking(self, pico: int | None, tokens: int | None, requests: int = 1) -> str | None:
+        """The limit that so large an attempt would pass now, such as ``max_usd``; None when there is room.
 
-    def lacking(self, pico: int | None, tokens: int | None) -> str | None:
-        """The limit that an attempt of this size would pass now, such as ``max_usd``; None when there is room."""
-        limits = self.limits
-        if limits.max_requests is not None and self.spent.requests + self.num_reserved + 1 > limits.max_requests:
+        Args:
+            pico: The most it can cost, in trillionths of a dollar; None counts as nothing.
+            tokens: The most tokens it can take; None counts as nothing.
+            requests: How many attempts.
+        """
+        limits, used = self.limits, self.spent.requests + self.num_reserved
+        if limits.max_requests is not None and used + requests > limits.max_requests:
             return "max_requests"
         if self._max_pico is not None and self.spent.pico + self._reserved_pico + (pico or 0) > self._max_pico:
             return "max_usd"
-        wanted = self.spent.tokens + self._reserved_tokens + (tokens or 0)
-        return "max_tokens" if limits.max_tokens is not None and wanted > limits.max_tokens else None
+        needed = self.spent.tokens + self._reserved_tokens + (tokens or 0)
+        return "max_tokens" if limits.max_tokens is not None and needed > limits.max_tokens else None
 
     def reserve(self, pico: int | None, tokens: int | None) -> Reservation | None:
         """Keep room for one attempt; None when there is not enough.
@@ -163,47 +164,53 @@ class Budget:
         if self.lacking(pico, tokens):
             return None
         self._number += 1
-        kept = Reservation(self._number, pico, tokens)
-        self._write({"reserve": kept.number, "pico": pico, "tokens": tokens})
-        self._reserved[kept.number] = kept
+        reservation = Reservation(self._number, pico, tokens)
+        self._write({"reserve": reservation.number, "pico": pico, "tokens": tokens})
+        self._reserved[reservation.number] = reservation
         self._reserved_pico += pico or 0
         self._reserved_tokens += tokens or 0
-        return kept
+        return reservation
 
-    def settle(self, kept: Reservation, pico: int | None, tokens: int | None) -> None:
+    def settle(self, reservation: Reservation, pico: int | None, tokens: int | None) -> None:
         """Put what an attempt cost in the place of what was reserved for it.
 
         Args:
-            kept: From `reserve`, once.
+            reservation: From `reserve`, once.
             pico: What it cost; None when that is not known: the reservation is spent in full, and in doubt.
             tokens: What it took; None as for ``pico``.
         """
-        spent = _settled(kept, pico, tokens)
-        self._write({"settle": kept.number, **asdict(spent)})
-        self._give_back(kept)
+        spent = _settled(reservation, pico, tokens)
+        self._write({"settle": reservation.number, **asdict(spent)})
+        self._give_back(reservation)
         self.spent += spent
 
-    def release(self, kept: Reservation) -> None:
+    def release(self, reservation: Reservation) -> None:
         """Give a reservation back whose attempt was never sent."""
-        self._write({"settle": kept.number, **asdict(Spent())})
-        self._give_back(kept)
+        self._write({"settle": reservation.number, **asdict(Spending())})
+        self._give_back(reservation)
 
-    def close(self) -> None:
+    def change(self, by: Spending) -> None:
+        """Charge what no reservation stands for, or give back where ``by`` is negative; on the disk on return."""
+        self._write({"carried": asdict(by)})
+        self.flush()
+        self.spent += by
+
+    def flush(self) -> None:
         """Make the disk have all of it; what is still reserved stays reserved in the ledger."""
         if self._handle is not None:
-            with told_as_store_errors(self._path):
+            with as_store_errors(self._path):
                 os.fsync(self._handle)
 
-    def _give_back(self, kept: Reservation) -> None:
-        del self._reserved[kept.number]
-        self._reserved_pico -= kept.pico or 0
-        self._reserved_tokens -= kept.tokens or 0
+    def _give_back(self, reservation: Reservation) -> None:
+        del self._reserved[reservation.number]
+        self._reserved_pico -= reservation.pico or 0
+        self._reserved_tokens -= reservation.tokens or 0
 
     def _write(self, line: dict[str, object]) -> None:
         if self._handle is None:
             return
-        with told_as_store_errors(self._path):
-            _write_all(self._handle, orjson.dumps(line) + b"\n")
+        with as_store_errors(self._path):
+            append_line(self._handle, line)
             if time.monotonic() - self._synced_at > SYNC_S:
                 os.fdatasync(self._handle)
                 self._synced_at = time.monotonic()
@@ -225,19 +232,19 @@ def open_budget(limits: BudgetLimits, ledger: Path | None = None) -> Iterator[Bu
         return
     with exclusive(ledger.with_name(f"{ledger.name}.lock"), wait=False):
         carried = read_ledger(ledger)
-        with told_as_store_errors(ledger):
+        with as_store_errors(ledger):
             handle = _begun(ledger, carried)
         try:
             budget = Budget(limits, carried, handle, ledger)
             try:
                 yield budget
             finally:
-                budget.close()
+                budget.flush()
         finally:
             os.close(handle)
 
 
-def _begun(ledger: Path, carried: Spent) -> int:
+def _begun(ledger: Path, carried: Spending) -> int:
     """Put one line in the place of all, and keep the file open.
 
     The line is on the disk before the name is, so that a power cut leaves the old file or the new one.
@@ -245,7 +252,7 @@ def _begun(ledger: Path, carried: Spent) -> int:
     fresh = ledger.with_name(f"{ledger.name}.new")
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o666)
     try:
-        _write_all(handle, orjson.dumps({"carried": asdict(carried)}) + b"\n")
+        append_line(handle, {"carried": asdict(carried)})
         os.fsync(handle)
         fresh.replace(ledger)
     except BaseException:
@@ -254,16 +261,16 @@ def _begun(ledger: Path, carried: Spent) -> int:
     return handle
 
 
-def read_ledger(ledger: Path) -> Spent:
+def read_ledger(ledger: Path) -> Spending:
     """All that a ledger says was spent, with what was under way when its last writer ended; nothing if it is not there.
 
     Raises:
         StoreError: It is damaged: what was spent is not known.
     """
     if not ledger.exists():
-        return Spent()
-    spent, reserved = Spent(), dict[int, Reservation]()
-    with told_as_store_errors(ledger), ledger.open("rb") as lines:
+        return Spending()
+    spent, reserved = Spending(), dict[int, Reservation]()
+    with as_store_errors(ledger), ledger.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.endswith(b"\n"):
                 break  # cut off by a kill: what it tells of had not happened yet, or is still reserved
@@ -273,33 +280,35 @@ def read_ledger(ledger: Path) -> Spent:
                 raise StoreError(
                     f"{ledger}:{number}",
                     "is damaged, so what was spent is not known",
-                    "look at your account, then remove the file: the budget begins anew",
+                    "look at your account, then remove the file: the budget begins again at nothing",
                 ) from error
-    return sum((_settled(kept, None, None) for kept in reserved.values()), spent)
+    return sum((_settled(reservation, None, None) for reservation in reserved.values()), spent)
 
 
-def _replayed(line: dict[str, object], spent: Spent, reserved: dict[int, Reservation]) -> Spent:
+def _replayed(line: dict[str, object], spent: Spending, reserved: dict[int, Reservation]) -> Spending:
     if "carried" in line:
-        return spent + Spent(**line["carried"])  # type: ignore[arg-type]
+        return spent + Spending(**line["carried"])  # type: ignore[arg-type]
     if "reserve" in line:
         number = line.pop("reserve")
         reserved[number] = Reservation(number, **line)  # type: ignore[index, arg-type]
         return spent
     del reserved[line.pop("settle")]  # type: ignore[arg-type]
-    return spent + Spent(**line)  # type: ignore[arg-type]
+    return spent + Spending(**line)  # type: ignore[arg-type]
 
 
-def _settled(kept: Reservation, pico: int | None, tokens: int | None) -> Spent:
+def _settled(reservation: Reservation, pico: int | None, tokens: int | None) -> Spending:
     """What an attempt adds to what is spent."""
-    spent = Spent(tokens=(kept.tokens or 0) if tokens is None else tokens, requests=1)
-    if kept.pico is None:
+    spent = Spending(tokens=(reservation.tokens or 0) if tokens is None else tokens, requests=1)
+    if reservation.pico is None:
         return replace(spent, pico=pico or 0, unpriced=int(pico is None))
-    return replace(spent, pico=kept.pico if pico is None else pico, in_doubt_pico=kept.pico if pico is None else 0)
+    return replace(
+        spent, pico=reservation.pico if pico is None else pico, in_doubt_pico=reservation.pico if pico is None else 0
+    )
 
 
-def _write_all(handle: int, line: bytes) -> None:
-    """Append a line, whole or not at all: what comes after half of one would be unreadable."""
-    written = 0
+def append_line(handle: int, event: Mapping[str, object]) -> None:
+    """Append one line of JSON, whole or not at all: what follows half a line would be unreadable."""
+    line, written = orjson.dumps(event) + b"\n", 0
     try:
         while written < len(line):
             written += os.write(handle, line[written:])
@@ -309,5 +318,5 @@ def _write_all(handle: int, line: bytes) -> None:
         raise
 
 
-def _fields(spent: Spent) -> tuple[int, ...]:
+def _fields(spent: Spending) -> tuple[int, ...]:
     return (spent.pico, spent.in_doubt_pico, spent.tokens, spent.requests, spent.unpriced)

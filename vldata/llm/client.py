@@ -39,9 +39,9 @@ _MEDIA_TYPES = {
     "TIFF": "image/tiff",
     "AVIF": "image/avif",
 }
-Pictures = Callable[[Mapping[str, Any]], bytes]
-"""From an image part of a message to the encoded bytes to send, made smaller already where the part says so. It may be
-called from several threads; what it cannot read is a `VldataError` or an `OSError`, and fails the row."""
+ReadImage = Callable[[Mapping[str, Any]], bytes]
+"""Reads the encoded bytes to send for an image part of a message, already scaled down where the part says so. It may be
+called from several threads; it raises `VldataError` or `OSError` for what it cannot read, which fails the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Reply:
     """A chat completion.
 
     Args:
-        raw: As it came, without the key.
+        raw: Unchanged, but without the key.
         request_id: As the server calls it.
     """
 
@@ -123,8 +123,8 @@ class Client:
                 logger.removeFilter(self._silencer)
 
     def _request_id(self, response: httpx2.Response) -> str | None:
-        found = response.headers.get("x-request-id")
-        return None if found is None else self._endpoint.scrub(found)[:MAX_REQUEST_ID_CHARS]
+        name = response.headers.get("x-request-id")
+        return None if name is None else self._endpoint.scrub(name)[:MAX_REQUEST_ID_CHARS]
 
 
 class _Silencer(logging.Filter):
@@ -143,29 +143,29 @@ def _is_clients(logger: str) -> bool:
     return logger.split(".")[0] in ("openai", "httpx2", "httpcore2", "httpx", "httpcore")
 
 
-def chat_body(request: Request, pictures: Pictures) -> dict[str, Any]:
+def chat_body(request: Request, read_image: ReadImage) -> dict[str, Any]:
     """The body that a chat API takes: image parts by hash become data URLs.
 
     Raises:
-        VldataError: A picture cannot be read, or is of a kind that no API takes.
+        VldataError: An image cannot be read, or is of a kind that no API takes.
         OSError: The same.
     """
-    body: dict[str, Any] = {"model": request.model, "messages": [_message(m, pictures) for m in request.messages]}
+    body: dict[str, Any] = {"model": request.model, "messages": [_message(m, read_image) for m in request.messages]}
     body |= request.parameters
     if request.response_format is not None:
         body["response_format"] = request.response_format
     return body
 
 
-def _message(message: Mapping[str, Any], pictures: Pictures) -> Mapping[str, Any]:
+def _message(message: Mapping[str, Any], read_image: ReadImage) -> Mapping[str, Any]:
     content = message["content"]
     if isinstance(content, str):
         return message
-    return {**message, "content": [_part(part, pictures) if part["type"] == "image" else part for part in content]}
+    return {**message, "content": [_part(part, read_image) if part["type"] == "image" else part for part in content]}
 
 
-def _part(part: Mapping[str, Any], pictures: Pictures) -> dict[str, Any]:
-    data = pictures(part)
+def _part(part: Mapping[str, Any], read_image: ReadImage) -> dict[str, Any]:
+    data = read_image(part)
     media_type = _MEDIA_TYPES.get(sniff(data) or "")
     if media_type is None:
         raise VldataError(f"image {part['hash']}", "is of a kind that no chat API takes", "convert it to PNG or JPEG")

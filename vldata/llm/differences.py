@@ -1,4 +1,4 @@
-"""What makes one request another one, in the user's words: why `vldata synth plan` would ask something anew."""
+"""Explains how two requests differ, in the user's words: why `vldata synth plan` would send a request again."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from vldata.store.keys import key_of
 
 
 def differences(old: Request, new: Request) -> list[str]:
-    """What makes ``new`` another request than ``old``, in the user's words; empty when they are equal.
+    """List what makes ``new`` another request than ``old``, in the user's words; empty when they are equal.
 
     The names are ``endpoint``, ``model``, ``system message``, ``few-shot 2`` (with "added" or "removed" where only one
     of the two has it), ``input`` (the last message's text), ``image``, ``image detail``, ``image max_side_px``,
     ``parameters.temperature`` and the like, ``response_format`` and ``sample_index``.
     """
-    found = [name for name in ("endpoint", "model") if getattr(old, name) != getattr(new, name)]
-    found += _message_differences(_roles(old.messages), _roles(new.messages))
-    names = sorted({*old.parameters, *new.parameters})
-    found += [f"parameters.{name}" for name in names if _differ(old.parameters.get(name), new.parameters.get(name))]
-    found += [name for name in ("response_format", "sample_index") if _differ(getattr(old, name), getattr(new, name))]
-    return found
+    names = [name for name in ("endpoint", "model") if getattr(old, name) != getattr(new, name)]
+    names += _message_differences(_roles(old.messages), _roles(new.messages))
+    parameters = sorted({*old.parameters, *new.parameters})
+    names += [
+        f"parameters.{name}" for name in parameters if _differ(old.parameters.get(name), new.parameters.get(name))
+    ]
+    names += [name for name in ("response_format", "sample_index") if _differ(getattr(old, name), getattr(new, name))]
+    return names
 
 
 @dataclass(frozen=True)
 class _Roles:
-    """Messages told apart as `vldata.synth.kinds` writes them: system, pairs of few-shots, input."""
+    """Messages by role, as `vldata.synth.kinds` writes them: system, pairs of few-shots, input."""
 
     system: list[Mapping[str, Json]]
     few_shots: list[list[Mapping[str, Json]]]
@@ -81,4 +83,4 @@ def _without_images(message: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _differ(one: Json, other: Json) -> bool:
-    return key_of(one) != key_of(other)  # which tells True from 1
+    return key_of(one) != key_of(other)  # which distinguishes True from 1

@@ -75,7 +75,7 @@ class Flusher:
         self.check()
 
     def turn_to(self, handle: int) -> None:
-        """Flush the file and go on with another one; -1: with none.
+        """Flush the file and continue with another one; -1: with none.
 
         Raises:
             StoreError: It cannot be flushed.

@@ -30,6 +30,7 @@ import yaml
 from pydantic import Field, SecretStr, ValidationError
 
 from vldata.errors import VldataError, nearest
+from vldata.llm.faults import FAULTS, Fault
 from vldata.llm.prices import Price
 from vldata.schema.spec import Spec
 
@@ -62,7 +63,7 @@ class EndpointSpec(Spec):
         url: The base of an API like OpenAI's, up to and with ``/v1``.
         key_env: The environment variable that holds the API key; null: no key is needed.
         rpm: Requests that may be sent within any minute.
-        tpm: Tokens, expected prompt and largest answer together, that may be asked for within any minute.
+        tpm: Tokens, expected prompt and largest answer together, that may be requested within any minute.
         max_concurrency: Requests that may be under way at once, whatever the command says.
         timeout_s: How long one request may take.
         prices: By model, as the endpoint calls it.
@@ -86,11 +87,6 @@ class Endpoint:
         url: Without a trailing slash.
         key: What is sent as the API key; None when it is not there, which matters only once something is sent.
         key_from: The variable that the key comes from, for messages.
-        rpm: As in `EndpointSpec`, and so are the rest.
-        tpm: As in `EndpointSpec`.
-        max_concurrency: As in `EndpointSpec`.
-        timeout_s: As in `EndpointSpec`.
-        prices: As in `EndpointSpec`.
     """
 
     name: str
@@ -146,7 +142,6 @@ def find_endpoint(name: str, *, url: str | None = None, environ: Mapping[str, st
     """The endpoint that a recipe names.
 
     Args:
-        name: As in the recipe.
         url: From ``--endpoint``: takes the place of the configured URL. The key is then ``$VLDATA_API_KEY``, else
             ``$OPENAI_API_KEY`` where the way to it is encrypted or does not leave the machine, else none. Limits and
             prices stay those of the name.
@@ -187,12 +182,12 @@ def load_endpoints(environ: Mapping[str, str] | None = None) -> dict[str, Endpoi
     if not path.exists():
         if environ.get("VLDATA_CONFIG"):
             raise EndpointError("$VLDATA_CONFIG", f"names {str(path)!r}, which is not there", "create it, or unset it")
-        return {name: EndpointSpec.model_validate(known) for name, known in _AVAILABLE.items()}
+        return {name: EndpointSpec.model_validate(spec) for name, spec in _AVAILABLE.items()}
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise EndpointError(f"{path}{line}", "is not YAML", "mend the line") from None
+        raise EndpointError(f"{path}{line}", "is not YAML", "correct the line") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise EndpointError(str(path), f"cannot be read: {type(error).__name__}", "check the file") from None
     given = document.get("endpoints") if isinstance(document, dict) else None
@@ -222,6 +217,19 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def endpoint_error(endpoint: Endpoint, fault: Fault, fix: str = "") -> EndpointError:
+    """A fault that stops a run, as an error for people; ``fix`` replaces what its class says to do."""
+    kind = FAULTS[fault.name]
+    status = f" (HTTP {fault.status})" if fault.status else ""
+    detail = f": {fault.detail}" if fault.detail else ""
+    wait = f"; it asks to wait {fault.retry_after_s:.0f} s" if fault.retry_after_s else ""
+    return EndpointError(
+        f"endpoint {endpoint.name} at {endpoint.url}",
+        f"{kind.says}{status}{wait}{detail}",
+        fix or kind.fix or "correct what the server complains about, then run again: answers that came are kept",
+    )
 
 
 def _spec(path: Path, name: Any, settings: Any) -> EndpointSpec:

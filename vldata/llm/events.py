@@ -1,14 +1,13 @@
-"""What a run tells while it sends, and when it has ended."""
+"""What a run reports while it sends, and when it has ended."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from vldata.errors import VldataError
-from vldata.llm.budget import BudgetLimits, Spent
+from vldata.llm.budget import BudgetLimits, Spending
 from vldata.llm.endpoint import Endpoint, EndpointError
 from vldata.llm.prices import Price, Usage, max_output_tokens
 from vldata.llm.request import Request
@@ -54,8 +53,8 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """What became of all requests; hits, duplicates, answered, failed and unsent are all there were.
+class SendResult:
+    """What became of all requests, each of which is a hit, a duplicate, answered, failed or unsent.
 
     Args:
         hits: Answered before this run.
@@ -67,7 +66,6 @@ class Sent:
         spent: By this run.
         total: By all runs of this ledger, this one included.
         ignored_format: Answers that ignore ``response_format``, among ``answered``.
-        stopped: None when nothing stopped the run.
     """
 
     hits: int
@@ -75,24 +73,16 @@ class Sent:
     answered: int
     failed: Mapping[str, str]
     unsent: int | None
-    spent: Spent
-    total: Spent
+    spent: Spending
+    total: Spending
     ignored_format: int = 0
     stopped: Stop | None = None
-
-    @property
-    def failed_by_class(self) -> dict[str, int]:
-        """Class of fault to number of requests."""
-        return dict(sorted(Counter(self.failed.values()).items()))
 
 
 def unbounded(request: Request, endpoint: Endpoint, limits: BudgetLimits, *, in_batch: bool = False) -> Stop | None:
     """Why a request cannot be held to the limits, which then goes for all others like it; None: it can.
 
     Args:
-        request: To be sent.
-        endpoint: Where to.
-        limits: The user's.
         in_batch: It goes into a batch, whose price has a factor of its own.
     """
     price: Price | None = endpoint.prices.get(request.model)

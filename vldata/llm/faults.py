@@ -41,7 +41,7 @@ class Fault:
     Args:
         name: Its class, one of `FAULTS`.
         status: HTTP's; None when none came.
-        retry_after_s: For how long the server asks not to be asked; None when it does not say.
+        retry_after_s: Seconds for which the server requests a pause; None when it does not say.
         detail: The server's own words, cut and without the key; for people.
         request_id: As the server calls it.
     """
@@ -64,7 +64,7 @@ class Fault:
 
     @property
     def is_congestion(self) -> bool:
-        """Whether it says that too much is asked at once."""
+        """Whether it says that too much is sent at once."""
         return FAULTS[self.name].is_congestion
 
 
@@ -73,10 +73,9 @@ class FaultClass:
     """A class of faults.
 
     Args:
-        scope: What follows.
         billed: A server that refuses or cannot be reached has made no answer. One that breaks off may have.
         says: What it is, for people.
-        fix: What mends it.
+        fix: What the user can do.
         is_congestion: Fewer requests at once may help.
     """
 
@@ -87,7 +86,7 @@ class FaultClass:
     is_congestion: bool = False
 
 
-_AGAIN = "run again: answers that came are kept, and only what is missing is asked"
+_AGAIN = "run again: answers that came are kept, and only what is missing is sent"
 _ACCOUNT = "look at your account's credit and limits, then run again: answers that came are kept"
 
 FAULTS: Mapping[str, FaultClass] = {
@@ -110,7 +109,7 @@ FAULTS: Mapping[str, FaultClass] = {
         Scope.ROW, Billed.NO, "the request alone takes more tokens than the limit of a minute"
     ),
     "bad_request": FaultClass(Scope.ROW, Billed.NO, "the server refuses the request"),
-    "image_unreadable": FaultClass(Scope.ROW, Billed.NO, "a picture cannot be read"),
+    "image_unreadable": FaultClass(Scope.ROW, Billed.NO, "an image cannot be read"),
     "unauthorized": FaultClass(Scope.RUN, Billed.NO, "the key is not accepted", "check the key of this endpoint"),
     "forbidden": FaultClass(Scope.RUN, Billed.NO, "the key may not do this", "check what the key may use"),
     "out_of_credit": FaultClass(Scope.RUN, Billed.NO, "the account has no credit left", _ACCOUNT),
@@ -194,7 +193,7 @@ def reply_of(body: bytes) -> Mapping[str, Any] | Fault:
 
 
 def ignores_format(request: Request, reply: Mapping[str, Any]) -> bool:
-    """Whether JSON was asked for by ``response_format`` and a finished answer is none.
+    """Whether JSON was requested by ``response_format`` and a finished answer is none.
 
     Some servers take the parameter, answer 200 and ignore it. A refusal, and an answer that was cut off at the maximum
     length, are none of this.
@@ -213,7 +212,7 @@ def ignores_format(request: Request, reply: Mapping[str, Any]) -> bool:
 
 
 def retry_after_s(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """For how many seconds a server asks not to be asked; None when it does not say, or nothing that can be read.
+    """Seconds for which a server requests a pause; None when it does not say, or nothing that can be read.
 
     ``retry-after-ms`` is the finer and wins over ``retry-after``, which is in seconds or a date (RFC 9110, 10.2.3). A
     date is compared with the server's own ``date``, as its clock may differ from ours.

@@ -3,7 +3,7 @@
 A table of one row a frame, in order of writing, and the order of its keys, by which one is found in a binary search;
 new rows wait in a dict until there are enough to sort again. Beside each segment lies the part of the table that is
 about it (``<number>.index``), so that opening reads no segment but the end of the last. An index that is missing,
-damaged or of another segment is made again from the segment.
+damaged or of another segment is rebuilt from the segment.
 """
 
 from __future__ import annotations
@@ -150,8 +150,8 @@ class Index:
 
     def of_segment(self, segment: int) -> Table:
         """The rows of one segment, in order of writing."""
-        mine = [row for row in self._recent if row.segment == segment]
-        return np.concatenate([self._table[self._table["segment"] == segment], np.array(mine, ROW)])
+        recent = [row for row in self._recent if row.segment == segment]
+        return np.concatenate([self._table[self._table["segment"] == segment], np.array(recent, ROW)])
 
     def strike(self, lost: Row) -> None:
         """Turn a row into damage; what it cost stays counted."""
@@ -195,7 +195,7 @@ def table_of(frames: Sequence[StoredFrame], segment: int) -> Table:
 def write_sidecar(path: Path, identity: bytes, covered: int, tables: Sequence[Table]) -> None:
     """Save what is known of a segment's first ``covered`` bytes.
 
-    It is not flushed: after a power cut it may be empty, and is then made again.
+    It is not flushed: after a power cut it may be empty, and is then rebuilt.
 
     Raises:
         OSError: It cannot be written.
@@ -210,10 +210,7 @@ def read_sidecar(path: Path, identity: bytes | None, segment: int, size_bytes: i
     """The rows of a segment's first bytes and how many bytes these are.
 
     Args:
-        path: The sidecar.
         identity: Of the segment that lies there; None when its head is damaged.
-        segment: Its number.
-        size_bytes: Its size.
 
     Returns:
         None when there is no sidecar, or it is damaged, or about another segment or a longer one.

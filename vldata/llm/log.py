@@ -22,7 +22,7 @@ from vldata.llm.index import Index, Row, Table, row_of, table_of
 from vldata.llm.segments import DAMAGE, StoredFrame
 from vldata.store.disk import require
 from vldata.store.lock import exclusive
-from vldata.store.trouble import store_error, told_as_store_errors
+from vldata.store.trouble import as_store_errors, store_error
 
 ANSWERS_VERSION = 1
 """Raised when a folder of an older version can no longer be read."""
@@ -36,7 +36,6 @@ class Damage:
     """A place in a segment that cannot be read.
 
     Args:
-        path: The segment.
         offset: Of the first byte.
         key: Of the request whose answer or failure stood there; None when that is not known either.
     """
@@ -87,7 +86,6 @@ class Log:
             key: 32 hex characters.
             subject: 64 bits.
             cost: As `vldata.llm.records.Cost`.
-            payload: JSON in UTF-8.
 
         Raises:
             StoreError: The disk is full or failing.
@@ -99,7 +97,7 @@ class Log:
         if len(payload) > segments.MAX_PAYLOAD_BYTES:
             raise ValueError(f"an answer of {len(payload)} bytes is longer than {segments.MAX_PAYLOAD_BYTES}")
         frame = segments.frame_bytes(kind, bytes.fromhex(key), subject, *cost, payload)
-        with self.mutex, told_as_store_errors(self.folder):
+        with self.mutex, as_store_errors(self.folder):
             self._flusher.check()
             end = self._ends[self._segment]
             if end > segments.HEAD_BYTES and end + len(frame) > segments.SEGMENT_BYTES:
@@ -176,7 +174,7 @@ class Log:
                 _check_version(self.folder)
                 self._load()
             return
-        with told_as_store_errors(self.folder):
+        with as_store_errors(self.folder):
             _make_folder(self.folder)
             self._exit.enter_context(exclusive(self.folder / "lock", wait=False))
             require(self.folder, segments.SEGMENT_BYTES)  # before money is spent, and not after
@@ -185,7 +183,7 @@ class Log:
 
     def _load(self) -> None:
         """Read the indexes, and the segments where these do not reach."""
-        with told_as_store_errors(self.folder):
+        with as_store_errors(self.folder):
             numbers = sorted(int(path.stem) for path in self.folder.glob("[0-9]*.answers"))
             tables: list[Table] = []
             for number in numbers:
@@ -265,7 +263,7 @@ class Log:
         self._write_sidecar(number, handle, self._ends[number], [self.index.of_segment(number)])
 
     def _write_sidecar(self, number: int, handle: int, end: int, tables: Sequence[Table]) -> None:
-        with suppress(OSError):  # on a full disk: it only saves time, and is made again when it is missing
+        with suppress(OSError):  # on a full disk: it only saves time, and is rebuilt when it is missing
             identity = segments.identity_of(handle)
             if identity is not None:
                 indexes.write_sidecar(self._sidecar(number), identity, end, tables)

@@ -91,9 +91,6 @@ class Concurrency:
     Additive increase, multiplicative decrease (AIMD), with the slow start of TCP (RFC 5681): until the first congestion
     each answer adds one, after it each round of answers does. Congestion halves the number, once for all requests that
     were under way when it struck.
-
-    Args:
-        most: The largest number.
     """
 
     def __init__(self, most: int) -> None:
@@ -128,7 +125,7 @@ class Breaker:
         window: Attempts.
         rate: 0 to 1.
         first_wait_s: The first pause; each following one is twice as long, at most `MAX_BACKOFF_S`.
-        trips: After so many pauses without ``window`` good attempts between them it gives up.
+        trips: It gives up after this number of pauses without ``window`` good attempts between them.
     """
 
     def __init__(self, window: int, *, rate: float = 0.5, first_wait_s: float = 1.0, trips: int = 6) -> None:
@@ -152,7 +149,6 @@ class Breaker:
         Args:
             failed: Rate limits are no failures: they say that the server works.
             sent_at: By the clock of ``now``.
-            now: Seconds.
         """
         if sent_at <= self._opened_at:
             return None
@@ -213,13 +209,8 @@ class Pace:
         """By this pace's clock."""
         return self._clock()
 
-    @property
-    def paused_s(self) -> float:
-        """For how long nothing is sent."""
-        return max(0.0, self._paused_until - self._clock())
-
     def pause(self, seconds: float) -> None:
-        """Send nothing for so long, or longer where more was asked for before."""
+        """Send nothing for ``seconds``, or longer where an earlier pause ends later."""
         self._paused_until = max(self._paused_until, self._clock() + seconds)
         self._changed.set()
 
@@ -229,7 +220,7 @@ class Pace:
         self._changed.set()
 
     async def enter(self, tokens: int) -> Ticket:
-        """Wait until a request of so many expected tokens may be sent.
+        """Wait until a request of ``tokens`` expected tokens may be sent.
 
         Raises:
             ClosedError: The pace is closed.
@@ -256,7 +247,6 @@ class Pace:
         """The request is no longer under way.
 
         Args:
-            ticket: From `enter`.
             used_tokens: What it took; None when that is not known.
         """
         self.num_under_way -= 1
@@ -274,7 +264,7 @@ class Pace:
 
 
 def backoff_s(failures: int, rng: random.Random) -> float:
-    """How long to wait after so many failures of one request: evenly between nothing and a bound that doubles.
+    """How long to wait after N failures of one request: evenly between nothing and a bound that doubles.
 
     Requests that failed together so spread out ("full jitter" in Amazon's account of exponential backoff).
     """
@@ -282,7 +272,7 @@ def backoff_s(failures: int, rng: random.Random) -> float:
 
 
 async def _either(event: asyncio.Event, seconds: float | None) -> None:
-    """Wait for the event, at most so long."""
+    """Wait for the event, at most ``seconds``."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -5,7 +5,7 @@ A ceiling rests on three bounds, none of them an estimate:
 - a token of a byte-level vocabulary holds at least one byte, so a text has at most as many tokens as bytes of UTF-8;
   the bytes are counted with the JSON around them, more than the few tokens that a chat format adds to a message;
 - an answer has at most ``max_completion_tokens`` (or ``max_tokens``), which must be given for a ceiling to exist;
-- a picture has at most ``image_tokens`` of its model's price list, or `IMAGE_TOKENS`.
+- an image has at most ``image_tokens`` of its model's price list, or `IMAGE_TOKENS`.
 
 What no price list names has an unknown price, which is None and never 0.
 """
@@ -23,14 +23,14 @@ from vldata.llm.request import Request, canonical_json
 from vldata.schema.spec import Spec
 
 IMAGE_TOKENS = 48_169
-"""The most that one picture costs by OpenAI's vision guide in any model that counts tiles: ``gpt-4o-mini`` takes 2,833
+"""The most that one image costs by OpenAI's vision guide in any model that counts tiles: ``gpt-4o-mini`` takes 2,833
 tokens and 5,667 for each of at most 8 tiles (768 x 2,048 pixels in tiles of 512)."""
 
 BYTES_PER_TOKEN = 4
 """English prose in the vocabularies of today's models; what OpenAI's own rate limits are said to count by."""
 
 IMAGE_TOKENS_EXPECTED = 1_445
-"""85 tokens and 170 for each of 8 tiles: the most a picture takes in ``gpt-4o`` and its like."""
+"""85 tokens and 170 for each of 8 tiles: the most an image takes in ``gpt-4o`` and its like."""
 
 PICO = 10**12
 """Trillionths in a dollar: what is summed are whole ones, so reserving and giving back leaves exactly nothing."""
@@ -46,7 +46,7 @@ class Price(Spec):
         output_usd_per_mtok: The same for the answer, hidden reasoning included.
         cached_input_usd_per_mtok: For tokens of the prompt that the server had in its cache; null: as others.
         batch_factor: What the Batch API costs, as a factor on all of these; null: it is not known.
-        image_tokens: The most tokens that one picture takes; null: `IMAGE_TOKENS`.
+        image_tokens: The most tokens that one image takes; null: `IMAGE_TOKENS`.
     """
 
     input_usd_per_mtok: _Usd
@@ -156,8 +156,8 @@ def usage_of(reply: Mapping[str, Any]) -> Usage | None:
     counts = [count for count in given if isinstance(count, int) and not isinstance(count, bool) and count >= 0]
     if len(counts) < len(given):
         return None
-    found = Usage(*counts)
-    return found if found.cached_tokens <= found.input_tokens else None
+    tokens = Usage(*counts)
+    return tokens if tokens.cached_tokens <= tokens.input_tokens else None
 
 
 def to_pico(usd: float) -> int:

@@ -1,4 +1,4 @@
-"""Answers and failures as they are kept: what was asked, what came back, and what every attempt cost."""
+"""Answers and failures as they are kept: the request, the reply, and what every attempt cost."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Literal, NamedTuple, TypeVar
 
 import orjson
 
+from vldata.llm.prices import PICO
 from vldata.llm.request import Json, Request
 
 Channel = Literal["online", "batch"]
 """How a request was sent: by itself, or in a file of the Batch API."""
 
 _CLASS = re.compile(r"[a-z][a-z0-9_]*")
-_PICO = 10**12  # a token costs more than 1e-9 USD, so nothing is lost in rounding, and sums are exact
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,14 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Answer:
-    """A reply to a request, whole and as it came.
+    """A reply to a request, whole and unchanged.
 
     Args:
-        key: The request's.
-        request: What was asked.
         reply: The raw ``chat.completion``.
         attempts: Every one since the last failure that was kept, the one that succeeded last.
         cost_usd: Of all ``attempts``; None when that is unknown.
         usage: As the reply has it; None when it has none.
         received_at: In seconds since 1970.
-        channel: How it was sent.
     """
 
     key: str
@@ -101,7 +98,6 @@ def cost_of(attempts: Sequence[Attempt], total_usd: float | None = None) -> Cost
     """What attempts cost together.
 
     Args:
-        attempts: All of them.
         total_usd: Their sum, when the caller knows it; believed before the attempts' own costs.
 
     Raises:
@@ -109,22 +105,17 @@ def cost_of(attempts: Sequence[Attempt], total_usd: float | None = None) -> Cost
     """
     if total_usd is not None:
         return Cost(_pico(total_usd), 0)
-    known = [attempt.cost_usd for attempt in attempts if attempt.cost_usd is not None]
-    return Cost(sum(map(_pico, known)), len(attempts) - len(known) if attempts else 1)
-
-
-def usd(pico_usd: int) -> float:
-    """As people count."""
-    return pico_usd / _PICO
+    costs = [attempt.cost_usd for attempt in attempts if attempt.cost_usd is not None]
+    return Cost(sum(map(_pico, costs)), len(attempts) - len(costs) if attempts else 1)
 
 
 def encode_answer(answer: Answer) -> bytes:
-    """As two lines of JSON in UTF-8, what came and what was asked; `decode_answer` makes an equal one of them.
+    """Encode as two lines of JSON in UTF-8, reply and request; `decode_answer` reads an equal one from them.
 
     Raises:
         ValueError: A reply is nested too deeply, or holds what JSON cannot.
     """
-    came = {
+    reply = {
         "reply": answer.reply,
         "attempts": [vars(attempt) for attempt in answer.attempts],
         "cost_usd": answer.cost_usd,
@@ -132,30 +123,28 @@ def encode_answer(answer: Answer) -> bytes:
         "received_at": answer.received_at,
         "channel": answer.channel,
     }
-    return b"%b\n%b\n" % (_theirs(came), _ours(answer.request))
+    return b"%b\n%b\n" % (_theirs(reply), _ours(answer.request))
 
 
 def decode_answer(key: str, payload: bytes, request: Request | None = None) -> Answer:
     """The answer that `encode_answer` wrote.
 
     Args:
-        key: Of the request.
-        payload: What was written.
-        request: What was asked, when the caller has it; reading it again would take half the time.
+        request: Of that key, when the caller has it; reading it again would take half the time.
     """
     saved = _loads(payload[: payload.index(b"\n")])
     saved["attempts"] = _attempts(saved)
-    return _made(Answer, {"key": key, "request": request or decode_request(payload), **saved})
+    return _record(Answer, {"key": key, "request": request or decode_request(payload), **saved})
 
 
 def encode_failure(failure: Failure) -> bytes:
-    """As two lines of JSON in UTF-8, like an answer without a reply; `decode_failure` makes an equal one of them.
+    """Encode as two lines of JSON in UTF-8, like an answer without a reply; `decode_failure` reads an equal one.
 
     Raises:
         ValueError: An attempt holds what JSON cannot.
     """
-    came = {"attempts": [vars(attempt) for attempt in failure.attempts]}
-    return b"%b\n%b\n" % (_theirs(came), _ours(failure.request))
+    attempts = {"attempts": [vars(attempt) for attempt in failure.attempts]}
+    return b"%b\n%b\n" % (_theirs(attempts), _ours(failure.request))
 
 
 def decode_failure(key: str, payload: bytes) -> Failure:
@@ -164,7 +153,7 @@ def decode_failure(key: str, payload: bytes) -> Failure:
 
 
 def decode_request(payload: bytes) -> Request:
-    """What was asked, of an answer or a failure."""
+    """The request of an encoded answer or failure."""
     return Request.from_json(_loads(payload[payload.index(b"\n") :]))
 
 
@@ -179,18 +168,18 @@ def without(payload: bytes, secrets: Sequence[str]) -> bytes:
 def _pico(cost_usd: float) -> int:
     if not math.isfinite(cost_usd) or cost_usd < 0:
         raise ValueError(f"{cost_usd!r} USD is not what something costs")
-    return round(cost_usd * _PICO)
+    return round(cost_usd * PICO)  # a token costs more than 1e-9 USD: nothing is lost in rounding, and sums are exact
 
 
 def _attempts(saved: Mapping[str, Json]) -> tuple[Attempt, ...]:
-    return tuple([_made(Attempt, attempt) for attempt in saved["attempts"]])
+    return tuple([_record(Attempt, attempt) for attempt in saved["attempts"]])
 
 
-def _made(record: type[_Record], saved: Mapping[str, Json]) -> _Record:
+def _record(record: type[_Record], saved: Mapping[str, Json]) -> _Record:
     """A record that was checked when it was kept: past the frozen class's own setter, in a third of the time."""
-    made = record.__new__(record)
-    made.__dict__.update(saved)
-    return made
+    read = record.__new__(record)
+    read.__dict__.update(saved)
+    return read
 
 
 def _ours(request: Request) -> bytes:

@@ -1,8 +1,8 @@
-"""A request: all that decides what a model is asked, as plain JSON, and the key by which its answer is found for ever.
+"""A request: all that decides a model's answer, as plain JSON, and the key by which that answer is found for ever.
 
 What does not decide the answer is not in it and cannot be put in: no URL, no API key, no header, no timeout, no number
-of retries. A picture stands in it as the hash of its encoded bytes, so a request is small and says nothing about where
-the picture lies.
+of retries. An image stands in it as the hash of its encoded bytes, so a request is small and says nothing about where
+the image lies.
 
 Two requests that a server cannot tell apart have one key: the order of names does not count, ``1`` and ``1.0`` are one
 number (as in RFC 8785), a parameter that is null is not there, an image part without ``detail`` has ``auto``. Text is
@@ -23,6 +23,7 @@ import orjson
 
 from vldata.errors import RecipeError
 from vldata.store.keys import key_of
+from vldata.store.names import KeySubject
 
 REQUEST_VERSION = 1
 """Part of every key. Raising it asks, and pays for, every request again."""
@@ -61,7 +62,7 @@ class Request:
             and of image parts as `image_part` makes them.
         parameters: ``temperature``, ``max_tokens``, ``top_p``, ``seed``, ``stop`` … as in the chat API.
         response_format: As in the chat API; None for free text.
-        sample_index: Which of several draws, from 0; also counts the times a faulty answer was asked for again.
+        sample_index: Which of several draws, from 0; also counts the times a faulty answer was requested again.
 
     Raises:
         RecipeError: ``endpoint`` is no name, or a parameter has its place elsewhere.
@@ -102,7 +103,7 @@ class Request:
     @cached_property
     def key(self) -> str:
         """32 hex characters, the same on every machine; tests pin it with a literal."""
-        return key_of("request", REQUEST_VERSION, self.rest, canonical_json(self.messages))
+        return key_of(KeySubject.REQUEST, REQUEST_VERSION, self.rest, canonical_json(self.messages))
 
     @property
     def rest(self) -> str:
@@ -111,8 +112,8 @@ class Request:
 
     @cached_property
     def subject(self) -> str:
-        """A key of what is asked about, the last message alone: the same when only the prompt around it changed."""
-        return key_of("subject", canonical_json(self.messages[-1:]))
+        """A key of the last message alone: the same when only the prompt around it changed."""
+        return key_of(KeySubject.LAST_MESSAGE, canonical_json(self.messages[-1:]))
 
     @property
     def image_parts(self) -> Iterator[Mapping[str, Json]]:
@@ -153,10 +154,7 @@ class Prompt:
 
     Args:
         endpoint: As for `Request`, and so are the others.
-        model: See there.
         messages: Those before the last one.
-        parameters: See there.
-        response_format: See there.
 
     Raises:
         RecipeError: As for `Request`.
@@ -196,7 +194,7 @@ class Prompt:
         values.update(self._shared.__dict__)
         values["messages"] = (*self._shared.messages, last)
         values["sample_index"] = sample_index
-        values["key"] = key_of("request", REQUEST_VERSION, rest, b"%b%b]" % (self._before, written))
+        values["key"] = key_of(KeySubject.REQUEST, REQUEST_VERSION, rest, b"%b%b]" % (self._before, written))
         return request
 
 

@@ -85,11 +85,11 @@ def scan(data: bytes, offset: int) -> SegmentScan:
     while at < size:
         header = _header(data, at)
         if header is None:
-            found = _next_header(data, at + 1)
-            if found is None:
+            following = _next_header(data, at + 1)
+            if following is None:
                 break
-            frames.append(damage(offset + at, found - at))
-            at = found
+            frames.append(damage(offset + at, following - at))
+            at = following
             continue
         kind, key, subject, pico_usd, num_unknown, length, checksum = header
         end = at + HEADER_BYTES + length

@@ -28,25 +28,25 @@ from vldata.llm.answers import Answers
 from vldata.llm.attempts import Attempts, RequestJob, StoppedError
 from vldata.llm.budget import Budget, BudgetLimits, open_budget
 from vldata.llm.endpoint import Endpoint, EndpointError
-from vldata.llm.events import Event, Sent, unbounded
+from vldata.llm.events import Event, SendResult, unbounded
 from vldata.llm.faults import Fault
 from vldata.llm.prices import size_of, to_pico
 from vldata.llm.request import Request
 
 if TYPE_CHECKING:
-    from vldata.llm.client import Pictures
+    from vldata.llm.client import ReadImage
 
 _BREATH = 64  # requests looked up between two looks at the network, a few milliseconds
 
 
-def send(requests: Iterable[Request], **options: Any) -> Sent:
+def send(requests: Iterable[Request], **options: Any) -> SendResult:
     """`send_all` for a program without an event loop: the first Ctrl-C drains, the second cancels.
 
     Raises:
         KeyboardInterrupt: After the second Ctrl-C.
     """
 
-    async def main() -> Sent:
+    async def main() -> SendResult:
         stop = asyncio.Event()
         task = asyncio.current_task()
 
@@ -70,23 +70,21 @@ async def send_all(
     *,
     endpoint: Endpoint,
     answers: Answers,
-    pictures: Pictures,
+    read_image: ReadImage,
     limits: BudgetLimits = BudgetLimits(),  # noqa: B008 - frozen
     watch: Callable[[Event], None] = lambda event: None,
     stop: asyncio.Event | None = None,
     ledger: Path | None = None,
     rng: random.Random | None = None,
-) -> Sent:
+) -> SendResult:
     """Ask for every answer that is not in the store yet.
 
     Args:
         requests: Pulled one by one as they are needed, so there may be any number of them. All are sent to
             ``endpoint``, whatever they name.
-        endpoint: Where they go.
         answers: Open for writing. Answers and failed attempts are put here as they come.
-        pictures: See `vldata.llm.client.Pictures`.
         limits: What may be spent, over all runs that share ``ledger``.
-        watch: Is told everything, in the event loop: it should be quick.
+        watch: Called with every event, in the event loop: it should be quick.
         stop: When set, nothing more is sent and what is under way is waited for.
         ledger: A file that carries what was spent from run to run; None: only this run counts.
         rng: For the jitter of waits, which decides nothing else.
@@ -96,7 +94,7 @@ async def send_all(
         asyncio.CancelledError: The task was cancelled; what was under way is given up.
     """
     with open_budget(limits, ledger) as budget:
-        run = _Sending(endpoint, answers, pictures, budget, watch, stop or asyncio.Event(), rng or random.Random())
+        run = _Sending(endpoint, answers, read_image, budget, watch, stop or asyncio.Event(), rng or random.Random())
         return await run.whole(iter(requests))
 
 
@@ -105,7 +103,7 @@ class _Sending:
         self,
         endpoint: Endpoint,
         answers: Answers,
-        pictures: Pictures,
+        read_image: ReadImage,
         budget: Budget,
         watch: Callable[[Event], None],
         stop: asyncio.Event,
@@ -113,7 +111,7 @@ class _Sending:
     ) -> None:
         self._endpoint = endpoint
         self._answers = answers
-        self._pictures = pictures
+        self._read_image = read_image
         self._budget = budget
         self._watch = watch
         self._stop = stop
@@ -124,7 +122,7 @@ class _Sending:
         self._hits = self._duplicates = self._unsent = 0
         self._bug: BaseException | None = None
 
-    async def whole(self, source: Iterator[Request]) -> Sent:
+    async def whole(self, source: Iterator[Request]) -> SendResult:
         self._source = source
         before = self._budget.spent
         try:
@@ -138,7 +136,7 @@ class _Sending:
         if self._bug is not None:
             raise self._bug
         is_interrupted = self._attempts.stopped is not None and self._attempts.stopped.reason == "interrupted"
-        return Sent(
+        return SendResult(
             hits=self._hits,
             duplicates=self._duplicates,
             answered=self._attempts.answered,
@@ -242,8 +240,8 @@ class _Sending:
 
         try:
             if any(True for _ in request.image_parts):
-                return await asyncio.to_thread(lambda: orjson.dumps(chat_body(request, self._pictures)))
-            return orjson.dumps(chat_body(request, self._pictures))
+                return await asyncio.to_thread(lambda: orjson.dumps(chat_body(request, self._read_image)))
+            return orjson.dumps(chat_body(request, self._read_image))
         except (VldataError, OSError) as error:
             return Fault("image_unreadable", detail=str(error))
 

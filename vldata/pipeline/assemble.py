@@ -28,7 +28,7 @@ from vldata.dataset.manifest import MANIFEST, read_manifest
 from vldata.errors import BuildError
 from vldata.pipeline.dataset_card import card
 from vldata.pipeline.hf_dataset_files import write_hf_dataset_files
-from vldata.pipeline.planned import UNITS, Block, Plan
+from vldata.pipeline.plan_record import UNITS, Block, Plan
 from vldata.recipe import yaml
 from vldata.recipe.models import Recipe
 from vldata.schema.rows import SCHEMA_VERSION
@@ -37,6 +37,7 @@ from vldata.store.blocks import BLOCK, Note
 from vldata.store.disk import require
 from vldata.store.gc import register
 from vldata.store.link import How, best_way, place
+from vldata.store.names import Folder
 from vldata.store.store import Store
 
 
@@ -91,12 +92,7 @@ def assemble(
     """Write the build folder beside ``out`` and put it in its place; its lock must be held.
 
     Args:
-        out: Where it will be.
-        recipe: What was built.
-        planned: Its plan.
-        notes: Of every block.
-        store: Where the blocks are.
-        undecodable: Pictures that were replaced.
+        undecodable: Images that were replaced.
         limit: As `vldata.pipeline.build.build`.
         synth: Of `vldata.generate.costs`; empty when no source is synthetic.
         finish: Adds to the folder before it is put in its place.
@@ -114,9 +110,9 @@ def assemble(
         files = _link_all(fresh, recipe, planned.blocks, store, way)
         manifest = _manifest(recipe, planned, notes, files, way, undecodable=undecodable, limit=limit)
         manifest |= {"synth": dict(synth)} if synth else {}
-        write_hf_dataset_files(fresh, recipe, planned, manifest["blocks"])
+        write_hf_dataset_files(fresh, recipe, manifest["blocks"])
         (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
-        (fresh / "recipe.lock.yaml").write_text(_lock_text(recipe, manifest))
+        (fresh / "recipe.lock.yaml").write_text(_lock_text(recipe, planned.lock))
         shutil.copyfile(planned.ledger, fresh / "ledger.parquet")
         (fresh / "README.md").write_text(card(recipe, manifest))
         if finish is not None:
@@ -149,7 +145,7 @@ def _link_all(fresh: Path, recipe: Recipe, blocks: Sequence[Block], store: Store
         file = f"{block.split}/{name}" if many else name
         numbers[block.split] += 1
         (fresh / file).parent.mkdir(exist_ok=True)
-        place(store.path("blocks", block.key, BLOCK), fresh / file, way)
+        place(store.path(Folder.BLOCKS, block.key, BLOCK), fresh / file, way)
         files.append(file)
     return files
 
@@ -176,7 +172,7 @@ def _manifest(
         }
         for block, file in zip(planned.blocks, files, strict=True)
     ]
-    totals = {unit: sum(report.achieved[unit] for report in planned.sources.values()) for unit in UNITS}
+    totals = planned.totals
     return {
         "name": recipe.head.name,
         "schema_version": SCHEMA_VERSION,
@@ -189,12 +185,10 @@ def _manifest(
         },
         "splits": {s: sum(b["rows"] for b in blocks if b["split"] == s) for s in recipe.split_shares},
         "totals": totals,
-        "sources": {
-            name: {**_plain(report), **_shares(report.achieved, totals)} for name, report in planned.sources.items()
-        },
+        "sources": {n: {**vars(r), "achieved_share": _shares(r.achieved, totals)} for n, r in planned.sources.items()},
         "notes": [
             *planned.notes,
-            *([f"{undecodable} pictures could not be decoded and were replaced"] if undecodable else []),
+            *([f"{undecodable} images could not be decoded and were replaced"] if undecodable else []),
         ],
         "inputs": planned.inputs,
         "templates": planned.templates,
@@ -206,23 +200,14 @@ def _manifest(
     }
 
 
-def _plain(report: Any) -> dict[str, Any]:
-    return dict(vars(report))
-
-
-def _shares(achieved: Mapping[str, int], totals: Mapping[str, int]) -> dict[str, Any]:
-    return {"achieved_share": {unit: achieved[unit] / totals[unit] if totals[unit] else 0.0 for unit in UNITS}}
+def _shares(achieved: Mapping[str, int], totals: Mapping[str, int]) -> dict[str, float]:
+    return {unit: achieved[unit] / totals[unit] if totals[unit] else 0.0 for unit in UNITS}
 
 
 def _ledger_digest(planned: Plan) -> str:
     return blake3(planned.ledger.read_bytes()).hexdigest(length=16)
 
 
-def _lock_text(recipe: Recipe, manifest: Mapping[str, Any]) -> str:
-    lock = {
-        "inputs": {n: {Path(f).name: d for f, d in sorted(files.items())} for n, files in manifest["inputs"].items()},
-        "templates": manifest["templates"],
-        "blocks": [block["key"] for block in manifest["blocks"]],
-    }
+def _lock_text(recipe: Recipe, lock: Mapping[str, Any]) -> str:
     head = "# Written by vldata; `vldata build recipe.lock.yaml --out DIR --locked` builds this dataset or nothing.\n"
     return head + yaml.dump({**recipe.raw, "lock": lock})

@@ -1,6 +1,6 @@
 """Which samples share a block: the leaves of a trie over their keyed ranks.
 
-A leaf is the smallest prefix of the rank's bits that holds at most so many samples and bytes. That is a function of
+A leaf is the smallest prefix of the rank's bits that holds at most N samples and M bytes. That is a function of
 the set of ranks alone, with no running count, so a few edits remake a few blocks: of 100,000 rows with 10 more, 92 % of
 trie leaves stay and 8 % of blocks cut by counting.
 """
@@ -31,17 +31,17 @@ def leaves(
         Half-open ranges of positions, in rank order, together exactly 0 … n.
     """
     total = np.concatenate([[0], np.cumsum(image_bytes, dtype=np.int64)])
-    found: list[tuple[int, int]] = []
+    ranges: list[tuple[int, int]] = []
     stack = [(0, len(ranks), 63, 0)]
     while stack:
         low, high, bit, prefix = stack.pop()
         if low == high:
             continue
         if bit < 0 or high - low == 1 or (high - low <= max_rows and total[high] - total[low] <= max_bytes):
-            found.append((low, high))
+            ranges.append((low, high))
             continue
         middle = prefix | (1 << bit)
         cut = low + int(np.searchsorted(ranks[low:high], np.uint64(middle)))
         stack.append((cut, high, bit - 1, middle))
         stack.append((low, cut, bit - 1, prefix))
-    return found
+    return ranges

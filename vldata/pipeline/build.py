@@ -14,7 +14,7 @@ from vldata.pipeline.assemble import assemble, current, refuse_foreign
 from vldata.pipeline.first_rows import columns_of
 from vldata.pipeline.image_facts import Lookup
 from vldata.pipeline.plan import plan
-from vldata.pipeline.planned import UNITS, Block, Plan
+from vldata.pipeline.plan_record import Block, Plan
 from vldata.pipeline.row_shards import gather
 from vldata.pipeline.session import Session
 from vldata.pipeline.stand_ins import refuse_empty, with_images, with_standins
@@ -23,8 +23,9 @@ from vldata.recipe.models import Recipe
 from vldata.store.blocks import Note, note_of
 from vldata.store.disk import free_bytes, require
 from vldata.store.lock import exclusive
+from vldata.store.names import Folder
 from vldata.store.store import Store
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 _SPARE_BYTES = 64 * 1024 * 1024
 """Left free on the disk for everything that is not a block."""
@@ -37,7 +38,7 @@ class Built:
     Args:
         made: Blocks that had to be made; the others were in the store.
         unchanged: The folder already held exactly this build.
-        undecodable: Pictures that failed only when their pixels were decoded, and were replaced.
+        undecodable: Images that failed only when their pixels were decoded, and were replaced.
     """
 
     out: Path
@@ -89,7 +90,6 @@ def build(
     Args:
         recipe: Loaded with `vldata.recipe.load.load`.
         out: Folder to write: new, empty, or an earlier build, which is replaced as one.
-        session: Store, workers and progress.
         standin: Replace every source by a stand-in of N turns.
         limit: At most N units of the mixture.
         locked: The ``lock`` of an earlier build: anything else is refused.
@@ -99,7 +99,7 @@ def build(
         VldataError: The user's or the world's fault; ``out`` is as it was.
     """
     out = home(out).resolve()
-    with told_as_store_errors(out):
+    with as_store_errors(out):
         refuse_foreign(out, session.store.root)
         out.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(out.parent / f".{out.name}.lock", wait=False):
@@ -112,7 +112,7 @@ def build(
             return Built(out, planned, blocks.current, made=0, unchanged=True)
         notes = {block.key: _note(session.store, block) for block in planned.blocks}
         costs = session.synthetic.costs(recipe, ready, session, standin) if session.synthetic is not None else {}
-        with told_as_store_errors(out):
+        with as_store_errors(out):
             manifest = assemble(
                 out,
                 ready,
@@ -169,19 +169,19 @@ def _all_blocks(
         if not missing and (manifest := current(out, planned)) is not None:
             return _AllBlocks(planned, manifest)
         require(store.root, bytes_needed(missing))
-        bad = _make_all(missing, planned, session, embed=recipe.head.output.images == "embed")
-        if not bad:
+        failed = _make_all(missing, planned, session, embed=recipe.head.output.images == "embed")
+        if not failed:
             written = len(missing) + planned.num_new_blocks
             return _AllBlocks(planned, num_written=written, num_undecodable=len(undecodable))
-        if undecodable & set(bad):
-            again = min(undecodable & set(bad), key=lambda one: one.ref)
+        if undecodable & set(failed):
+            twice = min(undecodable & set(failed), key=lambda one: one.ref)
             raise BuildError(
-                f"{again.source}: {again.ref}", again.detail, "the picture changes all the time; wait until it is whole"
+                f"{twice.source}: {twice.ref}", twice.detail, "the image changes all the time; wait until it is whole"
             )
-        undecodable |= set(bad)
+        undecodable |= set(failed)
         session.forget()
-        _mark(bad, recipe, session)
-        store.remove("plans", planned.key, ".json")
+        _mark(failed, recipe, session)
+        store.remove(Folder.PLANS, planned.key, ".json")
 
 
 def overview(
@@ -194,46 +194,47 @@ def overview(
     """
     store = session.store
     ready = prepared(recipe, session, standin=standin)
-    found = plan(ready, session, limit=limit)
+    planned = plan(ready, session, limit=limit)
     if standin is not None:
-        refuse_empty(found.sources)
-    missing = found.missing(store)
+        refuse_empty(planned.sources)
+    missing = planned.missing(store)
     require(store.root, bytes_needed(missing))
     return {
         "name": recipe.head.name,
-        "plan": found.key,
-        "totals": {unit: sum(report.achieved[unit] for report in found.sources.values()) for unit in UNITS},
+        "plan": planned.key,
+        "totals": planned.totals,
         "sources": {
-            name: {**vars(report), "columns": columns_of(ready.entries[name])} for name, report in found.sources.items()
+            name: {**vars(report), "columns": columns_of(ready.entries[name])}
+            for name, report in planned.sources.items()
         },
-        "notes": found.notes,
-        "num_blocks": len(found.blocks),
+        "notes": planned.notes,
+        "num_blocks": len(planned.blocks),
         "num_missing": len(missing),
         "bytes_to_write": sum(block.size_bytes for block in missing),
         "bytes_free": free_bytes(store.root),
-        "blocks": [{"key": b.key, "source": b.source, "split": b.split, "rows": b.rows} for b in found.blocks],
+        "blocks": [{"key": b.key, "source": b.source, "split": b.split, "rows": b.rows} for b in planned.blocks],
     }
 
 
 def _make_all(missing: list[Block], planned: Plan, session: Session, *, embed: bool) -> list[FailedImage]:
     store = session.store
-    told = session.progress.stage("make blocks", sum(block.rows for block in missing)) if missing else None
+    advance = session.progress.stage("make blocks", sum(block.rows for block in missing)) if missing else None
     for block in missing:
         if block.key in planned.shards:
             gather(planned.shards[block.key], store)
-    jobs = [BlockJob(block.key, planned.pictures if embed else None) for block in missing]
+    jobs = [BlockJob(block.key, planned.images if embed else None) for block in missing]
     rows = {block.key: block.rows for block in missing}
-    bad: list[FailedImage] = []
-    for job, found in session.engine.run(partial(make, store=store), jobs):
-        bad += found
-        if told:
-            told(rows[job.key])
-    return bad
+    failed: list[FailedImage] = []
+    for job, failed_images in session.engine.run(partial(make, store=store), jobs):
+        failed += failed_images
+        if advance:
+            advance(rows[job.key])
+    return failed
 
 
-def _mark(bad: Iterable[FailedImage], recipe: Recipe, session: Session) -> None:
+def _mark(failed: Iterable[FailedImage], recipe: Recipe, session: Session) -> None:
     by_source: dict[str, set[tuple[str, str, str]]] = {}
-    for one in bad:
+    for one in failed:
         if one.reason == "image_undecodable":  # whatever else is wrong is seen when it is looked at again
             by_source.setdefault(one.source, set()).add((one.ref, one.reason, one.detail))
     lookup = Lookup(recipe, session.store, session.progress, session.engine)
@@ -254,7 +255,7 @@ def refuse_other(planned: Plan, locked: dict[str, Any]) -> None:
     Raises:
         BuildError: Blocks, sources' files or templates are not those of the lock.
     """
-    now = lock_of(planned)
+    now = planned.lock
     if now == locked:
         return
     differs = []
@@ -267,12 +268,3 @@ def refuse_other(planned: Plan, locked: dict[str, Any]) -> None:
         f"this is not the locked build: {', '.join(differs) or 'its blocks'} differ",
         "bring the files back to what they were, or build without --locked",
     )
-
-
-def lock_of(planned: Plan) -> dict[str, Any]:
-    """What `--locked` compares."""
-    return {
-        "inputs": {name: {Path(f).name: d for f, d in sorted(files.items())} for name, files in planned.inputs.items()},
-        "templates": dict(planned.templates),
-        "blocks": [block.key for block in planned.blocks],
-    }

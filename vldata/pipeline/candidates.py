@@ -1,6 +1,6 @@
 """Candidates, in rank order, looked at closely: their images, the sizes of these, the boxes on them, their split.
 
-Pictures are only opened as far down the ranks as the mixture needs. Everything here is a function of a sample alone, so
+Images are only opened as far down the ranks as the mixture needs. Everything here is a function of a sample alone, so
 how far the walk goes changes nothing about what it finds on the way.
 """
 
@@ -20,11 +20,13 @@ from vldata.schema.turns import BOX, SIZE
 Look = Callable[[list[str]], pl.DataFrame]
 """References -> `vldata.images.facts` of them."""
 
-FOUND = {"row": pl.String, "at": pl.Int64, "reason": pl.String, "detail": pl.String}
+REFUSED = {"row": pl.String, "at": pl.Int64, "reason": pl.String, "detail": pl.String}
 
 OUTSIDE_PX = 1.0
-"""How far a box may stick out before it is wrong: COCO's roundings leave it by up to half a pixel, so clamp those."""
+"""How far a box may stick out and is clamped, as by half a pixel in COCO, whose boxes are rounded."""
 
+LEAST_PX = 1.0 - 1e-6
+"""A box whose sides are both shorter holds nothing; one pixel of an image may come out of its fractions a hair less."""
 
 _SEEN_ALL = ~pl.col("sizes").list.eval(pl.element().is_null()).list.any()
 BEST_SIZES = pl.when(_SEEN_ALL | pl.col("image_sizes").is_null()).then("sizes").otherwise("image_sizes").alias("sizes")
@@ -32,20 +34,18 @@ BEST_SIZES = pl.when(_SEEN_ALL | pl.col("image_sizes").is_null()).then("sizes").
 
 
 @dataclass(frozen=True)
-class Inspected:
-    """Good samples among some candidates, and what was found wrong with the others.
+class InspectedSamples:
+    """Good samples among some candidates, and what is wrong with the others.
 
     Args:
-        samples: ``at`` (position among the candidates), ``split``, ``images``, ``sizes``, ``hashes``, ``image_bytes``,
-            ``num_turns`` and the identity columns ``sample``, ``sample_row``.
-        turns: The turns of the good samples, with ``at``; tasks with boxes have them in pixels (``boxes``, null when
-            the image's size is unknown) and in fractions (``fractions``).
-        found: ``row, at, reason, detail`` of every turn that was refused.
+        samples: Columns as in `vldata.schema.turns.COLUMNS_AFTER`.
+        turns: The turns of the good samples, likewise; ``boxes`` is null where the image's size is unknown.
+        refused: ``row, at, reason, detail`` of every other turn.
     """
 
     samples: pl.DataFrame
     turns: pl.DataFrame
-    found: pl.DataFrame
+    refused: pl.DataFrame
 
 
 def inspect(
@@ -56,37 +56,35 @@ def inspect(
     seed: int,
     splits: dict[str, float],
     excluded_hashes: frozenset[str],
-) -> Inspected:
+) -> InspectedSamples:
     """Look at whole samples.
 
     Args:
         turns: Turns of some samples, sorted, with ``at``: the position of their sample among all candidates.
-        entry: Their source.
-        look: Opens pictures, or remembers them.
         splits: Every split with its share; they add up to 1.
         excluded_hashes: Content hashes of images that must not be used.
     """
     samples = turns.filter(pl.col("place") == 0).select("at", "sample", "sample_row", "images", "image_sizes", "thread")
-    samples, wrong = _with_images(samples, entry, look, excluded_hashes)
+    samples, problems = _with_images(samples, entry, look, excluded_hashes)
     samples = _with_split(samples, entry.name, seed=seed, splits=splits)
-    wrong = wrong.with_columns(
+    problems = problems.with_columns(
         reason=pl.coalesce("reason", pl.when(samples["split"].is_null()).then(pl.lit("image_in_two_splits")))
     )
-    wrong = wrong.filter(pl.col("reason").is_not_null())
-    if wrong.height:
-        turns = turns.join(wrong, on="at", how="left", maintain_order="left")
+    problems = problems.filter(pl.col("reason").is_not_null())
+    if problems.height:
+        turns = turns.join(problems, on="at", how="left", maintain_order="left")
     else:
         turns = turns.with_columns(pl.lit(None, pl.String).alias(name) for name in ("reason", "detail"))
     if "boxes" in turns.columns:
         turns = fit_boxes(turns, samples, entry)
-    found = turns.filter(pl.col("reason").is_not_null()).select(pl.col(c).cast(t) for c, t in FOUND.items())
+    refused = turns.filter(pl.col("reason").is_not_null()).select(pl.col(c).cast(t) for c, t in REFUSED.items())
     good = turns
-    if found.height:
-        good, found = _whole_threads(turns.filter(pl.col("reason").is_null()), found, turns)
+    if refused.height:
+        good, refused = _whole_threads(turns.filter(pl.col("reason").is_null()), refused, turns)
     counted = good.group_by("at", maintain_order=True).agg(num_turns=pl.len(), sample_row=pl.col("row").first())
     samples = samples.drop("sample_row").join(counted, on="at", how="inner", maintain_order="right")
-    return Inspected(
-        samples.drop("image_sizes", "thread"), good.drop("reason", "detail", "images", "image_sizes"), found
+    return InspectedSamples(
+        samples.drop("image_sizes", "thread"), good.drop("reason", "detail", "images", "image_sizes"), refused
     )
 
 
@@ -124,26 +122,26 @@ def _with_images(
         pl.col("image_bytes").fill_null(0),
     )
     joined = joined.with_columns(BEST_SIZES)
-    refused = image_filters(joined, entry.settings.filters)
-    joined = joined.with_columns(reason=pl.coalesce("reason", refused))
+    filtered = image_filters(joined, entry.settings.filters)
+    joined = joined.with_columns(reason=pl.coalesce("reason", filtered))
     return joined.drop("reason", "detail"), joined.select("at", "reason", "detail")
 
 
 def _with_split(samples: pl.DataFrame, source: str, *, seed: int, splits: dict[str, float]) -> pl.DataFrame:
-    """The split of each sample's photographs; null when they fall into different ones.
+    """The split of each sample's ids; null when they fall into different ones.
 
     A photograph is known by its bytes; one that is not there, by its file name; a text, by its row or thread.
     """
     if len(splits) == 1:
         return samples.with_columns(split=pl.lit(next(iter(splits))))
     name = pl.element().str.split("/").list.last()
-    known = samples.with_columns(
+    ids = samples.with_columns(
         who=pl.when(pl.col("images").list.len() > 0)
         .then(pl.col("hashes"))
         .otherwise(pl.concat_list(pl.concat_str(pl.lit(source + "/"), pl.coalesce("thread", "sample_row")))),
         names=pl.col("images").list.eval(pl.concat_str(pl.lit("name:"), name)),
     ).select("at", "who", "names")
-    each = known.with_columns(names=pl.when(pl.col("names").list.len() > 0).then("names").otherwise("who")).explode(
+    each = ids.with_columns(names=pl.when(pl.col("names").list.len() > 0).then("names").otherwise("who")).explode(
         "who", "names"
     )
     who = each.select(pl.coalesce("who", "names")).to_series()
@@ -202,25 +200,32 @@ def fit_boxes(turns: pl.DataFrame, samples: pl.DataFrame, entry: Entry) -> pl.Da
         pl.lit(" on "), pl.col("w").cast(pl.Int64), pl.lit("x"), pl.col("h").cast(pl.Int64)
     ).fill_null("")
     outside = (
-        (pl.col("x0") < -slack_w)
-        | (pl.col("y0") < -slack_h)
-        | (pl.col("x1") > unit_w + slack_w)
-        | (pl.col("y1") > unit_h + slack_h)
+        ~pl.all_horizontal(pl.col("x0", "y0", "x1", "y1").is_finite())
+        | (pl.min_horizontal("x0", "x1") < -slack_w)
+        | (pl.min_horizontal("y0", "y1") < -slack_h)
+        | (pl.max_horizontal("x0", "x1") > unit_w + slack_w)
+        | (pl.max_horizontal("y0", "y1") > unit_h + slack_h)
     )
-    differs = (pl.col("annotated") != pl.col("size")).fill_null(False) & pl.lit(not in_fractions)
+    wide = pl.min_horizontal("x1", unit_w) - pl.max_horizontal("x0", 0.0)
+    high = pl.min_horizontal("y1", unit_h) - pl.max_horizontal("y0", 0.0)
+    px_wide, px_high = (wide * pl.col("w"), high * pl.col("h")) if in_fractions else (wide, high)
+    is_speck = ((px_wide < LEAST_PX) & (px_high < LEAST_PX)).fill_null(False)
+    differs = _of_another_shape() if in_fractions else pl.col("annotated") != pl.col("size")
     each = each.with_columns(
         reason=pl.when((pl.col("image") < 0) | (pl.col("image") >= pl.col("count")))
         .then(pl.lit("box_wrong_image"))
         .when(pl.col("x0").is_null() | pl.col("y0").is_null() | pl.col("x1").is_null() | pl.col("y1").is_null())
         .then(pl.lit("no_box"))
-        .when(differs)
+        .when(differs.fill_null(False))
         .then(pl.lit("image_size_mismatch"))
         .when((pl.col("w").is_null() | pl.col("h").is_null()) & pl.lit(not in_fractions))
         .then(pl.lit("image_size_unknown"))
-        .when((pl.col("x1") <= pl.col("x0")) | (pl.col("y1") <= pl.col("y0")))
-        .then(pl.lit("box_empty"))
         .when(outside)
-        .then(pl.lit("box_outside_image")),
+        .then(pl.lit("box_outside_image"))
+        .when((pl.col("x1") < pl.col("x0")) | (pl.col("y1") < pl.col("y0")))
+        .then(pl.lit("box_corners_swapped"))
+        .when((wide <= 0) | (high <= 0) | is_speck)
+        .then(pl.lit("box_empty")),
         detail=pl.concat_str(pl.lit("["), coordinates, pl.lit("]"), frame),
     )
     to_px = [("x0", "w"), ("y0", "h"), ("x1", "w"), ("y1", "h")]
@@ -243,16 +248,23 @@ def fit_boxes(turns: pl.DataFrame, samples: pl.DataFrame, entry: Entry) -> pl.Da
     ).drop("turn", "px", "box_reason", "box_detail", "sized")
 
 
+def _of_another_shape() -> pl.Expr:
+    """Sizes as annotated and as seen differ by more than a scale: a turn or a cut, which fractions do not survive."""
+    annotated = [pl.col("annotated").struct.field(side).cast(pl.Float64) for side in ("width", "height")]
+    rounding = pl.max_horizontal(annotated[0] + annotated[1], pl.col("w") + pl.col("h"))
+    return (annotated[0] * pl.col("h") - annotated[1] * pl.col("w")).abs() > rounding
+
+
 def _boxes(corners: dict[str, pl.Expr]) -> pl.Expr:
     named = [corner.alias(name) for name, corner in corners.items()]
     return pl.struct([*named, pl.col("image").cast(pl.Int32), pl.col("phrase")])
 
 
-def _whole_threads(good: pl.DataFrame, found: pl.DataFrame, turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _whole_threads(good: pl.DataFrame, refused: pl.DataFrame, turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """A thread with a broken exchange is broken as a whole."""
     broken = turns.filter(pl.col("reason").is_not_null() & pl.col("thread").is_not_null()).select("at").unique()
     lost = good.join(broken, on="at", how="semi", maintain_order="left")
     if not lost.height:
-        return good, found
+        return good, refused
     why = lost.select("row", "at", reason=pl.lit("broken_conversation"), detail=pl.col("thread"))
-    return good.join(broken, on="at", how="anti", maintain_order="left"), pl.concat([found, why.cast(found.schema)])
+    return good.join(broken, on="at", how="anti", maintain_order="left"), pl.concat([refused, why.cast(refused.schema)])

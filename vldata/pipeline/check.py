@@ -38,7 +38,7 @@ def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
     problems: list[VldataError] = []
     rows = []
     try:
-        templates = load_templates(recipe)
+        templates = load_templates(recipe, {})
     except RecipeErrors as errors:
         problems += errors.errors
         templates = {}
@@ -61,7 +61,7 @@ def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
                 VldataError(
                     f"{entry.where}.image_root",
                     f"no such folder or archive: {root}",
-                    "mend the path, or try --standin 200",
+                    "fix the path, or try --standin 200",
                 )
             )
         template = templates[name].lineage if name in templates else ""

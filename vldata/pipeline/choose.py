@@ -20,12 +20,14 @@ from vldata.mixture.apportion import apportion
 from vldata.mixture.models import Mixture
 from vldata.mixture.quotas import Quota, quotas
 from vldata.mixture.select import take
-from vldata.pipeline.candidates import FOUND, Inspected, Look, inspect
+from vldata.pipeline.candidates import REFUSED, InspectedSamples, Look, inspect
 from vldata.recipe.models import Entry
+from vldata.sources.reading.boxes import outside_unit
 from vldata.store.keys import key_of
+from vldata.store.names import KeySubject
 
 _STEP = 4_096
-_MOST_KNOWN = 64  # sources of a large mixture, twice
+_MOST_CACHED = 64  # sources of a large mixture, twice
 
 Name = TypeVar("Name", bound=Hashable)
 Value = TypeVar("Value")
@@ -33,13 +35,11 @@ Value = TypeVar("Value")
 
 @dataclass
 class Pool:
-    """The candidates of one source, looked at from the front as far as anybody asks.
+    """The candidates of one source, looked at from the front as far as needed.
 
     Args:
-        entry: The source.
         turns: Sorted turns of its samples (`vldata.curate.group.conversations`).
         key: Hash of all that decides what is found; None where other sources decide too.
-        known: What was found before.
     """
 
     entry: Entry
@@ -50,11 +50,11 @@ class Pool:
     excluded_hashes: frozenset[str]
     unit: str
     key: str | None = None
-    known: CandidateCache = field(default_factory=lambda: CandidateCache())
+    cache: CandidateCache = field(default_factory=lambda: CandidateCache())
     ranges: list[int] = field(init=False, default_factory=list)
     starts: npt.NDArray[np.int64] = field(init=False)
     done: int = field(init=False, default=0)
-    parts: list[Inspected] = field(init=False, default_factory=list)
+    parts: list[InspectedSamples] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         first = (self.turns["place"] == 0).to_numpy()
@@ -80,13 +80,14 @@ class Pool:
             return
         self.ranges.append(upto)
         if self.key is None:
-            self.parts.append(self._inspected(upto))
+            self.parts.append(self.inspected(upto))
         else:
             place = self.key, self.done, upto
-            self.parts.append(self.known.get(self.known.inspected, place, lambda: self._inspected(upto)))
+            self.parts.append(self.cache.get(self.cache.inspected, place, lambda: self.inspected(upto)))
         self.done = upto
 
-    def _inspected(self, upto: int) -> Inspected:
+    def inspected(self, upto: int) -> InspectedSamples:
+        """What is found about the candidates from the first that was not looked at to before position ``upto``."""
         low, high = self.starts[self.done], self.starts[upto]
         sizes = np.diff(self.starts[self.done : upto + 1])
         at = np.repeat(np.arange(self.done, upto, dtype=np.int64), sizes)
@@ -110,23 +111,22 @@ class Pool:
 
 @dataclass(frozen=True)
 class Share:
-    """What one split takes of one source: so many passes over all its samples, and a prefix in one pass more."""
+    """What one split takes of one source: N passes over all its samples, and a prefix in one pass more."""
 
     passes: int
     prefix: int
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenSamples:
     """The chosen samples of one source.
 
     Args:
-        samples: Distinct chosen samples, split by split in rank order; columns as `Inspected.samples`.
+        samples: Distinct chosen samples, split by split in rank order; columns as `InspectedSamples.samples`.
         turns: Their turns, in the same order.
         shares: Split to what it takes.
-        quota: What the mixture asked for.
         available: Units of good samples; exact only where the whole source was looked at, else an upper bound.
-        found: ``row, at, reason, detail`` of the refused turns that the walk met.
+        refused: ``row, at, reason, detail`` of the turns that the walk refused.
         rest: ``row, reason`` of the turns that were not needed.
         key: Hash of all that decides which samples these are; None where other sources decide too.
     """
@@ -136,51 +136,67 @@ class Chosen:
     shares: dict[str, Share]
     quota: Quota
     available: int
-    found: pl.DataFrame
+    refused: pl.DataFrame
     rest: pl.DataFrame
     key: str | None = None
 
 
 @dataclass(frozen=True)
 class CandidateCache:
-    """What was found of candidates before, for builds that follow one another; what was not asked for longest goes.
+    """What was found of candidates before, for builds that follow one another; what was not used for longest goes.
 
     Args:
         inspected: By a pool's key and a range of its candidates.
-        chosen: By `Chosen.key`.
+        chosen: By `ChosenSamples.key`.
     """
 
-    inspected: dict[tuple[str, int, int], Inspected] = field(default_factory=dict)
-    chosen: dict[str, Chosen] = field(default_factory=dict)
+    inspected: dict[tuple[str, int, int], InspectedSamples] = field(default_factory=dict)
+    chosen: dict[str, ChosenSamples] = field(default_factory=dict)
 
     def get(self, kind: dict[Name, Value], name: Name, make: Callable[[], Value]) -> Value:
-        """What is known under a name, or what ``make`` says, which is known then."""
+        """What is cached under a name, or what ``make`` returns, which is cached then."""
         kind[name] = kind.pop(name) if name in kind else make()
-        if len(kind) > _MOST_KNOWN:
+        if len(kind) > _MOST_CACHED:
             del kind[next(iter(kind))]
         return kind[name]
 
 
-def choose(pools: Mapping[str, Pool], mixture: Mixture, limit: int | None = None) -> dict[str, Chosen]:
+def choose(pools: Mapping[str, Pool], mixture: Mixture, limit: int | None = None) -> dict[str, ChosenSamples]:
     """Meet the mixture.
 
     Args:
         pools: Source name to its candidates.
-        mixture: What is wanted of each.
-        limit: At most so many units in all, in the same proportions.
+        limit: At most N units in all, in the same proportions.
 
     Raises:
         RecipeErrors: A source would have to be repeated more often than ``max_epochs`` allows.
+        SourceError: The boxes of a source are in another unit than it reads them in.
     """
     tasks = {name: pool.entry.task.name for name, pool in pools.items()}
     available = {name: pool.num_units for name, pool in pools.items()}
     while True:
         wanted = _limited(quotas(mixture, available, tasks), limit)
         exact = {name: _walk(pools[name], quota.units) for name, quota in wanted.items()}
+        for pool in pools.values():
+            _refuse_wrong_unit(pool)
         short = {name: units for name, units in exact.items() if units is not None and units < available[name]}
         if not short:
             return {name: _settle(pools[name], quota, available[name]) for name, quota in wanted.items()}
         available |= short
+
+
+def _refuse_wrong_unit(pool: Pool) -> None:
+    """Boxes that lie outside most images show only here that they were read in another unit."""
+    if "boxes" not in pool.turns.columns or not pool.parts:
+        return
+    found = pl.concat([part.refused for part in pool.parts])
+    outside = found.filter(pl.col("reason") == "box_outside_image")
+    looked_at = found.height + sum(part.turns.height for part in pool.parts)
+    if 2 * outside.height > looked_at:
+        turns = pool.turns.join(outside, on="row", how="semi")
+        in_wrong_unit = outside_unit(turns, looked_at, pool.entry.source)
+        if in_wrong_unit is not None:
+            raise in_wrong_unit.error(pool.entry.source, pool.entry.where)
 
 
 def _limited(wanted: dict[str, Quota], limit: int | None) -> dict[str, Quota]:
@@ -232,30 +248,23 @@ def _walk(pool: Pool, units: int) -> int | None:
         upto = min(pool.num_samples, upto + max(_STEP, upto // 2))
 
 
-def _settle(pool: Pool, quota: Quota, available: int) -> Chosen:
+def _settle(pool: Pool, quota: Quota, available: int) -> ChosenSamples:
     """What the mixture takes, or the same as an earlier build took of the same candidates."""
     if pool.key is None:
         return _settled(pool, quota, available)
-    key = key_of("chosen", pool.key, pool.unit, quota.units, pool.ranges)
-    found = pool.known.get(pool.known.chosen, key, lambda: replace(_settled(pool, quota, available), key=key))
-    return replace(found, quota=quota, available=available)
+    key = key_of(KeySubject.CHOSEN, pool.key, pool.unit, quota.units, pool.ranges)
+    chosen = pool.cache.get(pool.cache.chosen, key, lambda: replace(_settled(pool, quota, available), key=key))
+    return replace(chosen, quota=quota, available=available)
 
 
-def _settled(pool: Pool, quota: Quota, available: int) -> Chosen:
+def _settled(pool: Pool, quota: Quota, available: int) -> ChosenSamples:
     none = pool.turns.select("row", reason=pl.lit("beyond_count"))
     if quota.units <= 0 or not pool.parts:
-        empty = inspect(
-            pool.turns[:0].with_columns(at=pl.lit(0, pl.Int64)),
-            pool.entry,
-            pool.look,
-            seed=pool.seed,
-            splits=pool.splits,
-            excluded_hashes=pool.excluded_hashes,
-        )
-        found = pl.concat([part.found for part in pool.parts]) if pool.parts else pl.DataFrame(schema=FOUND)
-        none = none.join(found, on="row", how="anti")
+        empty = pool.inspected(pool.done)  # the columns, and no rows
+        refused = pl.concat([part.refused for part in pool.parts]) if pool.parts else pl.DataFrame(schema=REFUSED)
+        none = none.join(refused, on="row", how="anti")
         nothing = dict.fromkeys(pool.splits, Share(0, 0))
-        return Chosen(empty.samples, empty.turns, nothing, quota, available, found, none)
+        return ChosenSamples(empty.samples, empty.turns, nothing, quota, available, refused, none)
     good = pool.good()
     everything = pool.done >= pool.num_samples
     shares: dict[str, Share] = {}
@@ -267,17 +276,17 @@ def _settled(pool: Pool, quota: Quota, available: int) -> Chosen:
         kept.append(part if passes else part[:prefix])
     samples = pl.concat(kept)
     last = pool.num_samples if everything else int(samples["at"].max() or 0) + 1  # type: ignore[arg-type]
-    found = pl.concat([part.found for part in pool.parts]).filter(pl.col("at") < last)
+    refused = pl.concat([part.refused for part in pool.parts]).filter(pl.col("at") < last)
     turns = pl.concat([part.turns for part in pool.parts])
     turns = samples.select("at").join(turns, on="at", how="inner", maintain_order="left_right")
-    rest = _rest(pool, turns, found, last, good)
-    return Chosen(samples, turns, shares, quota, available, found, rest)
+    rest = _rest(pool, turns, refused, last)
+    return ChosenSamples(samples, turns, shares, quota, available, refused, rest)
 
 
-def _rest(pool: Pool, turns: pl.DataFrame, found: pl.DataFrame, last: int, good: pl.DataFrame) -> pl.DataFrame:
+def _rest(pool: Pool, turns: pl.DataFrame, refused: pl.DataFrame, last: int) -> pl.DataFrame:
     sizes = np.diff(pool.starts)
     at = np.repeat(np.arange(pool.num_samples, dtype=np.int64), sizes)
     everyone = pool.turns.select("row").with_columns(pl.Series("at", at))
-    left = everyone.join(turns.select("row"), on="row", how="anti").join(found.select("row"), on="row", how="anti")
+    left = everyone.join(turns.select("row"), on="row", how="anti").join(refused.select("row"), on="row", how="anti")
     passed_over = (pl.col("at") < last) & pl.lit(len(pool.splits) > 1)
     return left.select("row", reason=pl.when(passed_over).then(pl.lit("split_full")).otherwise(pl.lit("beyond_count")))

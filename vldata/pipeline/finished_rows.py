@@ -91,9 +91,8 @@ def render_leaf(samples: pl.DataFrame, turns: pl.DataFrame, words: RenderSetting
     """Finish the samples of one leaf.
 
     Args:
-        samples: As `vldata.pipeline.candidates.Inspected.samples`, in rank order.
+        samples: As `vldata.pipeline.candidates.InspectedSamples.samples`, in rank order.
         turns: Their turns, sample by sample.
-        words: What to say.
 
     Returns:
         The piece, or the rows on which the template failed with what it said.
@@ -159,15 +158,15 @@ def _marks(user: Sequence[str | None], marked: Sequence[int], samples: pl.DataFr
         return {}
     ends = np.cumsum(samples["num_turns"].to_numpy())
     counts = samples["images"].list.len().to_list()
-    found: dict[int, int] = {}
+    places: dict[int, int] = {}
     for i in marked:
         at = int(np.searchsorted(ends, i, side="right"))
-        found[at] = found.get(at, 0) + (user[i] or "").count(IMAGE_MARK)
-    wrong = {at for at, n in found.items() if n != counts[at]}
+        places[at] = places.get(at, 0) + (user[i] or "").count(IMAGE_MARK)
+    mismatched = {at for at, n in places.items() if n != counts[at]}
     return {
-        i: f"{found[at]} {IMAGE_MARK} in the text, {counts[at]} images"
+        i: f"{places[at]} {IMAGE_MARK} in the text, {counts[at]} images"
         for i in marked
-        if (at := int(np.searchsorted(ends, i, side="right"))) in wrong
+        if (at := int(np.searchsorted(ends, i, side="right"))) in mismatched
     }
 
 
@@ -239,11 +238,10 @@ def _messages(
 ) -> tuple[pa.Array, Ints]:
     """The messages column, and how many characters each sample's texts have.
 
-    A message has one part, or several when there are image places in its text; a part is a text with so many images
+    A message has one part, or several when there are image places in its text; a part is a text with N images
     before it and behind it. The column is laid out by arithmetic over the whole leaf, without an object a message.
 
     Args:
-        rendered: The words of every turn.
         bounds: First turn of each sample, and the end; shape (samples + 1,).
         counts: Images of each sample; shape (samples,).
         after: See `_image_after`.
@@ -331,7 +329,7 @@ def _lineage(
         pa.array(rendered.variant, pa.string()),
         boxes,
         _generators(turns),
-        pa.array(np.ones(num, dtype=np.float32)),
+        pa.array(turns["weight"].fill_null(1.0).to_numpy()),
     ]
     return pa.StructArray.from_arrays(columns, fields=list(TURN))
 

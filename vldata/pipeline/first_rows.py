@@ -21,6 +21,7 @@ from vldata.pipeline.index import keyed_turns
 from vldata.recipe.models import Entry
 from vldata.schema.reasons import REJECTED
 from vldata.sources.base import Source
+from vldata.sources.reading.boxes import wrong_unit
 
 WHOLE_BYTES = 32 * 1024 * 1024
 """Sources with no more are read whole."""
@@ -68,6 +69,8 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
                 return seen
             native = source.turns(entry.task.name)
             turns = keyed_turns(native, entry.task, where=entry.where)
+            if (in_wrong_unit := wrong_unit(turns, entry.source)) is not None:
+                seen.problems.append(in_wrong_unit.error(entry.source, entry.where))
         except VldataError as error:
             where = error.where if error.where.startswith(entry.where) else f"{entry.where}: {error.where}"
             seen.problems.append(type(error)(where.replace(folder, entry.source.path), error.problem, error.fix))

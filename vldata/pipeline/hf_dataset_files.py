@@ -9,12 +9,11 @@ from typing import Any
 
 from blake3 import blake3
 
-from vldata.pipeline.planned import Plan
 from vldata.recipe.models import Recipe
 from vldata.schema.rows import features
 
 
-def write_hf_dataset_files(fresh: Path, recipe: Recipe, planned: Plan, blocks: Sequence[Mapping[str, Any]]) -> None:
+def write_hf_dataset_files(fresh: Path, recipe: Recipe, blocks: Sequence[Mapping[str, Any]]) -> None:
     """Write them into an unfinished build folder.
 
     `datasets` trusts the fingerprint: it must change whenever a row may have.

@@ -14,25 +14,26 @@ from vldata.recipe.models import Entry
 from vldata.schema.keyed import canonical_text, string_keys
 from vldata.schema.reasons import OUTCOMES
 from vldata.schema.turns import COMMON, KEY
+from vldata.sources.reading.boxes import wrong_unit
 from vldata.store.keys import key_of
+from vldata.store.names import Folder, KeySubject
 from vldata.store.remember import file_digest
 from vldata.store.store import Store
 from vldata.tasks.base import PolarsType, Task
 
-TURNS_VERSION = 1
+TURNS_VERSION = 2
 
-_NOT_CONTENT = frozenset({"row", "generator", "problem", "detail"})
+_NOT_CONTENT = frozenset({"row", "weight", "generator", "problem", "detail"})
 
 
 @dataclass(frozen=True)
-class Indexed:
+class IndexedTurns:
     """The turns of one source, in the store.
 
     Args:
         key: Hash of what decides the turns: annotation files' contents, options, task.
         path: Parquet: `COMMON`, the task's columns and `KEY`, one row a turn.
         digests: Annotation file, as the recipe names it, to the hash of its contents.
-        rows: Turns in the table.
     """
 
     key: str
@@ -41,46 +42,49 @@ class Indexed:
     rows: int
 
 
-def already_indexed(entry: Entry, store: Store) -> Indexed | VldataError | None:
-    """The turns of a source when it was read before, or what the user must mend before it can be read."""
+def already_indexed(entry: Entry, store: Store) -> IndexedTurns | VldataError | None:
+    """The turns of a source when it was read before, or what the user must fix before it can be read."""
     try:
         digests = {str(file): file_digest(store, file) for file in entry.source.files()}
     except (VldataError, OSError, ValueError) as error:
         return _in_recipe(error, entry)
-    return _found(entry, store, digests)
+    return _in_store(entry, store, digests)
 
 
-def index(entry: Entry, store: Store) -> Indexed | VldataError:
-    """Read a source, unless it has been read before; what the user must mend is returned, so that all can be told."""
+def index(entry: Entry, store: Store) -> IndexedTurns | VldataError:
+    """Read a source, unless it was read before; what the user must fix is returned, so that all is reported at once."""
     try:
         digests = {str(file): file_digest(store, file) for file in entry.source.files()}
-        found = _found(entry, store, digests)
-        if found is None:
+        indexed = _in_store(entry, store, digests)
+        if indexed is None:
             with no_collector():
                 turns = keyed_turns(entry.source.turns(entry.task.name), entry.task, where=entry.where)
-            with store.write("turns", _key(entry, digests), ".parquet") as path:
+            in_wrong_unit = wrong_unit(turns, entry.source)
+            if in_wrong_unit is not None:
+                raise in_wrong_unit.error(entry.source, entry.where)
+            with store.write(Folder.TURNS, _key(entry, digests), ".parquet") as path:
                 turns.write_parquet(path, compression="lz4", row_group_size=131_072)
             del turns
-            found = _found(entry, store, digests)
-            assert found is not None, "it was written just now"
-        return found
+            indexed = _in_store(entry, store, digests)
+            assert indexed is not None, "it was written just now"
+        return indexed
     except (VldataError, OSError) as error:
         return _in_recipe(error, entry)
 
 
-def _found(entry: Entry, store: Store, digests: dict[str, str]) -> Indexed | None:
+def _in_store(entry: Entry, store: Store, digests: dict[str, str]) -> IndexedTurns | None:
     key = _key(entry, digests)
-    if not store.has("turns", key, ".parquet"):
+    if not store.has(Folder.TURNS, key, ".parquet"):
         return None
-    path = store.path("turns", key, ".parquet")
-    return Indexed(key, path, digests, int(pl.scan_parquet(path).select(pl.len()).collect().item()))
+    path = store.path(Folder.TURNS, key, ".parquet")
+    return IndexedTurns(key, path, digests, int(pl.scan_parquet(path).select(pl.len()).collect().item()))
 
 
 def _key(entry: Entry, digests: dict[str, str]) -> str:
     options = {k: v for k, v in entry.source.model_dump(mode="json").items() if k not in entry.source.paths}
     return key_of(
         {
-            "what": "turns",
+            "what": KeySubject.TURNS,
             "version": [TURNS_VERSION, entry.source.version],
             "format": entry.source.format,
             "options": options,
@@ -97,7 +101,7 @@ def _in_recipe(error: VldataError | OSError | ValueError, entry: Entry) -> Vldat
         what = (error.strerror or str(error)).lower()
         return SourceError(f"{entry.where}: {error.filename or 'path'}", what, "check the path and its permissions")
     if not isinstance(error, VldataError):
-        return SourceError(f"{entry.where}.path", str(error), "mend the path")
+        return SourceError(f"{entry.where}.path", str(error), "fix the path")
     if error.where.startswith(entry.where):
         return error
     return type(error)(f"{entry.where}: {error.where}", error.problem, error.fix)
@@ -106,7 +110,7 @@ def _in_recipe(error: VldataError | OSError | ValueError, entry: Entry) -> Vldat
 def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str) -> pl.DataFrame:
     """Canonical columns in canonical types, a row id for every turn, and its key.
 
-    A row id is the native one, or the hash of the row's canonical columns where the format has none. Equal ids are told
+    A row id is the native one, or the hash of the row's canonical columns where the format has none. Equal ids are set
     apart by ``~2``, ``~3`` … in the order of their contents, never of their place in the file.
 
     Raises:

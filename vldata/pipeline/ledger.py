@@ -1,4 +1,4 @@
-"""The ledger: every turn that is not in the dataset, with stage and reason; and the law that nothing is lost."""
+"""The ledger: every turn that is not in the dataset, with stage and reason; and the invariant that nothing is lost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fractions import Fraction
 import polars as pl
 
 from vldata.errors import BuildError
-from vldata.pipeline.choose import Chosen
+from vldata.pipeline.choose import ChosenSamples
 from vldata.recipe.models import Entry
 from vldata.schema.reasons import OUTCOMES, REJECTED
 
@@ -34,19 +34,18 @@ def staged(dropped: pl.DataFrame, source: str, stage: str) -> pl.DataFrame:
     )
 
 
-def ledger_of(entry: Entry, before: pl.DataFrame, chosen: Chosen, rows_in: int) -> pl.DataFrame:
+def ledger_of(entry: Entry, before: pl.DataFrame, chosen: ChosenSamples, rows_in: int) -> pl.DataFrame:
     """The whole ledger of a source, after checking that its rows and the chosen ones are all that there were.
 
     Args:
-        entry: The source.
         before: Ledger rows of the stages before choosing.
-        chosen: What was chosen, found broken and left over.
+        chosen: What was chosen, refused and left over.
         rows_in: Turns that were read.
 
     Raises:
         BuildError: The counts do not add up, which is a bug: nothing is written.
     """
-    ledger = pl.concat([before, staged(chosen.found, entry.name, "look"), staged(chosen.rest, entry.name, "choose")])
+    ledger = pl.concat([before, staged(chosen.refused, entry.name, "look"), staged(chosen.rest, entry.name, "choose")])
     rows_out = chosen.turns.height
     distinct = pl.concat([ledger["row"], chosen.turns["row"]]).n_unique()
     if ledger.height + rows_out != rows_in or distinct != rows_in:
@@ -75,10 +74,10 @@ def refuse_too_many_rejects(entry: Entry, ledger: pl.DataFrame, rows_in: int) ->
         f"    {row['row']}: {row['reason']}" + (f" ({row['detail'][:160]})" if row["detail"] else "")
         for row in rejected.unique("reason", keep="first", maintain_order=True).head(5).iter_rows(named=True)
     )
-    found = rejected.height / looked_at
-    counted = f"{rejected.height:,} of {looked_at:,} turns are broken ({found:.1%}; max_reject_rate is {rate:.1%})"
+    share = rejected.height / looked_at
+    counted = f"{rejected.height:,} of {looked_at:,} turns are broken ({share:.1%}; max_reject_rate is {rate:.1%})"
     return BuildError(
         entry.where,
         f"{counted}\n{reasons}\n  for example\n{examples}",
-        f"mend the source, or set {entry.where}.max_reject_rate: {min(1.0, round(found + 0.005, 2)):g}",
+        f"fix the source, or set {entry.where}.max_reject_rate: {min(1.0, round(share + 0.005, 2)):g}",
     )

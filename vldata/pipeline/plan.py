@@ -6,37 +6,37 @@ of the files it read, and nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from vldata import __version__
-from vldata.base import Progress
 from vldata.curate.exclude import ExclusionList
 from vldata.errors import RecipeErrors, VldataError
-from vldata.pipeline.choose import Chosen, Pool, choose
+from vldata.pipeline.choose import ChosenSamples, Pool, choose
 from vldata.pipeline.finished_rows import RENDER_VERSION
 from vldata.pipeline.image_facts import Lookup, place_of
-from vldata.pipeline.index import Indexed, already_indexed, index
+from vldata.pipeline.index import IndexedTurns, already_indexed, index
 from vldata.pipeline.ledger import ledger_of, refuse_too_many_rejects
-from vldata.pipeline.planned import UNITS, Block, Plan, SourceReport, recall, remember
+from vldata.pipeline.plan_record import UNITS, Block, Plan, SourceReport, recall, remember
 from vldata.pipeline.render import Leaf, render_all
 from vldata.pipeline.row_shards import Instance, Shard, row_shards
-from vldata.pipeline.screen import Kept, Screened, ScreenJob, across_sources, screen
+from vldata.pipeline.screen import CuratedSource, ScreenedTurns, ScreenJob, across_sources, screen
 from vldata.pipeline.session import Session
-from vldata.pipeline.workers import Engine
 from vldata.pipeline.write_blocks import SourceImages
 from vldata.prompts.template import Template, load
 from vldata.recipe.models import Entry, Recipe, Settings
 from vldata.schema.keyed import keyed_one
 from vldata.schema.rows import SCHEMA_VERSION
 from vldata.store.keys import key_of
+from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 
 
 def plan(recipe: Recipe, session: Session, *, limit: int | None = None) -> Plan:
@@ -44,20 +44,19 @@ def plan(recipe: Recipe, session: Session, *, limit: int | None = None) -> Plan:
 
     Args:
         recipe: What to build, its sources ready to be read.
-        session: Store, workers and progress.
         limit: At most N units of the mixture in all.
 
     Raises:
         VldataError: All of a kind at once where that is possible.
     """
-    store, engine, progress = session.store, session.engine, session.progress
+    store, engine = session.store, session.engine
     templates = load_templates(recipe, session.templates)
     exclude = ExclusionList.read(recipe.head.exclude) if recipe.head.exclude else None
-    indexed = _index_all(recipe, store, engine, progress)
-    lookup = Lookup(recipe, store, progress, engine, session.remembered, session.seen)
+    indexed = _index_all(recipe, session)
+    lookup = Lookup(recipe, store, session.progress, engine, session.remembered, session.seen)
     key = key_of(
         {
-            "what": "plan",
+            "what": KeySubject.PLAN,
             "versions": [__version__, PLAN_VERSION, SCHEMA_VERSION],
             "head": recipe.head.model_dump(mode="json"),
             "mixture": recipe.mixture.model_dump(mode="json"),
@@ -66,37 +65,36 @@ def plan(recipe: Recipe, session: Session, *, limit: int | None = None) -> Plan:
             "exclude": exclude.digest if exclude else None,
         }
     )
-    known = recall(key, store)
-    if known is not None and lookup.still_true(key):
-        return known
+    recalled = recall(key, store)
+    if recalled is not None and lookup.still_true(key):
+        return recalled
     engine.start()
     faults: dict[str, pl.DataFrame] = {}
     while True:
-        screened = _screen_all(recipe, indexed, store, exclude, faults, engine, progress)
+        screened = _screen_all(recipe, indexed, exclude, faults, session)
         kept = across_sources(recipe, screened, lookup)
         chosen = choose(_pools(recipe, screened, kept, lookup, exclude, session), recipe.mixture, limit)
         ledgers = _ledgers(recipe, kept, chosen, indexed)
-        rendered = render_all(recipe, chosen, templates, store, engine, progress, session.laid_out)
-        failed = {name: found for name, found in rendered.items() if isinstance(found, pl.DataFrame)}
+        rendered = render_all(recipe, chosen, templates, session)
+        failed = {name: rows for name, rows in rendered.items() if isinstance(rows, pl.DataFrame)}
         if not failed:
             break
         faults = {**faults, **{n: pl.concat([faults[n], f]) if n in faults else f for n, f in failed.items()}}
-    made = {name: found for name, found in rendered.items() if isinstance(found, list)}
-    found = _put_together(key, recipe, indexed, chosen, ledgers, made, templates, store)
-    store.remove("plans", key, ".json")
+    leaves = {name: of_source for name, of_source in rendered.items() if isinstance(of_source, list)}
+    planned = _put_together(key, recipe, indexed, chosen, ledgers, leaves, templates, store)
+    store.remove(Folder.PLANS, key, ".json")
     lookup.save(key)
-    remember(found, pl.concat(ledgers.values()), store)
+    remember(planned, pl.concat(ledgers.values()), store)
     if not session.is_shared:
         session.forget()  # the tables of this plan, which blocks are written without
-    return found
+    return planned
 
 
-def load_templates(recipe: Recipe, known: dict[str, Template] | None = None) -> dict[str, Template]:
+def load_templates(recipe: Recipe, loaded: dict[str, Template]) -> dict[str, Template]:
     """The template of every source.
 
     Args:
-        recipe: Whose sources.
-        known: Templates that were read before, which this one adds to.
+        loaded: Templates that were read before, to which those of the recipe are added.
 
     Raises:
         RecipeErrors: Everything wrong with any of them.
@@ -108,12 +106,9 @@ def load_templates(recipe: Recipe, known: dict[str, Template] | None = None) -> 
             datasets = [name, entry.source.format]
             options = entry.settings.templates
             key = key_of(entry.task.name, entry.task.model_dump(mode="json"), options.model_dump(mode="json"), datasets)
-            if known is None or key not in known:
-                templates[name] = load(entry.task.name, entry.task.template_names(), options, datasets=datasets)
-                if known is not None:
-                    known[key] = templates[name]
-            else:
-                templates[name] = known[key]
+            if key not in loaded:
+                loaded[key] = load(entry.task.name, entry.task.template_names(), options, datasets=datasets)
+            templates[name] = loaded[key]
         except RecipeErrors as errors:
             problems += errors.errors
     if problems:
@@ -121,7 +116,7 @@ def load_templates(recipe: Recipe, known: dict[str, Template] | None = None) -> 
     return templates
 
 
-def _identity(entry: Entry, indexed: Indexed, template: Template) -> dict[str, Any]:
+def _identity(entry: Entry, indexed: IndexedTurns, template: Template) -> dict[str, Any]:
     """Everything that decides a source's part of the plan."""
     return {
         "turns": indexed.key,
@@ -137,26 +132,24 @@ def _unset(settings: Settings) -> set[str]:
     return {name for name in ("licence", "language") if getattr(settings, name) is None}
 
 
-def _index_all(recipe: Recipe, store: Store, engine: Engine, progress: Progress) -> dict[str, Indexed]:
+def _index_all(recipe: Recipe, session: Session) -> dict[str, IndexedTurns]:
     """The turns of every source; those that were never read are read by the workers, one each at a time."""
-    known = {name: already_indexed(entry, store) for name, entry in recipe.entries.items()}
-    fresh = [entry for name, entry in recipe.entries.items() if known[name] is None]
-    told = progress.stage("read sources", len(recipe.entries))
-    told(len(known) - len(fresh))
+    earlier = {name: already_indexed(entry, session.store) for name, entry in recipe.entries.items()}
+    fresh = [entry for name, entry in recipe.entries.items() if earlier[name] is None]
+    advance = session.progress.stage("read sources", len(recipe.entries))
+    advance(len(earlier) - len(fresh))
     if len(fresh) > 1:
-        engine.start()
+        session.engine.start()
         fresh.sort(key=_file_bytes, reverse=True)  # the longest first, so that none of them is waited for at the end
-    indexed = {name: found for name, found in known.items() if isinstance(found, Indexed)}
-    problems = [found for found in known.values() if isinstance(found, VldataError)]
-    for entry, found in engine.run(partial(index, store=store), fresh):
-        if isinstance(found, VldataError):
-            problems.append(found)
+    indexed = {name: result for name, result in earlier.items() if isinstance(result, IndexedTurns)}
+    problems = [result for result in earlier.values() if isinstance(result, VldataError)]
+    for entry, result in session.engine.run(partial(index, store=session.store), fresh):
+        if isinstance(result, VldataError):
+            problems.append(result)
         else:
-            indexed[entry.name] = found
-        told(1)
-    if problems:
-        problems.sort(key=str)
-        raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
+            indexed[entry.name] = result
+        advance(1)
+    _refuse(sorted(problems, key=str))
     return {name: indexed[name] for name in recipe.entries}
 
 
@@ -164,20 +157,23 @@ def _file_bytes(entry: Entry) -> int:
     try:
         return sum(file.stat().st_size for file in entry.source.files())
     except (VldataError, OSError, ValueError):
-        return 0  # told by the worker
+        return 0  # the worker reports it
+
+
+def _refuse(problems: Sequence[VldataError]) -> None:
+    if problems:
+        raise problems[0] if len(problems) == 1 else RecipeErrors(list(problems))
 
 
 def _screen_all(
     recipe: Recipe,
-    indexed: Mapping[str, Indexed],
-    store: Store,
+    indexed: Mapping[str, IndexedTurns],
     exclude: ExclusionList | None,
     faults: Mapping[str, pl.DataFrame],
-    engine: Engine,
-    progress: Progress,
-) -> dict[str, Screened]:
-    told = progress.stage("curate", len(recipe.entries))
-    screened: dict[str, Screened] = {}
+    session: Session,
+) -> dict[str, ScreenedTurns]:
+    advance = session.progress.stage("curate", len(recipe.entries))
+    screened: dict[str, ScreenedTurns] = {}
     problems: list[VldataError] = []
     compared = {name for rule in recipe.head.dedup_across for name in rule.sources}
     jobs = [
@@ -185,22 +181,21 @@ def _screen_all(
         for name, entry in recipe.entries.items()
     ]
     jobs.sort(key=lambda job: job.indexed.rows, reverse=True)
-    work = partial(screen, store=store, seed=recipe.head.seed, exclude=exclude)
-    for job, found in engine.run(work, jobs):
-        if isinstance(found, VldataError):
-            problems.append(found)
+    work = partial(screen, store=session.store, seed=recipe.head.seed, exclude=exclude)
+    for job, result in session.engine.run(work, jobs):
+        if isinstance(result, VldataError):
+            problems.append(result)
         else:
-            screened[job.entry.name] = found
-        told(1)
-    if problems:
-        raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
+            screened[job.entry.name] = result
+        advance(1)
+    _refuse(problems)
     return screened
 
 
 def _pools(
     recipe: Recipe,
-    screened: Mapping[str, Screened],
-    kept: Mapping[str, Kept],
+    screened: Mapping[str, ScreenedTurns],
+    kept: Mapping[str, CuratedSource],
     lookup: Lookup,
     exclude: ExclusionList | None,
     session: Session,
@@ -216,13 +211,13 @@ def _pools(
             excluded_hashes=exclude.hashes if exclude else frozenset(),
             unit=recipe.mixture.unit,
             key=None if name in compared else _candidates_key(recipe, entry, screened[name], exclude),
-            known=session.candidates,
+            cache=session.candidates,
         )
         for name, entry in recipe.entries.items()
     }
 
 
-def _candidates_key(recipe: Recipe, entry: Entry, screened: Screened, exclude: ExclusionList | None) -> str:
+def _candidates_key(recipe: Recipe, entry: Entry, screened: ScreenedTurns, exclude: ExclusionList | None) -> str:
     """Everything that decides what `vldata.pipeline.candidates` finds of a source's candidates, and no words."""
     return key_of(
         {
@@ -237,7 +232,10 @@ def _candidates_key(recipe: Recipe, entry: Entry, screened: Screened, exclude: E
 
 
 def _ledgers(
-    recipe: Recipe, kept: Mapping[str, Kept], chosen: Mapping[str, Chosen], indexed: Mapping[str, Indexed]
+    recipe: Recipe,
+    kept: Mapping[str, CuratedSource],
+    chosen: Mapping[str, ChosenSamples],
+    indexed: Mapping[str, IndexedTurns],
 ) -> dict[str, pl.DataFrame]:
     ledgers, problems = {}, []
     for name, entry in recipe.entries.items():
@@ -245,25 +243,24 @@ def _ledgers(
         problem = refuse_too_many_rejects(entry, ledgers[name], indexed[name].rows)
         if problem is not None:
             problems.append(problem)
-    if problems:
-        raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
+    _refuse(problems)
     return ledgers
 
 
 def _put_together(
     key: str,
     recipe: Recipe,
-    indexed: Mapping[str, Indexed],
-    chosen: Mapping[str, Chosen],
+    indexed: Mapping[str, IndexedTurns],
+    chosen: Mapping[str, ChosenSamples],
     ledgers: Mapping[str, pl.DataFrame],
-    made: Mapping[str, list[Leaf]],
+    leaves: Mapping[str, list[Leaf]],
     templates: Mapping[str, Template],
     store: Store,
 ) -> Plan:
     output, seed = recipe.head.output, recipe.head.seed
     shards: dict[str, Shard] = {}
     if output.layout == "blocks":
-        blocks = _in_keyed_order(made, seed)
+        blocks = _in_keyed_order(leaves, seed)
     else:
         versions = [
             SCHEMA_VERSION,
@@ -271,34 +268,34 @@ def _put_together(
             output.images,
             {n: e.settings.images.max_side_px for n, e in recipe.entries.items()},
         ]
-        found = row_shards(_instances(made, recipe), store, seed=seed, max_rows=output.max_rows, versions=versions)
-        shards = {shard.key: shard for shard in found}
-        blocks = [Block(s.key, None, s.split, len(s.rows), s.image_bytes, 0) for s in found]
-    reports = _reports(recipe, indexed, chosen, ledgers, made, templates)
+        cut = row_shards(_instances(leaves, recipe), store, seed=seed, max_rows=output.max_rows, versions=versions)
+        shards = {shard.key: shard for shard in cut}
+        blocks = [Block(s.key, None, s.split, len(s.rows), s.image_bytes, 0) for s in cut]
+    reports = _reports(recipe, indexed, chosen, ledgers, leaves, templates)
     return Plan(
         key=key,
         blocks=blocks,
         sources=reports,
-        ledger=store.path("plans", key, ".ledger.parquet"),
+        ledger=store.path(Folder.PLANS, key, ".ledger.parquet"),
         inputs={name: one.digests for name, one in indexed.items()},
         templates={name: template.lineage for name, template in templates.items()},
-        pictures={n: _pictures(e) for n, e in recipe.entries.items()},
+        images={n: _source_images(e) for n, e in recipe.entries.items()},
         shards=shards,
         notes=_notes(recipe, reports, blocks),
-        num_new_blocks=len({leaf.made.key for leaves in made.values() for leaf in leaves if leaf.made.is_new_block}),
+        num_new_blocks=len({leaf.rendered.key for leaf in chain(*leaves.values()) if leaf.rendered.is_new_block}),
     )
 
 
-def _pictures(entry: Entry) -> SourceImages:
+def _source_images(entry: Entry) -> SourceImages:
     return SourceImages(place_of(entry).root, entry.settings.images.max_side_px, entry.settings.images.decode)
 
 
-def _in_keyed_order(made: Mapping[str, list[Leaf]], seed: int) -> list[Block]:
+def _in_keyed_order(leaves: Mapping[str, list[Leaf]], seed: int) -> list[Block]:
     """Every block as often as it stands in the build; its place depends on its own first sample and pass alone."""
     placed = []
-    for source, found in made.items():
-        for leaf in found:
-            m = leaf.made
+    for source, of_source in leaves.items():
+        for leaf in of_source:
+            m = leaf.rendered
             size = m.size_bytes + m.image_bytes
             block = Block(m.key, source, m.split, m.rows, m.image_bytes, size)
             for number in leaf.numbers:
@@ -307,30 +304,30 @@ def _in_keyed_order(made: Mapping[str, list[Leaf]], seed: int) -> list[Block]:
     return [block for _, _, block in sorted(placed, key=lambda p: (p[0], p[1], p[2].key))]
 
 
-def _instances(made: Mapping[str, list[Leaf]], recipe: Recipe) -> dict[str, list[Instance]]:
+def _instances(leaves: Mapping[str, list[Leaf]], recipe: Recipe) -> dict[str, list[Instance]]:
     instances: dict[str, list[Instance]] = {split: [] for split in recipe.split_shares}
-    for name in sorted(made):
-        for leaf in made[name]:
+    for name in sorted(leaves):
+        for leaf in leaves[name]:
             for number in leaf.numbers:
-                instances[leaf.made.split].append(Instance(leaf.made.key, leaf.made.rows, number))
+                instances[leaf.rendered.split].append(Instance(leaf.rendered.key, leaf.rendered.rows, number))
     return instances
 
 
 def _reports(
     recipe: Recipe,
-    indexed: Mapping[str, Indexed],
-    chosen: Mapping[str, Chosen],
+    indexed: Mapping[str, IndexedTurns],
+    chosen: Mapping[str, ChosenSamples],
     ledgers: Mapping[str, pl.DataFrame],
-    made: Mapping[str, list[Leaf]],
+    leaves: Mapping[str, list[Leaf]],
     templates: Mapping[str, Template],
 ) -> dict[str, SourceReport]:
     reports = {}
     for name, entry in recipe.entries.items():
         outcomes = dict(ledgers[name].group_by("outcome").len().iter_rows())
         achieved = dict.fromkeys(UNITS, 0)
-        for leaf in made[name]:
+        for leaf in leaves[name]:
             times = len(leaf.numbers)
-            counts = (leaf.made.rows, leaf.made.num_images, leaf.made.num_turns, leaf.made.answer_chars)
+            counts = (leaf.rendered.rows, leaf.rendered.num_images, leaf.rendered.num_turns, leaf.rendered.answer_chars)
             for unit, count in zip(UNITS, counts, strict=True):
                 achieved[unit] += times * count
         quota, rows_out = chosen[name].quota, chosen[name].turns.height

@@ -20,26 +20,26 @@ import pyarrow as pa
 from blake3 import blake3
 
 from vldata import __version__
-from vldata.base import Progress
 from vldata.errors import BuildError, StoreError
 from vldata.pipeline.block_cuts import leaves
-from vldata.pipeline.choose import Chosen
+from vldata.pipeline.choose import ChosenSamples
 from vldata.pipeline.finished_rows import RENDER_VERSION, RenderSettings, render_leaf
-from vldata.pipeline.workers import Engine
+from vldata.pipeline.session import Session
 from vldata.prompts.template import Template
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.rows import SCHEMA_VERSION
 from vldata.store.blocks import BLOCK, NOTE, PIECE, durable, file_digest, write_block, write_stream
 from vldata.store.keys import key_of
 from vldata.store.lock import exclusive
+from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """A rendered leaf and how often it stands in the build: whole in so many passes."""
+    """A rendered leaf and how often it stands in the build: whole in ``passes`` passes."""
 
-    made: RenderedLeaf
+    rendered: RenderedLeaf
     passes: int
     pass_of_prefix: int | None = None
 
@@ -50,25 +50,11 @@ class Leaf:
 
 
 def render_all(
-    recipe: Recipe,
-    chosen: Mapping[str, Chosen],
-    templates: Mapping[str, Template],
-    store: Store,
-    engine: Engine,
-    progress: Progress,
-    laid_out: dict[str, str],
+    recipe: Recipe, chosen: Mapping[str, ChosenSamples], templates: Mapping[str, Template], session: Session
 ) -> dict[str, list[Leaf] | pl.DataFrame]:
-    """Every source's leaves; or, for a source, the rows on which its template failed.
-
-    Args:
-        recipe: What is built.
-        chosen: Its samples.
-        templates: Their words.
-        store: Where leaves are kept.
-        engine: Where they are rendered.
-        laid_out: Names of leaves by `_asked`, which this one adds to; what is there needs not be laid out to be found.
-    """
-    told = progress.stage("render", sum(one.turns.height for one in chosen.values()))
+    """Every source's leaves; or, for a source, the rows on which its template failed."""
+    store, laid_out = session.store, session.laid_out
+    advance = session.progress.stage("render", sum(one.turns.height for one in chosen.values()))
     rendered: dict[str, list[Leaf] | pl.DataFrame] = {}
     texts: dict[str, _Text] = {}
 
@@ -76,32 +62,32 @@ def render_all(
         """Of one source after the other; while workers render one, the next is laid out for them."""
         for place, (name, entry) in enumerate(recipe.entries.items()):
             words = _words(recipe, entry, templates[name])
-            asked = _asked(recipe, entry, chosen[name], words)
-            known = _known_leaves(laid_out[asked], store, _as_block(recipe)) if asked in laid_out else None
-            if known is None:
+            parts = _parts_of(recipe, entry, chosen[name], words)
+            kept = _kept_leaves(laid_out[parts], store, _as_block(recipe)) if parts in laid_out else None
+            if kept is None:
                 text = _lay_out(folder / str(place), recipe, entry, chosen[name], words)
-                known = _known_leaves(text.key, store, text.as_block)
-                if asked is not None:
-                    laid_out[asked] = text.key
-            if known is not None:
-                rendered[name] = known
-                told(chosen[name].turns.height)
+                kept = _kept_leaves(text.key, store, text.as_block)
+                if parts is not None:
+                    laid_out[parts] = text.key
+            if kept is not None:
+                rendered[name] = kept
+                advance(chosen[name].turns.height)
             else:
                 texts[name] = text
                 yield from text.jobs
 
-    made: dict[str, list[Leaf]] = {}
+    fresh: dict[str, list[Leaf]] = {}
     failed: dict[str, dict[str, str]] = {}
     with scratch(store) as folder:
-        for job, found in engine.run(partial(render_job, store=store), jobs(folder)):
+        for job, result in session.engine.run(partial(render_job, store=store), jobs(folder)):
             name = job.words.source
-            if isinstance(found, dict):
-                failed.setdefault(name, {}).update(found)
+            if isinstance(result, dict):
+                failed.setdefault(name, {}).update(result)
             else:
-                told(found.num_turns)
-                made.setdefault(name, []).append(Leaf(found, *texts[name].times[job.low, job.high]))
+                advance(result.num_turns)
+                fresh.setdefault(name, []).append(Leaf(result, *texts[name].times[job.low, job.high]))
     for name, text in texts.items():
-        rendered[name] = _faults(failed[name]) if name in failed else _kept(made.get(name, []), text.key, store)
+        rendered[name] = _faults(failed[name]) if name in failed else _keep(fresh.get(name, []), text.key, store)
     return rendered
 
 
@@ -120,7 +106,7 @@ class _Text:
     as_block: bool
 
 
-def _lay_out(folder: Path, recipe: Recipe, entry: Entry, chosen: Chosen, words: RenderSettings) -> _Text:
+def _lay_out(folder: Path, recipe: Recipe, entry: Entry, chosen: ChosenSamples, words: RenderSettings) -> _Text:
     output = recipe.head.output
     if output.images == "path":
         _refuse_containers(entry, chosen.samples)
@@ -136,7 +122,7 @@ def _lay_out(folder: Path, recipe: Recipe, entry: Entry, chosen: Chosen, words: 
     cuts = _cuts(located, chosen, output.max_rows)
     key = key_of(
         {
-            "what": "rendered",
+            "what": KeySubject.RENDERED,
             "versions": [__version__, SCHEMA_VERSION, RENDER_VERSION],
             "data": [file_digest(samples), file_digest(turns)],
             "words": words.identity(),
@@ -156,13 +142,13 @@ def _as_block(recipe: Recipe) -> bool:
     return recipe.head.output.images == "path" and recipe.head.output.layout == "blocks"
 
 
-def _asked(recipe: Recipe, entry: Entry, chosen: Chosen, words: RenderSettings) -> str | None:
-    """Everything that decides a source's leaves, as far as it is known without laying them out."""
+def _parts_of(recipe: Recipe, entry: Entry, chosen: ChosenSamples, words: RenderSettings) -> str | None:
+    """Hash of everything that decides a source's leaves; None where it takes laying them out to know."""
     if chosen.key is None:
         return None
     output = recipe.head.output.model_dump(mode="json")
     images = entry.settings.images.model_dump(mode="json")
-    return key_of("asked", chosen.key, words.identity(), output, images)
+    return key_of(KeySubject.SETTINGS, chosen.key, words.identity(), output, images)
 
 
 def _faults(failed: Mapping[str, str]) -> pl.DataFrame:
@@ -170,28 +156,34 @@ def _faults(failed: Mapping[str, str]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"row": pl.String, "reason": pl.String, "detail": pl.String}, orient="row")
 
 
-def _kept(made: list[Leaf], key: str, store: Store) -> list[Leaf]:
-    made.sort(key=lambda leaf: (leaf.made.split, leaf.made.first_rank, leaf.made.rows))
-    with store.write("rendered", key, ".json") as path:
-        path.write_text(
-            json.dumps([asdict(replace(leaf, made=replace(leaf.made, is_new_block=False))) for leaf in made])
-        )
-    return made
+def _keep(leaves: list[Leaf], key: str, store: Store) -> list[Leaf]:
+    leaves.sort(key=lambda leaf: (leaf.rendered.split, leaf.rendered.first_rank, leaf.rendered.rows))
+    notes = [
+        {
+            "made": asdict(replace(leaf.rendered, is_new_block=False)),
+            "passes": leaf.passes,
+            "pass_of_prefix": leaf.pass_of_prefix,
+        }
+        for leaf in leaves
+    ]
+    with store.write(Folder.RENDERED, key, ".json") as path:
+        path.write_text(json.dumps(notes))
+    return leaves
 
 
 def _refuse_containers(entry: Entry, samples: pl.DataFrame) -> None:
-    """Refuse to store the path of a picture that lies inside an archive or a table: nothing else could open it."""
+    """Refuse to store the path of an image that lies inside an archive or a table: nothing else could open it."""
     inside = samples["images"].explode().drop_nulls().str.contains("::", literal=True)
     root = Path(entry.source.image_root or ".")
     if inside.any() or (root.is_file() and samples.height):
         raise BuildError(
             f"{entry.where}.image_root",
-            "its pictures lie inside an archive or a table, where no path leads",
+            "its images lie inside an archive or a table, where no path leads",
             "set output.images: embed, or unpack them",
         )
 
 
-def _cuts(samples: pl.DataFrame, chosen: Chosen, max_rows: int) -> list[tuple[int, int, int, int | None]]:
+def _cuts(samples: pl.DataFrame, chosen: ChosenSamples, max_rows: int) -> list[tuple[int, int, int, int | None]]:
     """(first, behind last, whole passes, number of the pass that holds it in part) of every leaf and every cut one."""
     cuts: list[tuple[int, int, int, int | None]] = []
     start = 0
@@ -209,14 +201,14 @@ def _cuts(samples: pl.DataFrame, chosen: Chosen, max_rows: int) -> list[tuple[in
     return cuts
 
 
-def _known_leaves(key: str, store: Store, as_block: bool) -> list[Leaf] | None:
+def _kept_leaves(key: str, store: Store, as_block: bool) -> list[Leaf] | None:
     try:
-        known = json.loads(store.path("rendered", key, ".json").read_text())
+        notes = json.loads(store.path(Folder.RENDERED, key, ".json").read_text())
     except FileNotFoundError:
         return None
-    found = [Leaf(RenderedLeaf(**leaf["made"]), leaf["passes"], leaf["pass_of_prefix"]) for leaf in known]
+    kept = [Leaf(RenderedLeaf(**note["made"]), note["passes"], note["pass_of_prefix"]) for note in notes]
     kind = "blocks" if as_block else "pieces"
-    return found if all(store.has(kind, leaf.made.key, ".json") for leaf in found) else None
+    return kept if all(store.has(kind, leaf.rendered.key, ".json") for leaf in kept) else None
 
 
 def _words(recipe: Recipe, entry: Entry, template: Template) -> RenderSettings:
@@ -240,7 +232,7 @@ def _words(recipe: Recipe, entry: Entry, template: Template) -> RenderSettings:
 @contextmanager
 def scratch(store: Store) -> Iterator[Path]:
     """A new folder in the store, removed at the end."""
-    base = store.root / "scratch"
+    base = store.root / Folder.SCRATCH
     base.mkdir(exist_ok=True)
     _remove_abandoned(base)
     with tempfile.TemporaryDirectory(dir=base, prefix=f"{os.getpid()}-") as name, exclusive(Path(name) / "lock"):
@@ -268,7 +260,6 @@ class RenderJob:
         low: The leaf's first sample, a position in ``samples``.
         high: The position behind its last one.
         first_rank: Rank of the leaf's first sample.
-        words: What to say.
         as_block: The rendered rows are the block: paths are stored, and sources stay apart.
         pixels: What is done to the images, part of the block's key.
     """
@@ -290,7 +281,7 @@ class RenderedLeaf:
     Args:
         key: Of the block that it becomes.
         first_rank: Rank of its first sample, which places it in the build.
-        size_bytes: Of the rendered rows, without pictures.
+        size_bytes: Of the rendered rows, without images.
         is_new_block: Whether it was written as a block just now.
     """
 
@@ -319,20 +310,20 @@ def render_job(job: RenderJob, store: Store) -> RenderedLeaf | dict[str, str]:
     data = sink.getvalue()
     key = key_of(
         {
-            "what": "block",
+            "what": KeySubject.BLOCK,
             "versions": [SCHEMA_VERSION, RENDER_VERSION],
             "rows": blake3(data).hexdigest(length=16),
             "images": piece.hashes,
             "pixels": dict(job.pixels),
         }
     )
-    is_new_block = job.as_block and not (store.has("blocks", key, BLOCK) and store.has("blocks", key, NOTE))
+    is_new_block = job.as_block and not (store.has(Folder.BLOCKS, key, BLOCK) and store.has(Folder.BLOCKS, key, NOTE))
     if is_new_block:
         write_block(piece.table, key, store)
-    elif not job.as_block and not store.has("pieces", key, NOTE):
-        with store.write("pieces", key, PIECE, durable=durable()) as path:
+    elif not job.as_block and not store.has(Folder.PIECES, key, NOTE):
+        with store.write(Folder.PIECES, key, PIECE, durable=durable()) as path:
             path.write_bytes(data)
-        with store.write("pieces", key, NOTE, durable=durable()) as path:
+        with store.write(Folder.PIECES, key, NOTE, durable=durable()) as path:
             path.write_text(json.dumps({"hashes": piece.hashes, "image_bytes": samples["image_bytes"].to_list()}))
     return RenderedLeaf(
         key=key,
@@ -352,6 +343,6 @@ def render_job(job: RenderJob, store: Store) -> RenderedLeaf | dict[str, str]:
 def _rows(path: Path, start: int, num: int) -> pl.DataFrame:
     """Some rows of an Arrow file, mapped: Polars' own scan decodes the batches around them, 6 ms where this takes 1."""
     with pa.memory_map(str(path)) as source:
-        found = pl.from_arrow(pa.ipc.open_file(source).read_all().slice(start, num))
-    assert isinstance(found, pl.DataFrame)
-    return found
+        rows = pl.from_arrow(pa.ipc.open_file(source).read_all().slice(start, num))
+    assert isinstance(rows, pl.DataFrame)
+    return rows

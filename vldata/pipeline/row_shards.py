@@ -15,6 +15,7 @@ from vldata.pipeline.block_cuts import MAX_BYTES
 from vldata.schema.keyed import keyed, string_keys
 from vldata.store.blocks import NOTE, PIECE, durable, write_stream
 from vldata.store.keys import key_of
+from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
 
 
@@ -30,7 +31,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Instance:
-    """So many rows of a piece, from its first on, in one pass."""
+    """The first ``rows`` rows of a piece, in one pass."""
 
     piece: str
     rows: int
@@ -44,7 +45,6 @@ def row_shards(
 
     Args:
         instances: Split to its pieces; a piece may stand there several times.
-        store: Holds the pieces.
         max_rows: Most rows in a shard.
         versions: What else decides the blocks' bytes.
     """
@@ -72,14 +72,14 @@ def row_shards(
 
 def gather(shard: Shard, store: Store) -> None:
     """Write the shard's rows as a piece, so that it becomes a block as every other piece does."""
-    if store.has("pieces", shard.key, NOTE):
+    if store.has(Folder.PIECES, shard.key, NOTE):
         return
     order = sorted(range(len(shard.rows)), key=lambda i: shard.rows[i])
     tables, hashes, image_bytes = [], [], []
     for piece, group in groupby(order, key=lambda i: shard.rows[i][0]):
         wanted = [shard.rows[i][1] for i in group]
-        note = json.loads(store.path("pieces", piece, NOTE).read_text())
-        with pa.memory_map(str(store.path("pieces", piece, PIECE))) as source:
+        note = json.loads(store.path(Folder.PIECES, piece, NOTE).read_text())
+        with pa.memory_map(str(store.path(Folder.PIECES, piece, PIECE))) as source:
             table = pa.ipc.open_stream(source).read_all()
             counts = pl.Series(table.column("images").combine_chunks().value_lengths()).to_list()
             ends = np.cumsum([0, *counts]).tolist()
@@ -89,22 +89,22 @@ def gather(shard: Shard, store: Store) -> None:
     place = {i: position for position, i in enumerate(order)}
     back = [place[i] for i in range(len(order))]
     table = pa.concat_tables(tables).take(pa.array(back)).combine_chunks()
-    with store.write("pieces", shard.key, PIECE, durable=durable()) as path, path.open("wb") as file:
+    with store.write(Folder.PIECES, shard.key, PIECE, durable=durable()) as path, path.open("wb") as file:
         write_stream(table, file)
-    with store.write("pieces", shard.key, NOTE, durable=durable()) as path:
+    with store.write(Folder.PIECES, shard.key, NOTE, durable=durable()) as path:
         note = {"hashes": [h for i in back for h in hashes[i]], "image_bytes": [image_bytes[i] for i in back]}
         path.write_text(json.dumps(note))
 
 
 def _ids(store: Store, piece: str) -> tuple[list[str], list[int]]:
-    with pa.memory_map(str(store.path("pieces", piece, PIECE))) as source:
+    with pa.memory_map(str(store.path(Folder.PIECES, piece, PIECE))) as source:
         ids = pa.ipc.open_stream(source).read_all().column("id").to_pylist()
-    return ids, json.loads(store.path("pieces", piece, NOTE).read_text())["image_bytes"]
+    return ids, json.loads(store.path(Folder.PIECES, piece, NOTE).read_text())["image_bytes"]
 
 
 def _shard(
     split: str, order: list[int], names: list[str], numbers: list[int], sizes: list[int], versions: object
 ) -> Shard:
     rows = [(names[i], numbers[i]) for i in order]
-    key = key_of({"what": "shard", "rows": [[piece, number] for piece, number in rows], "versions": versions})
+    key = key_of({"what": KeySubject.SHARD, "rows": [[piece, number] for piece, number in rows], "versions": versions})
     return Shard(key, split, rows, sum(sizes[i] for i in order))

@@ -1,4 +1,4 @@
-"""Turns -> samples and ledger: what is broken, what was asked to go, and which turns make a conversation.
+"""Turns -> samples and ledger: what is broken, what is filtered, and which turns make a conversation.
 
 The order is fixed: the reader's own findings, exclusion list, ``where``, the task's checks, text filters, deduplication
 within an image, deduplication across sources, whole threads, grouping. Everything that leaves is in the ledger.
@@ -21,12 +21,13 @@ from vldata.curate.group import conversations, whole_threads
 from vldata.curate.where import where
 from vldata.errors import VldataError
 from vldata.pipeline.image_facts import Lookup
-from vldata.pipeline.index import Indexed
+from vldata.pipeline.index import IndexedTurns
 from vldata.pipeline.ledger import staged
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.keyed import keyed
 from vldata.schema.turns import KEY
 from vldata.store.keys import key_of
+from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
 from vldata.tasks.base import Task
 
@@ -34,7 +35,7 @@ CURATE_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Screened:
+class ScreenedTurns:
     """The turns of one source that are fit for use, and what left so far; both in the store."""
 
     key: str
@@ -48,31 +49,29 @@ class ScreenJob:
     """One source to screen; travels to any worker.
 
     Args:
-        entry: The source.
-        indexed: Its turns.
         group: Whether its turns become samples at once, as no other source can take any of them away.
         faults: Rows (``row, reason, detail``) that a later stage found broken, such as by a template.
     """
 
     entry: Entry
-    indexed: Indexed
+    indexed: IndexedTurns
     group: bool
     faults: pl.DataFrame | None = None
 
 
-def screen(job: ScreenJob, *, store: Store, seed: int, exclude: ExclusionList | None = None) -> Screened | VldataError:
-    """Everything that looks at one source alone; what the user must mend is returned, so that all of it can be told.
+def screen(
+    job: ScreenJob, *, store: Store, seed: int, exclude: ExclusionList | None = None
+) -> ScreenedTurns | VldataError:
+    """Everything that looks at one source alone; what the user must fix is returned, so that all is reported at once.
 
     Args:
-        job: The source.
-        store: Where the result is kept.
         exclude: Rows, URLs and images that must not be used.
     """
     entry, indexed, faults = job.entry, job.indexed, job.faults
     settings = entry.settings
     key = key_of(
         {
-            "what": "screened",
+            "what": KeySubject.SCREENED,
             "version": CURATE_VERSION,
             "turns": indexed.key,
             "name": entry.name,
@@ -86,17 +85,17 @@ def screen(job: ScreenJob, *, store: Store, seed: int, exclude: ExclusionList | 
             "faults": faults.rows() if faults is not None else [],
         }
     )
-    paths = store.path("screened", key, ".arrow"), store.path("screened", key, ".ledger.parquet")
-    if not (store.has("screened", key, ".arrow") and store.has("screened", key, ".ledger.parquet")):
+    paths = store.path(Folder.SCREENED, key, ".arrow"), store.path(Folder.SCREENED, key, ".ledger.parquet")
+    if not (store.has(Folder.SCREENED, key, ".arrow") and store.has(Folder.SCREENED, key, ".ledger.parquet")):
         try:
             kept, dropped = _screen(entry, pl.read_parquet(indexed.path), seed=seed, exclude=exclude, faults=faults)
         except VldataError as error:
             return error
-        with store.write("screened", key, ".ledger.parquet") as path:
+        with store.write(Folder.SCREENED, key, ".ledger.parquet") as path:
             dropped.write_parquet(path)
-        with store.write("screened", key, ".arrow") as path:
+        with store.write(Folder.SCREENED, key, ".arrow") as path:
             (grouped(kept, entry) if job.group else kept).write_ipc(path)
-    return Screened(key, job.group, *paths)
+    return ScreenedTurns(key, job.group, *paths)
 
 
 def _screen(
@@ -127,19 +126,19 @@ def _screen(
 
 
 def _whole_threads(before: pl.DataFrame, kept: pl.DataFrame, ledger: pl.DataFrame) -> Cut:
-    """Native conversations stay or leave whole; one that was asked to lose an exchange is filtered, not broken."""
+    """Native conversations stay or leave whole; one that a filter takes an exchange of is filtered, not broken."""
     cut = whole_threads(before, kept)
-    asked = ledger.filter(pl.col("outcome") == "filtered").select(lost=pl.format("lost: {}", "row"))
-    filtered = pl.col("detail").is_in(asked["lost"].implode())
-    reason = pl.when(filtered).then(pl.lit("conversation_filtered")).otherwise("reason")
+    filtered = ledger.filter(pl.col("outcome") == "filtered").select(lost=pl.format("lost: {}", "row"))
+    was_filtered = pl.col("detail").is_in(filtered["lost"].implode())
+    reason = pl.when(was_filtered).then(pl.lit("conversation_filtered")).otherwise("reason")
     return Cut(cut.kept, cut.dropped.with_columns(reason=reason))
 
 
 def _problems(turns: pl.DataFrame) -> Cut:
     if turns["problem"].null_count() == turns.height:
         return Cut(turns, pl.DataFrame(schema=LEDGER))  # without a copy, as for all that is sound below
-    bad = pl.col("problem").is_not_null()
-    return Cut(turns.filter(~bad), turns.filter(bad).select("row", reason="problem", detail="detail"))
+    broken = pl.col("problem").is_not_null()
+    return Cut(turns.filter(~broken), turns.filter(broken).select("row", reason="problem", detail="detail"))
 
 
 def _marked(turns: pl.DataFrame, faults: pl.DataFrame) -> Cut:
@@ -168,21 +167,21 @@ def _checks(turns: pl.DataFrame, task: Task) -> Cut:
         reason = pl.when(expression.fill_null(False)).then(pl.lit(name)).otherwise(reason)
         detail = pl.when(expression.fill_null(False)).then(what).otherwise(detail)
     judged = turns.select("row", reason=reason, detail=detail)
-    bad = judged["reason"].is_not_null()
-    return Cut(turns.filter(~bad) if bad.any() else turns, judged.filter(bad))
+    broken = judged["reason"].is_not_null()
+    return Cut(turns.filter(~broken) if broken.any() else turns, judged.filter(broken))
 
 
 @dataclass(frozen=True)
-class Kept:
+class CuratedSource:
     """The samples of a source (see `grouped`) when all sources have been compared, and its ledger so far."""
 
     turns: pl.DataFrame
     ledger: pl.DataFrame
 
 
-def across_sources(recipe: Recipe, screened: Mapping[str, Screened], lookup: Lookup) -> dict[str, Kept]:
+def across_sources(recipe: Recipe, screened: Mapping[str, ScreenedTurns], lookup: Lookup) -> dict[str, CuratedSource]:
     """Drop turns that another source already has about the same photograph, where the recipe asks for it."""
-    kept = {n: Kept(pl.read_ipc(one.turns), pl.read_parquet(one.ledger)) for n, one in screened.items()}
+    kept = {n: CuratedSource(pl.read_ipc(one.turns), pl.read_parquet(one.ledger)) for n, one in screened.items()}
     for rule in recipe.head.dedup_across:
         tables = {name: _with_identity(kept[name].turns, recipe.entries[name], lookup) for name in rule.sources}
         for name, cut in across(tables, identity="identity", by=rule.by, order=rule.sources).items():
@@ -190,9 +189,9 @@ def across_sources(recipe: Recipe, screened: Mapping[str, Screened], lookup: Loo
             gone = staged(cut.dropped, name, "dedup_across")
             whole = _whole_threads(kept[name].turns, turns, gone)
             dropped = [gone, staged(whole.dropped, name, "thread")]
-            kept[name] = Kept(whole.kept, pl.concat([kept[name].ledger, *dropped]))
+            kept[name] = CuratedSource(whole.kept, pl.concat([kept[name].ledger, *dropped]))
     return {
-        n: one if screened[n].is_grouped else Kept(grouped(one.turns, recipe.entries[n]), one.ledger)
+        n: one if screened[n].is_grouped else CuratedSource(grouped(one.turns, recipe.entries[n]), one.ledger)
         for n, one in kept.items()
     }
 

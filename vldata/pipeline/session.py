@@ -25,6 +25,9 @@ from vldata.recipe.models import Recipe
 from vldata.store.gc import in_use
 from vldata.store.store import Store, default_store, open_store
 
+_JOBS = ("vldata.pipeline.render",)
+"""Modules whose functions the workers run."""
+
 
 class SyntheticTurns(Protocol):
     """What models wrote, for builds: `vldata.generate` has it, which no step of a build needs to know."""
@@ -43,13 +46,12 @@ class Session:
     """Made by `open_session`.
 
     Args:
-        engine: Runs the jobs of all builds.
         synthetic: Needed for recipes with synthetic sources.
         is_shared: Several builds follow one another, so that what one has found out serves the next.
-        remembered: What the store knew of a place's images when it was first asked.
+        remembered: What the store knew of a place's images when it was first read.
         seen: What is known of images by now.
         candidates: Samples that were inspected and chosen.
-        laid_out: Names of rendered leaves, by the samples, the words and the form of the output.
+        laid_out: Names of rendered leaves, by the hash of all that decides them; what is there is not laid out again.
         drawn: Folders of images that sources drew, with these sources.
     """
 
@@ -88,13 +90,10 @@ def open_session(
     Args:
         store: Its folder; None is `vldata.store.store.default_store`.
         workers: Processes; None is one for each core.
-        progress: Watches every step.
-        synthetic: See `Session`.
-        is_shared: See `Session`.
 
     Raises:
         StoreError: The store cannot be used.
     """
     opened = open_store(store or default_store())
-    with in_use(opened), Engine(workers or cores()) as engine:
+    with in_use(opened), Engine(workers or cores(), _JOBS) as engine:
         yield Session(opened, engine, progress or Silent(), synthetic, is_shared)

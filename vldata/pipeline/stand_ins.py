@@ -10,17 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vldata.base import Progress, Silent
+from vldata.base import Progress
 from vldata.errors import BuildError, RecipeError, SourceError
 from vldata.mixture.models import Mixture
-from vldata.pipeline.planned import SourceReport
+from vldata.pipeline.plan_record import SourceReport
 from vldata.recipe.models import Entry, Recipe
 from vldata.sources import source_class
 from vldata.sources.base import Source
 from vldata.store.keys import key_of
 from vldata.store.lock import exclusive
+from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 STANDIN_VERSION = 1
 
@@ -33,13 +34,13 @@ _SYNTH_STANDINS = {
 }
 
 
-def with_standins(recipe: Recipe, store: Store, *, rows: int, progress: Progress | None = None) -> Recipe:
+def with_standins(recipe: Recipe, store: Store, *, rows: int, progress: Progress) -> Recipe:
     """The recipe with every source replaced by a stand-in of at least ``rows`` turns, true in its labels.
 
     The shares of the mixture stay; its total becomes the largest that the stand-ins give without repeats, and counts
     become weights.
     """
-    told = (progress or Silent()).stage("write stand-ins", len(recipe.entries))
+    advance = progress.stage("write stand-ins", len(recipe.entries))
     entries = {}
     synthetic = [entry.synth for entry in recipe.entries.values() if entry.synth is not None]
     joined = {name: synth.from_[0] for synth in synthetic for name in synth.from_}
@@ -49,7 +50,7 @@ def with_standins(recipe: Recipe, store: Store, *, rows: int, progress: Progress
         entries[name] = entry
         if entry.synth is None:
             entries[name] = _standin(entry, entry.source, store, rows=rows, seed=recipe.head.seed + number)
-        told(1)
+        advance(1)
     entries = {name: entries[name] for name in recipe.entries}
     return replace(recipe, entries=entries, mixture=_without_amounts(recipe.raw.get("mixture", {})))
 
@@ -87,7 +88,7 @@ def _standin(entry: Entry, source: Source, store: Store, *, rows: int, seed: int
     options = source.standin_key()
     key = key_of(
         {
-            "what": "standin",
+            "what": KeySubject.STANDIN,
             "version": [STANDIN_VERSION, source.version],
             "format": source.format,
             "task": entry.task.name,
@@ -96,9 +97,9 @@ def _standin(entry: Entry, source: Source, store: Store, *, rows: int, seed: int
             **({} if options is None else {"options": options}),
         }
     )
-    folder = store.root / "standins" / key
+    folder = store.root / Folder.STANDINS / key
     note = folder.with_suffix(".json")
-    with exclusive(store.root / "locks" / f"standin-{key}"):
+    with exclusive(store.root / Folder.LOCKS / f"standin-{key}"):
         if not note.exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -111,30 +112,25 @@ def _standin(entry: Entry, source: Source, store: Store, *, rows: int, seed: int
     return replace(entry, source=source.model_validate(keys))
 
 
-def with_images(
-    recipe: Recipe, store: Store, *, progress: Progress | None = None, drawn_before: set[tuple[str, str]] | None = None
-) -> Recipe:
-    """The recipe with the pictures of sources that draw their own drawn into the store.
+def with_images(recipe: Recipe, store: Store, *, progress: Progress, drawn_before: set[tuple[str, str]]) -> Recipe:
+    """The recipe with the images of sources that draw their own drawn into the store.
 
     Args:
-        recipe: What is to be built.
-        store: Where the pictures are kept.
         drawn_before: Folders and sources that need no look any more; what is drawn is added.
     """
     drawn = {n: e for n, e in recipe.entries.items() if e.source.images_key() is not None}
-    told = (progress or Silent()).stage("draw pictures", len(drawn)) if drawn else None
+    advance = progress.stage("draw images", len(drawn)) if drawn else None
     entries = dict(recipe.entries)
     for name, entry in drawn.items():
-        folder = store.root / "pictures" / key_of(entry.source.images_key())
+        folder = store.root / Folder.IMAGES / key_of(entry.source.images_key())
         folder.mkdir(parents=True, exist_ok=True)
         what = str(folder), entry.source.model_dump_json()
-        if drawn_before is None or what not in drawn_before:
+        if what not in drawn_before:
             entry.source.draw_images(folder)
-        if drawn_before is not None:
             drawn_before.add(what)
         entries[name] = replace(entry, source=entry.source.model_copy(update={"image_root": str(folder)}))
-        if told:
-            told(1)
+        if advance:
+            advance(1)
     return replace(recipe, entries=entries)
 
 
@@ -150,6 +146,6 @@ def write_standin(format_name: str, folder: Path, *, rows: int, seed: int, image
     cls = source_class(format_name, "FORMAT")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RecipeError(str(folder), "it is not an empty folder", "name a new one")
-    with told_as_store_errors(folder):
+    with as_store_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         return cls.standin(folder, rows=rows, seed=seed, images=images)

@@ -9,10 +9,11 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from itertools import chain, islice
 from types import ModuleType
@@ -30,14 +31,16 @@ def cores() -> int:
 
 
 class Engine:
-    """Runs functions over jobs, with so many workers; use as a context manager.
+    """Runs functions over jobs, with N workers; use as a context manager.
 
     Args:
         workers: 1 runs everything in this process.
+        modules: What a worker loads while it waits for its first job.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, modules: Sequence[str] = ()) -> None:
         self.workers = max(1, workers)
+        self._modules = tuple(modules)
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Engine:
@@ -59,7 +62,7 @@ class Engine:
             self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_one_thread)
             with _without_main(), _interrupts_held():
                 for _ in range(self.workers):
-                    self._pool.submit(_warm)
+                    self._pool.submit(_load, self._modules)
 
     def run(self, function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
         """Each job with its result, as they come; few jobs wait at a time, so that memory stays flat."""
@@ -74,7 +77,7 @@ class Engine:
         assert self._pool is not None
         running: dict[Any, Job] = {}
         for job in waiting:
-            with _told_if_killed():
+            with _reported_if_killed():
                 running[self._pool.submit(function, job)] = job
             if len(running) < 2 * self.workers:
                 continue
@@ -85,7 +88,7 @@ class Engine:
     def _finished(self, running: dict[Any, Job]) -> Iterator[tuple[Job, Any]]:
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
-            with _told_if_killed():
+            with _reported_if_killed():
                 result = future.result()
             yield running.pop(future), result
 
@@ -101,12 +104,12 @@ def _interrupts_held() -> Iterator[None]:
 
 
 @contextmanager
-def _told_if_killed() -> Iterator[None]:
+def _reported_if_killed() -> Iterator[None]:
     try:
         yield
     except BrokenProcessPool:
         problem = "it was killed, most likely because the memory was full"
-        raise BuildError("a worker", problem, "run again, which goes on where this stopped, with --workers 1") from None
+        raise BuildError("a worker", problem, "run again with --workers 1, which resumes where this stopped") from None
 
 
 @contextmanager
@@ -140,8 +143,6 @@ def _one_thread() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent answers it for all
 
 
-def _warm() -> None:
-    import polars  # noqa: F401
-    import pyarrow  # noqa: F401
-
-    import vldata.pipeline.render  # noqa: F401
+def _load(modules: Sequence[str]) -> None:
+    for name in modules:
+        import_module(name)

@@ -1,4 +1,4 @@
-"""Pieces -> blocks: the pictures' bytes go in. The only step that moves pixels, and safe to run twice.
+"""Pieces -> blocks: the images' bytes go in. The only step that moves pixels, and safe to run twice.
 
 A piece whose build stores paths is a block already. Each block is an Arrow stream of one record batch, read-only, with
 a note beside it (rows, bytes, digest) whose presence says that the block is whole.
@@ -20,10 +20,8 @@ from vldata.images.problem import ImageProblem
 from vldata.images.references import ImageReader
 from vldata.schema.rows import IMAGE, arrow_schema
 from vldata.store.blocks import NOTE, PIECE, write_block
+from vldata.store.names import Folder
 from vldata.store.store import Store
-
-SPOOL = "spool"
-"""Folder of the store for random-access forms of archives and tables that have none."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +39,11 @@ class BlockJob:
 
     Args:
         key: The block's name, and its piece's.
-        pictures: Source name to its images; None stores paths, for which the piece says all.
+        images: Source name to its images; None stores paths, for which the piece says all.
     """
 
     key: str
-    pictures: dict[str, SourceImages] | None
+    images: dict[str, SourceImages] | None
 
 
 @dataclass(frozen=True)
@@ -60,10 +58,10 @@ class FailedImage:
 
 def make(job: BlockJob, store: Store) -> list[FailedImage]:
     """Make the block of a piece; the images that could not be used, in which case no block is made."""
-    note = json.loads(store.path("pieces", job.key, NOTE).read_text())
-    with pa.memory_map(str(store.path("pieces", job.key, PIECE))) as source:
+    note = json.loads(store.path(Folder.PIECES, job.key, NOTE).read_text())
+    with pa.memory_map(str(store.path(Folder.PIECES, job.key, PIECE))) as source:
         table = pa.ipc.open_stream(source).read_all()
-        if job.pictures is None:
+        if job.images is None:
             write_block(table, job.key, store)
             return []
         sources = table.column("source").to_pylist()
@@ -71,18 +69,18 @@ def make(job: BlockJob, store: Store) -> list[FailedImage]:
         data = _arena()
         data.clear()
         paths: list[str] = []
-        bad: list[FailedImage] = []
+        failed: list[FailedImage] = []
         for name, of_sample in zip(sources, images, strict=True):
-            pictures = job.pictures[name]
-            reader = _reader(pictures.root, store.root / SPOOL)
+            settings = job.images[name]
+            reader = _reader(settings.root, store.root / Folder.SPOOL)
             for image in of_sample:
                 try:
-                    _take(data, reader, image["path"], note["hashes"][len(paths)], pictures)
+                    _take(data, reader, image["path"], note["hashes"][len(paths)], settings)
                 except ImageProblem as problem:
-                    bad.append(FailedImage(name, image["path"], problem.reason, problem.detail))
+                    failed.append(FailedImage(name, image["path"], problem.reason, problem.detail))
                 paths.append(Path(image["path"].rpartition("::")[2]).name)
-        if bad:
-            return bad
+        if failed:
+            return failed
         column = table.column("images").combine_chunks()
         values = pa.StructArray.from_arrays([data.column(), pa.array(paths, pa.string())], fields=list(IMAGE))
         embedded = pa.ListArray.from_arrays(column.offsets, values)
@@ -92,18 +90,18 @@ def make(job: BlockJob, store: Store) -> list[FailedImage]:
 
 
 def forget_readers() -> None:
-    """Open archives anew: one may have changed since the last build of this process."""
+    """Open archives again: one may have changed since the last build of this process."""
     _reader.cache_clear()
 
 
-def _take(arena: Arena, reader: ImageReader, ref: str, expected: str | None, pictures: SourceImages) -> None:
+def _take(arena: Arena, reader: ImageReader, ref: str, expected: str | None, settings: SourceImages) -> None:
     data = reader.read_into(ref, arena.room)
     if expected is not None and blake3(data).hexdigest(length=16) != expected:
         raise ImageProblem("image_unreadable", "its bytes changed while the dataset was being built")
-    if pictures.decode:
+    if settings.decode:
         decoded(bytes(data))
-    if pictures.max_side_px:
-        smaller = resized(bytes(data), pictures.max_side_px)[0]
+    if settings.max_side_px:
+        smaller = resized(bytes(data), settings.max_side_px)[0]
         data = arena.room(len(smaller))
         data[:] = smaller
     arena.keep(len(data))

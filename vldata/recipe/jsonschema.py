@@ -66,5 +66,5 @@ def recipe_schema() -> dict[str, Any]:
 
 
 def _definition(ref: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = defs[ref["$ref"].rpartition("/")[2]]
-    return found
+    definition: dict[str, Any] = defs[ref["$ref"].rpartition("/")[2]]
+    return definition

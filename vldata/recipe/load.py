@@ -52,7 +52,7 @@ def from_tree(tree: Mapping[str, Any]) -> Recipe:
     head = validated(Head, {k: tree[k] for k in Head.model_fields if k in tree}, "", problems)
     defaults = _section(tree, "defaults", problems)
     if validated(Settings, defaults, "defaults", problems) is None:
-        defaults = {}  # told once, above; the sources are still looked at
+        defaults = {}  # reported above, once; the sources are still checked
     entries: dict[str, Entry] = {}
     sources = _section(tree, "sources", problems)
     if not sources and "sources" not in {e.where for e in problems}:
@@ -86,7 +86,7 @@ def _entry(name: str, section: Any, defaults: Mapping[str, Any], problems: list[
     if not isinstance(section, dict):
         problems.append(RecipeError(where, f"{section!r} is not a mapping", "write {format: …, path: …}"))
         return None
-    known = len(problems)
+    num_before = len(problems)
     if fault := _name_fault(name):
         problems.append(RecipeError(where, f"the name {name!r} {fault}", "use letters, digits, _ - ."))
     if "synth" in section:
@@ -111,7 +111,7 @@ def _entry(name: str, section: Any, defaults: Mapping[str, Any], problems: list[
     if settings is not None:
         _check_codec(settings, where, problems)
         problems.extend(_unknown_columns(settings, where))
-    if len(problems) > known or settings is None or source is None or task is None:
+    if len(problems) > num_before or settings is None or source is None or task is None:
         return None
     return Entry(name=name, source=source, task=task, settings=settings)
 
@@ -122,7 +122,7 @@ def _generated(
     """A source that a model writes: its task is its kind's."""
     from vldata.synth.generate import load_kinds  # not for recipes that need none of it
 
-    where, known = f"sources.{name}", len(problems)
+    where, num_before = f"sources.{name}", len(problems)
     for key in [key for key in section if key not in (*Settings.model_fields, "synth")]:
         fix = "leave it out: the turns are made from the sources in `synth.from`"
         problems.append(RecipeError(f"{where}.{key}", "is not for a synthetic source", fix))
@@ -143,7 +143,7 @@ def _generated(
     if settings is not None:
         _check_codec(settings, where, problems)
         problems.extend(_unknown_columns(settings, where))
-    if len(problems) > known or settings is None or spec is None or task is None:
+    if len(problems) > num_before or settings is None or spec is None or task is None:
         return None
     return Entry(name=name, source=GeneratedTurns(), task=task, settings=settings, synth=spec)
 
@@ -167,12 +167,8 @@ def _expanded(rest: dict[str, Any], cls: type[Source], where: str, problems: lis
         if not has_variable(value):
             continue
         if key not in cls.paths:
-            allowed = ", ".join(cls.paths)
-            problems.append(
-                RecipeError(
-                    f"{where}.{key}", f"{value!r} names an environment variable", f"only local paths may: {allowed}"
-                )
-            )
+            problem, fix = f"{value!r} names an environment variable", f"only local paths may: {', '.join(cls.paths)}"
+            problems.append(RecipeError(f"{where}.{key}", problem, fix))
             continue
         try:
             expanded[key] = environment(value, f"{where}.{key}")
@@ -213,11 +209,13 @@ def _unknown_columns(settings: Settings, where: str) -> list[RecipeError]:
     dedup = settings.conversation.dedup
     if dedup is None:
         return []
-    known = {"all", "answer", *_columns()}
-    asked = [("by", name) for name in dedup.by] + ([("near", dedup.near)] if dedup.near else [])
+    columns = {"all", "answer", *_columns()}
+    named = [("by", name) for name in dedup.by] + ([("near", dedup.near)] if dedup.near else [])
     path = f"{where}.conversation.dedup"
     return [
-        RecipeError(f"{path}.{k}", f"no task has a column {n!r}", nearest(n, known)) for k, n in asked if n not in known
+        RecipeError(f"{path}.{k}", f"no task has a column {n!r}", nearest(n, columns))
+        for k, n in named
+        if n not in columns
     ]
 
 
@@ -234,36 +232,27 @@ def _mixture(tree: Mapping[str, Any], sources: Mapping[str, Any], problems: list
 
 def _conflicts(head: Head, entries: Mapping[str, Entry], names: Sequence[str]) -> list[RecipeError]:
     """What no single section can know is wrong."""
-    found = []
+    faults = []
     if sum(head.splits.values()) >= 1:
-        found.append(RecipeError("splits", f"they add up to {sum(head.splits.values()):g}", "leave a share for train"))
+        faults.append(RecipeError("splits", f"they add up to {sum(head.splits.values()):g}", "leave a share for train"))
     if "train" in head.splits:
-        found.append(RecipeError("splits.train", "train is what the other splits leave", "name the others only"))
+        faults.append(RecipeError("splits.train", "train is what the other splits leave", "name the others only"))
     for entry in entries.values():
+        where = f"{entry.where}.images"
         if entry.settings.images.missing == "keep" and head.output.images == "embed":
-            found.append(
-                RecipeError(
-                    f"{entry.where}.images.missing",
-                    "'keep' cannot embed a picture that is not there",
-                    "set output.images: path, or images.missing: reject",
-                )
-            )
+            problem, fix = "'keep' cannot embed an image that is not there", "images.missing: reject"
+            faults.append(RecipeError(f"{where}.missing", problem, f"set output.images: path, or {fix}"))
         if entry.settings.images.max_side_px and head.output.images == "path":
-            found.append(
-                RecipeError(
-                    f"{entry.where}.images.max_side_px",
-                    "scaling makes new pixels, which a path cannot hold",
-                    "set output.images: embed, or leave max_side_px out",
-                )
-            )
+            problem, fix = "scaling makes new pixels, which a path cannot hold", "leave max_side_px out"
+            faults.append(RecipeError(f"{where}.max_side_px", problem, f"set output.images: embed, or {fix}"))
     for entry in entries.values():
-        found.extend(_made_from_faults(entry, entries, names))
+        faults.extend(_from_faults(entry, entries, names))
     for i, across in enumerate(head.dedup_across):
-        found.extend(_across_faults(across, f"dedup_across[{i}]", entries, names))
-    return found
+        faults.extend(_across_faults(across, f"dedup_across[{i}]", entries, names))
+    return faults
 
 
-def _made_from_faults(entry: Entry, entries: Mapping[str, Entry], names: Sequence[str]) -> Iterator[RecipeError]:
+def _from_faults(entry: Entry, entries: Mapping[str, Entry], names: Sequence[str]) -> Iterator[RecipeError]:
     where = f"{entry.where}.synth.from"
     roots = set()
     for name in entry.synth.from_ if entry.synth else ():
@@ -274,8 +263,8 @@ def _made_from_faults(entry: Entry, entries: Mapping[str, Entry], names: Sequenc
         elif name in entries:
             roots.add(entries[name].source.image_root or ".")
     if len(roots) > 1:
-        problem = f"its sources have their pictures in different places: {', '.join(sorted(roots))}"
-        yield RecipeError(where, problem, "name sources with one image_root, so that their pictures can be matched")
+        problem = f"its sources have their images in different places: {', '.join(sorted(roots))}"
+        yield RecipeError(where, problem, "name sources with one image_root, so that their images can be matched")
 
 
 def _across_faults(
@@ -289,21 +278,21 @@ def _across_faults(
             yield RecipeError(f"{where}.sources", problem, "name it once: a source is never compared with itself")
     compared = [entries[name] for name in dict.fromkeys(across.sources) if name in entries]
     for column in across.by:
-        if column not in (known := _columns()):
-            yield RecipeError(f"{where}.by", f"no task has a column {column!r}", nearest(column, known))
+        if column not in (columns := _columns()):
+            yield RecipeError(f"{where}.by", f"no task has a column {column!r}", nearest(column, columns))
             continue
         for entry in compared:
-            if column not in (known := {*COMMON, *entry.task.columns}):
+            if column not in (columns := {*COMMON, *entry.task.columns}):
                 problem = f"the source {entry.name!r} ({entry.task.name}) has no column {column!r}"
-                yield RecipeError(f"{where}.by", problem, nearest(column, known))
+                yield RecipeError(f"{where}.by", problem, nearest(column, columns))
 
 
 def _misplaced(key: str, where: str, cls: type[Source]) -> RecipeError:
     if key in _SHORT_KEYS:
         return RecipeError(f"{where}.{key}", "unknown key", f"it belongs into a section: {_SHORT_KEYS[key]}.{key}")
-    known = [*cls.model_fields, *Settings.model_fields, "format", "task"]
-    return _unknown(key, f"{where}.{key}", known)
+    keys = [*cls.model_fields, *Settings.model_fields, "format", "task"]
+    return _unknown(key, f"{where}.{key}", keys)
 
 
-def _unknown(key: str, where: str, known: Iterable[str]) -> RecipeError:
-    return RecipeError(where, "unknown key", nearest(key, known))
+def _unknown(key: str, where: str, keys: Iterable[str]) -> RecipeError:
+    return RecipeError(where, "unknown key", nearest(key, keys))

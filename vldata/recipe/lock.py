@@ -35,8 +35,8 @@ def load_with_lock(
     candidates = [path.with_name(f"{path.stem}.lock.yaml"), out / "recipe.lock.yaml"]
     for candidate in candidates:
         if candidate.is_file():
-            found = yaml.parse_file(candidate)
-            if isinstance(found, dict) and isinstance(found.get("lock"), dict):
-                return recipe, found["lock"]
+            document = yaml.parse_file(candidate)
+            if isinstance(document, dict) and isinstance(document.get("lock"), dict):
+                return recipe, document["lock"]
     looked = " or ".join(str(candidate) for candidate in candidates)
     raise RecipeError("--locked", f"no lock: {looked}", "build once without --locked, and keep its recipe.lock.yaml")

@@ -74,9 +74,8 @@ def environment(value: str, where: str) -> str:
     def replace(match: re.Match[str]) -> str:
         name = match.group(1)
         if name not in os.environ:
-            raise RecipeError(
-                where, f"the environment variable {name} is not set", f"export {name}=…, or write the path"
-            )
+            problem = f"the environment variable {name} is not set"
+            raise RecipeError(where, problem, f"export {name}=…, or write the path")
         return os.environ[name]
 
     return _VARIABLE.sub(replace, value)
@@ -94,9 +93,8 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise RecipeError(f"{path}: extends", f"recipes extend each other in a circle: {chain}", "remove one `extends`")
     tree = yaml.parse_file(path)
     if not isinstance(tree, dict):
-        raise RecipeError(
-            str(path), f"a recipe is a mapping, this is a {type(tree).__name__}", "start from `vldata init`"
-        )
+        problem = f"a recipe is a mapping, this is a {type(tree).__name__}"
+        raise RecipeError(str(path), problem, "start from `vldata init`")
     base = tree.pop("extends", None)
     if base is None:
         return tree

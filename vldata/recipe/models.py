@@ -35,13 +35,13 @@ class Conversation(Spec):
 
 
 class Images(Spec):
-    """What to do with a source's pictures.
+    """What to do with a source's images.
 
     Args:
-        missing: ``reject`` turns without their picture; ``keep`` them (needs ``output.images: path``).
-        max_side_px: Pictures with a longer side are scaled down to it; null passes every byte through.
-        max_pixels: A picture with more is rejected before it is decoded (a decompression bomb).
-        decode: Decode every picture once when its block is made, and reject the ones that fail; without it a picture is
+        missing: ``reject`` turns without their image; ``keep`` them (needs ``output.images: path``).
+        max_side_px: Images with a longer side are scaled down to it; null passes every byte through.
+        max_pixels: An image with more is rejected before it is decoded (a decompression bomb).
+        decode: Decode every image once when its block is made, and reject the ones that fail; without it an image is
             judged by its header and its end, which costs a hundredth of that.
     """
 
@@ -90,7 +90,7 @@ class Output(Spec):
     Args:
         layout: ``blocks`` links blocks of one source each (share, resume; wants a shuffling reader); ``rows`` writes
             shards in which the samples of all sources stand in keyed order.
-        images: ``embed`` the pictures' bytes, or store their absolute ``path``.
+        images: ``embed`` the images' bytes, or store their absolute ``path``.
         block_rows: Most samples in a block; null is 1,024 with embedded images and 8,192 without.
     """
 

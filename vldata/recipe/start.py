@@ -30,9 +30,8 @@ def write_start(path: Path) -> None:
     except FileExistsError:
         raise RecipeError(str(path), "the file exists", "name another one: vldata init other.yaml") from None
     except OSError as error:
-        raise RecipeError(
-            str(path), error.strerror or str(error), "name a file in a folder that you can write"
-        ) from None
+        problem, fix = error.strerror or str(error), "name a file in a folder that you can write"
+        raise RecipeError(str(path), problem, fix) from None
 
 
 def _replaced(text: str, old: str, new: str) -> str:

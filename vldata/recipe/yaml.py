@@ -114,22 +114,21 @@ def _refuse_bombs(root: yaml.Node, name: str) -> None:
         if depth > MAX_DEPTH:
             problem = f"nested too deeply: an alias inside itself, or more than {MAX_DEPTH} levels"
             raise RecipeError(name, problem, "write the values out")
-        known = sizes.get(id(node))
-        if known is None:
+        num_values = sizes.get(id(node))
+        if num_values is None:
             children: list[yaml.Node] = []
             if isinstance(node, yaml.SequenceNode):
                 children = node.value
             elif isinstance(node, yaml.MappingNode):
                 children = [part for pair in node.value for part in pair]
-            known = 1 + sum(size(child, depth + 1) for child in children)
-            sizes[id(node)] = known
-        return known
+            num_values = 1 + sum(size(child, depth + 1) for child in children)
+            sizes[id(node)] = num_values
+        return num_values
 
     total = size(root, 0)
     if total > MAX_VALUES:
-        raise RecipeError(
-            name, f"its aliases expand to {total:,} values", "write the values out, without aliases of aliases"
-        )
+        problem = f"its aliases expand to {total:,} values"
+        raise RecipeError(name, problem, "write the values out, without aliases of aliases")
 
 
 def _plain(node: yaml.Node, loader: yaml.SafeLoader, name: str, path: str) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +12,9 @@ import pyarrow as pa
 
 from vldata.dataset.manifest import manifest_of
 from vldata.dataset.open import block_table
-from vldata.images.geometry import fit
-from vldata.images.look import look
-from vldata.images.pixels import decoded, resized
-from vldata.images.problem import ImageProblem
-from vldata.images.references import ImageReader
+from vldata.report.boxes_on_images import SampleImage, boxes_by_image
 from vldata.report.text import cut
+from vldata.report.thumbnails import Thumbnails
 
 MAX_SAMPLES = 48
 """Of all sources together."""
@@ -27,55 +22,18 @@ MAX_SAMPLES = 48
 MAX_IMAGE_BYTES = 1_500_000
 """Of all thumbnails together, as they stand in the page."""
 
-THUMBNAIL_PX = 400
 _PER_SOURCE = (1, 6)
 _LOOKED_AT = 48
-_MAX_IMAGES, _MAX_MESSAGES, _MAX_TEXT, _MAX_BOXES = 4, 12, 1200, 40
-_SMALL_PX = 160
+_MAX_IMAGES, _MAX_MESSAGES, _MAX_TEXT = 4, 12, 1200
 _COLUMNS = ["id", "image_sizes", "messages", "source", "task", "split", "turns", "num_text_chars"]
 
 
 @dataclass(frozen=True)
-class ImageFrame:
-    """A box on a picture.
-
-    Args:
-        x: Left edge, pixels of the stored picture; ``y``, ``width`` and ``height`` likewise.
-        number: As it stands on the picture, from 1.
-    """
-
-    x: float
-    y: float
-    width: float
-    height: float
-    number: int
-    phrase: str
-
-
-@dataclass(frozen=True)
-class SampleImage:
-    """A picture of a sample.
-
-    Args:
-        width: Of the stored picture, pixels; the frame that boxes live in. 0 when it is not known.
-        height: Likewise.
-        data: A ``data:`` address; None when there is nothing to show, and ``problem`` says why.
-        frames: The boxes on it.
-    """
-
-    width: int
-    height: int
-    data: str | None
-    problem: str
-    frames: tuple[ImageFrame, ...]
-
-
-@dataclass(frozen=True)
 class MessagePart:
-    """A text of a message, or the place of a picture.
+    """A text of a message, or the place of an image.
 
     Args:
-        image: Number of the picture, from 1; 0 for a text.
+        image: Number of the image, from 1; 0 for a text.
     """
 
     text: str
@@ -91,12 +49,12 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Shown:
+class GallerySample:
     """A sample as the page shows it.
 
     Args:
-        more_pictures: Pictures of it that are left out.
-        more_messages: Messages that are left out.
+        more_images: How many of its images are left out.
+        more_messages: How many of its messages are left out.
         turns: Its lineage: ``row, template, variant, synthetic, weight, boxes`` of each turn.
     """
 
@@ -105,14 +63,14 @@ class Shown:
     task: str
     split: str
     chars: int
-    pictures: tuple[SampleImage, ...]
-    more_pictures: int
+    images: tuple[SampleImage, ...]
+    more_images: int
     messages: tuple[Message, ...]
     more_messages: int
     turns: tuple[Mapping[str, Any], ...]
 
 
-def gallery(build: Path) -> dict[str, tuple[Shown, ...]]:
+def gallery(build: Path) -> dict[str, tuple[GallerySample, ...]]:
     """Samples of each source, in the build's order, varied in their templates' variants and with boxes if there are.
 
     Raises:
@@ -124,35 +82,35 @@ def gallery(build: Path) -> dict[str, tuple[Shown, ...]]:
     each = max(low, min(high, MAX_SAMPLES // max(1, len(names))))
     left = MAX_IMAGE_BYTES
     share = MAX_IMAGE_BYTES // max(1, len(names))
-    found: dict[str, tuple[Shown, ...]] = {}
+    samples: dict[str, tuple[GallerySample, ...]] = {}
     for i, (name, rows) in enumerate(_first(build, manifest, names).items()):
-        pictures = _Thumbnails(min(left, share * (i + 1) - (MAX_IMAGE_BYTES - left)))
-        found[name] = tuple(_shown(row, pictures) for row in _varied(rows, each))
-        left -= pictures.used
-    return found
+        thumbnails = Thumbnails(min(left, share * (i + 1) - (MAX_IMAGE_BYTES - left)))
+        samples[name] = tuple(_sample(row, thumbnails) for row in _varied(rows, each))
+        left -= thumbnails.used
+    return samples
 
 
 def _first(build: Path, manifest: Mapping[str, Any], names: list[str]) -> dict[str, list[tuple[pa.Table, int, Any]]]:
-    """The first samples of each source as (block, row number, row without pictures), each id once."""
-    found: dict[str, dict[str, tuple[pa.Table, int, Any]]] = {name: {} for name in names}
+    """The first samples of each source as (block, row number, row without images), each id once."""
+    first: dict[str, dict[str, tuple[pa.Table, int, Any]]] = {name: {} for name in names}
     for block in manifest["blocks"]:
-        wanting = {name for name, rows in found.items() if len(rows) < _LOOKED_AT}
-        if not wanting:
+        pending = {name for name, rows in first.items() if len(rows) < _LOOKED_AT}
+        if not pending:
             break
-        if block["source"] is not None and block["source"] not in wanting:
+        if block["source"] is not None and block["source"] not in pending:
             continue
         table = block_table(build, block)
-        for name in [name for name in names if name in wanting and block["source"] in (None, name)]:
-            mine = pl.Series(pl.from_arrow(table["source"])) == name
-            for at in mine.arg_true().head(_LOOKED_AT).to_list():
-                if len(found[name]) < _LOOKED_AT:
+        for name in [name for name in names if name in pending and block["source"] in (None, name)]:
+            of_source = pl.Series(pl.from_arrow(table["source"])) == name
+            for at in of_source.arg_true().head(_LOOKED_AT).to_list():
+                if len(first[name]) < _LOOKED_AT:
                     (row,) = table.select(_COLUMNS).slice(at, 1).to_pylist()
-                    found[name].setdefault(row["id"], (table, at, row))
-    return {name: list(rows.values()) for name, rows in found.items()}
+                    first[name].setdefault(row["id"], (table, at, row))
+    return {name: list(rows.values()) for name, rows in first.items()}
 
 
 def _varied(rows: list[tuple[pa.Table, int, Any]], num: int) -> list[tuple[pa.Table, int, Any]]:
-    """So many of them: at first one of each wording, with and without boxes, then whatever stands first."""
+    """At most ``num`` of them: at first one of each wording, with and without boxes, then whatever stands first."""
     seen: set[Any] = set()
     fresh: list[tuple[pa.Table, int, Any]] = []
     others: list[tuple[pa.Table, int, Any]] = []
@@ -164,29 +122,20 @@ def _varied(rows: list[tuple[pa.Table, int, Any]], num: int) -> list[tuple[pa.Ta
     return [*fresh, *others][:num]
 
 
-def _shown(place: tuple[pa.Table, int, Any], thumbnails: _Thumbnails) -> Shown:
+def _sample(place: tuple[pa.Table, int, Any], thumbnails: Thumbnails) -> GallerySample:
     table, at, row = place
-    images = table["images"].slice(at, 1)[0].as_py()[:_MAX_IMAGES]
+    stored = table["images"].slice(at, 1)[0].as_py()[:_MAX_IMAGES]
     sizes = row["image_sizes"]
-    pictures = []
-    number = 0
-    for i, image in enumerate(images):
-        frames = []
-        for turn in row["turns"]:
-            for box in turn["boxes"] or ():
-                if (box["image"] or 0) == i and number < _MAX_BOXES:
-                    number += 1
-                    w, h = box["x1"] - box["x0"], box["y1"] - box["y0"]
-                    frames.append(ImageFrame(box["x0"], box["y0"], w, h, number, cut(box["phrase"] or "", 200)))
-        pictures.append(thumbnails.picture(image, sizes[i] if i < len(sizes) else None, tuple(frames)))
-    return Shown(
+    boxes = boxes_by_image(row["turns"], len(stored))
+    images = [thumbnails.image(image, sizes[i] if i < len(sizes) else None, boxes[i]) for i, image in enumerate(stored)]
+    return GallerySample(
         id=row["id"],
         source=row["source"],
         task=row["task"],
         split=row["split"],
         chars=row["num_text_chars"],
-        pictures=tuple(pictures),
-        more_pictures=len(sizes) - len(pictures),
+        images=tuple(images),
+        more_images=len(sizes) - len(images),
         messages=_messages(row["messages"]),
         more_messages=max(0, len(row["messages"]) - _MAX_MESSAGES),
         turns=tuple(row["turns"][:_MAX_MESSAGES]),
@@ -205,58 +154,3 @@ def _messages(messages: list[Any]) -> tuple[Message, ...]:
             )
         shown.append(Message(message["role"], tuple(parts)))
     return tuple(shown)
-
-
-class _Thumbnails:
-    """Makes small pictures until so many bytes are used."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self.used = 0
-        self._max_bytes = max_bytes
-        self._reader = ImageReader("/")
-
-    def picture(
-        self, image: Mapping[str, Any], size: Mapping[str, int] | None, frames: tuple[ImageFrame, ...]
-    ) -> SampleImage:
-        """A picture of a row, or why it cannot be shown."""
-        known = (size["width"], size["height"]) if size else None
-        try:
-            data, drawn = _small(self._bytes(image))
-        except ImageProblem as problem:
-            width, height = known or (0, 0)
-            why = f"not shown: {problem.reason.replace('_', ' ')}"
-            return SampleImage(width, height, None, why, frames if known else ())
-        width, height = known or drawn
-        if self.used + len(data) > self._max_bytes:
-            return SampleImage(width, height, None, "not shown, to keep the page small", frames)
-        self.used += len(data)
-        return SampleImage(width, height, data, "", frames)
-
-    def _bytes(self, image: Mapping[str, Any]) -> bytes:
-        if image["bytes"] is not None:
-            return bytes(image["bytes"])
-        if not image["path"]:
-            raise ImageProblem("image_missing", "the row has neither bytes nor a path")
-        return self._reader.read(image["path"].lstrip("/"))
-
-
-def _small(data: bytes) -> tuple[str, tuple[int, int]]:
-    """A picture as a ``data:`` address, and its upright size before it was made small."""
-    from PIL import Image
-
-    seen = look(data)
-    full = (seen.width, seen.height)
-    image = decoded(resized(data, 2 * THUMBNAIL_PX)[0])  # a large JPEG decodes at a fraction of its size
-    if "A" in image.getbands() or "transparency" in image.info:
-        clear = image.convert("RGBA")
-        image = Image.new("RGB", image.size, "white")
-        image.paste(clear, mask=clear.getchannel("A"))
-    image = image.convert("RGB")
-    width, height = fit(*full, THUMBNAIL_PX)
-    if (width, height) != image.size:
-        image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    out = io.BytesIO()
-    is_drawn = max(full) <= _SMALL_PX  # few pixels, often of a drawing: losses would show
-    image.save(out, "PNG") if is_drawn else image.save(out, "JPEG", quality=80)
-    kind = "png" if is_drawn else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}", full

@@ -13,8 +13,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from vldata.report.draw import BAND, C1, C2, C4, INK, MUTED, PAPER, RULE, SERIES, drawn, named
-from vldata.report.facts import PageFacts, Spread
+from vldata.report.build_facts import PageFacts, Spread
+from vldata.report.svg import BAND, C1, C2, C4, INK, MUTED, PAPER, RULE, SERIES, drawn, named
 from vldata.report.text import plain, short
 
 UNIT_NAMES = {"samples": "samples", "images": "images", "turns": "turns", "answer_chars": "answer characters"}
@@ -28,7 +28,7 @@ _REMARK_CHARS = 20
 
 
 def shares(facts: PageFacts) -> Markup:
-    """Achieved shares of each source in four units, as marks of four shapes, and the share that was asked for."""
+    """Achieved shares of each source in four units, as marks of four shapes, and the requested share."""
     sources = facts.manifest["sources"]
 
     def draw(axes: Axes) -> None:
@@ -36,9 +36,9 @@ def shares(facts: PageFacts) -> Markup:
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.3g} %"))
         rows = np.arange(len(sources)) + 0.2
-        asked = np.array([100 * source["requested_share"] for source in sources.values()])
-        axes.hlines(rows, 0, asked, color=RULE, linewidth=7)
-        axes.vlines(asked, rows - 0.18, rows + 0.18, color=INK, linewidth=2, zorder=2)
+        requested = np.array([100 * source["requested_share"] for source in sources.values()])
+        axes.hlines(rows, 0, requested, color=RULE, linewidth=7)
+        axes.vlines(requested, rows - 0.18, rows + 0.18, color=INK, linewidth=2, zorder=2)
         for unit, mark, colour in zip(UNIT_NAMES, MARKS, SERIES, strict=True):
             achieved = [100 * source["achieved_share"][unit] for source in sources.values()]
             axes.plot(achieved, rows, mark, color=colour, markersize=7.5, markeredgecolor=PAPER, clip_on=False)
@@ -47,7 +47,7 @@ def shares(facts: PageFacts) -> Markup:
 
     return drawn(
         "shares",
-        "Shares asked for and achieved, by source; the numbers are in the table",
+        "Shares requested and achieved, by source; the numbers are in the table",
         len(sources),
         draw,
         row_px=38,
@@ -103,9 +103,9 @@ def _ranges(name: str, about: str, rows: Mapping[str, Sequence[Spread]], unit: s
         axes.set_xticks([math.log10(tick) for tick in ticks], [short(tick) for tick in ticks])
         axes.set_xlabel(unit)
         for k in range(max(map(len, rows.values()))):
-            found = [(i, spreads[k], len(spreads)) for i, spreads in enumerate(rows.values()) if k < len(spreads)]
-            y = np.array([i + 0.18 + 0.12 * (2 * k - num + 1) for i, _, num in found])
-            q05, q25, q50, q75, q95 = np.log10(np.maximum(1.0, [spread.quantiles for _, spread, _ in found])).T
+            of_k = [(i, spreads[k], len(spreads)) for i, spreads in enumerate(rows.values()) if k < len(spreads)]
+            y = np.array([i + 0.18 + 0.12 * (2 * k - num + 1) for i, _, num in of_k])
+            q05, q25, q50, q75, q95 = np.log10(np.maximum(1.0, [spread.quantiles for _, spread, _ in of_k])).T
             axes.hlines(y, q05, q95, color=SERIES[k], linewidth=1.5, alpha=0.6)
             axes.hlines(y, q25, q75, color=SERIES[k], linewidth=5)
             axes.plot(q50, y, MARKS[k], color=SERIES[k], markersize=8, markeredgecolor=PAPER, markeredgewidth=1.5)
@@ -125,8 +125,8 @@ def _decades(low: float, high: float) -> list[float]:
 
 
 def _all_shares(sources: Mapping[str, Any]) -> list[float]:
-    found = [100 * source["requested_share"] for source in sources.values()]
-    return found + [100 * share for source in sources.values() for share in source["achieved_share"].values()]
+    requested = [100 * source["requested_share"] for source in sources.values()]
+    return requested + [100 * share for source in sources.values() for share in source["achieved_share"].values()]
 
 
 def _round_up(largest: float) -> float:
@@ -138,8 +138,6 @@ def two_shares(pairs: Mapping[str, tuple[float | None, float | None]], first: st
 
     Args:
         pairs: Source to its two shares; None where it is in one alone.
-        first: What the first is called.
-        second: What the second is called.
     """
 
     def draw(axes: Axes) -> None:
@@ -161,16 +159,7 @@ def _two_marks(axes: Axes, i: int, first: float | None, second: float | None) ->
     axes.plot(at, [i + 0.2] * len(at), color=C1, linewidth=2, alpha=0.5)
     for x, mark, fill in ((first, "D", PAPER), (second, "o", C1)):
         if x is not None:
-            axes.plot(
-                [x],
-                [i + 0.2],
-                mark,
-                markersize=8,
-                markerfacecolor=fill,
-                markeredgecolor=C1,
-                markeredgewidth=1.8,
-                clip_on=False,
-            )
+            axes.plot([x], [i + 0.2], mark, ms=8, mfc=fill, mec=C1, mew=1.8, clip_on=False)
 
 
 _FAR = 8.0
@@ -200,7 +189,6 @@ class Pair:
     """A run in a plot of pairs.
 
     Args:
-        remark: Beside its name.
         first: Drawn hollow.
         second: Drawn full.
     """
@@ -231,8 +219,8 @@ def pairs(name: str, about: str, lines: Sequence[Pair], middle: float, unit: str
 def forest(name: str, about: str, lines: Sequence[Line], band: float | None, unit: str) -> Markup:
     """Differences to the base with their intervals, the zero line, and the band of pure noise.
 
-    What lies far beyond all others, as of a task that a variant never learnt, stands at the edge with its number, so
-    that the others can be told apart.
+    What lies far beyond all others, as of a task that a variant never learned, stands at the edge with its number, so
+    that the others can be distinguished.
     """
     reach = _reach(lines, band)
     lines = [_at_the_edge(line, reach) for line in lines]
@@ -249,20 +237,11 @@ def forest(name: str, about: str, lines: Sequence[Line], band: float | None, uni
             named(axes, i, label, remark, MUTED)
             if line.middle is None:
                 continue
-            is_claim = line.sign != "o"
             colour = {"^": C1, "v": C4}.get(line.sign, MUTED)
             ends = [min(max(end, -reach), reach) for end in (line.low, line.high)]
             axes.plot(ends, [i + 0.2] * 2, color=colour, linewidth=2)
-            axes.plot(
-                [min(max(line.middle, -reach), reach)],
-                [i + 0.2],
-                line.sign,
-                markersize=8.5,
-                markerfacecolor=colour if is_claim else PAPER,
-                markeredgecolor=colour,
-                markeredgewidth=1.6,
-                clip_on=False,
-            )
+            middle, fill = min(max(line.middle, -reach), reach), PAPER if line.sign == "o" else colour
+            axes.plot([middle], [i + 0.2], line.sign, ms=8.5, mfc=fill, mec=colour, mew=1.6, clip_on=False)
 
     return drawn(name, about, len(lines), draw, row_px=40)
 
@@ -287,16 +266,16 @@ def _labels(lines: Sequence[Line]) -> list[tuple[str, str]]:
 
     A verdict gives way to a long name: the mark says it too. What stands in place of a mark stays.
     """
-    found = []
+    rooms = []
     for line in lines:
         remark = _shortened(line.remark, _REMARK_CHARS)
         is_tight = _columns(plain(line.name, 1000)) + _columns(remark) + 2 > _LINE_CHARS
         remark = "" if is_tight and line.middle is not None else remark
-        found.append((line.name, _LINE_CHARS - (_columns(remark) + 2 if remark else 0), remark))
-    labels = [_shortened(name, room) for name, room, _ in found]
+        rooms.append((line.name, _LINE_CHARS - (_columns(remark) + 2 if remark else 0), remark))
+    labels = [_shortened(name, room) for name, room, _ in rooms]
     return [
         (label if labels.count(label) == 1 else f"{i + 1}: {_shortened(name, room - len(str(i + 1)) - 2)}", remark)
-        for i, (label, (name, room, remark)) in enumerate(zip(labels, found, strict=True))
+        for i, (label, (name, room, remark)) in enumerate(zip(labels, rooms, strict=True))
     ]
 
 

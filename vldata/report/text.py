@@ -30,15 +30,15 @@ def _named(text: str) -> Markup:
     """Escaped, with characters that could not be seen, or would steer the others, written as ``U+202E``."""
     parts: list[Markup] = []
     end = 0
-    for found in _ODD.finditer(text):
-        parts += [escape(text[end : found.start()]), Markup('<span class="odd">{}</span>').format(_code(found[0]))]
-        end = found.end()
+    for match in _ODD.finditer(text):
+        parts += [escape(text[end : match.start()]), Markup('<span class="odd">{}</span>').format(_code(match[0]))]
+        end = match.end()
     return Markup("").join([*parts, escape(text[end:])])
 
 
 def plain(text: object, limit: int = 80) -> str:
     """One line of text for a label or an attribute: odd characters by name, cut at ``limit`` characters."""
-    line = _ODD.sub(lambda found: _code(found[0]), " ".join(str(text).split()))
+    line = _ODD.sub(lambda match: _code(match[0]), " ".join(str(text).split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

@@ -6,14 +6,7 @@ from typing import NamedTuple
 
 
 class Box(NamedTuple):
-    """A rectangle in fractions of the image's width and height.
-
-    Args:
-        x0: Left edge, 0 to 1.
-        y0: Upper edge, 0 to 1.
-        x1: Right edge, ``x0`` to 1.
-        y1: Lower edge, ``y0`` to 1.
-    """
+    """Left, upper, right and lower edge of a rectangle, in fractions (0 to 1) of the image's width and height."""
 
     x0: float
     y0: float

@@ -8,7 +8,7 @@ import polars as pl
 def is_row_by_row(expression: pl.Expr) -> bool:
     """Whether no part of an expression looks at other rows: no aggregate, no window, no count of the table.
 
-    Constants are row by row. Every part is asked, since Polars answers for the outermost one only.
+    Constants are row by row. Every part is looked at, since Polars answers for the outermost one only.
     """
     parts = [expression]
     while parts:
@@ -24,4 +24,4 @@ def _keeps_rows_apart(part: pl.Expr) -> bool:
     try:
         return meta.is_row_separable() and (meta.is_length_preserving() or meta.is_scalar())
     except pl.exceptions.ColumnNotFoundError:
-        return True  # a function that Polars only resolves against a schema (IN, ROUND): its inputs are asked next
+        return True  # a function that Polars only resolves against a schema (IN, ROUND): its inputs are looked at next

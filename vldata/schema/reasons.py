@@ -1,6 +1,6 @@
 """Why a turn is not in the dataset: a closed list, so that ledgers can be counted and compared.
 
-*Filtered* was asked for; *rejected* is broken; *not chosen* is fine and was not needed.
+*Filtered* was requested; *rejected* is broken; *not chosen* is fine and was not needed.
 """
 
 from __future__ import annotations
@@ -42,9 +42,12 @@ REJECTED = {
     "phrase_not_in_caption": "a phrase with boxes does not occur in its caption",
     "no_box": "the task needs a box and the row has none",
     "box_outside_image": "a box lies outside its image",
-    "box_empty": "a box has no area",
+    "box_corners_swapped": "a box ends left of or above where it begins",
+    "box_empty": "a box has no area, or less than a pixel either way",
     "box_wrong_image": "a box names an image that the row does not have",
-    "broken_conversation": "another exchange of its conversation is unusable, so the rest would hang in the air",
+    "broken_conversation": "another exchange of its conversation is unusable or missing, or has the same place, so the "
+    "rest would hang in the air",
+    "image_mark_in_text": "its text has another corpus's mark of an image or a box, and the row has none for it",
     "image_count_mismatch": "the text's image places and the row's images do not match in number",
     "no_image": "the task needs an image and the row names none",
     "image_missing": "the image file does not exist",
@@ -100,7 +103,7 @@ GENERATED = {
     "same_answer_over_images": "the same answer, or nearly the same, is given for many different images",
     "no_exchange": "nothing of the reply is left when what is wrong with it is taken out",
 }
-"""Why a reply is not used: filtered, as the checks of its kind ask for it. What is asked for again is told so, too."""
+"""Why a reply is not used: filtered, as its kind requires. A second request quotes these texts to the model."""
 
 FILTERED |= GENERATED
 

@@ -49,39 +49,17 @@ _FIELDS = [
 
 def features() -> dict[str, object]:
     """The row in the notation of Hugging Face ``datasets``' ``dataset_info.json``."""
+    return {name: _feature(kind) for name, kind in _FIELDS}
 
-    def value(dtype: str) -> dict[str, str]:
-        return {"dtype": dtype, "_type": "Value"}
 
-    def many(feature: object) -> dict[str, object]:
-        return {"feature": feature, "_type": "List"}
-
-    box = {
-        **{c: value("float64") for c in ("x0", "y0", "x1", "y1")},
-        "image": value("int32"),
-        "phrase": value("string"),
-    }
-    turn = {
-        "row": value("string"),
-        "template": value("string"),
-        "variant": value("string"),
-        "boxes": many(box),
-        "synthetic": value("string"),
-        "weight": value("float32"),
-    }
-    return {
-        "id": value("string"),
-        "images": many({"_type": "Image"}),
-        "image_sizes": many({"width": value("int32"), "height": value("int32")}),
-        "messages": many(
-            {"role": value("string"), "content": many({"type": value("string"), "text": value("string")})}
-        ),
-        "source": value("string"),
-        "task": value("string"),
-        "split": value("string"),
-        "turns": many(turn),
-        "num_text_chars": value("int32"),
-    }
+def _feature(kind: pa.DataType) -> dict[str, object]:
+    if kind == IMAGE:
+        return {"_type": "Image"}
+    if pa.types.is_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "List"}
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind}
+    return {"dtype": {"double": "float64", "float": "float32"}.get(str(kind), str(kind)), "_type": "Value"}
 
 
 def arrow_schema() -> pa.Schema:

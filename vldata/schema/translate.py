@@ -46,40 +46,37 @@ def _translated(error: ValidationError, model: type[BaseModel], data: Any, where
     """One error for each place, however many branches of a union complain about it.
 
     Args:
-        error: What Pydantic found.
-        model: What was to be made.
-        data: Of what: tells the keys that the user typed from the names that Pydantic adds to a path.
-        where: The section's place in the recipe.
+        data: What was validated: has the keys that the user typed, not the names that Pydantic adds to a path.
     """
     places: dict[str, list[Any]] = {}
     for item in error.errors(include_url=False):
         missing = item["loc"][-1:] if item["type"] == "missing" else ()
         typed = (*_typed(data, item["loc"][: len(item["loc"]) - len(missing)]), *missing)
         places.setdefault(dotted(where, typed), []).append((typed, item))
-    return [_problem(path, model, found) for path, found in places.items()]
+    return [_problem(path, model, items) for path, items in places.items()]
 
 
 def validated(model: type[Model], data: Any, where: str, problems: list[VldataError]) -> Model | None:
     """The data as a model; what is wrong with it is added to ``problems`` in the user's words, and None returned."""
-    found = _flags_for_numbers(model, data, where)
+    own = _flags_for_numbers(model, data, where)
     try:
         valid = model.model_validate(data)
     except ValidationError as error:
-        told = {problem.where for problem in found}
-        found += [problem for problem in _translated(error, model, data, where) if problem.where not in told]
-    problems.extend(found)
-    return None if found else valid
+        places = {problem.where for problem in own}
+        own += [problem for problem in _translated(error, model, data, where) if problem.where not in places]
+    problems.extend(own)
+    return None if own else valid
 
 
 def _flags_for_numbers(model: type[BaseModel], data: Any, where: str) -> list[RecipeError]:
     """Every true or false that stands where only a number may: Pydantic would take it for 1 or 0."""
-    found = []
+    problems = []
     for typed, kinds, value in _values((model,), data, ()):
         if isinstance(value, bool) and bool not in kinds and {int, float} & set(kinds):
             wanted = "a number" if float in kinds else "a whole number"
             problem = f"{str(value).lower()} is not {wanted}"
-            found.append(RecipeError(dotted(where, typed), problem, f"write {wanted}"))
-    return found
+            problems.append(RecipeError(dotted(where, typed), problem, f"write {wanted}"))
+    return problems
 
 
 def dotted(where: str, loc: Sequence[str | int]) -> str:
@@ -93,8 +90,8 @@ def dotted(where: str, loc: Sequence[str | int]) -> str:
     return path or "recipe"
 
 
-def _problem(path: str, model: type[BaseModel], found: Sequence[tuple[tuple[str | int, ...], Any]]) -> RecipeError:
-    typed, item = found[0]
+def _problem(path: str, model: type[BaseModel], items: Sequence[tuple[tuple[str | int, ...], Any]]) -> RecipeError:
+    typed, item = items[0]
     if item["type"] == "extra_forbidden":
         return RecipeError(path, "unknown key", nearest(str(typed[-1]), _keys(_kinds_at(model, typed[:-1]))))
     if item["type"] == "missing":
@@ -106,9 +103,9 @@ def _problem(path: str, model: type[BaseModel], found: Sequence[tuple[tuple[str 
         problem = message if shown in message or isinstance(item["input"], dict) else f"{shown}: {message}"
         return RecipeError(path, problem, advice or "change one of the values that it names")
     kinds = _kinds_at(model, typed)
-    wanted = list(dict.fromkeys(_wanted(item, typed, kinds) for _, item in found))
+    wanted = list(dict.fromkeys(_wanted(item, typed, kinds) for _, item in items))
     said = " or ".join(wanted)
-    literals = [kind for _, other in found if other["type"] == "literal_error" for kind in _literals(kinds)]
+    literals = [kind for _, other in items if other["type"] == "literal_error" for kind in _literals(kinds)]
     guess = nearest(str(item["input"]), {str(literal) for literal in literals})
     fix = guess if guess.startswith("did you mean") else f"write {said}"
     kind = " or ".join(re.split(", such as| \\(", each)[0] for each in wanted)
@@ -121,8 +118,8 @@ def _wanted(item: Any, typed: Sequence[str | int], kinds: Sequence[Any]) -> str:
         return f"a list, such as {key}[…]"
     if item["type"] in _MAPS:
         keys = _keys(kinds)
-        known = f" (its keys: {', '.join(keys)})" if keys else ""
-        return f"a map, such as {key}{{{keys[0] if keys else 'name'}: …}}{known}"
+        names = f" (its keys: {', '.join(keys)})" if keys else ""
+        return f"a map, such as {key}{{{keys[0] if keys else 'name'}: …}}{names}"
     form = _WANTED.get(item["type"])
     return form.format(**item.get("ctx", {})) if form else f"what this key takes ({item['msg']})"
 
@@ -162,18 +159,18 @@ def _kinds_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[Any]:
 
 def _inside(kinds: Sequence[Any], part: str | int) -> list[Any]:
     """What may stand under a key or an index of one of these kinds."""
-    found: list[Any] = []
+    inside: list[Any] = []
     for kind in kinds:
         arguments = get_args(kind)
         if isinstance(part, int):
-            found += _elements([kind])
+            inside += _elements([kind])
         elif isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
             annotation = kind.model_fields[part].annotation
             is_forward = isinstance(annotation, ForwardRef)  # of a model that holds itself
-            found += _branches(get_type_hints(kind)[part] if is_forward else annotation)
+            inside += _branches(get_type_hints(kind)[part] if is_forward else annotation)
         elif get_origin(kind) is dict:
-            found += _branches(arguments[1])
-    return found
+            inside += _branches(arguments[1])
+    return inside
 
 
 def _elements(kinds: Sequence[Any]) -> list[Any]:

@@ -24,6 +24,7 @@ COMMON: dict[str, pl.DataType | type[pl.DataType]] = {
     "urls": pl.List(pl.String),  # where the images came from, for exclusion lists
     "thread": pl.String,  # native conversation id: its exchanges stay together and in order
     "position": pl.Int32,  # place in the thread, 0-based
+    "weight": pl.Float32,  # of its answer's loss; null is 1
     "generator": pl.String,  # key of the request whose answer it was made from; null for annotated data
     "problem": pl.String,  # a name of `schema.reasons`: the row is not usable, and why
     "detail": pl.String,  # what exactly, for the ledger
@@ -32,3 +33,29 @@ COMMON: dict[str, pl.DataType | type[pl.DataType]] = {
 
 KEY = "key"
 """64-bit hash of ``row``: the root of every keyed choice."""
+
+DERIVED: dict[str, pl.DataType | type[pl.DataType]] = {
+    KEY: pl.UInt64,
+    "rank": pl.UInt64,  # keyed place among the turns of the source
+    "sample": pl.UInt64,  # rank of the first turn of its sample
+    "sample_row": pl.String,  # row of that turn
+    "place": pl.Int32,  # within the sample, 0-based
+    "at": pl.Int64,  # place of the sample among the source's candidates, 0-based
+    "fractions": pl.List(BOX),  # ``boxes``, clamped, as fractions of the image; ``boxes`` is then clamped and in pixels
+    "split": pl.String,
+    "sizes": pl.List(SIZE),  # as measured, else as annotated
+    "hashes": pl.List(pl.String),  # of the images' bytes, null for one that is not there
+    "image_bytes": pl.Int64,  # of all of its images
+    "num_turns": pl.UInt32,
+}
+"""Columns that the steps of a build add to turns, or have for samples."""
+
+COLUMNS_AFTER = {
+    "index": "row images image_sizes urls thread position generator weight problem detail key",
+    "screen": "row images image_sizes thread position generator weight key rank",
+    "group": "row images image_sizes thread position generator weight key rank sample sample_row place",
+    "choose": "row thread position generator weight key rank sample sample_row place at",
+    "choose, with boxes": "row thread position generator weight key rank sample sample_row place at fractions",
+    "choose, samples": "at sample images sizes hashes image_bytes split num_turns sample_row",
+}
+"""Columns of a table of turns after each step, beside the task's own; of samples, in all."""

@@ -1,16 +1,18 @@
 """Alpaca: instructions with their answers, without images.
 
 https://github.com/tatsu-lab/stanford_alpaca (CC BY-NC 4.0; made with GPT-3.5, so OpenAI's terms apply too)
-Layout: ``path`` is a JSON list or JSON lines, or a folder of them. A row: {"instruction": "Classify the animals into
+Layout: ``path`` is a JSON list or JSON lines, Parquet, Arrow, CSV or TSV, a folder of them, or what ``datasets``'
+``save_to_disk`` wrote. A row: {"instruction": "Classify the animals into
 mammals and reptiles.", "input": "dog, turtle, whale", "output": "Mammals: dog, whale. Reptiles: turtle."}
 Quirks: ``input`` is "" for six rows in ten; some rows have an empty ``output``; there is no id. Self-Instruct's seed
-tasks put ``input`` and ``output`` into a list ``instances``, and LLaMA-Factory adds ``system``; both are read. Its
-``history`` of earlier exchanges is not: such rows are refused.
+tasks put ``input`` and ``output`` into a list ``instances``, and LLaMA-Factory adds ``system`` and a ``history`` of
+earlier exchanges; all are read. Its rows with ``images`` are for `llava`, which reads this form too, and one with a key
+that may change what is learnt is refused (`vldata.sources.reading.talk_keys`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,15 +20,23 @@ import polars as pl
 
 from vldata.shapes.language import arithmetic
 from vldata.sources.base import Source
-from vldata.sources.reading.conversations import with_image_places
-from vldata.sources.reading.files import expand
-from vldata.sources.reading.json import json_rows
+from vldata.sources.reading.conversations import Talk, exchanges, talk, talk_files, talk_rows
+from vldata.sources.reading.keys import is_blank
+from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.rows import ID, TEXT, note, typed
+from vldata.sources.reading.talk_keys import form_of
 from vldata.sources.standins import write_json
+
+_FIELDS = {"id": ID, "instruction": TEXT, "input": TEXT, "output": TEXT, "system": TEXT}
+_WHOLE_PROMPT = "text"
+"""The first release on the Hub repeats the whole prompt under this key."""
 
 
 class Alpaca(Source):
-    """One turn a row, its ``input`` below the ``instruction``; ``row`` is ``id`` where there is one."""
+    """One turn a row, its ``input`` below the ``instruction``; ``row`` is ``id`` where there is one.
+
+    A row with a history is a conversation, with a turn for each exchange; ``row`` is ``<thread>/<position>``.
+    """
 
     format: ClassVar[str] = "alpaca"
     about: ClassVar[str] = "Alpaca: instruction, input, output, without images"
@@ -34,14 +44,25 @@ class Alpaca(Source):
         "CC BY-NC 4.0, generated with GPT-3.5 (OpenAI's terms); other files in this form have their own"
     )
     tasks: ClassVar[tuple[str, ...]] = ("text_instruction",)
+    version: ClassVar[int] = 2
 
     def files(self) -> list[Path]:
-        """``path``, or the ``.json`` and ``.jsonl`` below it."""
-        return expand(self.path, suffixes=(".json", ".jsonl"))
+        """``path``, or the tables below it."""
+        return talk_files(self.path)
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every row; one without an answer is an ``empty_text``."""
-        return pl.concat([_turns(json_rows(path)) for path in self.files()])
+        ignore = frozenset({*self.ignore, _WHOLE_PROMPT})
+        plain: list[Any] = []
+        talks: list[Talk] = []
+        for path in self.files():
+            for row in _instances(talk_rows(path, image_root=str(path.parent))):
+                if isinstance(row, dict) and not _FIELDS.keys() >= row.keys() and _is_more(row, ignore):
+                    talks.append(talk(row, pictured=False, ignore=ignore))
+                else:
+                    plain.append(row)
+        tables = [_turns(plain)] if plain or not talks else []
+        return pl.concat([*tables, exchanges(talks)] if talks else tables, how="diagonal")
 
     @classmethod
     def standin(
@@ -61,8 +82,7 @@ class Alpaca(Source):
 
 
 def _turns(rows: list[Any]) -> pl.DataFrame:
-    fields = {"id": ID, "instruction": TEXT, "input": TEXT, "output": TEXT, "system": TEXT}
-    table = typed(list(_instances(rows)), fields, optional={"id", "input", "system"})
+    table = typed(rows, _FIELDS, optional={"id", "input", "system"})
     has_input = pl.col("input").str.strip_chars() != ""
     turns = table.select(
         row="id",
@@ -81,16 +101,23 @@ def _turns(rows: list[Any]) -> pl.DataFrame:
     return with_image_places(turns)
 
 
+def _is_more(row: Mapping[str, Any], ignore: frozenset[str]) -> bool:
+    """Whether a row with other keys than Alpaca's has something in them that changes what is learnt."""
+    form = form_of(tuple(row), ignore)
+    return any(
+        not is_blank(row.get(key)) for key in ("history", *form.images, *form.media, *form.systems, *form.others)
+    )
+
+
 def _instances(rows: list[Any]) -> Iterator[Any]:
     """The rows, those of Self-Instruct's seed tasks once for each of their instances."""
     for row in rows:
         if not isinstance(row, dict):
             yield row
-        elif row.get("history"):
-            yield ValueError("'history' has earlier exchanges: write them as `sharegpt`")
         elif isinstance(row.get("instances"), list) and row["instances"]:
+            rest = {key: value for key, value in row.items() if key != "instances"}
             for k, instance in enumerate(row["instances"]):
                 name = {"id": f"{row['id']}/{k}"} if isinstance(row.get("id"), str) else {}
-                yield {**row, **instance, **name} if isinstance(instance, dict) else instance
+                yield {**rest, **instance, **name} if isinstance(instance, dict) else instance
         else:
             yield row

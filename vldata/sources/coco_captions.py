@@ -35,6 +35,7 @@ from vldata.sources.reading.rows import (
     one_of_each,
     rows_under,
     typed,
+    with_both_sides,
 )
 from vldata.sources.standins import draw, scenes_for, write_json
 
@@ -46,7 +47,7 @@ class CocoCaptions(Source):
     about: ClassVar[str] = "COCO captions (captions_*.json)"
     licence: ClassVar[str] = "annotations CC BY 4.0; photographs under their Flickr owners' terms"
     tasks: ClassVar[tuple[str, ...]] = ("caption",)
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def files(self) -> list[Path]:
         """``path``, or the ``captions_*.json`` below it."""
@@ -83,15 +84,19 @@ def coco_images(document: Any, path: Path) -> pl.DataFrame:
     """The photographs of a COCO file: ``image_id``, ``file_name``, ``width``, ``height``, ``urls``; one row an id.
 
     LVIS has no ``file_name``: its file is the last two parts of ``coco_url``. Of an id that the file gives to different
-    photographs ``is_contradicted`` is true.
+    photographs ``is_contradicted`` is true; ``image_problem`` and ``image_detail`` say what is wrong with one, as a
+    side that is no number.
 
     Raises:
         SourceError: The document is not a COCO file.
     """
     fields = {"id": ID, "file_name": TEXT, "width": SIDE, "height": SIDE, "coco_url": TEXT, "flickr_url": TEXT}
     rows = typed(rows_under(document, "images", path), fields, optional={*fields} - {"id"})
-    return one_of_each(rows.rename({"id": "image_id"}), "image_id").select(
+    rows = with_both_sides(rows).rename({"id": "image_id", "problem": "image_problem", "detail": "image_detail"})
+    return one_of_each(rows, "image_id").select(
         "image_id",
+        "image_problem",
+        "image_detail",
         "width",
         "height",
         "is_contradicted",
@@ -108,6 +113,8 @@ def with_coco_images(annotations: pl.DataFrame, images: pl.DataFrame) -> pl.Data
     joined = note(joined, pl.col("is_listed").is_null(), "missing_value", unlisted)
     twice = pl.format("the file's `images` lists {} twice, with different values", pl.col("image_id"))
     joined = note(joined, pl.col("is_contradicted").fill_null(False), "unparsable_row", twice)
+    unfit = pl.format("image {}: {}", "image_id", "image_detail")
+    joined = note(joined, pl.col("image_problem").is_not_null(), "unparsable_row", unfit)
     return note(
         joined, pl.col("file_name").is_null(), "missing_value", pl.format("image {} has no file_name", "image_id")
     )

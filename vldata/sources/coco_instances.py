@@ -13,7 +13,6 @@ things; so has one that converters mark with "ignore": 1.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +22,7 @@ import polars as pl
 from vldata.shapes.scene import Scene
 from vldata.sources.base import Source
 from vldata.sources.coco_captions import coco_image, coco_images, with_coco_images
+from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_of, box_unit
 from vldata.sources.reading.files import open_json
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import (
@@ -30,7 +30,6 @@ from vldata.sources.reading.rows import (
     ID,
     TEXT,
     XYWH,
-    box_px,
     files_named,
     image_sizes,
     note,
@@ -49,13 +48,26 @@ UNREAD = keys_named(
 
 
 class CocoInstances(Source):
-    """Task ``rec``: one turn a photograph and category, with all its boxes. Task ``reg``: one turn a box."""
+    """Task ``rec``: one turn a photograph and category, with all its boxes. Task ``reg``: one turn a box.
+
+    Args:
+        box_order: What the four numbers of a ``bbox`` are, of files that some converter wrote in another order.
+        boxes_are: Pixels of the photograph, or fractions, percent or thousandths of its sides.
+    """
 
     format: ClassVar[str] = "coco_instances"
     about: ClassVar[str] = "COCO object boxes (instances_*.json)"
     licence: ClassVar[str] = "annotations CC BY 4.0; photographs under their Flickr owners' terms"
     tasks: ClassVar[tuple[str, ...]] = ("rec", "reg")
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
+
+    box_order: BoxOrder = "xywh"
+    boxes_are: BoxesAre = "px"
+
+    @property
+    def box_unit(self) -> BoxUnit:  # type: ignore[override]
+        """Frame of the boxes that `turns` returns."""
+        return box_unit(self.boxes_are)
 
     def files(self) -> list[Path]:
         """``path``, or the ``instances_*.json`` below it."""
@@ -68,7 +80,7 @@ class CocoInstances(Source):
 
         ``rec``: one unusable box makes the whole turn unusable, since the rest would not be all there is.
         """
-        boxes = pl.concat([_boxes(path, self.ignore) for path in self.files()])
+        boxes = pl.concat([self._boxes(path) for path in self.files()])
         table = _by_category(boxes) if task == "rec" else _one_by_one(boxes)
         return table.select(
             "row",
@@ -105,6 +117,22 @@ class CocoInstances(Source):
         write_json(path, {"info": {"year": 2017}, "images": listed, "annotations": annotations, "categories": named})
         return {"path": str(path.resolve()), "image_root": str(root.resolve())}
 
+    def _boxes(self, path: Path) -> pl.DataFrame:
+        document = open_json(path)
+        fields = {"id": ID, "image_id": ID, "category_id": ID, "bbox": XYWH, "iscrowd": FLAG, "ignore": FLAG}
+        annotations = rows_under(document, "annotations", path)
+        rows = typed(annotations, fields, optional={"iscrowd", "ignore"}, ignored={*UNREAD, *self.ignore})
+        rows = rows.with_columns(pl.col("iscrowd").fill_null(False) | pl.col("ignore").fill_null(False))
+        names = one_of_each(typed(rows_under(document, "categories", path), {"id": ID, "name": TEXT}), "id")
+        names = names.select(category_id="id", phrase="name", has_two_names="is_contradicted")
+        rows = with_coco_images(rows, coco_images(document, path)).with_columns(file=pl.lit(str(path)))
+        rows = rows.join(names, on="category_id", how="left", maintain_order="left")
+        unnamed = pl.format("category {} has no name in the file's `categories`", pl.col("category_id"))
+        rows = note(rows, pl.col("phrase").is_null(), "missing_value", unnamed)
+        two_names = pl.format("the file's `categories` names {} twice, differently", pl.col("category_id"))
+        rows = note(rows, pl.col("has_two_names").fill_null(False), "unparsable_row", two_names)
+        return rows.with_columns(box=box_of("bbox", "phrase", order=self.box_order, boxes_are=self.boxes_are))
+
 
 def _annotations(scene: Scene, categories: dict[str, int], ids: count[int]) -> list[dict[str, Any]]:
     rows = []
@@ -120,23 +148,6 @@ def _annotations(scene: Scene, categories: dict[str, int], ids: count[int]) -> l
         }
         rows.append(row)
     return rows
-
-
-def _boxes(path: Path, ignore: Collection[str]) -> pl.DataFrame:
-    document = open_json(path)
-    fields = {"id": ID, "image_id": ID, "category_id": ID, "bbox": XYWH, "iscrowd": FLAG, "ignore": FLAG}
-    annotations = rows_under(document, "annotations", path)
-    rows = typed(annotations, fields, optional={"iscrowd", "ignore"}, ignored={*UNREAD, *ignore})
-    rows = rows.with_columns(pl.col("iscrowd").fill_null(False) | pl.col("ignore").fill_null(False))
-    names = one_of_each(typed(rows_under(document, "categories", path), {"id": ID, "name": TEXT}), "id")
-    names = names.select(category_id="id", phrase="name", has_two_names="is_contradicted")
-    rows = with_coco_images(rows, coco_images(document, path)).with_columns(file=pl.lit(str(path)))
-    rows = rows.join(names, on="category_id", how="left", maintain_order="left")
-    unnamed = pl.format("category {} has no name in the file's `categories`", pl.col("category_id"))
-    rows = note(rows, pl.col("phrase").is_null(), "missing_value", unnamed)
-    two_names = pl.format("the file's `categories` names {} twice, differently", pl.col("category_id"))
-    rows = note(rows, pl.col("has_two_names").fill_null(False), "unparsable_row", two_names)
-    return rows.with_columns(box=box_px("bbox", "phrase"))
 
 
 def _one_by_one(boxes: pl.DataFrame) -> pl.DataFrame:

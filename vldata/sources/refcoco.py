@@ -44,6 +44,7 @@ from vldata.shapes.scene import Px, Scene
 from vldata.sources.base import Source
 from vldata.sources.coco_captions import coco_image, coco_images, with_coco_images
 from vldata.sources.coco_instances import UNREAD
+from vldata.sources.reading.boxes import box_of
 from vldata.sources.reading.files import expand, open_json
 from vldata.sources.reading.json import json_rows
 from vldata.sources.reading.keys import keys_named
@@ -54,7 +55,6 @@ from vldata.sources.reading.rows import (
     SIDE,
     TEXT,
     XYWH,
-    box_px,
     files_named,
     image_sizes,
     list_of_rows,
@@ -63,6 +63,7 @@ from vldata.sources.reading.rows import (
     one_of_each,
     rows_under,
     typed,
+    with_both_sides,
 )
 from vldata.sources.standins import draw, scenes_for, write_json
 
@@ -83,7 +84,7 @@ class _Phrases(Source):
     """What the three formats share."""
 
     tasks: ClassVar[tuple[str, ...]] = ("rec", "reg")
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
 
 class RefCoco(_Phrases):
@@ -309,11 +310,12 @@ def _mdetr(path: Path, ignore: Collection[str]) -> pl.DataFrame:
     fields = {"id": ID, "caption": TEXT, "file_name": TEXT, "width": SIDE, "height": SIDE}
     images = rows_under(document, "images", path)
     phrases = typed(images, fields, optional={"width", "height"}, ignored={*MDETR_UNREAD, *ignore})
+    phrases = with_both_sides(phrases)
     annotations = rows_under(document, "annotations", path)
     boxes = typed(annotations, {"id": ID, "image_id": ID, "bbox": XYWH}, ignored={*MDETR_UNREAD, *ignore})
     sized = phrases.select("caption", "width", "height", image_id="id", is_listed=True).unique("image_id", keep="first")
     boxes = boxes.join(sized, on="image_id", how="left", maintain_order="left")
-    listed = boxes.filter(pl.col("is_listed")).with_columns(box=box_px("bbox", "caption"))
+    listed = boxes.filter(pl.col("is_listed")).with_columns(box=box_of("bbox", "caption"))
     by_phrase = listed.group_by("image_id", maintain_order=True).agg(
         boxes="box",
         box_problem=pl.col("problem").drop_nulls().first(),
@@ -347,6 +349,7 @@ def _annotated(path: Path, ignore: Collection[str]) -> pl.DataFrame:
         optional={"annotation_id", "width", "height", "solution"},
         ignored={*UNREAD_OF_S, *ignore},
     )
+    rows = with_both_sides(rows)
     rows = note(rows, pl.col("solution").is_null(), "no_box", pl.lit("nothing in the image fits"))
     x0, y0, x1, y1 = (pl.col("solution").arr.get(k) for k in range(4))
     box = pl.struct(x0=x0, y0=y0, x1=x1, y1=y1, image=pl.lit(0, pl.Int32), phrase=pl.col("normal_caption")).cast(BOX)
@@ -356,7 +359,7 @@ def _annotated(path: Path, ignore: Collection[str]) -> pl.DataFrame:
 
 
 def _one_box(bbox: str) -> pl.Expr:
-    return pl.when(pl.col(bbox).is_not_null()).then(pl.concat_list(box_px(bbox, "sent")))
+    return pl.when(pl.col(bbox).is_not_null()).then(pl.concat_list(box_of(bbox, "sent")))
 
 
 def _turns(rows: pl.DataFrame, *, row: str, phrase: str) -> pl.DataFrame:

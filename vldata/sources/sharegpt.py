@@ -1,13 +1,14 @@
 """ShareGPT and Vicuna: conversations without images.
 
 https://github.com/lm-sys/FastChat (its sample: Apache-2.0; the 90,000 shared conversations themselves carry no licence)
-Layout: ``path`` is a JSON list or JSON lines, or a folder of them. A row: {"id": "identity_0", "conversations":
+Layout: ``path`` is a JSON list or JSON lines, Parquet, Arrow, CSV or TSV, a folder of them, or what ``datasets``'
+``save_to_disk`` wrote. A row: {"id": "identity_0", "conversations":
 [{"from": "human", "value": "Who are you?"}, {"from": "gpt", "value": "I am Vicuna, a language model trained by ..."},
 ...]}
 Quirks: scraped conversations often begin with an answer or end with a question; FastChat drops the odd message, here
 the conversation is refused, so that the ledger tells how many there are (raise ``max_reject_rate`` for raw dumps).
-Tool use (speakers ``function_call`` and ``observation``) is refused too. The OpenAI form (``messages`` of ``role``
-and ``content``) and a ``system`` text beside the messages are read.
+Tool use (speakers ``function_call`` and ``observation``, ``tools``) is refused too. The other forms that `llava` reads
+are read here as well, such as ``messages`` of ``role`` and ``content``, and so is a ``system`` text beside them.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ import polars as pl
 
 from vldata.shapes.language import arithmetic
 from vldata.sources.base import Source
-from vldata.sources.reading.conversations import exchanges, talks_in
-from vldata.sources.reading.files import expand
+from vldata.sources.reading.conversations import exchanges, talk_files, talks_in
 from vldata.sources.standins import write_json
 
 _PER_TALK = 2
@@ -33,14 +33,16 @@ class ShareGpt(Source):
     about: ClassVar[str] = "ShareGPT, Vicuna: conversations without images (id, conversations)"
     licence: ClassVar[str] = "none stated for the shared conversations; FastChat's sample Apache-2.0"
     tasks: ClassVar[tuple[str, ...]] = ("text_instruction",)
+    version: ClassVar[int] = 2
 
     def files(self) -> list[Path]:
-        """``path``, or the ``.json`` and ``.jsonl`` below it."""
-        return expand(self.path, suffixes=(".json", ".jsonl"))
+        """``path``, or the tables below it."""
+        return talk_files(self.path)
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every exchange; a conversation in disorder is an ``unparsable_row`` for each of its questions."""
-        return exchanges([talk for path in self.files() for talk in talks_in(path, pictured=False)])
+        talks = [talk for path in self.files() for talk in talks_in(path, pictured=False, ignore=self.ignore)]
+        return exchanges(talks)
 
     @classmethod
     def standin(

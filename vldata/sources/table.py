@@ -11,7 +11,8 @@ names none; or they are the bytes in a Parquet or Arrow column, as the Hub has t
 "<file>::<column>/<row>/<place in the list>".
 The Cauldron (https://huggingface.co/datasets/HuggingFaceM4/the_cauldron; licences of its 50 parts) is known by its
 columns: ``images``, and ``texts`` of [{"user": "What is shown?", "assistant": "A cat.", "source": "VQAv2"}, ...], the
-exchanges of one conversation.
+exchanges of one conversation. So is a column ``conversations``, ``conversation`` or ``messages``, or ``query`` beside
+``response``: such rows are read as `vldata.sources.llava` reads them.
 Quirks: the rows of JSON that are lists have the columns ``column_1``, ``column_2`` … ; a CSV has text only, to be
 cast by expressions where it matters; a value that does not fit costs its row (``unparsable_row``), a column that
 cannot fit is an error.
@@ -19,11 +20,10 @@ cannot fit is an error.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
 from glob import has_magic
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import polars as pl
 from pydantic import computed_field, field_validator, model_validator
@@ -32,25 +32,29 @@ from vldata.errors import SourceError, nearest
 from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
-from vldata.sources.reading.conversations import with_image_places
+from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes
+from vldata.sources.reading.conversations import Talk, exchanges, holds_talks, in_order, saved_files, talk, talk_rows
+from vldata.sources.reading.embedded import embedded_images, name_below
 from vldata.sources.reading.fields import (
     PHRASES,
     TASKS,
     Origin,
     PolarsType,
     cast,
-    cast_boxes,
     complaint,
     evaluated,
     field_names,
     fields_of,
+    origin,
     origins,
     texts_of,
 )
-from vldata.sources.reading.files import expand, read_json
+from vldata.sources.reading.files import expand
 from vldata.sources.reading.inverse import table_for
+from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.rows import note
 from vldata.sources.reading.tables import PLACE, SUFFIXES, TableFile, details_of, open_frame, suffix_of
+from vldata.sources.reading.talk_keys import is_harmless_in_message, the_fix
 from vldata.sources.shapes import Shapes
 from vldata.sources.standins import draw, scenes_for
 
@@ -58,7 +62,8 @@ _DIALOGUES = ("instruction", "text_instruction")
 _EXCHANGE = ("instruction", "response", "position")
 _OF_ROWS = ("fields", "box_order", "boxes_are")
 """Options that say how a row is read, wherever it comes from."""
-_STATE, _DICT = "state.json", "dataset_dict.json"
+_OF_TALKS = {"images": "images", "thread": "id", "row": "id", "system": "system"}
+"""What `fields` may name of a table of conversations, to the key of a conversation."""
 
 
 class Table(Source):
@@ -71,8 +76,9 @@ class Table(Source):
         at: Dotted path to the rows inside a JSON document that has more than them; those of an object of objects get
             its keys as the column ``key``.
         columns: Names of the columns of a CSV or TSV file without a header.
-        box_order: What the four numbers of a box are: two corners, or a corner, width and height.
-        boxes_are: Pixels of the image, or fractions of its sides.
+        box_order: What the four numbers of a box are: corners (also with x and y by turns, or y first), or a corner or
+            the centre with width and height. Polygons become the box around them.
+        boxes_are: Pixels of the upright image, or fractions, percent or thousandths of its sides.
     """
 
     format: ClassVar[str] = "table"
@@ -81,24 +87,24 @@ class Table(Source):
     )
     licence: ClassVar[str] = "as the table's publisher states"
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     fields: dict[str, str] = {}
     at: str | None = None
     columns: list[str] | None = None
-    box_order: Literal["xyxy", "xywh"] = "xyxy"
-    boxes_are: Literal["px", "fraction"] = "px"
+    box_order: BoxOrder = "xyxy"
+    boxes_are: BoxesAre = "px"
 
     @property
-    def box_unit(self) -> Literal["px", "fraction"]:  # type: ignore[override]
+    def box_unit(self) -> BoxUnit:  # type: ignore[override]
         """Frame of the boxes that `turns` returns."""
-        return self.boxes_are
+        return box_unit(self.boxes_are)
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def below_root(self) -> str:
         """Where the table lies, seen from ``image_root``: references to images inside it begin with it."""
-        return os.path.relpath(_folder(self.path), home(self.image_root or "."))
+        return name_below(_folder(self.path), self.image_root)
 
     @field_validator("path")
     @classmethod
@@ -129,15 +135,7 @@ class Table(Source):
         Raises:
             SourceError: There is none, or the folder holds several splits.
         """
-        folder = home(self.path)
-        if (folder / _DICT).is_file():
-            splits = read_json(folder / _DICT).get("splits", [])
-            fix = f"point `path` at one of them: {', '.join(f'{self.path}/{split}' for split in splits)}"
-            raise SourceError(self.path, "a folder of several splits", fix)
-        if (folder / _STATE).is_file():
-            named = [str(file.get("filename")) for file in read_json(folder / _STATE).get("_data_files", [])]
-            return [path for name in named for path in expand(str(folder / Path(name).name))]
-        return expand(self.path, suffixes=SUFFIXES)
+        return saved_files(self.path) or expand(self.path, suffixes=SUFFIXES)
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every row; a value that does not fit its column makes its row an ``unparsable_row``.
@@ -145,15 +143,21 @@ class Table(Source):
         Raises:
             SourceError: A file that is no table, or a field that cannot be filled from it.
         """
-        tables = []
+        tables: list[pl.DataFrame] = []
+        talks: list[Talk] = []
         for path in self.files():
             try:
-                tables.append(self._turns(open_frame(path, at=self.at, columns=self.columns), task))
+                frame = open_frame(path, at=self.at, columns=self.columns)
+                if task in _DIALOGUES and holds_talks(frame.columns, self.fields, self.ignore):
+                    talks += self._talks(frame, task)
+                else:
+                    tables.append(self._turns(frame, task))
             except SourceError as error:
                 if not error.where.startswith("fields."):
                     raise
                 raise SourceError(f"{path}, {error.where}", error.problem, error.fix) from None
-        return pl.concat(tables, how="diagonal")
+        turns = pl.concat([*tables, exchanges(talks)] if talks or not tables else tables, how="diagonal")
+        return in_order(turns) if tables and {"thread", "position"} <= {*turns.columns} else turns
 
     @classmethod
     def standin(
@@ -209,9 +213,11 @@ class Table(Source):
             raise SourceError(f"fields.{name}", problem, "name a plain column, or build from the files themselves")
         return source.model_dump(include={"path", "image_root", *_OF_ROWS})
 
-    def columns_read(self, task: str) -> dict[str, list[str]]:
-        """Of the first file; ``""`` are the columns that nothing is made of."""
+    def columns_read(self, task: str) -> dict[str, list[str]] | None:
+        """Of the first file; ``""`` are the columns that nothing is made of. None: its rows are conversations."""
         frame = open_frame(self.files()[0], at=self.at, columns=self.columns)
+        if self._holds_conversations(frame, task):
+            return None
         found = {name: list(origin.needs) for name, origin in origins(self.fields, frame.columns, task).items()}
         read = {column for needs in found.values() for column in needs}
         return {**found, "": [column for column in frame.columns if column not in read]}
@@ -223,13 +229,19 @@ class Table(Source):
         except SourceError:
             return  # they are what the stand-in stands for
         frame = open_frame(files[0], at=self.at, columns=self.columns)
-        if not {"texts", "conversations", "messages"} & set(frame.columns):
+        if not self._holds_conversations(frame, task):
             origins(self.fields, frame.columns, task)
 
+    def _holds_conversations(self, frame: TableFile, task: str) -> bool:
+        is_read_whole = holds_talks(frame.columns, self.fields, self.ignore)
+        return task in _DIALOGUES and (is_read_whole or self._is_cauldron(frame, task))
+
+    def _is_cauldron(self, frame: TableFile, task: str) -> bool:
+        is_named = bool({*frame.columns, *self.fields} & {*_EXCHANGE})
+        return task in _DIALOGUES and "texts" in frame.columns and not is_named
+
     def _turns(self, frame: TableFile, task: str) -> pl.DataFrame:
-        is_cauldron = (
-            task in _DIALOGUES and "texts" in frame.columns and not {*frame.columns, *self.fields} & {*_EXCHANGE}
-        )
+        is_cauldron = self._is_cauldron(frame, task)
         columns = (*frame.columns, *_EXCHANGE) if is_cauldron else frame.columns
         found = origins(self.fields, columns, task)
         if is_cauldron:
@@ -240,12 +252,12 @@ class Table(Source):
         needs = tuple(dict.fromkeys(column for origin in found.values() for column in origin.needs))
         table, notes = frame.read(needs, texts_of(found, task))
         if is_cauldron:
-            table = _one_exchange_a_row(table, frame.path)
+            table = _one_exchange_a_row(table, frame.path, self.ignore)
         turns = self._canonical(table, found, notes, task)
         if inside is not None:
             turns = turns.with_columns(images=inside.gather(table[PLACE]))
         if is_cauldron:
-            by_place = pl.format("{}/{}", pl.lit(self._name(frame.path)), table[PLACE])
+            by_place = pl.format("{}/{}", pl.lit(name_below(frame.path, self.image_root)), table[PLACE])
             names = [pl.col(name) for name in ("thread", "row") if name in turns.columns]
             turns = turns.with_columns(thread=pl.coalesce(*names, by_place)).with_columns(
                 row=pl.format("{}/{}", "thread", pl.col("position").fill_null(0))
@@ -265,6 +277,7 @@ class Table(Source):
                 origin_of["boxes"],
                 given["boxes"],
                 order=self.box_order,
+                boxes_are=self.boxes_are,
                 phrases=phrases.get(PHRASES),
                 phrase=phrases.get("phrase"),
             )
@@ -279,23 +292,35 @@ class Table(Source):
 
     def _inside(self, frame: TableFile, images: Origin) -> pl.Series | None:
         """References to the images inside a table, for each of its rows; None where the column names files."""
-        present = frame.images(images.text) if images.expression is None else None
-        if present is None:
-            return None
-        name = self._name(frame.path)
-        if name.startswith(".."):
-            fix = f"leave `image_root` out, or name a folder above {frame.path.parent}"
-            raise SourceError(str(frame.path), f"it holds images and lies outside image_root {self.image_root!r}", fix)
-        rows = pl.DataFrame({"k": present}).with_row_index("place")
-        each = rows.filter(pl.col("k").list.len() > 0).explode("k")
-        ref = pl.format("{}::{}/{}/{}", pl.lit(name), pl.lit(images.text), "place", "k")
-        references = each.group_by("place").agg(images=ref)
-        joined = rows.join(references, on="place", how="left", maintain_order="left")
-        return joined.select(pl.col("images").fill_null(pl.lit([], dtype=pl.List(pl.String)))).to_series()
+        return embedded_images(frame, images.text, self.image_root) if images.expression is None else None
 
-    def _name(self, path: Path) -> str:
-        """The file, seen from ``image_root``."""
-        return Path(os.path.relpath(path, home(self.image_root or "."))).as_posix()
+    def _talks(self, frame: TableFile, task: str) -> list[Talk]:
+        """The rows of a table of conversations.
+
+        Raises:
+            SourceError: A field that conversations do not have.
+        """
+        for name in self.fields:
+            if name not in _OF_TALKS:
+                problem = f"{frame.path} holds conversations, of which a row has no {name!r}"
+                raise SourceError(f"fields.{name}", problem, nearest(name, _OF_TALKS))
+        rows = talk_rows(frame.path, image_root=self.image_root, frame=frame, at=self.at)
+        found = {name: origin(name, text, frame.columns) for name, text in self.fields.items()}
+        inside = self._inside(frame, found["images"]) if "images" in found else None
+        needs = {name: one.needs for name, one in found.items() if name != "images" or inside is None}
+        table, _ = frame.read(tuple(dict.fromkeys(column for of in needs.values() for column in of)), set(needs))
+        for name, one in found.items():
+            given = inside if name not in needs else evaluated(one, table)
+            assert given is not None
+            values, misfits = (given, None) if name not in needs else cast(one, given, fields_of(task)[name])
+            for place, value in enumerate(values.to_list()):
+                if isinstance(rows[place], dict) and misfits is not None and misfits[place]:
+                    rows[place] = ValueError(complaint(one, given[place], fields_of(task)[name]))
+                elif isinstance(rows[place], dict):
+                    kept = {key: said for key, said in rows[place].items() if key not in one.needs}
+                    rows[place] = {**kept, _OF_TALKS[name]: value}
+        ignore = frozenset(self.ignore)
+        return [talk(row, pictured=task == "instruction", ignore=ignore) for row in rows]
 
 
 def _folder(path: str) -> Path:
@@ -307,17 +332,22 @@ def _folder(path: str) -> Path:
     return Path(*plain)
 
 
-def _one_exchange_a_row(table: pl.DataFrame, path: Path) -> pl.DataFrame:
+def _one_exchange_a_row(table: pl.DataFrame, path: Path, ignore: Collection[str]) -> pl.DataFrame:
     """The Cauldron's ``texts`` as ``instruction``, ``response`` and ``position``; a row without any stays, as nulls.
 
     Raises:
-        SourceError: ``texts`` is something else.
+        SourceError: ``texts`` is something else, or holds more that may change what is learnt.
     """
     dtype = table.schema["texts"]
     fields = dtype.inner.to_schema() if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct) else {}
     if not {"user", "assistant"} <= set(fields):
         problem = f"the column 'texts' is {dtype}, not a list of {{user, assistant}}"
         raise SourceError(str(path), problem, "name the columns with `fields`")
+    each = table["texts"].explode()
+    for name in fields.keys() - {"user", "assistant", *ignore}:
+        if not is_harmless_in_message(name) and each.struct.field(name).null_count() < each.len():
+            fix = f"read it as `llava`, which looks at each row; {the_fix(name)}"
+            raise SourceError(str(path), f"its 'texts' have {name!r}, which may change what is learnt", fix)
     has_any = pl.col("texts").list.len() > 0
     rows = table.with_columns(
         texts=pl.when(has_any).then("texts"),

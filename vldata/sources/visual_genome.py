@@ -21,13 +21,13 @@ import polars as pl
 from vldata.paths import packed_or_not
 from vldata.shapes.language import regions
 from vldata.sources.base import Source
+from vldata.sources.reading.boxes import box_of
 from vldata.sources.reading.files import Written, expand, read_json
 from vldata.sources.reading.rows import (
     ID,
     SIDE,
     TEXT,
     WHOLE,
-    box_px,
     files_named,
     image_sizes,
     list_of_rows,
@@ -36,6 +36,7 @@ from vldata.sources.reading.rows import (
     one_of_each,
     shown,
     typed,
+    with_both_sides,
 )
 from vldata.sources.standins import draw, scenes_for, write_json
 
@@ -87,6 +88,8 @@ class VisualGenome(Source):
         )
         twice = pl.format("image_data.json lists image {} twice, with different values", "image_id")
         turns = note(turns, pl.col("is_contradicted").fill_null(False), "unparsable_row", twice)
+        unfit = pl.format("image {}: {}", "image_id", "image_detail")
+        turns = note(turns, pl.col("image_problem").is_not_null(), "unparsable_row", unfit)
         common = {
             "row": pl.col("region_id"),
             "images": one_image(pl.col("file")),
@@ -97,7 +100,7 @@ class VisualGenome(Source):
         }
         if task == "caption":
             return turns.select(**common, caption=pl.col("phrase").str.strip_chars())
-        boxes = pl.when(pl.col("bbox").is_not_null()).then(pl.concat_list(box_px("bbox", "phrase")))
+        boxes = pl.when(pl.col("bbox").is_not_null()).then(pl.concat_list(box_of("bbox", "phrase")))
         return turns.with_columns(pl.col("phrase").str.strip_chars()).select("phrase", **common, boxes=boxes)
 
     @classmethod
@@ -146,8 +149,10 @@ def _regions(path: Path) -> Iterator[Any]:
 
 
 def _photographs(path: Path) -> pl.DataFrame:
-    """``image_id``, ``file`` (the URL's last folder and name), ``width``, ``height``, ``url``."""
+    """``image_id``, ``file`` (the URL's last folder and name), ``width``, ``height``, ``url``, and what is wrong."""
     fields = {"image_id": ID, "width": SIDE, "height": SIDE, "url": TEXT}
     rows = typed(list_of_rows(read_json(path), path), fields, optional={"width", "height"})
     file = pl.col("url").str.extract(r"([^/]+/[^/]+)$", 1)
-    return rows.filter(pl.col("image_id").is_not_null()).select("image_id", "width", "height", "url", file=file)
+    rows = with_both_sides(rows).filter(pl.col("image_id").is_not_null())
+    wrong = {"image_problem": pl.col("problem"), "image_detail": pl.col("detail")}
+    return rows.select("image_id", "width", "height", "url", file=file, **wrong)

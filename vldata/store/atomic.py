@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -21,7 +21,7 @@ def swap(fresh: Path, target: Path) -> None:
     Raises:
         StoreError: The folder cannot be written.
     """
-    with told_as_store_errors(target):
+    with as_store_errors(target):
         if not target.exists():
             fresh.rename(target)
             return

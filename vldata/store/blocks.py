@@ -12,6 +12,7 @@ import pyarrow as pa
 from blake3 import blake3
 
 from vldata.schema.rows import arrow_schema
+from vldata.store.names import Folder
 from vldata.store.store import Store
 
 BLOCK, NOTE, PIECE = ".arrow", ".json", ".piece.arrow"
@@ -34,7 +35,7 @@ def durable() -> bool:
 def note_of(store: Store, key: str) -> Note | None:
     """The block's note, or None when there is no such block."""
     try:
-        return Note(**json.loads(store.path("blocks", key, NOTE).read_text()))
+        return Note(**json.loads(store.path(Folder.BLOCKS, key, NOTE).read_text()))
     except (FileNotFoundError, ValueError, TypeError):  # not there, or a power cut left it empty
         return None
 
@@ -42,18 +43,18 @@ def note_of(store: Store, key: str) -> Note | None:
 def is_whole(key: str, store: Store) -> bool:
     """Whether the store has the block, with as many bytes as its note says."""
     note = note_of(store, key)
-    block = store.path("blocks", key, BLOCK)
+    block = store.path(Folder.BLOCKS, key, BLOCK)
     return note is not None and block.is_file() and block.stat().st_size == note.size_bytes
 
 
 def write_block(table: pa.Table, key: str, store: Store) -> Note:
     """Write a table as a block: stream format, one record batch."""
-    with store.write("blocks", key, BLOCK, durable=durable(), replace=True) as path:
+    with store.write(Folder.BLOCKS, key, BLOCK, durable=durable(), replace=True) as path:
         with path.open("wb") as file:
             sink = _Hashed(file)
             write_stream(table, sink)
         note = Note(sink.digest(), table.num_rows, sink.size)
-    with store.write("blocks", key, NOTE, durable=durable(), replace=True) as path:
+    with store.write(Folder.BLOCKS, key, NOTE, durable=durable(), replace=True) as path:
         path.write_text(json.dumps(asdict(note)))
     return note
 

@@ -1,4 +1,4 @@
-"""Is there room? Asked before the work and not in the middle of it."""
+"""Whether a disk has room: checked before the work and not in the middle of it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import shutil
 from pathlib import Path
 
 from vldata.errors import StoreError
-from vldata.store.trouble import existing, in_words, told_as_store_errors
+from vldata.store.trouble import as_store_errors, existing, in_words
 
 
 def free_bytes(path: Path) -> int:
     """Bytes that an ordinary user may still write on the disk that holds ``path``, which need not exist yet.
 
     Raises:
-        StoreError: The disk cannot be asked.
+        StoreError: The disk does not answer.
     """
-    with told_as_store_errors(path):
+    with as_store_errors(path):
         return shutil.disk_usage(existing(path)).free
 
 
@@ -27,8 +27,5 @@ def require(path: Path, needed_bytes: int) -> None:
     """
     free = free_bytes(path)
     if free < needed_bytes:
-        raise StoreError(
-            str(path),
-            f"{in_words(needed_bytes)} are needed and {in_words(free)} are free",
-            "free some space (`vldata store gc`), or choose a folder on another disk",
-        )
+        problem = f"{in_words(needed_bytes)} are needed and {in_words(free)} are free"
+        raise StoreError(str(path), problem, "free some space (`vldata store gc`), or choose a folder on another disk")

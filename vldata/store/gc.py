@@ -1,8 +1,8 @@
-"""Take out of a store what nobody needs: everything in it can be made again, so only age and use decide.
+"""Take out of a store what nobody needs: everything in it can be made again, so only age and builds decide.
 
-A build registers its folder. As long as the folder has a ``manifest.json``, the blocks that it names are kept; all else
-goes once it is older than asked for. Files that belong together (of one key, or in one folder) go or stay together.
-Running builds hold `in_use`, and collecting waits for nobody: it refuses.
+A build registers its folder, and the blocks that a registered folder still names are kept; all else goes once it is old
+enough. Files that belong together (of one key, or in one folder) go or stay together. Running builds hold `in_use`, and
+collecting does not wait for them: it refuses.
 """
 
 from __future__ import annotations
@@ -11,20 +11,17 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from vldata.errors import StoreError
+from vldata.errors import StoreError, VldataError
 from vldata.store.keys import key_of
 from vldata.store.lock import exclusive, shared
-from vldata.store.store import RESERVED, Store, default_store, flush, open_store
-from vldata.store.trouble import told_as_store_errors
-
-BLOCKS = "blocks"
-"""The kind whose objects a live build keeps."""
+from vldata.store.names import Folder, KeySubject
+from vldata.store.store import RESERVED, Store, flush
+from vldata.store.trouble import as_store_errors
 
 
 @dataclass
@@ -42,31 +39,6 @@ class KindUsage:
     freed_bytes: int = 0
     kept: int = 0
     kept_bytes: int = 0
-
-
-@dataclass
-class CollectionResult:
-    """What a collection did.
-
-    Args:
-        kinds: By kind, sorted by name.
-        live_builds: Registered folders that still hold a build.
-        gone_builds: Registered folders that do not, now forgotten.
-    """
-
-    kinds: dict[str, KindUsage] = field(default_factory=dict)
-    live_builds: list[str] = field(default_factory=list)
-    gone_builds: list[str] = field(default_factory=list)
-
-    @property
-    def removed(self) -> int:
-        """Files of all kinds."""
-        return sum(kind.removed for kind in self.kinds.values())
-
-    @property
-    def freed_bytes(self) -> int:
-        """Bytes of all kinds."""
-        return sum(kind.freed_bytes for kind in self.kinds.values())
 
 
 @contextmanager
@@ -87,67 +59,68 @@ def register(store: Store, out: Path) -> None:
         StoreError: It cannot be written down.
     """
     absolute = os.path.abspath(out)  # noqa: PTH100 - the path as the user knows it
-    root = store.root / "roots" / f"{key_of('root', absolute)}.json"
+    root = store.root / Folder.ROOTS / f"{key_of(KeySubject.BUILD_FOLDER, absolute)}.json"
     if root.exists():
         return
-    with told_as_store_errors(root):
+    with as_store_errors(root):
         temporary = root.with_name(f".{root.name}-{os.getpid()}")
         temporary.write_text(json.dumps({"out": absolute}))
         flush(temporary)
         temporary.replace(root)
 
 
-def collect(store: Store, *, keep_days: float, dry_run: bool = False) -> CollectionResult:
-    """Remove objects that no live build names and that were not made or used for ``keep_days``.
+def collect(
+    store: Store, block_keys: Callable[[Path], Iterable[str] | None], *, keep_days: float, dry_run: bool = False
+) -> dict[str, KindUsage]:
+    """Remove objects that no live build names and that are older than ``keep_days``.
 
     Args:
-        store: What to collect.
+        block_keys: The keys of the blocks that a build folder names, None when it is no build any more; raises
+            VldataError when that cannot be known.
         keep_days: 0 removes everything that is not needed.
-        dry_run: Only tell.
+        dry_run: Remove nothing.
+
+    Returns:
+        Kind of objects to what became of them, sorted by name.
 
     Raises:
-        StoreError: A build is running, or a live build's manifest cannot be read (its blocks would be lost).
+        StoreError: A build is running, or the blocks of a registered folder cannot be known and would be lost.
     """
     with exclusive(_lock(store), wait=False):
-        report = CollectionResult()
-        live = _live_keys(store, report, dry_run=dry_run)
-        report.live_builds.sort()
-        report.gone_builds.sort()
+        live = _live_keys(store, block_keys, dry_run=dry_run)
         oldest = time.time() - keep_days * 86_400
-        with told_as_store_errors(store.root):
-            for folder in sorted(p for p in store.root.iterdir() if p.is_dir() and p.name not in RESERVED):
-                kept = live if folder.name == BLOCKS else set()
-                report.kinds[folder.name] = _collect_kind(folder, kept, oldest, dry_run=dry_run)
-        return report
+        with as_store_errors(store.root):
+            folders = sorted(p for p in store.root.iterdir() if p.is_dir() and p.name not in RESERVED)
+            return {
+                p.name: _collect_kind(p, live if p.name == Folder.BLOCKS else set(), oldest, dry_run=dry_run)
+                for p in folders
+            }
 
 
 def _lock(store: Store) -> Path:
-    return store.root / "locks" / "collect"
+    return store.root / Folder.LOCKS / "collect"
 
 
-def _live_keys(store: Store, report: CollectionResult, *, dry_run: bool) -> set[str]:
+def _live_keys(store: Store, block_keys: Callable[[Path], Iterable[str] | None], *, dry_run: bool) -> set[str]:
+    """The keys of all registered builds; folders that are no builds any more are forgotten."""
     live: set[str] = set()
-    with told_as_store_errors(store.root / "roots"):
-        roots = sorted((store.root / "roots").glob("*.json"))
+    with as_store_errors(store.root / Folder.ROOTS):
+        roots = sorted((store.root / Folder.ROOTS).glob("*.json"))
     for root in roots:
-        with told_as_store_errors(root):
+        with as_store_errors(root):
             out = Path(json.loads(root.read_text())["out"])
-        manifest = out / "manifest.json"
         try:
-            blocks = json.loads(manifest.read_text())["blocks"]
-            live.update(block["key"] for block in blocks)
-        except (FileNotFoundError, NotADirectoryError):
-            report.gone_builds.append(str(out))
-            if not dry_run:
-                root.unlink()
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            keys = block_keys(out)
+        except VldataError as error:
             raise StoreError(
-                str(manifest),
-                f"cannot be read ({error!r}), so the blocks that this build needs are unknown",
-                "mend or remove that build folder, then collect again",
+                error.where,
+                f"{error.problem}, so the blocks that this build needs are unknown",
+                "repair or remove that build folder, then collect again",
             ) from None
-        else:
-            report.live_builds.append(str(out))
+        if keys is not None:
+            live.update(keys)
+        elif not dry_run:
+            root.unlink()
     return live
 
 
@@ -179,12 +152,3 @@ def _units(folder: Path) -> dict[str, list[Path]]:
         for path in child.iterdir() if is_shelf else [child]:
             units.setdefault(path.name.partition(".")[0], []).append(path)
     return units
-
-
-def collect_garbage(store: Path | None, *, keep_days: float, dry_run: bool) -> list[dict[str, Any]]:
-    """Remove from the store what no live build names; see `vldata.store.gc.collect`."""
-    report = collect(open_store(store or default_store()), keep_days=keep_days, dry_run=dry_run)
-    return [
-        {"kind": name, "removed": kind.removed, "kept": kind.kept, "bytes": kind.freed_bytes}
-        for name, kind in report.kinds.items()
-    ]

@@ -16,8 +16,8 @@ Part = object
 def key_of(*parts: Part) -> str:
     """BLAKE3 of the parts' canonical encoding, 128 bits as 32 hex characters.
 
-    Types are told apart (1, 1.0, True and "1" differ), the order of a mapping's keys is not. A tuple is a list. Floats
-    are told apart by their shortest decimal form, so 0.1 + 0.2 is not 0.3.
+    The type counts (1, 1.0, True and "1" differ), the order of a mapping's keys is not. A tuple is a list. Floats
+    differ by their shortest decimal form, so 0.1 + 0.2 is not 0.3.
 
     Raises:
         TypeError: A value of another type: convert it, so that its form is chosen and not accidental.

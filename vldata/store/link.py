@@ -17,7 +17,7 @@ from typing import Literal
 
 from vldata.errors import StoreError
 from vldata.store.store import flush
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 How = Literal["reflink", "hardlink", "copy"]
 
@@ -35,7 +35,7 @@ def best_way(src_dir: Path, dst_dir: Path) -> How:
     """
     probe = f".probe-{os.getpid()}-{secrets.token_hex(4)}"
     src, dst = src_dir / probe, dst_dir / f"{probe}-placed"
-    with told_as_store_errors(src):
+    with as_store_errors(src):
         src.write_bytes(b"?")
     try:
         ways: tuple[How, ...] = ("reflink", "hardlink")
@@ -64,7 +64,7 @@ def place(src: Path, dst: Path, how: How, *, durable: bool = True) -> How:
     Raises:
         StoreError: The disk is full or cannot be written, ``src`` is gone, or ``dst`` is there already.
     """
-    with told_as_store_errors(dst):
+    with as_store_errors(dst):
         try:
             if how == "hardlink":
                 try:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vldata.errors import StoreError
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def shared(path: Path, *, wait: bool = True) -> Iterator[None]:
 
 @contextmanager
 def _held(path: Path, kind: int, wait: bool) -> Iterator[None]:
-    with told_as_store_errors(path):
+    with as_store_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
@@ -54,12 +54,12 @@ def _held(path: Path, kind: int, wait: bool) -> Iterator[None]:
         except BlockingIOError:
             if not wait:
                 raise _busy(path, handle) from None
-            with told_as_store_errors(path):
+            with as_store_errors(path):
                 fcntl.flock(handle, kind)
         except OSError as error:
-            with told_as_store_errors(path):
+            with as_store_errors(path):
                 raise error
-        with told_as_store_errors(path):  # our number, so that who has to wait can be told for whom
+        with as_store_errors(path):  # our number, for the message to whoever has to wait
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield

@@ -20,6 +20,7 @@ from vldata.errors import SourceError, StoreError
 from vldata.paths import absolute
 from vldata.store.keys import key_of
 from vldata.store.lock import exclusive
+from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
 
 RACY_NS = 2_000_000_000
@@ -38,8 +39,8 @@ def file_digest(store: Store, path: str | os.PathLike[str]) -> str:
     """
     absolute = os.path.abspath(path)  # noqa: PTH100 - one path, one memory, wherever a link on it leads today
     before = _status(absolute)
-    key = key_of("file_digest", absolute, *before)
-    remembered = store.path("digests", key)
+    key = key_of(KeySubject.FILE_DIGEST, absolute, *before)
+    remembered = store.path(Folder.DIGESTS, key)
     try:
         text = remembered.read_text(encoding="ascii", errors="replace")
     except FileNotFoundError:
@@ -51,7 +52,7 @@ def file_digest(store: Store, path: str | os.PathLike[str]) -> str:
     if _status(absolute) != before:
         raise SourceError(absolute, "the file changes while it is read", "wait until it is complete, then run again")
     if before[1] < looked_at_ns - RACY_NS:
-        with store.write("digests", key, durable=False, replace=True) as temporary:
+        with store.write(Folder.DIGESTS, key, durable=False, replace=True) as temporary:
             temporary.write_text(digest, encoding="ascii")
     return digest
 
@@ -62,7 +63,7 @@ def load_facts(store: Store, root: str | os.PathLike[str] | None) -> pl.DataFram
     Raises:
         StoreError: The table is damaged.
     """
-    path = store.path("facts", _facts_key(root), ".parquet")
+    path = store.path(Folder.FACTS, _facts_key(root), ".parquet")
     try:
         data = path.read_bytes()  # whole, as a later save puts another file in its place
     except FileNotFoundError:
@@ -80,8 +81,6 @@ def save_facts(store: Store, root: str | os.PathLike[str] | None, facts: pl.Data
     another version of vldata and is replaced as a whole.
 
     Args:
-        store: Where.
-        root: As for `load_facts`.
         facts: Any columns, among them ``ref``.
 
     Raises:
@@ -90,18 +89,18 @@ def save_facts(store: Store, root: str | os.PathLike[str] | None, facts: pl.Data
     if facts.is_empty():
         return
     key = _facts_key(root)
-    with exclusive(store.root / "locks" / f"facts-{key}"):
+    with exclusive(store.root / Folder.LOCKS / f"facts-{key}"):
         saved = load_facts(store, root)
         if saved is not None and saved.schema == facts.schema:
             facts = pl.concat([saved, facts]).unique("ref", keep="last", maintain_order=True)
             if facts.equals(saved):
                 return
-        with store.write("facts", key, ".parquet", replace=True) as temporary:
+        with store.write(Folder.FACTS, key, ".parquet", replace=True) as temporary:
             facts.write_parquet(temporary)
 
 
 def _facts_key(root: str | os.PathLike[str] | None) -> str:
-    return key_of("facts", absolute(root))
+    return key_of(KeySubject.FACTS, absolute(root))
 
 
 def _status(path: str) -> tuple[int, int, int]:

@@ -23,12 +23,14 @@ from pathlib import Path
 
 from vldata.errors import StoreError
 from vldata.paths import absolute
-from vldata.store.trouble import FULL, READ_ONLY, store_error, told_as_store_errors
+from vldata.store.names import Folder
+from vldata.store.trouble import FULL, READ_ONLY, as_store_errors, store_error
 
 STORE_VERSION = 1
 """Raised when a store of an older version can no longer be read."""
 
-RESERVED = frozenset({"VERSION", "tmp", "locks", "roots"})
+VERSION = "VERSION"
+RESERVED = frozenset({VERSION, Folder.TMP, Folder.LOCKS, Folder.ROOTS})
 """Names in a store's root that are not kinds of objects."""
 
 _HEAD = "vldata store "
@@ -74,9 +76,6 @@ class Store:
         When the block raises, nothing is kept. When the object turned up in the meantime, the new one is dropped.
 
         Args:
-            kind: As for `path`.
-            key: As for `path`.
-            suffix: As for `path`.
             durable: Wait until the disk has it. False is for what costs less to make again than to flush: after a
                 power cut (not after a kill) such a file may be empty, so its reader must notice.
             replace: Put the new object in the place of an old one; for tables that grow, not for content.
@@ -92,7 +91,7 @@ class Store:
                 if error.errno in FULL | READ_ONLY or self._is_ours(error):
                     raise store_error(error, final) from error
                 raise  # an error of the block's own, such as an input that is missing
-            with told_as_store_errors(final):
+            with as_store_errors(final):
                 if replace or not final.exists():
                     _publish(temporary, final, durable=durable)
 
@@ -103,15 +102,8 @@ class Store:
             StoreError: It cannot be removed.
         """
         path = self.path(kind, key, suffix)
-        with told_as_store_errors(path):
+        with as_store_errors(path):
             path.unlink(missing_ok=True)
-
-    def touch(self, kind: str, key: str, suffix: str = "") -> None:
-        """Note that an object is in use, so that collecting by age keeps it; written at most once a day."""
-        path = self.path(kind, key, suffix)
-        with told_as_store_errors(path):
-            if path.stat().st_mtime < time.time() - _ONE_DAY_S:
-                os.utime(path)
 
     def clean(self) -> int:
         """Remove temporary files whose writers are dead, and return how many there were.
@@ -124,8 +116,8 @@ class Store:
             StoreError: The folder cannot be read.
         """
         removed = 0
-        with told_as_store_errors(self.root / "tmp"):
-            for path in sorted((self.root / "tmp").iterdir()):
+        with as_store_errors(self.root / Folder.TMP):
+            for path in sorted((self.root / Folder.TMP).iterdir()):
                 removed += _remove_if_dead(path)
         return removed
 
@@ -134,8 +126,8 @@ class Store:
 
     @contextmanager
     def _temporary(self, suffix: str) -> Iterator[Path]:
-        with told_as_store_errors(self.root / "tmp"):
-            path, handle = _locked_file(self.root / "tmp", suffix)
+        with as_store_errors(self.root / Folder.TMP):
+            path, handle = _locked_file(self.root / Folder.TMP, suffix)
         try:
             yield path
         finally:
@@ -150,25 +142,22 @@ def open_store(path: str | os.PathLike[str]) -> Store:
         StoreError: It cannot be written, is of another version, or is a folder with other things in it.
     """
     root = Path(absolute(path))
-    with told_as_store_errors(root):
+    with as_store_errors(root):
         if root.exists() and not root.is_dir():
             raise StoreError(str(root), "is a file, not a folder", "choose another folder for the store")
         root.mkdir(parents=True, exist_ok=True)
-        version = root / "VERSION"
+        version = root / VERSION
         if not version.exists():
             strangers = [p.name for p in root.iterdir() if not p.name.startswith(".VERSION-")]
             if strangers and not version.exists():  # another process may just have made it
-                raise StoreError(
-                    str(root),
-                    f"is not a store: it has no VERSION file and holds {sorted(strangers)[0]!r}",
-                    "choose an empty or a new folder for the store",
-                )
+                problem = f"is not a store: it has no VERSION file and holds {sorted(strangers)[0]!r}"
+                raise StoreError(str(root), problem, "choose an empty or a new folder for the store")
             _write_version(version)
         _check_version(version)
-        for name in ("tmp", "locks", "roots"):
+        for name in RESERVED - {VERSION}:
             (root / name).mkdir(exist_ok=True)
-        if not os.access(root / "tmp", os.W_OK):
-            raise PermissionError(errno.EACCES, "the folder is not writable", str(root / "tmp"))
+        if not os.access(root / Folder.TMP, os.W_OK):
+            raise PermissionError(errno.EACCES, "the folder is not writable", str(root / Folder.TMP))
     store = Store(root)
     store.clean()
     return store
@@ -184,16 +173,12 @@ def _check_version(version: Path) -> None:
     text = version.read_text(errors="replace").strip()
     number = text.removeprefix(_HEAD)
     if not text.startswith(_HEAD) or not number.isdecimal():
-        raise StoreError(
-            str(version), f"is not a store's: it says {text[:40]!r}", "choose another folder for the store"
-        )
+        problem = f"is not a store's: it says {text[:40]!r}"
+        raise StoreError(str(version), problem, "choose another folder for the store")
     if int(number) != STORE_VERSION:
         age, fix = ("a newer", "upgrade vldata") if int(number) > STORE_VERSION else ("an older", "remove the folder")
-        raise StoreError(
-            str(version.parent),
-            f"has version {number}, made by {age} vldata; this one reads version {STORE_VERSION}",
-            f"{fix}, or choose another folder for the store",
-        )
+        problem = f"has version {number}, made by {age} vldata; this one reads version {STORE_VERSION}"
+        raise StoreError(str(version.parent), problem, f"{fix}, or choose another folder for the store")
 
 
 def _locked_file(folder: Path, suffix: str) -> tuple[Path, int]:
@@ -258,6 +243,11 @@ def flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def is_store(folder: Path) -> bool:
+    """Whether there is a store in the folder already."""
+    return (folder / VERSION).is_file()
 
 
 def default_store() -> Path:

@@ -26,7 +26,7 @@ _OTHER = "check the disk and the folder, then run again: finished work is kept"
 
 
 def store_error(error: OSError, path: Path) -> StoreError:
-    """What went wrong at ``path``, and what mends it."""
+    """What went wrong at ``path``, and how to fix it."""
     what = (error.strerror or str(error)).lower()
     if error.errno in FULL:
         with suppress(OSError):  # only to say more
@@ -39,7 +39,7 @@ def store_error(error: OSError, path: Path) -> StoreError:
 
 
 @contextmanager
-def told_as_store_errors(path: Path) -> Iterator[None]:
+def as_store_errors(path: Path) -> Iterator[None]:
     """Turn every `OSError` of the block into a `StoreError` about ``path``."""
     try:
         yield

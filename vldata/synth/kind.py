@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from vldata.llm.request import Prompt, Request
 from vldata.schema.reasons import GENERATED
 from vldata.store.keys import key_of
+from vldata.store.names import KeySubject
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs, inputs_text
 from vldata.synth.kind_files import KindFiles
@@ -49,7 +50,7 @@ class SynthKind(KindFiles):
     @cached_property
     def digest(self) -> str:
         """32 hex characters that change with any character of its files."""
-        return key_of("kind", self.digests)
+        return key_of(KeySubject.SYNTH_KIND, self.digests)
 
     @property
     def lineage(self) -> str:
@@ -226,5 +227,5 @@ class SynthKind(KindFiles):
 
 def _drawn(wordings: Sequence[str], purpose: str, row: str, sample_index: int) -> str:
     """One of the wordings, by the row alone; further draws of the row take the next ones, so they differ."""
-    first = int(key_of("synth", purpose, row), 16)
+    first = int(key_of(KeySubject.WORDING, purpose, row), 16)
     return wordings[(first + sample_index) % len(wordings)]

@@ -21,19 +21,19 @@ SAID = [{"type": "text", "text": "a circle"}]
 
 
 @pytest.fixture(scope="session")
-def picture() -> Callable[[int, str], bytes]:
-    """The encoded picture of a scene, by its number and suffix."""
+def image() -> Callable[[int, str], bytes]:
+    """The encoded image of a scene, by its number and suffix."""
     return lambda number, suffix: encoded(scene(number, seed=0, side_px=96), suffix=suffix)
 
 
 @pytest.fixture
-def jpeg(picture: Callable[[int, str], bytes]) -> bytes:
-    return picture(0, ".jpg")
+def jpeg(image: Callable[[int, str], bytes]) -> bytes:
+    return image(0, ".jpg")
 
 
 @pytest.fixture
-def png(picture: Callable[[int, str], bytes]) -> bytes:
-    return picture(1, ".png")
+def png(image: Callable[[int, str], bytes]) -> bytes:
+    return image(1, ".png")
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def make_build(tmp_path: Path) -> MakeBuild:
                 table = pa.Table.from_pylist(full, schema=arrow_schema()).combine_chunks()
                 with pa.ipc.new_stream(str(folder / file), table.schema) as writer:
                     writer.write_table(table)
-                known = {"key": file, "digest": "0", "size_bytes": 1}
-                blocks.append({"file": file, "split": split, "source": "hand", "rows": len(rows), **known})
+                unused = {"key": file, "digest": "0", "size_bytes": 1}
+                blocks.append({"file": file, "split": split, "source": "hand", "rows": len(rows), **unused})
         source = {"format": "table", "task": "vqa_open", "licence": "MIT | CC0", "achieved": {"samples": 2}}
         manifest = {"name": "tiny", "plan": "0", "ledger": "0", "sources": {"hand": source}, "totals": {"samples": 2}}
         manifest["recipe"] = {"about": "Two rows."}

@@ -21,7 +21,7 @@ MakeBuild = Callable[..., Path]
 
 
 class Watch:
-    """Remembers what it is told."""
+    """Remembers what is reported to it."""
 
     def __init__(self) -> None:
         self.stages: list[tuple[str, int | None]] = []
@@ -30,10 +30,10 @@ class Watch:
     def stage(self, name: str, total: int | None) -> Callable[[int], None]:
         self.stages.append((name, total))
 
-        def told(done: int) -> None:
+        def advance(done: int) -> None:
             self.done += done
 
-        return told
+        return advance
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_writes_every_row_and_counts_its_files(form: str, build: Path, tmp_path: Path) -> None:
-    found = export(build, tmp_path / "deep" / "out", to=form)
-    assert found == {"rows": 3, "files": len(contents(tmp_path / "deep" / "out")), "not_exported": 0}
+    result = export(build, tmp_path / "deep" / "out", to=form)
+    assert result == {"rows": 3, "files": len(contents(tmp_path / "deep" / "out")), "not_exported": 0}
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -125,6 +125,9 @@ def test_our_own_llava_source_reads_the_export_back(
     assert read == [[jpeg], [jpeg], [jpeg, png]]
 
 
+MASKED = {"row": "1", "template": "t", "variant": "user", "boxes": [], "synthetic": None, "weight": 0.0}
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
@@ -134,6 +137,7 @@ def test_our_own_llava_source_reads_the_export_back(
         ({"messages": ("user", [None, "Hi"], "assistant", ["Hi"])}, "image_count_mismatch"),
         ({"images": [{"bytes": None, "path": "/no/such/a.jpg"}]}, "image_missing"),
         ({"images": [{"bytes": None, "path": None}]}, "image_missing"),
+        ({"turns": [MASKED]}, "answer_masked"),
     ],
 )
 def test_what_cannot_be_said_is_listed_with_its_reason(
@@ -142,8 +146,8 @@ def test_what_cannot_be_said_is_listed_with_its_reason(
     if "messages" in row:
         row = {"messages": talk(*row["messages"])}
     build = make_build({"train": [[{"id": "good"}, {"id": "bad", **row}]]})
-    found = export(build, tmp_path / "out", to="llava")
-    assert (found["rows"], found["not_exported"]) == (1, 1)
+    result = export(build, tmp_path / "out", to="llava")
+    assert (result["rows"], result["not_exported"]) == (1, 1)
     assert [r["id"] for r in json.loads((tmp_path / "out" / "train.json").read_text())] == ["good"]
     [line] = (tmp_path / "out" / "not_exported.jsonl").read_text().splitlines()
     assert json.loads(line) | {"detail": ""} == {"id": "bad", "split": "train", "reason": reason, "detail": ""}

@@ -53,9 +53,9 @@ def test_paths_are_kept_as_paths(make_build: MakeBuild, tmp_path: Path) -> None:
 def test_shards_are_cut_at_the_end_of_a_block_and_say_how_many_there_are(build: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     write(open_build(build), tmp_path / "out", lambda rows: None, shard_bytes=1)
-    found = sorted(p.name for p in (tmp_path / "out" / "data").iterdir())
-    assert found == [*(f"train-{k:05d}-of-00003.parquet" for k in range(3)), "val-00000-of-00001.parquet"]
-    shards = [pq.read_table(tmp_path / "out" / "data" / name) for name in found[:3]]
+    names = sorted(p.name for p in (tmp_path / "out" / "data").iterdir())
+    assert names == [*(f"train-{k:05d}-of-00003.parquet" for k in range(3)), "val-00000-of-00001.parquet"]
+    shards = [pq.read_table(tmp_path / "out" / "data" / name) for name in names[:3]]
     assert pa.concat_tables(shards).to_pylist() == rows_of(build, "train")
 
 
@@ -63,13 +63,13 @@ def test_datasets_opens_the_folder_with_splits_and_pictures(build: Path, tmp_pat
     import datasets
 
     export(build, tmp_path / "out", to="parquet")
-    found = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
-    assert {split: len(rows) for split, rows in found.items()} == {"train": 5, "val": 1}
-    assert isinstance(found["train"].features["images"].feature, datasets.Image)
+    loaded = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert {split: len(rows) for split, rows in loaded.items()} == {"train": 5, "val": 1}
+    assert isinstance(loaded["train"].features["images"].feature, datasets.Image)
     stored = rows_of(build, "train")[2]["images"][0]["bytes"]
-    decoded = found["train"][2]["images"][0]
+    decoded = loaded["train"][2]["images"][0]
     assert decoded.tobytes() == Image.open(io.BytesIO(stored)).tobytes()
-    assert found["train"][0]["messages"] == rows_of(build, "train")[0]["messages"]
+    assert loaded["train"][0]["messages"] == rows_of(build, "train")[0]["messages"]
 
 
 def test_the_card_names_splits_sources_and_licences(build: Path, tmp_path: Path) -> None:

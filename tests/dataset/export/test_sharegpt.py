@@ -46,6 +46,6 @@ def test_words_that_llama_factory_takes_for_media_are_not_exported(
     word: str, make_build: MakeBuild, talk: Talk, tmp_path: Path
 ) -> None:
     messages = talk("user", [f"What does {word} mean?"], "assistant", ["A place."])
-    found = export(make_build({"train": [[{"id": "1", "messages": messages}]]}), tmp_path / "out", to="sharegpt")
-    assert (found["rows"], found["not_exported"]) == (0, 1)
+    result = export(make_build({"train": [[{"id": "1", "messages": messages}]]}), tmp_path / "out", to="sharegpt")
+    assert (result["rows"], result["not_exported"]) == (0, 1)
     assert word in (tmp_path / "out" / "not_exported.jsonl").read_text()

@@ -68,8 +68,8 @@ def test_shards_are_cut_by_rows_and_by_bytes(build: Path, tmp_path: Path) -> Non
         out = tmp_path / f"out{shards}"
         out.mkdir()
         written = write(open_build(build), out, lambda rows: None, **limits)
-        found = [f"train-{k:06d}.tar" for k in range(shards)] + ["val-000000.tar"]
-        assert sorted(p.name for p in out.iterdir()) == found
+        names = [f"train-{k:06d}.tar" for k in range(shards)] + ["val-000000.tar"]
+        assert sorted(p.name for p in out.iterdir()) == names
         assert [row["id"] for row in read(out)] == [
             r["id"] for s in ("train", "val") for r in open_build(build).rows(s)
         ]
@@ -89,8 +89,8 @@ def test_stored_paths_are_packed_and_missing_ones_listed(make_build: MakeBuild, 
     build = make_build(
         {"train": [[{"id": str(k), "images": [{"bytes": None, "path": p}]} for k, p in enumerate(paths)]]}
     )
-    found = export(build, tmp_path / "out", to="webdataset")
-    assert (found["rows"], found["not_exported"]) == (1, 1)
+    result = export(build, tmp_path / "out", to="webdataset")
+    assert (result["rows"], result["not_exported"]) == (1, 1)
     assert [row["images"] for row in read(tmp_path / "out")] == [[{"bytes": jpeg, "path": paths[0]}]]
     [line] = (tmp_path / "out" / "not_exported.jsonl").read_text().splitlines()
     assert json.loads(line)["id"] == "1"
@@ -110,8 +110,8 @@ def test_datasets_reads_shards_of_samples_that_are_alike(make_build: MakeBuild, 
     build = make_build({"train": [[{"id": str(k), "images": images} for k in range(2)]]})
     export(build, tmp_path / "out", to="webdataset")
     shards = str(tmp_path / "out" / "train-*.tar")
-    found = datasets.load_dataset("webdataset", data_files=shards, split="train", streaming=True).decode(False)
-    first = next(iter(found))
+    loaded = datasets.load_dataset("webdataset", data_files=shards, split="train", streaming=True).decode(False)
+    first = next(iter(loaded))
     assert first["0.jpg"]["bytes"] == jpeg
     assert first["json"]["messages"][1]["content"][0]["text"] == "a circle"
 
@@ -128,10 +128,10 @@ def test_datasets_takes_no_type_from_first_samples_that_hold_less(
     full_turn = {**turn, "boxes": [box], "synthetic": "a generator"}
     full = {"id": "full/0", "images": [{**image, "path": "a.jpg"}], "turns": [full_turn]}
     export(make_build({"train": [[*bare, full]]}), tmp_path / "out", to="webdataset")
-    found = datasets.load_dataset(
+    loaded = datasets.load_dataset(
         "webdataset", data_files=str(tmp_path / "out" / "*.tar"), split="train", cache_dir=str(tmp_path / "cache")
     )
-    rows = found.select_columns("json")["json"]
+    rows = loaded.select_columns("json")["json"]
     assert [row["id"] for row in rows] == [row["id"] for row in [*bare, full]]
     assert json.loads(rows[6]["turns"]) == [full_turn]
     assert json.loads(rows[0]["turns"]) == [turn]
@@ -150,8 +150,8 @@ def rewritten(path: Path, change: Callable[[list[tuple[str, bytes]]], list[tuple
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda files: files[:-1], "lacks 1 of its pictures"),
-        (lambda files: files[:1] + files[2:], "has 1 more pictures"),
+        (lambda files: files[:-1], "lacks 1 of its images"),
+        (lambda files: files[:1] + files[2:], "has 1 more images"),
         (lambda files: [files[1], *files], "belongs to no row"),
     ],
 )

@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 
 from vldata.errors import SourceError
 from vldata.schema.turns import BOX
+from vldata.sources.reading.boxes import cast_boxes
 from vldata.sources.reading.fields import (
     OPTIONAL,
     TASKS,
     Origin,
     cast,
-    cast_boxes,
     evaluated,
     field_names,
     origin,
@@ -152,6 +152,7 @@ TEXTS = pl.List(pl.String)
         ("choices", [[1, 2], None], TEXTS, [["1", "2"], None], []),
         ("images", ["a.jpg", "", None], TEXTS, [["a.jpg"], [], []], []),
         ("images", [["a.jpg", None, " "], []], TEXTS, [["a.jpg"], []], []),
+        ("images", [["a.jpg", None, "b.jpg"], ["", "b.jpg"]], TEXTS, [["a.jpg", "b.jpg"], ["b.jpg"]], [0, 1]),
         ("images", [7], TEXTS, [["7"]], []),
         ("answers", ["a", None], TEXTS, [["a"], []], []),
         ("answer", [None, None], pl.String, [None, None], []),
@@ -284,6 +285,10 @@ def test_every_row_of_boxes_is_either_whole_or_a_misfit(rows):
     assert len(values) == len(rows)
     for k, (given_row, value) in enumerate(zip(rows, values, strict=True)):
         whole = all(len(numbers) == 4 and None not in numbers for numbers in given_row or [])
-        assert (k in misfits) == (not whole)
-        if whole:
+        points = len(given_row or []) > 1 and all(len(point) == 2 and None not in point for point in given_row)
+        assert (k in misfits) == (not whole and not points)
+        if points:
+            xs, ys = zip(*given_row, strict=True)
+            assert value == [box(min(xs), min(ys), max(xs), max(ys))]
+        elif whole:
             assert value == (None if given_row is None else [box(*map(float, numbers)) for numbers in given_row])

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from vldata.errors import SourceError
 from vldata.schema.turns import BOX, SIZE
+from vldata.sources.reading.boxes import EDGE_PX, box_of
 from vldata.sources.reading.files import open_json
 from vldata.sources.reading.rows import (
-    EDGE_PX,
     FLAG,
     ID,
     SIDE,
@@ -19,7 +19,6 @@ from vldata.sources.reading.rows import (
     TEXTS,
     WHOLE,
     XYWH,
-    box_px,
     checked_pattern,
     files_named,
     image_name,
@@ -291,7 +290,7 @@ def boxes(*rows, width=100, height=50):
         {"xywh": pl.Series(np.array(rows, dtype=float)), "phrase": "cat", "width": width, "height": height},
         schema_overrides={"width": pl.Int32, "height": pl.Int32},
     )
-    return table.select(box=box_px("xywh", "phrase"))["box"]
+    return table.select(box=box_of("xywh", "phrase"))["box"]
 
 
 def test_a_box_goes_from_corner_and_sides_to_two_corners():
@@ -344,9 +343,9 @@ def test_a_number_is_the_text_that_the_file_writes_it_with(tmp_path):
 @pytest.mark.parametrize("raw", [False, True])
 def test_a_key_that_nobody_reads_costs_its_row_unless_it_is_empty_or_ignored(tmp_path, raw):
     path = tmp_path / "a.json"
-    path.write_text('[{"a": 1}, {"a": 2, "b": 7}, {"a": 3, "c": 0}, {"a": 4, "c": [], "d": null}]')
+    path.write_text('[{"a": 1}, {"a": 2, "b": 7, "source": "x"}, {"a": 3, "mask": 0}, {"a": 4, "mask": [], "d": null}]')
     rows = list_of_rows(open_json(path), path) if raw else json.loads(path.read_text())
     table = typed(rows, {"a": ID}, ignored={"b"})
     assert table["a"].to_list() == ["1", "2", "3", "4"]
     assert table["problem"].to_list() == [None, None, "unknown_key", None]
-    assert "ignore: [c]" in table["detail"][2]
+    assert "ignore: [mask]" in table["detail"][2]

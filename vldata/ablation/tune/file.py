@@ -4,9 +4,9 @@ name: which-weights
 base: ../quickstart.yaml       # as in an ablation file
 runs: 32                       # proxy runs, the base's own mixture among them
 total: 2000                    # samples of each (in the mixture's unit); left out: as many as the base has
-max_epochs: 4                  # passes over any source that the proposed mixture may ask for
+max_epochs: 4                  # passes over any source that the proposed mixture may need
 held_out: 0.25                 # part of the runs that measures the prediction and is not fitted
-tasks: {caption: 2, rec: 1}    # whose loss is to be low, with weights; left out: all, alike
+tasks: {caption: 2, rec: 1}    # tasks with a low loss, by weight; left out: all, alike
 train: {preset: tiny, steps: 300}
 """
 
@@ -48,7 +48,7 @@ class Tune(Spec):
         held_out: Part of the runs that no model is fitted to.
         seed: Which mixtures are tried.
         loss: The score of an answer that is to be low; the bundled trainer's ``nll_per_token`` is in nats.
-        tasks: Task to its weight in what is minimised. Empty: all that the held-out split asks, alike.
+        tasks: Task to its weight in what is minimised. Empty: all tasks of the held-out split, alike.
         train: As in an ablation file; every run has the same training seed, 0.
         evaluate: As in an ablation file, in the base's words.
     """
@@ -81,7 +81,7 @@ class Tune(Spec):
         if evaluate.metric is not None:
             raise ValueError("a tuning makes `loss` low; write its name there, and leave `evaluate.metric` out")
         if evaluate.words == "own":
-            raise ValueError("a tuning asks every run in the base's words; leave `evaluate.words` out")
+            raise ValueError("a tuning puts its questions in the base's words; leave `evaluate.words` out")
         return evaluate
 
 
@@ -90,7 +90,6 @@ class OpenedTune:
     """A tuning with what it names.
 
     Args:
-        tune: As typed.
         opened: The base recipe, the training and the questions.
         extends: How another recipe names the base's file: a bundled recipe by its name, a file by its path. None where
             the base is written in the tuning file itself.
@@ -105,8 +104,7 @@ def load_tune(path: Path | str, sets: Sequence[str] = ()) -> OpenedTune:
     """Read a tuning file.
 
     Args:
-        path: A file.
-        sets: ``key.path=value`` changes of the file.
+        sets: ``key.path=value`` changes.
 
     Raises:
         RecipeErrors: All that is wrong with it, or with its base.

@@ -1,9 +1,10 @@
 """From the mixtures of small runs to the loss of a task: several regressions, the one that predicts best is taken.
 
-What is known of such curves: losses fall like a power of a source's data, or exponentially with its share (data mixing
+Such curves have known shapes: losses fall like a power of a source's data, or exponentially with its share (data mixing
 laws, Ye et al. 2024, https://arxiv.org/abs/2403.16952); a linear regression on the shares finds good mixtures from
 small runs (RegMix, Liu et al. 2024, https://arxiv.org/abs/2407.01492). So all of these are tried, a Gaussian process
-where none of them fits, and the mean where the mixture decides nothing.
+where none of them fits, and the mean where the mixture decides nothing. Regressions and folds are scikit-learn's, ranks
+and the permutation test scipy's; ours are the curves' floors alone.
 """
 
 from __future__ import annotations
@@ -41,7 +42,6 @@ class Model:
     """A fitted regression of one task's loss.
 
     Args:
-        name: Which of `CANDIDATES`.
         errors: Each candidate's mean absolute error over cross-validation.
         predict: Shares, (n, sources), to losses, (n,).
     """
@@ -56,7 +56,6 @@ class Error:
     """How far predictions are from what was measured on mixtures that were not fitted.
 
     Args:
-        mixtures: How many.
         mean_abs: Mean absolute error, in the loss.
         mean_abs_of_mean: Of always saying the mean of the fitted runs.
         rank_correlation: Spearman's, -1 to 1; NaN where predictions or losses are all the same.
@@ -81,7 +80,6 @@ def fitted(shares: Floats, losses: Floats, total: int) -> Model:
     Args:
         shares: (runs, sources), each row sums to 1.
         losses: (runs,).
-        total: Units of each dataset.
     """
     errors = dict.fromkeys(CANDIDATES, 0.0)
     folds = KFold(min(_FOLDS, len(losses)), shuffle=True, random_state=0)
@@ -97,7 +95,6 @@ def refitted(name: str, shares: Floats, losses: Floats, total: int) -> Predict:
     """One candidate, fitted: shares, (n, sources), to losses, (n,).
 
     Args:
-        name: Of `CANDIDATES`.
         shares: (runs, sources), each row sums to 1.
         losses: (runs,).
         total: Units of each dataset; half of one stands for a share of 0 where logarithms are taken.
@@ -146,8 +143,8 @@ def _ridge(x: Floats, y: Floats) -> Predict:
     return lambda new: np.asarray(model.predict(new), np.float64)
 
 
-def _law(floor: float) -> Fit:
-    """Loss = end + exp(linear): with logarithms of shares a product of powers, with shares the exponential law."""
+def _decay(floor: float) -> Fit:
+    """Loss = end + exp(linear): with logarithms of shares a product of powers, with shares an exponential."""
 
     def fit(x: Floats, y: Floats) -> Predict:
         if not np.ptp(y):
@@ -172,8 +169,8 @@ CANDIDATES: Mapping[str, tuple[str, Fit]] = {
     "mean": ("shares", _mean),
     "linear": ("shares", _ridge),
     "log-linear": ("log", _ridge),
-    **{f"exponential law, floor {floor:g}": ("shares", _law(floor)) for floor in _FLOORS},
-    **{f"power law, floor {floor:g}": ("log", _law(floor)) for floor in _FLOORS},
+    **{f"exponential law, floor {floor:g}": ("shares", _decay(floor)) for floor in _FLOORS},
+    **{f"power law, floor {floor:g}": ("log", _decay(floor)) for floor in _FLOORS},
     "Gaussian process": ("log", _process),
 }
 """Name to what it sees, shares or their logarithms, and how it is fitted."""

@@ -1,4 +1,8 @@
-"""Mixtures to try: keyed draws around the base's, within a bound on every source."""
+"""Mixtures to try: keyed draws around the base's, within a bound on every source.
+
+The draws are ours, by scipy's inverse gamma function: its own Dirichlet draws are one stream, which another source
+changes.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,6 @@ def drawn(
     Args:
         base: Source to share, above 0; they sum to 1.
         caps: Source to the most that it may have; they sum to at least 1.
-        count: Draws.
         concentration: Sum of the distribution's parameters, above 0: the larger, the nearer to the base. Every draw has
             its own, log-uniform between the two.
         seed: Which draws.

@@ -29,14 +29,12 @@ class Best:
 
 @dataclass(frozen=True)
 class MixtureRun:
-    """One mixture and what came of it.
+    """One mixture and its losses.
 
     Args:
         name: Its build's folder.
         shares: Of the sources of `Space.base`, in its order, in whole units.
-        units: Source to units.
         losses: Task to loss; None when it failed.
-        failure: Why.
     """
 
     name: str

@@ -12,7 +12,7 @@ from vldata.ablation.changes import Tree
 from vldata.ablation.tune.file import OpenedTune
 from vldata.errors import RecipeError
 from vldata.mixture.apportion import apportion
-from vldata.pipeline.planned import SourceReport
+from vldata.pipeline.plan_record import SourceReport
 
 _SPARE = 0.99  # of the bound on epochs: how many units a source has is known from rounded epochs
 
@@ -22,14 +22,11 @@ class Space:
     """The mixtures that may be tried.
 
     Args:
-        unit: The mixture's.
         total: Units of the base's dataset.
         proxy_total: Of each proxy's.
         base: Source to its share in the base, above 0.
         absent: Sources that the base takes nothing from, and no other mixture either.
-        caps: Source to its largest share.
-        available: Source to its units.
-        max_epochs: As asked, or the base's own where it has more.
+        max_epochs: As requested, or the base's own where it has more.
     """
 
     unit: str
@@ -43,8 +40,8 @@ class Space:
 
     def units(self, shares: Sequence[float], total: int) -> dict[str, int]:
         """Whole units of every source that make the total."""
-        asked = {name: Fraction(float(share)) for name, share in zip(self.base, shares, strict=True)}
-        return {**apportion(asked, total), **dict.fromkeys(self.absent, 0)}
+        weights = {name: Fraction(float(share)) for name, share in zip(self.base, shares, strict=True)}
+        return {**apportion(weights, total), **dict.fromkeys(self.absent, 0)}
 
     def mixture(self, units: Mapping[str, int]) -> Tree:
         """The ``mixture`` section with these units as weights."""
@@ -56,13 +53,13 @@ class Space:
         }
 
 
-def space_of(asked: OpenedTune, reports: Mapping[str, SourceReport]) -> Space:
+def space_of(requested: OpenedTune, reports: Mapping[str, SourceReport]) -> Space:
     """What the base's build says about the mixtures that may be tried.
 
     Raises:
         RecipeError: There is nothing to vary, or the bound on epochs leaves less than the total.
     """
-    tune, unit = asked.tune, asked.opened.base.mixture.unit
+    tune, unit = requested.tune, requested.opened.base.mixture.unit
     has = {name: units for name, units in sorted(amounts(reports, unit).items()) if units}
     if len(has) < 2:
         raise RecipeError("base: sources", f"{len(has)} has rows, and weights are relative", "name a base with two")

@@ -22,7 +22,7 @@ FORMS: dict[str, str] = {
     "sharegpt": "vldata.dataset.export.sharegpt:write",
     "webdataset": "vldata.dataset.export.webdataset:write",
 }
-"""Form -> ``module:function``; a module is imported when its form is first used."""
+"""Form -> ``module:function`` of (build, empty folder, advance); a module is imported when its form is first used."""
 
 
 def export(build: Path, out: Path, *, to: str, progress: Progress | None = None) -> dict[str, Any]:
@@ -52,12 +52,12 @@ def export(build: Path, out: Path, *, to: str, progress: Progress | None = None)
         raise BuildError(f"--out {out}", problem, "name a folder beside it")
     module, _, function = FORMS[to].partition(":")
     write = getattr(import_module(module), function)
-    told = (progress or Silent()).stage(f"export to {to}", opened.num_rows)
+    advance = (progress or Silent()).stage(f"export to {to}", opened.num_rows)
     fresh = out.absolute().parent / f".{out.absolute().name}.{os.getpid()}.new"
     try:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
-        written = write(opened, fresh, told)
+        written = write(opened, fresh, advance)
         files = sum(len(names) for _, _, names in os.walk(fresh))
         fresh.rename(out)  # an empty folder gives way, a folder that was filled meanwhile does not
     except OSError as error:

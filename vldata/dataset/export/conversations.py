@@ -21,29 +21,27 @@ _SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
 def write_conversations(
     build: BuildFolder,
     folder: Path,
-    told: Callable[[int], None],
+    advance: Callable[[int], None],
     form: Callable[[Mapping[str, Any], ImageFolder], Mapping[str, Any]],
 ) -> Written:
     """Write ``<split>.json`` for each split, and the images.
 
     Args:
-        build: What to write.
-        folder: An empty folder.
-        told: Called with 1 for every row.
         form: A row of the build -> a row of the list; raises what the list of rows that are not exported takes.
     """
-    pictures = ImageFolder(folder)
+    images = ImageFolder(folder)
     rows = 0
     with NotExported(folder) as skipped:
         for split in build.splits:
             with _json_list(folder / f"{split}.json") as append:
                 for row in build.rows(split):
                     try:
-                        append(form(row, pictures))
+                        _refuse_masked(row)
+                        append(form(row, images))
                         rows += 1
                     except (CannotExpressError, ImageProblem) as why:
                         skipped.add(row, why)
-                    told(1)
+                    advance(1)
         return Written(rows, skipped.rows)
 
 
@@ -52,7 +50,7 @@ def speeches(row: Mapping[str, Any], *, reserved: Collection[str] = (IMAGE,)) ->
 
     Args:
         row: A finished row.
-        reserved: Words that the form's readers take for pictures, sounds or films wherever they stand.
+        reserved: Words that the form's readers take for images, sounds or videos wherever they stand.
 
     Raises:
         CannotExpressError: A text holds a reserved word, a system message does not stand first, or the image places are
@@ -73,6 +71,12 @@ def speeches(row: Mapping[str, Any], *, reserved: Collection[str] = (IMAGE,)) ->
     if places != len(row["images"]):
         raise CannotExpressError("image_count_mismatch", f"{places} image places, {len(row['images'])} images")
     return said
+
+
+def _refuse_masked(row: Mapping[str, Any]) -> None:
+    masked = [turn["row"] for turn in row["turns"] or () if turn["weight"] == 0]
+    if masked:
+        raise CannotExpressError("answer_masked", f"the answer of {', '.join(masked)} is not to be learnt")
 
 
 @contextmanager

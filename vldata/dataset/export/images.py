@@ -77,7 +77,7 @@ class ImageFolder:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._pictures = RowImages()
+        self._images = RowImages()
 
     def place(self, image: Mapping[str, Any]) -> str:
         """Make sure that an image is a file, and say where: below ``root``, or absolute where it was a file already.
@@ -85,10 +85,10 @@ class ImageFolder:
         Raises:
             ImageProblem: The build stores a path, and nothing usable is there.
         """
-        file = self._pictures.file(image)
+        file = self._images.file(image)
         if file is not None:
             return file
-        data = self._pictures.data(image)
+        data = self._images.data(image)
         name = blake3(data).hexdigest(length=16)
         relative = f"images/{name[:2]}/{name}.{suffix(data)}"
         path = self._root / relative

@@ -1,13 +1,13 @@
-r"""LLaVA JSON: a list for each split, and the pictures as files.
+r"""LLaVA JSON: a list for each split, and the images as files.
 
     train.json              [{"id": "vqa/12", "image": "images/3f/3f2a….jpg", "conversations": [{"from": "human",
                               "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "a cat"}]}, …]
-    images/3f/3f2a….jpg     each picture once, named by its bytes; `--image_folder` is the export's folder
+    images/3f/3f2a….jpg     each image once, named by its bytes; `--image_folder` is the export's folder
 
 ``<image>`` stands where the image does, on a line of its own. A sample of several images has a list in ``image``, one
 without images has no ``image``, and a system message becomes the key ``system``. Where a build stores paths, ``image``
-is that path, unless the picture lies in an archive. A text that itself contains ``<image>`` cannot be told from an
-image's place: such samples are not exported. Repeated samples are repeated, with the same id.
+is that path, unless the image lies in an archive. A text that itself contains ``<image>`` cannot be distinguished from
+an image's place: such samples are not exported. Repeated samples are repeated, with the same id.
 """
 
 from __future__ import annotations
@@ -22,18 +22,12 @@ from vldata.dataset.export.outcome import Written
 from vldata.dataset.open import BuildFolder
 
 
-def write(build: BuildFolder, folder: Path, told: Callable[[int], None]) -> Written:
-    """Write a build as LLaVA JSON.
-
-    Args:
-        build: What to write.
-        folder: An empty folder.
-        told: Called with 1 for every row.
-    """
-    return write_conversations(build, folder, told, llava_row)
+def write(build: BuildFolder, folder: Path, advance: Callable[[int], None]) -> Written:
+    """Write a build as LLaVA JSON."""
+    return write_conversations(build, folder, advance, llava_row)
 
 
-def llava_row(row: Mapping[str, Any], pictures: ImageFolder) -> dict[str, Any]:
+def llava_row(row: Mapping[str, Any], files: ImageFolder) -> dict[str, Any]:
     """One row in LLaVA's form; writes its images.
 
     Raises:
@@ -41,7 +35,7 @@ def llava_row(row: Mapping[str, Any], pictures: ImageFolder) -> dict[str, Any]:
         ImageProblem: An image that the build only names is not there.
     """
     said = speeches(row)
-    images = [pictures.place(image) for image in row["images"]]
+    images = [files.place(image) for image in row["images"]]
     written: dict[str, Any] = {"id": row["id"]}
     if images:
         written["image"] = images[0] if len(images) == 1 else images

@@ -25,13 +25,12 @@ SHARD_BYTES = 500_000_000
 """A shard that has reached it is closed: about the size at which the `datasets` library cuts what it uploads."""
 
 
-def write(build: BuildFolder, folder: Path, told: Callable[[int], None], *, shard_bytes: int = SHARD_BYTES) -> Written:
+def write(
+    build: BuildFolder, folder: Path, advance: Callable[[int], None], *, shard_bytes: int = SHARD_BYTES
+) -> Written:
     """Write a build as Parquet.
 
     Args:
-        build: What to write.
-        folder: An empty folder.
-        told: Called with the rows of every block.
         shard_bytes: Size from which a shard is closed, at the end of a block.
     """
     rows = 0
@@ -41,7 +40,7 @@ def write(build: BuildFolder, folder: Path, told: Callable[[int], None], *, shar
         for batch in batches:
             yield batch
             rows += batch.num_rows
-            told(batch.num_rows)
+            advance(batch.num_rows)
 
     (folder / "data").mkdir()
     for split in build.splits:

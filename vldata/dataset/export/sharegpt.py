@@ -1,8 +1,8 @@
-r"""ShareGPT JSON with pictures, in the form that LLaMA-Factory reads (``formatting: sharegpt``).
+r"""ShareGPT JSON with images, in the form that LLaMA-Factory reads (``formatting: sharegpt``).
 
     train.json              [{"id": "vqa/12", "conversations": [{"from": "human", "value": "<image>\nWhat is it?"},
                               {"from": "gpt", "value": "a cat"}], "images": ["images/3f/3f2a….jpg"]}, …]
-    images/3f/3f2a….jpg     each picture once, named by its bytes
+    images/3f/3f2a….jpg     each image once, named by its bytes
     dataset_info.json       LLaMA-Factory's register: `dataset_dir` is this folder, its datasets are `<name>_<split>`
 
 ``<image>`` stands where the image does; a system message is a first speech ``from: system``; ``images`` is there in
@@ -26,20 +26,14 @@ from vldata.dataset.open import BuildFolder
 RESERVED = (IMAGE, "<video>", "<audio>")
 
 
-def write(build: BuildFolder, folder: Path, told: Callable[[int], None]) -> Written:
-    """Write a build as ShareGPT JSON.
-
-    Args:
-        build: What to write.
-        folder: An empty folder.
-        told: Called with 1 for every row.
-    """
+def write(build: BuildFolder, folder: Path, advance: Callable[[int], None]) -> Written:
+    """Write a build as ShareGPT JSON."""
     register = {f"{build.manifest.get('name', 'vldata')}_{split}": _entry(split) for split in build.splits}
     (folder / "dataset_info.json").write_text(json.dumps(register, indent=2) + "\n", encoding="utf-8")
-    return write_conversations(build, folder, told, sharegpt_row)
+    return write_conversations(build, folder, advance, sharegpt_row)
 
 
-def sharegpt_row(row: Mapping[str, Any], pictures: ImageFolder) -> dict[str, Any]:
+def sharegpt_row(row: Mapping[str, Any], files: ImageFolder) -> dict[str, Any]:
     """One row in ShareGPT's form; writes its images.
 
     Raises:
@@ -47,7 +41,7 @@ def sharegpt_row(row: Mapping[str, Any], pictures: ImageFolder) -> dict[str, Any
         ImageProblem: An image that the build only names is not there.
     """
     said = speeches(row, reserved=RESERVED)
-    images = [pictures.place(image) for image in row["images"]]
+    images = [files.place(image) for image in row["images"]]
     return {"id": row["id"], "conversations": said, "images": images}
 
 

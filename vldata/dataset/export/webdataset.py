@@ -1,13 +1,13 @@
-"""WebDataset: tar shards in which the files of a sample stand together, told apart by what follows the first dot.
+"""WebDataset: tar shards in which the files of a sample stand together and differ in what follows the first dot.
 
     train-000000.tar
-        vqa%2F12.json           the row without the pictures' bytes
+        vqa%2F12.json           the row without the images' bytes
         vqa%2F12.0.jpg          its images, numbered from 0; the suffix is what the bytes are
         vqa%2F12@2.json         the same sample in the second pass over its source
 
 Keys are sample ids, percent-encoded as in URLs, dots too. Headers hold no times, owners or rights, so the same build
 gives the same bytes. Rows stand in the order of the build; where each block holds one source (``layout: blocks``), read
-with a shuffle buffer over several shards, or build with ``layout: rows``. Where a build stores paths, the pictures are
+with a shuffle buffer over several shards, or build with ``layout: rows``. Where a build stores paths, the images are
 read and packed. `read` gives every row back as it was (images that were paths have their bytes as well). The
 `webdataset` library reads any export; `datasets` wants samples of equal file names, so one image each and of one kind.
 
@@ -50,7 +50,7 @@ Sample = list[tuple[str, bytes]]
 def write(
     build: BuildFolder,
     folder: Path,
-    told: Callable[[int], None],
+    advance: Callable[[int], None],
     *,
     shard_bytes: int = SHARD_BYTES,
     shard_rows: int = SHARD_ROWS,
@@ -58,15 +58,12 @@ def write(
     """Write a build as tar shards.
 
     Args:
-        build: What to write.
-        folder: An empty folder.
-        told: Called with 1 for every row.
         shard_bytes: Size from which a shard is closed.
         shard_rows: Samples after which a shard is closed.
     """
     with NotExported(folder) as skipped:
         for split in build.splits:
-            samples = _samples(build, split, skipped, told)
+            samples = _samples(build, split, skipped, advance)
             for number, first in enumerate(samples):
                 with tarfile.open(folder / f"{split}-{number:06d}.tar", "w", format=tarfile.GNU_FORMAT) as tar:
                     for held, sample in enumerate(chain([first], samples), start=1):
@@ -107,14 +104,14 @@ def read(folder: Path) -> Iterator[dict[str, Any]]:
             raise SourceError(str(path), f"a damaged tar file ({error})", "export the build again") from None
 
 
-def _samples(build: BuildFolder, split: str, skipped: NotExported, told: Callable[[int], None]) -> Iterator[Sample]:
-    pictures = RowImages()
+def _samples(build: BuildFolder, split: str, skipped: NotExported, advance: Callable[[int], None]) -> Iterator[Sample]:
+    images = RowImages()
     for row, number_of_pass in zip(build.rows(split), _passes(build, split), strict=True):
         try:
-            yield _files(row, sample_key(row["id"], int(number_of_pass)), pictures)
+            yield _files(row, sample_key(row["id"], int(number_of_pass)), images)
         except ImageProblem as why:
             skipped.add(row, why)
-        told(1)
+        advance(1)
 
 
 def _passes(build: BuildFolder, split: str) -> npt.NDArray[np.int64]:
@@ -123,8 +120,8 @@ def _passes(build: BuildFolder, split: str) -> npt.NDArray[np.int64]:
     return running_count(np.concatenate(keys))
 
 
-def _files(row: Mapping[str, Any], key: str, pictures: RowImages) -> Sample:
-    images = [pictures.data(image) for image in row["images"]]
+def _files(row: Mapping[str, Any], key: str, reader: RowImages) -> Sample:
+    images = [reader.data(image) for image in row["images"]]
     kept = {**row, "images": [{"path": image["path"]} for image in row["images"]]}
     kept.update({column: _json(kept[column]) for column in _NESTED})
     return [
@@ -155,7 +152,7 @@ def _rows(tar: tarfile.TarFile, path: Path) -> Iterator[dict[str, Any]]:
                 raise _damaged(path, member.name, "belongs to no row that waits for it")
             waiting.pop(0)["bytes"] = data
         elif waiting:
-            raise _damaged(path, member.name, f"stands where {row['id']} has {len(waiting)} more pictures")
+            raise _damaged(path, member.name, f"stands where {row['id']} has {len(waiting)} more images")
         else:
             row = json.loads(data)
             row.update({column: json.loads(row[column]) for column in _NESTED})
@@ -164,7 +161,7 @@ def _rows(tar: tarfile.TarFile, path: Path) -> Iterator[dict[str, Any]]:
         if not waiting:
             yield row
     if waiting:
-        raise _damaged(path, row["id"], f"lacks {len(waiting)} of its pictures")
+        raise _damaged(path, row["id"], f"lacks {len(waiting)} of its images")
 
 
 def _damaged(path: Path, name: str, problem: str) -> SourceError:

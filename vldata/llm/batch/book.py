@@ -1,12 +1,12 @@
 """The book of batches: what was sent in which file, and how far it got, so that nothing is lost or sent twice.
 
     <answers>/batches/book.jsonl          one JSON line an event, on the disk before what it announces is done
-    <answers>/batches/<part>.requests     the requests of a part, a line each, key and JSON: answers need no recipe then
-    <answers>/batches/<part>.jsonl        the same as they are uploaded, pictures inside; gone when the batch is made
+    <answers>/batches/<part>.requests     the requests of a part, a line each, key and JSON: collecting needs no recipe
+    <answers>/batches/<part>.jsonl        the same as they are uploaded, images inside; gone when the batch is created
     <answers>/batches/<part>.output …     what came back, while it is read
 
-A part is one file of one batch. It is written down in steps, each before the next is done: planned, charged to the
-budget, uploaded, about to be made, made, ended. Who holds the answer store's lock writes here, and nobody else.
+A part is one file of one batch. It is recorded in steps, each before the next is done: planned, charged to the
+budget, uploaded, about to be created, created, ended. Only the holder of the answer store's lock writes here.
 """
 
 from __future__ import annotations
@@ -20,44 +20,41 @@ from typing import Any
 import orjson
 
 from vldata.errors import StoreError
-from vldata.llm.budget import Spent
+from vldata.llm.budget import Spending, append_line
 from vldata.llm.request import Request
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.trouble import as_store_errors
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A change of the budget that was about to be made.
+    """A change of the budget that is about to be written.
 
     Args:
-        before: All that was spent then.
-        change: What was to be added.
+        before: All that was spent at the time.
     """
 
-    before: Spent
-    change: Spent
+    before: Spending
+    change: Spending
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPart:
-    """One file of requests, and the batch made of it.
+    """One file of requests, and the batch created from it.
 
     Args:
         id: Its own; the batch carries it as metadata.
         endpoint: Where it went, by name.
         place: A hash of the URL that it went to: at another one nobody knows it.
-        label: Whose it is, such as ``recipe.source``.
+        label: Names who sent it, such as ``recipe.source``.
         model: Of all its requests: a batch has one.
-        num_requests: In it.
         planned_at: Seconds since 1970, as all times here.
         budget: The budget's ledger, by its path from the answer store's folder; None: it has none.
         charged: What the budget was charged with, the most that the part can cost; None: nothing yet.
-        intent: A change of the budget that may have been made, or not.
+        intent: A change of the budget that may have been written, or not.
         file_id: The endpoint's name for the uploaded file.
-        making_since: When the batch was asked for last.
+        making_since: When the batch was requested last.
         batch_id: The endpoint's name for the batch.
         ended: What became of it; None while it is open.
-        counts: Requests by what became of them.
     """
 
     id: str
@@ -68,7 +65,7 @@ class BatchPart:
     num_requests: int
     planned_at: float
     budget: str | None = None
-    charged: Spent | None = None
+    charged: Spending | None = None
     intent: Intent | None = None
     file_id: str | None = None
     making_since: float | None = None
@@ -82,7 +79,6 @@ class Book:
 
     Args:
         folder: ``<answers>/batches``.
-        parts: As they are written down.
         handle: The open file; None: for reading only.
     """
 
@@ -110,7 +106,7 @@ class Book:
         return self._keys(self.open_parts)
 
     def keys_sent(self) -> set[str]:
-        """The same of open parts whose batch is known to be there; one in doubt may turn out not to have been made.
+        """The same of open parts whose batch exists for certain; one in doubt may never have been created.
 
         Raises:
             StoreError: The requests of a part cannot be read.
@@ -129,21 +125,21 @@ class Book:
         return read_requests(self.path(part.id, "requests"))
 
     def path(self, part: str, suffix: str) -> Path:
-        """A file of a part's."""
+        """The path of one of a part's files."""
         return self.folder / f"{part}.{suffix}"
 
     def plan(self, part: BatchPart) -> BatchPart:
-        """Write a new part down."""
-        return self._note(part, {name: value for name, value in _as_json(part).items() if value is not None})
+        """Record a new part."""
+        return self._note(part, {name: value for name, value in asdict(part).items() if value is not None})
 
     def note(self, part: BatchPart, **changed: Any) -> BatchPart:
-        """Write down what is new about a part; it is on the disk when this returns."""
+        """Record what changed about a part; it is on the disk when this returns."""
         new = replace(part, **changed)
-        written = _as_json(new)
+        written = asdict(new)
         return self._note(new, {"id": part.id, **{name: written[name] for name in changed}})
 
     def end(self, part: BatchPart, ended: str, counts: Mapping[str, int] | None = None) -> BatchPart:
-        """Write down that a part has ended, and remove its files."""
+        """Record that a part has ended, and remove its files."""
         part = self.note(part, ended=ended, counts=dict(counts or {}))
         for suffix in _SUFFIXES:
             self.path(part.id, suffix).unlink(missing_ok=True)
@@ -158,7 +154,7 @@ class Book:
                 path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
@@ -172,8 +168,8 @@ class Book:
     def _note(self, part: BatchPart, line: Mapping[str, Any]) -> BatchPart:
         if self._handle is None:
             raise ValueError(f"{self.folder} is open for reading only")
-        with told_as_store_errors(self.folder / _NAME):
-            write_all(self._handle, orjson.dumps(line) + b"\n")
+        with as_store_errors(self.folder / _NAME):
+            append_line(self._handle, line)
             os.fsync(self._handle)
         self._parts[part.id] = part
         return part
@@ -197,7 +193,7 @@ def open_book(answers: Path, *, read_only: bool = False) -> Book:
     """
     folder = answers / "batches"
     path = folder / _NAME
-    with told_as_store_errors(path):
+    with as_store_errors(path):
         data = path.read_bytes() if path.exists() else b""
         whole = data[: data.rfind(b"\n") + 1]  # a line cut off by a kill announces what was not done
         parts = _read(path, whole)
@@ -213,7 +209,7 @@ def open_book(answers: Path, *, read_only: bool = False) -> Book:
 
 def keep_requests(path: Path, requests: Iterable[Request]) -> None:
     """Write requests where `read_requests` finds them, all of them or none."""
-    with told_as_store_errors(path):
+    with as_store_errors(path):
         fresh = path.with_name(f"{path.name}.new")
         with fresh.open("wb") as lines:
             for request in requests:
@@ -229,15 +225,15 @@ def read_requests(path: Path) -> dict[str, Request]:
     Raises:
         StoreError: It cannot be read.
     """
-    found: dict[str, Request] = {}
-    with told_as_store_errors(path), path.open("rb") as lines:
+    requests: dict[str, Request] = {}
+    with as_store_errors(path), path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 key, _, written = line.partition(b" ")
-                found[key.decode()] = Request.from_json(orjson.loads(written))
+                requests[key.decode()] = Request.from_json(orjson.loads(written))
             except (orjson.JSONDecodeError, KeyError, TypeError) as error:
                 raise StoreError(f"{path}:{number}", "is damaged", "restore the file from a backup") from error
-    return found
+    return requests
 
 
 def read_keys(path: Path) -> set[str]:
@@ -246,14 +242,8 @@ def read_keys(path: Path) -> set[str]:
     Raises:
         StoreError: It cannot be read.
     """
-    with told_as_store_errors(path), path.open("rb") as lines:
+    with as_store_errors(path), path.open("rb") as lines:
         return {line[:_KEY_CHARS].decode() for line in lines}
-
-
-def write_all(handle: int, data: bytes) -> None:
-    """Write all of it, however often the system takes only a part."""
-    while data:
-        data = data[os.write(handle, data) :]
 
 
 def _read(path: Path, data: bytes) -> dict[str, BatchPart]:
@@ -278,21 +268,17 @@ def _damaged(path: Path, number: int | None) -> StoreError:
     )
 
 
-def _as_json(part: BatchPart) -> dict[str, Any]:
-    return asdict(part)
-
-
 def _as_part(values: Mapping[str, Any]) -> BatchPart:
-    known = {name: value for name, value in values.items() if name in _FIELDS}
-    if known.get("charged") is not None:
-        known["charged"] = Spent(**known["charged"])
-    if known.get("intent") is not None:
-        known["intent"] = Intent(Spent(**known["intent"]["before"]), Spent(**known["intent"]["change"]))
-    return BatchPart(**known)
+    saved = {name: value for name, value in values.items() if name in _FIELDS}
+    if (charged := saved.get("charged")) is not None:
+        saved["charged"] = Spending(**charged)
+    if (intent := saved.get("intent")) is not None:
+        saved["intent"] = Intent(Spending(**intent["before"]), Spending(**intent["change"]))
+    return BatchPart(**saved)
 
 
 def under_way(answers: Path) -> Iterator[str]:
-    """Keys of requests in batches that have not ended, without opening the answer store.
+    """Iterate over the keys of requests in batches that have not ended, without opening the answer store.
 
     Raises:
         StoreError: The book cannot be read.

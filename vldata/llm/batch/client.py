@@ -1,4 +1,4 @@
-"""Files and batches of one endpoint. What can be repeated without harm is; a batch is made once for each time asked.
+"""Files and batches of one endpoint. What can be repeated without harm is; a batch is created once a call.
 
 As in `vldata.llm.client`: OpenAI's own client with its retries off, no redirects, and no key in what is kept.
 """
@@ -26,18 +26,18 @@ MAX_ATTEMPTS = 6
 """As for single requests: with waits that double from half a second, some 15 s of bad luck."""
 
 PART = "vldata_part"
-"""The name under which a batch carries the part that it is made of."""
+"""The metadata field in which a batch carries the id of its part."""
 
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 """States of a batch that do not change any more."""
 
 WINDOW: Final = "24h"
-"""The one that there is."""
+"""The only one that OpenAI's API takes."""
 
 PAGE = 100
 """Batches listed at once, the most that OpenAI's API gives."""
 
-_Found = TypeVar("_Found")
+_Value = TypeVar("_Value")
 
 
 class BatchClient:
@@ -45,7 +45,6 @@ class BatchClient:
 
     Args:
         endpoint: Its key is used here and nowhere else.
-        sleep: Waits between attempts.
 
     Raises:
         EndpointError: It has no key.
@@ -79,7 +78,7 @@ class BatchClient:
         return self._patiently(once)
 
     def create(self, file_id: str, part: str) -> Mapping[str, Any] | Fault:
-        """Make a batch of a file, once. After a fault that may be billed it may be there all the same: see `find`."""
+        """Create a batch of a file, once. After a fault that may be billed it may exist all the same: see `find`."""
 
         def once() -> Mapping[str, Any]:
             response = self._client.batches.with_raw_response.create(
@@ -114,9 +113,9 @@ class BatchClient:
             parts: As given to `create`.
             since: Seconds since 1970; batches are listed newest first, and older ones are not looked at.
         """
-        found: dict[str, Mapping[str, Any]] = {}
+        by_part: dict[str, Mapping[str, Any]] = {}
         after: str | None = None
-        while parts - found.keys():
+        while parts - by_part.keys():
             page = self._patiently(lambda after=after: self._page(after))  # type: ignore[misc]
             if isinstance(page, Fault):
                 return page
@@ -125,12 +124,12 @@ class BatchClient:
                 metadata = batch.get("metadata")
                 part = metadata.get(PART) if isinstance(metadata, dict) else None
                 if part in parts:
-                    found[part] = batch
+                    by_part[part] = batch
             oldest = batches[-1].get("created_at") if batches else None
             if not has_more or not batches or (isinstance(oldest, int | float) and oldest < since):
                 break
             after = str(batches[-1]["id"])
-        return found
+        return by_part
 
     def download(self, file_id: str, path: Path) -> Fault | None:
         """Read a file of results into ``path``, a line at a time, without the key."""
@@ -162,7 +161,7 @@ class BatchClient:
         document = self._json(response.http_response.content)
         batches = document.get("data")
         if not isinstance(batches, list):
-            raise _NotWhatWasAskedError
+            raise _UnexpectedReplyError
         named: list[Mapping[str, Any]] = [
             batch for batch in batches if isinstance(batch, dict) and isinstance(batch.get("id"), str)
         ]
@@ -172,24 +171,24 @@ class BatchClient:
         try:
             document = orjson.loads(self._endpoint.scrub_bytes(content))
         except orjson.JSONDecodeError:
-            raise _NotWhatWasAskedError from None
+            raise _UnexpectedReplyError from None
         if not isinstance(document, dict):
-            raise _NotWhatWasAskedError
+            raise _UnexpectedReplyError
         return document
 
-    def _patiently(self, once: Callable[[], _Found]) -> _Found | Fault:
+    def _patiently(self, once: Callable[[], _Value]) -> _Value | Fault:
         """Try until it succeeds, or a fault to give up on."""
         for attempt in range(1, MAX_ATTEMPTS + 1):
-            found = self._once(once)
-            if not isinstance(found, Fault) or found.scope is not Scope.RETRY or attempt == MAX_ATTEMPTS:
-                return found
-            wait = found.retry_after_s or backoff_s(attempt, self._rng)
+            result = self._once(once)
+            if not isinstance(result, Fault) or result.scope is not Scope.RETRY or attempt == MAX_ATTEMPTS:
+                return result
+            wait = result.retry_after_s or backoff_s(attempt, self._rng)
             if wait > MAX_WAIT_S:
-                return found
+                return result
             self._sleep(wait)
         raise AssertionError("the last attempt returns")
 
-    def _once(self, once: Callable[[], _Found]) -> _Found | Fault:
+    def _once(self, once: Callable[[], _Value]) -> _Value | Fault:
         try:
             return once()
         except openai.APIStatusError as error:
@@ -206,25 +205,25 @@ class BatchClient:
             return Fault("timed_out")
         except httpx2.HTTPError:  # in the middle of a streamed reply
             return Fault("connection_lost")
-        except _NotWhatWasAskedError:
+        except _UnexpectedReplyError:
             return Fault("not_json", 200)
 
 
-class _NotWhatWasAskedError(Exception):
-    """A reply with a good status that is not what was asked for."""
+class _UnexpectedReplyError(Exception):
+    """A reply with a good status that is not of the form requested."""
 
 
 def _id(document: Mapping[str, Any]) -> str:
-    found = document.get("id")
-    if not isinstance(found, str) or not found:
-        raise _NotWhatWasAskedError
-    return found
+    name = document.get("id")
+    if not isinstance(name, str) or not name:
+        raise _UnexpectedReplyError
+    return name
 
 
 def _batch(document: Mapping[str, Any]) -> Mapping[str, Any]:
     _id(document)
     if not isinstance(document.get("status"), str):
-        raise _NotWhatWasAskedError
+        raise _UnexpectedReplyError
     return document
 
 

@@ -1,4 +1,4 @@
-"""Answers coming out of batches that have ended, in whichever state; and batches that are to end early."""
+"""Collects the answers of batches that have ended, in whichever state; polls and cancels those that have not."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 from vldata.llm.answers import Answers
 from vldata.llm.batch.book import BatchPart, open_book
 from vldata.llm.batch.budget import settle
-from vldata.llm.batch.files import Imported, import_, most_of
+from vldata.llm.batch.files import ImportResult, import_, most_of
 from vldata.llm.batch.route import Route, State, state_of
-from vldata.llm.budget import Spent
+from vldata.llm.budget import Spending
 from vldata.llm.endpoint import Endpoint
 from vldata.llm.events import Event, Stop
 from vldata.llm.faults import Fault
@@ -26,42 +26,40 @@ DOWNLOADS = 3
 
 @dataclass(frozen=True, slots=True)
 class BatchResults:
-    """What came back.
+    """What batches brought.
 
     Args:
         ended: Batches by the state in which they ended.
         answered: Requests that have an answer now and had none.
-        already: Lines that say what was known.
+        already: Lines that repeat what is kept.
         failed: Class of fault to number of requests.
-        wanting: Requests of ended batches without an answer or a failure: the server never came to them.
+        pending: Requests of ended batches without an answer or a failure: the server never came to them.
         unknown: Lines about requests that were not in their batch.
         duplicates: Lines about a request that an earlier line was about.
-        bad_lines: Lines that cannot be read, ``part:number: problem``.
+        unreadable: Lines that cannot be read, ``part:number: problem``.
         problems: What the endpoint says about batches that it refused as a whole.
         spent: What ended batches cost.
         open: Batches that have not ended.
-        stopped: None when nothing stopped it.
     """
 
     ended: Mapping[str, int]
     answered: int
     already: int
     failed: Mapping[str, int]
-    wanting: int
+    pending: int
     unknown: int
     duplicates: int
-    bad_lines: tuple[str, ...]
+    unreadable: tuple[str, ...]
     problems: tuple[str, ...]
-    spent: Spent
+    spent: Spending
     open: tuple[State, ...]
     stopped: Stop | None = None
 
 
 def poll(*, endpoint: Endpoint, answers: Path) -> tuple[State, ...]:
-    """How far the open batches of an endpoint are; reads only, beside whoever writes.
+    """Find how far the open batches of an endpoint are; reads only, beside whoever writes.
 
     Args:
-        endpoint: Where they went.
         answers: The answer store's folder.
 
     Raises:
@@ -75,7 +73,7 @@ def poll(*, endpoint: Endpoint, answers: Path) -> tuple[State, ...]:
         for part in route.parts():
             batch = route.batch(part)
             if isinstance(batch, Fault):
-                raise route.told(batch)
+                raise route.error_of(batch)
             states.append(state_of(part, batch))
         return tuple(states)
 
@@ -92,13 +90,11 @@ def cancel(
     A batch that was only planned is given up at once, and its charge given back.
 
     Args:
-        endpoint: Where they went.
         answers: Open for writing.
-        labels: Whose batches; see `vldata.llm.batch.submit.submit`.
-        now: The clock.
+        labels: Of the batches to cancel; see `vldata.llm.batch.submit.submit`.
 
     Returns:
-        Those that were asked to end, as the endpoint tells them.
+        Those that the endpoint was requested to end, as it reports them.
 
     Raises:
         StoreError: The book or a ledger cannot be used.
@@ -117,12 +113,12 @@ def cancel(
             if not isinstance(batch, Fault):
                 states.append(state_of(part, batch))
             elif batch.status not in _ENDED_BEFORE:
-                raise route.told(batch)
+                raise route.error_of(batch)
         return tuple(states)
 
 
 _ENDED_BEFORE = (400, 404, 409)
-"""What an endpoint says about a batch that has ended, or that it does not know: both are for `collect` to tell."""
+"""What an endpoint says about a batch that has ended, or that it does not know: `collect` reports both."""
 
 
 def collect(
@@ -136,12 +132,9 @@ def collect(
     """Take the answers of every batch of an endpoint that has ended; needs no recipe.
 
     Args:
-        endpoint: Where they went.
         answers: Open for writing.
         forget: Give batches up that the endpoint does not know any more; else they stay open, as the reason may be
             another key. They stay on the bill at their most.
-        watch: Is told what is answered and what failed.
-        now: The clock.
 
     Raises:
         StoreError: The book, a ledger or the answer store cannot be used.
@@ -158,7 +151,7 @@ def collect(
 
 
 class _Collection:
-    """Answers coming out of batches."""
+    """Collects parts and counts what they bring."""
 
     def __init__(self, route: Route, watch: Callable[[Event], None], forget: bool) -> None:
         self._route = route
@@ -166,10 +159,10 @@ class _Collection:
         self._forget = forget
         self._ended: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
-        self._answered = self._already = self._wanting = self._unknown = self._duplicates = 0
-        self._bad: list[str] = []
+        self._answered = self._already = self._pending = self._unknown = self._duplicates = 0
+        self._unreadable: list[str] = []
         self._problems: list[str] = []
-        self._spent = Spent()
+        self._spent = Spending()
         self._open: list[State] = []
         self.stopped: Stop | None = None
 
@@ -182,23 +175,23 @@ class _Collection:
         if isinstance(batch, Fault):
             self._stop(part, batch, {"status": "not_looked_at"})
         elif batch["status"] == "not_found" and self._forget:
-            self._end(part, "not_found", part.charged or Spent(), part.num_requests)
+            self._end(part, "not_found", part.charged or Spending(), part.num_requests)
         elif state_of(part, batch).is_ready:
             self._take(part, batch)
         else:
             self._open.append(state_of(part, batch))
 
     def done(self) -> BatchResults:
-        """What came."""
+        """What was collected."""
         return BatchResults(
             ended=dict(self._ended),
             answered=self._answered,
             already=self._already,
             failed=dict(sorted(self._failed.items())),
-            wanting=self._wanting,
+            pending=self._pending,
             unknown=self._unknown,
             duplicates=self._duplicates,
-            bad_lines=tuple(self._bad),
+            unreadable=tuple(self._unreadable),
             problems=tuple(self._problems),
             spent=self._spent,
             open=tuple(self._open),
@@ -224,42 +217,44 @@ class _Collection:
                 return
         requests = self._route.book.requests(part)
         endpoint = self._route.endpoint
-        came = import_(files, self._route.answers, requests, prices=endpoint.prices, watch=self._watch)
-        self._answered += came.answered
-        self._already += came.already
-        self._failed += came.failed
-        self._unknown += len(came.unknown)
-        self._duplicates += came.duplicates
-        self._bad += [f"{path.name}:{line.number}: {line.problem}" for path, line in came.bad]
-        self._problems += [f"{part.id}: {told}" for told in _errors(batch)]
-        missing = [request for key, request in requests.items() if key not in came.seen]
-        cost = came.billed
+        imported = import_(files, self._route.answers, requests, prices=endpoint.prices, watch=self._watch)
+        self._answered += imported.answered
+        self._already += imported.already
+        self._failed += imported.failed
+        self._unknown += len(imported.unknown)
+        self._duplicates += imported.duplicates
+        self._unreadable += [f"{path.name}:{line.number}: {line.problem}" for path, line in imported.unreadable]
+        self._problems += [f"{part.id}: {error}" for error in _errors(batch)]
+        missing = [request for key, request in requests.items() if key not in imported.seen]
+        cost = imported.billed
         # a batch that says that it completed has billed what it lost; one that was ended early never came to it
-        if not is_whole or came.bad or batch["status"] == "completed":
+        if not is_whole or imported.unreadable or batch["status"] == "completed":
             cost = sum((most_of(request, endpoint.prices.get(request.model)) for request in missing), cost)
-        self._end(part, str(batch["status"]), cost, len(missing) + came.unfinished, came)
+        self._end(part, str(batch["status"]), cost, len(missing) + imported.unfinished, imported)
 
-    def _end(self, part: BatchPart, ended: str, cost: Spent, wanting: int, came: Imported | None = None) -> None:
-        answered = 0 if came is None else came.answered + came.already
-        failed = 0 if came is None else came.failed.total()
-        counts = {"answered": answered, "failed": failed, "wanting": wanting}
+    def _end(
+        self, part: BatchPart, ended: str, cost: Spending, pending: int, imported: ImportResult | None = None
+    ) -> None:
+        answered = 0 if imported is None else imported.answered + imported.already
+        failed = 0 if imported is None else imported.failed.total()
+        counts = {"answered": answered, "failed": failed, "wanting": pending}
         self._route.book.end(settle(self._route.book, part, cost), ended, counts)
         self._ended[ended] += 1
-        self._wanting += wanting
+        self._pending += pending
         self._spent += cost
 
     def _download(self, file_id: str, path: Path) -> Fault | None:
-        from vldata.llm.batch.lines import BadLine, results_of
+        from vldata.llm.batch.lines import UnreadableLine, results_of
 
         fault: Fault | None = None
         for _ in range(DOWNLOADS):
             fault = self._route.client.download(file_id, path)
-            if fault is not None or not any(isinstance(line, BadLine) for line in results_of(path)):
+            if fault is not None or not any(isinstance(line, UnreadableLine) for line in results_of(path)):
                 break
         return fault
 
     def _stop(self, part: BatchPart, fault: Fault, batch: Mapping[str, Any]) -> None:
-        self.stopped = Stop(fault.name, self._route.told(fault))
+        self.stopped = Stop(fault.name, self._route.error_of(fault))
         self._open.append(state_of(part, batch))
 
 

@@ -1,4 +1,4 @@
-"""The files of the Batch API: requests as lines, and what the lines that come back say.
+"""The lines of the Batch API's files: requests, and what the lines of results say.
 
     sent    {"custom_id": <key>, "method": "POST", "url": "/v1/chat/completions", "body": {…}}
     back    {"id": "batch_req_1", "custom_id": <key>, "response": {"status_code": 200, "request_id": …, "body": {…}},
@@ -21,7 +21,8 @@ import orjson
 from vldata.llm.faults import Fault, fault_of_status, reply_of
 from vldata.llm.request import Request
 from vldata.store.keys import key_of
-from vldata.store.trouble import told_as_store_errors
+from vldata.store.names import KeySubject
+from vldata.store.trouble import as_store_errors
 
 MAX_LINES = 50_000
 """Requests in one file, by OpenAI's API reference."""
@@ -29,24 +30,40 @@ MAX_LINES = 50_000
 MAX_BYTES = 200 * 10**6
 """Bytes of one file, by the same; it says MB, of which the smaller reading is meant here."""
 
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How large batches may be.
+
+    Args:
+        max_open: Most batches that are open at once, for an account that limits the tokens in its queue; None: any
+            number.
+    """
+
+    max_lines: int = MAX_LINES
+    max_bytes: int = MAX_BYTES
+    max_open: int | None = None
+
+
 CHAT: Final = "/v1/chat/completions"
 """What every line asks for."""
 
 UNFINISHED = frozenset({"batch_expired", "batch_cancelled"})
-"""Codes of requests that the server never came to: not failed, not billed, simply still to be asked."""
+"""Codes of requests that the server never processed: not failed, not billed, simply still to be sent."""
 
 LARGER_THAN_FILE = "larger_than_file"
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """One line that came back and can be read.
+class ResultLine:
+    """One line of results that can be read.
 
     Args:
         key: Of the request that it is about.
         reply: The raw chat completion; None: there is none.
-        fault: Why there is none; None when there is one, and when the server never came to it.
-        request_id: The name of the request or the line, else a hash of it, so that a line is known when it comes again.
+        fault: Why there is none; None when there is one, and when the server never processed the request.
+        request_id: The name of the request or the line, else a hash of it, by which the line is recognised when it is
+            read again.
     """
 
     key: str
@@ -56,12 +73,12 @@ class Result:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether the server never came to it."""
+        """Whether the server never processed the request."""
         return self.reply is None and self.fault is None
 
 
 @dataclass(frozen=True, slots=True)
-class BadLine:
+class UnreadableLine:
     """One line that cannot be read.
 
     Args:
@@ -73,8 +90,11 @@ class BadLine:
     problem: str
 
 
+Line = ResultLine | UnreadableLine
+
+
 def line_of(request: Request, body: Mapping[str, Any]) -> bytes:
-    """The line that asks for an answer.
+    """Encode the line that requests an answer.
 
     Args:
         request: Its key comes back with the answer.
@@ -83,38 +103,39 @@ def line_of(request: Request, body: Mapping[str, Any]) -> bytes:
     return orjson.dumps({"custom_id": request.key, "method": "POST", "url": CHAT, "body": body}) + b"\n"
 
 
-def results_of(path: Path, scrub: Callable[[bytes], bytes] = lambda line: line) -> Iterator[Result | BadLine]:
-    """Every line of an output file or an error file; empty ones do not count.
+def results_of(path: Path, scrub: Callable[[bytes], bytes] = lambda line: line) -> Iterator[Line]:
+    """Read every line of an output file or an error file; empty ones do not count.
 
     Args:
-        path: The file.
         scrub: Takes a key out of a line, should a server have quoted it.
 
     Raises:
         StoreError: It cannot be read.
     """
-    with told_as_store_errors(path), path.open("rb") as lines:
+    with as_store_errors(path), path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 yield _result(number, scrub(line))
 
 
-def _result(number: int, line: bytes) -> Result | BadLine:
+def _result(number: int, line: bytes) -> Line:
     try:
         document = _loads(line)
     except ValueError:
-        return BadLine(number, "not_json" if line.endswith(b"\n") else "torn")
+        return UnreadableLine(number, "not_json" if line.endswith(b"\n") else "torn")
     key = document.get("custom_id") if isinstance(document, dict) else None
     if not isinstance(key, str):
-        return BadLine(number, "no_custom_id")
+        return UnreadableLine(number, "no_custom_id")
     response, error = document.get("response"), document.get("error")
     names = (response.get("request_id") if isinstance(response, dict) else None, document.get("id"))
     named = [name for name in names if isinstance(name, str) and name]
-    request_id = named[0][:200] if named else f"line-{key_of('line', line.strip())}"
+    request_id = named[0][:200] if named else f"line-{key_of(KeySubject.BATCH_LINE, line.strip())}"
     if isinstance(error, dict) and error.get("code") in UNFINISHED:
-        return Result(key, None, None, request_id)
+        return ResultLine(key, None, None, request_id)
     read = _read(response, error)
-    return Result(key, None, read, request_id) if isinstance(read, Fault) else Result(key, read, None, request_id)
+    return (
+        ResultLine(key, None, read, request_id) if isinstance(read, Fault) else ResultLine(key, read, None, request_id)
+    )
 
 
 def _read(response: Any, error: Any) -> Mapping[str, Any] | Fault:

@@ -1,11 +1,11 @@
 """The Batch API: requests go in files, answers come within a day, at about half the price.
 
-    plan ─▶ charge ─▶ upload ─▶ make the batch ─▶ … ─▶ ended ─▶ download ─▶ keep ─▶ settle
+    plan ─▶ charge ─▶ upload ─▶ create ─▶ … ─▶ ended ─▶ download ─▶ keep ─▶ settle
     each step is in `vldata.llm.batch.book` before the next, so a kill anywhere costs no answer and no second bill
 
-Two steps are done by others and told to us: a batch that was made just before a kill is found again by the part that it
-carries as metadata; and answers of a batch, once it has ended, are joined to their requests by key, whatever the state
-in which it ended. What has no answer then is simply still wanting: the next batch may take it, or an online run.
+The endpoint does two steps: a batch that it created just before a kill is found again by the part that it carries as
+metadata; and answers of a batch, once it has ended, are joined to their requests by key, in whichever state it ended.
+A request without an answer is then still pending: the next batch may take it, or an online run.
 
 Answers of both ways lie in one store. A request that is in an open batch is under way, and is not put into another.
 """
@@ -20,21 +20,22 @@ from typing import TYPE_CHECKING, Any
 from vldata.llm.answers import Answers
 from vldata.llm.batch.book import BatchPart, Book
 from vldata.llm.batch.budget import settle
-from vldata.llm.budget import Spent
-from vldata.llm.endpoint import Endpoint, EndpointError
+from vldata.llm.budget import Spending
+from vldata.llm.endpoint import Endpoint, EndpointError, endpoint_error
 from vldata.llm.events import Stop
-from vldata.llm.faults import FAULTS, Fault
+from vldata.llm.faults import Fault
 from vldata.store.keys import key_of
+from vldata.store.names import KeySubject
 
 if TYPE_CHECKING:
     from vldata.llm.batch.client import BatchClient
 
 ORPHAN_S = 60.0
-"""A batch that was asked for and is not listed after so long was never made. A guess, and a generous one: a listing
+"""Seconds after which a requested batch that is not listed was never created. A guess, and a generous one: a listing
 that lags behind by more would let its requests be sent, and billed, twice."""
 
 CLOCKS_S = 24 * 3600.0
-"""By how much the server's clock may differ from ours when batches are looked for."""
+"""Seconds by which the server's clock may differ from ours when batches are searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,9 @@ class State:
     """A batch that has not ended here.
 
     Args:
-        part: What it is made of.
-        label: Whose it is.
-        num_requests: In it.
-        status: As the endpoint calls it; ``unmade`` when it is not sure that there is one, ``not_found`` when the
+        part: The id of its part.
+        label: Names who sent it.
+        status: As the endpoint calls it; ``unmade`` when it is not certain that there is one, ``not_found`` when the
             endpoint does not know it, ``elsewhere`` when it was sent to another URL.
         counts: As the endpoint counts: total, completed, failed.
     """
@@ -76,17 +76,17 @@ class Route:
         self.now = now
         self._stack = stack
         self._client: BatchClient | None = None
-        self.place = key_of("url", endpoint.url)[:16]
+        self.place = key_of(KeySubject.ENDPOINT, endpoint.url)[:16]
 
     @property
     def answers(self) -> Answers:
         """Open for writing."""
-        assert self._answers is not None, "who only looks keeps no answers"
+        assert self._answers is not None, "opened to poll only"
         return self._answers
 
     @property
     def client(self) -> BatchClient:
-        """Made when it is first needed: with nothing to send or to ask, no key is needed either."""
+        """Connects when first used: with nothing to send or to query, no key is needed either."""
         if self._client is None:
             from vldata.llm.batch.client import BatchClient
 
@@ -96,11 +96,11 @@ class Route:
         return self._client
 
     def parts(self) -> Iterator[BatchPart]:
-        """The open parts of this endpoint, as they were when asked for."""
+        """The open parts of this endpoint, as they were at the call."""
         yield from [part for part in self.book.open_parts if part.endpoint == self.endpoint.name]
 
     def batch(self, part: BatchPart) -> Mapping[str, Any] | Fault:
-        """The batch of a part; a status of ours where there is none to ask for."""
+        """The batch of a part; a status of ours where none can be retrieved."""
         if part.place != self.place:
             return {"status": "elsewhere"}
         if part.batch_id is None:
@@ -111,10 +111,10 @@ class Route:
         return batch
 
     def recover(self) -> Stop | None:
-        """Bring what a kill interrupted to an end: adopt batches that were made, give up what was not sent.
+        """Finish what a kill interrupted: adopt batches that were created, give up what was not sent.
 
         Returns:
-            Why the endpoint cannot be asked; its parts stay as they are then.
+            Why the endpoint cannot be queried; its parts stay as they are then.
         """
         unmade = [part for part in self.parts() if part.batch_id is None and part.place == self.place]
         doubtful = [part for part in unmade if part.making_since is not None]
@@ -124,32 +124,25 @@ class Route:
         if not doubtful:
             return None
         since = min(part.planned_at for part in doubtful) - CLOCKS_S
-        found = self.client.find({part.id for part in doubtful}, since)
-        if isinstance(found, Fault):
-            return Stop(found.name, self.told(found))
+        batches = self.client.find({part.id for part in doubtful}, since)
+        if isinstance(batches, Fault):
+            return Stop(batches.name, self.error_of(batches))
         for part in doubtful:
             assert part.making_since is not None
-            if part.id in found:
-                self.book.note(part, batch_id=str(found[part.id]["id"]))
+            if part.id in batches:
+                self.book.note(part, batch_id=str(batches[part.id]["id"]))
             elif self.now() - part.making_since >= ORPHAN_S:
                 self.abandon(part)
         return None
 
     def abandon(self, part: BatchPart) -> None:
-        """End a part that no batch was made of; its charge is given back."""
-        self.book.end(settle(self.book, part, Spent()), "abandoned")
+        """End a part of which no batch was created; its charge is given back."""
+        self.book.end(settle(self.book, part, Spending()), "abandoned")
 
-    def told(self, fault: Fault) -> EndpointError:
-        """A fault for people."""
-        known = FAULTS[fault.name]
-        status = f" (HTTP {fault.status})" if fault.status else ""
-        said = f": {fault.detail}" if fault.detail else ""
-        fix = known.fix or "correct what the server complains about, then run again"
-        if fault.status in (404, 405, 501):
-            fix = "if it has no Batch API, use `vldata synth run`, or `vldata synth export-batch` for another way"
-        return EndpointError(
-            f"endpoint {self.endpoint.name} at {self.endpoint.url}", f"{known.says}{status}{said}", fix
-        )
+    def error_of(self, fault: Fault) -> EndpointError:
+        """A fault, as an error for people."""
+        other_ways = "if it has no Batch API, use `vldata synth run`, or `vldata synth export-batch` for another way"
+        return endpoint_error(self.endpoint, fault, other_ways if fault.status in (404, 405, 501) else "")
 
 
 def state_of(part: BatchPart, batch: Mapping[str, Any]) -> State:

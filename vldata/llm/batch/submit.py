@@ -1,4 +1,4 @@
-"""Requests going into batches: planned, charged, uploaded and made, each step written down before it is done."""
+"""Submits requests in batches: planned, charged, uploaded, created, each step recorded before it is done."""
 
 from __future__ import annotations
 
@@ -13,37 +13,35 @@ from typing import TYPE_CHECKING
 from vldata.errors import VldataError
 from vldata.llm.answers import Answers
 from vldata.llm.batch.book import BatchPart, keep_requests, open_book
-from vldata.llm.batch.budget import Account, charge, open_account, settle_in
+from vldata.llm.batch.budget import charge, settle_in
 from vldata.llm.batch.files import Sheet, most_of, rendered
-from vldata.llm.batch.lines import MAX_BYTES, MAX_LINES
+from vldata.llm.batch.lines import BatchLimits
 from vldata.llm.batch.route import Route
-from vldata.llm.budget import BudgetLimits, Spent
+from vldata.llm.budget import Budget, BudgetLimits, Spending, open_budget
 from vldata.llm.endpoint import Endpoint
 from vldata.llm.events import Stop, unbounded
 from vldata.llm.faults import Billed, Fault
 from vldata.llm.request import Request
 
 if TYPE_CHECKING:
-    from vldata.llm.client import Pictures
+    from vldata.llm.client import ReadImage
 
 LIMITS = ("max_usd", "max_tokens", "max_requests", "no_price", "no_maximum")
 """Reasons to stop that lie in a limit of the user's, and not with the endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
-class Submitted:
+class SubmitResult:
     """What went into batches.
 
     Args:
-        batches: Made now.
-        requests: In them.
-        hits: Answered before.
-        under_way: In a batch that has not ended, or equal to one that went now.
-        left_out: Key to reason, of those that cannot go: ``image_unreadable`` or ``larger_than_file``.
-        unsent: Those that were left when something stopped it.
+        batches: Created by this call.
+        hits: Requests that were answered before.
+        under_way: Requests in a batch that has not ended, or equal to one that was submitted now.
+        left_out: Key to reason, of those that cannot be sent: ``image_unreadable`` or ``larger_than_file``.
+        unsent: Requests left over when something stopped the call.
         charged: For batches of this call.
         total: Spent and charged by all runs of this ledger.
-        stopped: None when nothing stopped it.
     """
 
     batches: int
@@ -52,8 +50,8 @@ class Submitted:
     under_way: int
     left_out: Mapping[str, str]
     unsent: int
-    charged: Spent
-    total: Spent
+    charged: Spending
+    total: Spending
     stopped: Stop | None = None
 
 
@@ -62,29 +60,22 @@ def submit(
     *,
     endpoint: Endpoint,
     answers: Answers,
-    pictures: Pictures,
+    read_image: ReadImage,
     limits: BudgetLimits = BudgetLimits(),  # noqa: B008 - frozen
     ledger: Path | None = None,
     label: str = "",
-    max_lines: int = MAX_LINES,
-    max_bytes: int = MAX_BYTES,
-    max_open: int | None = None,
+    batch_limits: BatchLimits = BatchLimits(),  # noqa: B008 - frozen
     now: Callable[[], float] = time.time,
-) -> Submitted:
+) -> SubmitResult:
     """Send every request that has no answer and is not under way, in as few batches as can be.
 
     Args:
         requests: All are sent to ``endpoint``, whatever they name.
-        endpoint: Where they go.
         answers: Open for writing.
-        pictures: See `vldata.llm.client.Pictures`.
         limits: What may be spent, over all runs that share ``ledger``.
         ledger: The budget's, within the answer store's folder; None: only this call counts.
-        label: Whose the requests are.
-        max_lines: Most requests in a batch.
-        max_bytes: Most bytes in its file.
-        max_open: Most batches that are open at once, for an account that may have only so many tokens waiting.
-        now: The clock.
+        label: Names who sends, such as ``recipe.source``.
+        batch_limits: Of each batch, and how many may be open.
 
     Raises:
         StoreError: The book, the ledger or the answer store cannot be used.
@@ -94,8 +85,8 @@ def submit(
         book = stack.enter_context(open_book(answers.folder))
         route = Route(endpoint, answers, book, now, stack)
         stopped = route.recover()
-        account = stack.enter_context(open_account(limits, ledger))
-        submission = _Submission(route, account, ledger, label, pictures, max_lines, max_bytes, max_open)
+        budget = stack.enter_context(open_budget(limits, ledger))
+        submission = _Submission(route, budget, ledger, label, read_image, batch_limits)
         if stopped is not None:
             submission.stopped = stopped
         submission.take(requests)
@@ -103,40 +94,37 @@ def submit(
 
 
 class _Submission:
-    """Requests going into batches."""
+    """Fills sheets with requests, one for each model, and sends those that are full."""
 
     def __init__(
         self,
         route: Route,
-        account: Account,
+        budget: Budget,
         ledger: Path | None,
         label: str,
-        pictures: Pictures,
-        max_lines: int,
-        max_bytes: int,
-        max_open: int | None,
+        read_image: ReadImage,
+        limits: BatchLimits,
     ) -> None:
         self._route = route
-        self._account = account
-        self._budget = None if ledger is None else ledger.relative_to(route.answers.folder).as_posix()
+        self._budget = budget
+        self._ledger = None if ledger is None else ledger.relative_to(route.answers.folder).as_posix()
         self._label = label
-        self._pictures = pictures
-        self._max_lines, self._max_bytes = max_lines, max_bytes
-        self._max_open = max_open
-        self._sheets: dict[str, tuple[str, Sheet, Spent]] = {}
-        self._known = route.book.keys_under_way()
+        self._read_image = read_image
+        self._limits = limits
+        self._sheets: dict[str, tuple[str, Sheet, Spending]] = {}
+        self._keys_under_way = route.book.keys_under_way()
         self._left_out: dict[str, str] = {}
         self._batches = self._requests = self._hits = self._under_way = self._unsent = 0
-        self._charged = Spent()
+        self._charged = Spending()
         self.stopped: Stop | None = None
 
     def take(self, requests: Iterable[Request]) -> None:
-        """Put them into batches, and send these."""
+        """Put requests into batches, and send these."""
         try:
             for request in requests:
                 if request.key in self._route.answers:
                     self._hits += 1
-                elif request.key in self._known:
+                elif request.key in self._keys_under_way:
                     self._under_way += 1
                 elif self.stopped is not None or not self._has_place(request.model):
                     self._unsent += 1
@@ -148,9 +136,9 @@ class _Submission:
             for _, sheet, _ in self._sheets.values():
                 sheet.discard()
 
-    def done(self) -> Submitted:
-        """What went."""
-        return Submitted(
+    def done(self) -> SubmitResult:
+        """What was submitted."""
+        return SubmitResult(
             batches=self._batches,
             requests=self._requests,
             hits=self._hits,
@@ -158,25 +146,25 @@ class _Submission:
             left_out=self._left_out,
             unsent=self._unsent,
             charged=self._charged,
-            total=self._account.spent,
+            total=self._budget.spent,
             stopped=self.stopped,
         )
 
     def _has_place(self, model: str) -> bool:
         """Whether one more batch may be open, or one for this model is being filled."""
-        if self._max_open is None or model in self._sheets:
+        if self._limits.max_open is None or model in self._sheets:
             return True
-        return len(list(self._route.parts())) + len(self._sheets) < self._max_open
+        return len(list(self._route.parts())) + len(self._sheets) < self._limits.max_open
 
     def _put(self, request: Request) -> None:
         price = self._route.endpoint.prices.get(request.model)
         most = most_of(request, price)
-        limits = self._account.limits
+        limits = self._budget.limits
         self.stopped = unbounded(request, self._route.endpoint, limits, in_batch=True) or self._lacking(most)
         if self.stopped is not None:
             self._unsent += 1
             return
-        row = rendered(request, self._pictures, self._max_bytes)
+        row = rendered(request, self._read_image, self._limits.max_bytes)
         if isinstance(row, str):
             self._left_out[request.key] = row
             return
@@ -187,35 +175,36 @@ class _Submission:
                 return
         if request.model not in self._sheets:
             part = uuid.uuid4().hex
-            sheet = Sheet(self._route.book.path(part, "jsonl"), self._max_lines, self._max_bytes)
-            self._sheets[request.model] = (part, sheet, Spent())
+            sheet = Sheet(self._route.book.path(part, "jsonl"), self._limits)
+            self._sheets[request.model] = (part, sheet, Spending())
         part, sheet, charged = self._sheets[request.model]
         sheet.add(request, row)
-        self._known.add(request.key)
+        self._keys_under_way.add(request.key)
         self._sheets[request.model] = (part, sheet, charged + most)
 
-    def _lacking(self, most: Spent) -> Stop | None:
-        waiting = sum((charged for _, _, charged in self._sheets.values()), Spent())
-        limit = self._account.lacking(waiting + most)
+    def _lacking(self, most: Spending) -> Stop | None:
+        waiting = sum((charged for _, _, charged in self._sheets.values()), Spending())
+        needed = waiting + most
+        limit = self._budget.lacking(needed.pico, needed.tokens, needed.requests)
         if limit is None:
             return None
-        spent = self._account.spent + waiting
+        spent = self._budget.spent + waiting
         amount = {
-            "max_usd": f"${spent.usd:.4f} of ${self._account.limits.max_usd}",
-            "max_tokens": f"{spent.tokens} of {self._account.limits.max_tokens} tokens",
-            "max_requests": f"{spent.requests} of {self._account.limits.max_requests} requests",
+            "max_usd": f"${spent.usd:.4f} of ${self._budget.limits.max_usd}",
+            "max_tokens": f"{spent.tokens} of {self._budget.limits.max_tokens} tokens",
+            "max_requests": f"{spent.requests} of {self._budget.limits.max_requests} requests",
         }[limit]
         return Stop(
             limit,
             VldataError(
                 limit,
                 f"{amount} are spent, or charged for batches until they are collected",
-                f"collect what is under way, or raise {limit}, and run again to go on",
+                f"collect what is under way, or raise {limit}, and run again to resume",
             ),
         )
 
     def _send(self, model: str) -> None:
-        """Make a batch of a sheet: each step is written down before it is done."""
+        """Create a batch of a sheet, recording each step before it is done."""
         route, book = self._route, self._route.book
         part_id, sheet, most = self._sheets[model]
         if self.stopped is not None and self.stopped.reason not in LIMITS:
@@ -234,11 +223,11 @@ class _Submission:
                 model=model,
                 num_requests=len(sheet.requests),
                 planned_at=route.now(),
-                budget=self._budget,
+                budget=self._ledger,
             )
         )
         del self._sheets[model]
-        part = charge(book, part, self._account, most)
+        part = charge(book, part, self._budget, most)
         self._charged += most
         file_id = route.client.upload(sheet.path)
         if isinstance(file_id, Fault):
@@ -250,7 +239,7 @@ class _Submission:
             if batch.billed is Billed.NO and batch.status is not None:
                 self._give_up(part, batch, len(sheet.requests))
                 return
-            self.stopped = Stop(batch.name, route.told(batch))  # it may be there: the next call finds out
+            self.stopped = Stop(batch.name, route.error_of(batch))  # it may be there: the next call finds out
             self._unsent += len(sheet.requests)
             return
         book.note(part, batch_id=str(batch["id"]))
@@ -261,7 +250,7 @@ class _Submission:
     def _give_up(self, part: BatchPart, fault: Fault, num_requests: int) -> None:
         """The endpoint refused: nothing was sent."""
         book = self._route.book
-        self._charged -= part.charged or Spent()
-        book.end(settle_in(self._account, book, part, Spent()), "refused")
-        self.stopped = Stop(fault.name, self._route.told(fault))
+        self._charged -= part.charged or Spending()
+        book.end(settle_in(self._budget, book, part, Spending()), "refused")
+        self.stopped = Stop(fault.name, self._route.error_of(fault))
         self._unsent += num_requests

@@ -6,27 +6,36 @@ exchange that lost its neighbours would teach the wrong thing.
 
 from __future__ import annotations
 
+import io
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from glob import has_magic
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import polars as pl
 import xxhash
 
 from vldata.errors import SourceError
-from vldata.sources.reading.json import json_rows
+from vldata.paths import home
+from vldata.sources.reading.embedded import embedded_images
+from vldata.sources.reading.files import expand, read_json
+from vldata.sources.reading.json import LINES, json_rows
+from vldata.sources.reading.keys import is_blank, is_harmless
+from vldata.sources.reading.marks import with_image_places
+from vldata.sources.reading.messages import Images, Refused, conversation_of, images_of, name_of, num_questions
 from vldata.sources.reading.rows import lists_of_texts, note, shown
+from vldata.sources.reading.tables import PLACE, SUFFIXES, TableFile, json_objects, open_frame, suffix_of
+from vldata.sources.reading.talk_keys import EXCHANGES, MESSAGES, form_of, may_name_images, unknown_key
 
-IMAGE_MARK = "<image>"
-"""Where LLaVA and its kin put an image in a text."""
-
-_MESSAGES = ("conversations", "conversatons", "messages")
-_IMAGES = ("image", "images")
-_OTHER_MEDIA = ("video", "videos", "audio", "audios")
-_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
+_JSON = (*LINES, ".json")
+_EMBEDDING = (".parquet", ".arrow")
+_ABOUT_TABLES = ("state.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json")
+_STRETCH = 20_000
+"""Rows of a table that are written as JSON at a time."""
 
 
 class Talk(NamedTuple):
@@ -39,6 +48,7 @@ class Talk(NamedTuple):
         exchanges: (user, assistant), in order; (None, None) for each question of one with a problem.
         problem: A name of `vldata.schema.reasons`; None of a sound one.
         detail: What exactly is wrong.
+        weights: Of each answer's loss; None: all are learnt alike.
     """
 
     thread: str | None
@@ -47,55 +57,169 @@ class Talk(NamedTuple):
     exchanges: Sequence[tuple[str | None, str | None]]
     problem: str | None = None
     detail: str | None = None
+    weights: Sequence[float] | None = None
 
 
-def talk(row: Any, *, pictured: bool) -> Talk:
-    """Read a row as LLaVA, ShareGPT and those who write like them have it.
+def talk(row: Any, *, pictured: bool, ignore: frozenset[str] = frozenset()) -> Talk:
+    """Read a row in any of the forms of `vldata.sources.reading.messages`.
 
     Args:
-        row: ``id``, ``conversations`` of ``from`` and ``value`` (or ``messages`` of ``role`` and ``content``), and
-            perhaps ``image`` and ``system``.
-        pictured: Whether conversations about images are wanted, or those without; the others are ``not_for_task``.
+        row: An object, or the exception that says why it is none.
+        pictured: Whether conversations about images are requested, or those without; the others are ``not_for_task``.
+        ignore: Keys that change nothing of what is learnt.
     """
     if not isinstance(row, dict):
         detail = str(row) if isinstance(row, Exception) else f"not an object: {shown(row)}"
-        return _broken(None, (), None, "unparsable_row", detail)
-    thread, messages = _name(row.get("id")), next((row[key] for key in _MESSAGES if key in row), None)
-    for key in _OTHER_MEDIA:
-        if row.get(key):
-            return _broken(thread, (), messages, "unparsable_row", f"the row has {key!r}, which is not read")
-    images: Any = next((row[key] for key in _IMAGES if row.get(key)), [])
-    images = [images] if isinstance(images, str) else images
-    if not isinstance(images, list) or not all(_is_text(ref) and ref for ref in images):
-        detail = f"'image' is {shown(images)}, not a path or a list of paths"
-        return _broken(thread, (), messages, "unparsable_row", detail)
-    if not images and isinstance(messages, list) and any(isinstance(_content(message), list) for message in messages):
-        return _broken(thread, images, messages, "unparsable_row", "a text in typed parts, which are not read")
-    if bool(images) != pictured:
-        return _broken(thread, images, messages, "not_for_task", "it has a picture" if images else "it has no picture")
+        return Talk(None, (), None, [(None, None)], "unparsable_row", detail)
+    form, thread = form_of(tuple(row), ignore), name_of(row.get("id"))
+    images = Images([])
+
+    def refused(problem: str, detail: str) -> Talk:
+        nothing = [(None, None)] * num_questions(row, form)
+        return Talk(thread, images.named, None, nothing, problem, detail)
+
+    for key in form.media:
+        if not is_blank(row[key]):
+            return refused("unparsable_row", f"the row has {key!r}, which is not read")
     try:
-        system, said = _exchanges(messages)
-        if system is None and row.get("system"):
-            system = row["system"]
-            if not _is_text(system):
-                raise ValueError(f"'system' is {shown(system)}, not text")
-    except ValueError as error:
-        return _broken(thread, images, messages, "unparsable_row", str(error))
-    return Talk(thread, images, system, said)
+        images = images_of(row, form)
+    except Refused as error:
+        return refused(error.problem, str(error))
+    said, problem, detail = None, "", ""
+    try:
+        said = conversation_of(row, form, images, ignore)
+        found = images.references()
+    except Refused as error:
+        problem, detail = error.problem, str(error)
+    if bool(images) != pictured:
+        unread = may_name_images(form, row) if pictured else None
+        if unread is not None:
+            return refused("unknown_key", unread)
+        return refused("not_for_task", "it has an image" if images else "it has no image")
+    if said is None or problem:
+        return refused(problem, detail)
+    if form.others:
+        texts = {text for exchange in said.exchanges for text in exchange} | {said.system or ""}
+        unread = unknown_key(row, form, texts, has_images=pictured)
+        if unread is not None:
+            return refused("unknown_key", unread)
+    if said.weights is not None and not any(said.weights):
+        return refused("not_for_task", "none of its answers is to be learnt")
+    return Talk(thread, found, said.system, said.exchanges, weights=said.weights)
 
 
-def talks_in(path: Path, *, pictured: bool) -> list[Talk]:
-    """Every row of a JSON list or of JSON lines as a conversation; see `talk`.
+def talk_files(path: str) -> list[Path]:
+    """The tables that a path names, of a folder all below it; of one that ``save_to_disk`` wrote those of its state.
+
+    Raises:
+        SourceError: There is none, or the folder holds several splits.
+    """
+    folder = home(path)
+    saved = saved_files(path)
+    if saved is not None or not folder.is_dir():
+        return saved or expand(path)
+    found = [file for file in expand(path, suffixes=SUFFIXES) if file.name not in _ABOUT_TABLES]
+    best = [file for file in found if suffix_of(file) in (*_JSON, *_EMBEDDING)]
+    if not found:
+        raise SourceError(path, "the folder holds no file of this format", "fix `path`")
+    return best or found  # tables of text often lie beside conversations, and hold something else
+
+
+def folder_of_images(path: str) -> str | None:
+    """Where images lie that are bytes in the tables that a path names; None where these hold text alone.
+
+    Of a folder only what lies right in it or in its ``data``, as on the Hub, is looked at: there may be many images.
+    """
+    whole = home(path)
+    if has_magic(path):
+        plain = next(k for k, part in enumerate(whole.parts) if has_magic(part))
+        return str(Path(*whole.parts[:plain])) if suffix_of(whole) in _EMBEDDING else None
+    if not whole.is_dir():
+        return str(whole.parent) if suffix_of(whole) in _EMBEDDING else None
+    here = (file for folder in (whole, whole / "data") if folder.is_dir() for file in folder.iterdir())
+    return str(whole) if any(suffix_of(file) in _EMBEDDING for file in here) else None
+
+
+def saved_files(path: str) -> list[Path] | None:
+    """The tables of a folder that ``datasets``' ``save_to_disk`` wrote; None where it did not.
+
+    Raises:
+        SourceError: The folder holds several splits.
+    """
+    folder = home(path)
+    if (folder / "dataset_dict.json").is_file():
+        splits = read_json(folder / "dataset_dict.json").get("splits", [])
+        fix = f"point `path` at one of them: {', '.join(f'{path}/{split}' for split in splits)}"
+        raise SourceError(path, "a folder of several splits", fix)
+    if not (folder / "state.json").is_file():
+        return None
+    named = [str(file.get("filename")) for file in read_json(folder / "state.json").get("_data_files", [])]
+    return [file for name in named for file in expand(str(folder / Path(name).name))]
+
+
+def talks_in(path: Path, *, pictured: bool, ignore: Collection[str] = (), image_root: str | None = None) -> list[Talk]:
+    """Every row of a table, however it is written, as a conversation; see `talk`.
+
+    Args:
+        image_root: Folder from which the images inside the table are named.
 
     Raises:
         SourceError: No row has any messages, so the file is of another format.
     """
-    rows = json_rows(path)
-    if rows and not any(isinstance(row, dict) and any(key in row for key in _MESSAGES) for row in rows):
+    rows = talk_rows(path, image_root=image_root if pictured else str(path.parent))
+    known = (form_of(tuple(row)) for row in rows if isinstance(row, dict))
+    if rows and not any(form.messages or form.exchange for form in known):
         raise SourceError(
-            str(path), f"no row has {_MESSAGES[0]!r}; the first is {shown(rows[0])}", "fix `path` or `format`"
+            str(path), f"no row has {MESSAGES[0]!r}; the first is {shown(rows[0])}", "fix `path` or `format`"
         )
-    return [talk(row, pictured=pictured) for row in rows]
+    ignored = frozenset(ignore)
+    return [talk(row, pictured=pictured, ignore=ignored) for row in rows]
+
+
+def talk_rows(
+    path: Path, *, image_root: str | None, frame: TableFile | None = None, at: str | None = None
+) -> list[Any]:
+    """The rows of a table as objects, with references where images lie in its cells; an exception is no row.
+
+    Args:
+        image_root: Folder from which the images inside the table are named.
+        frame: The table, where it has been looked at already.
+        at: Dotted path to the rows inside a JSON document; None: the document itself.
+
+    Raises:
+        SourceError: The file is no table.
+    """
+    if suffix_of(path) in _JSON:
+        return json_rows(path) if frame is None else json_objects(path, at)
+    frame = frame or open_frame(path)
+    inside = {}
+    for column in frame.columns:
+        images = embedded_images(frame, column, image_root)
+        if images is not None:
+            inside[column] = [_whole(references) for references in images.to_list()]
+    table, notes = frame.read([column for column in frame.columns if column not in inside], {"id"})
+    rows: list[Any] = list(_objects(table.drop(PLACE), path)) if table.width > 1 else [{} for _ in range(table.height)]
+    for column, images_of_rows in inside.items():
+        for row, references in zip(rows, images_of_rows, strict=True):
+            row[column] = references
+    for place, detail in notes.items():
+        rows[place] = ValueError(detail)
+    return rows
+
+
+def holds_talks(columns: Collection[str], fields: Collection[str], ignore: Collection[str]) -> bool:
+    """Whether a table's rows are to be read as whole conversations, one by one.
+
+    Not those of which a recipe says what the exchange is, nor The Cauldron's without strange columns, whose ``texts``
+    are read all at once.
+    """
+    exchange = {"instruction", "response"}
+    if exchange & {*fields} or exchange <= {*columns}:
+        return False
+    if "texts" in columns and not {*MESSAGES[:-1]} & {*columns}:
+        read = {"texts", "image", "images", "id", "thread", "row", "system", *ignore}
+        return not all(column in read or is_harmless(column) for column in columns)
+    return any(key in columns for key in MESSAGES[:-1]) or any({*pair} <= {*columns} for pair in EXCHANGES)
 
 
 def exchanges(talks: Sequence[Talk]) -> pl.DataFrame:
@@ -120,123 +244,58 @@ def exchanges(talks: Sequence[Talk]) -> pl.DataFrame:
         pl.Series("instruction", [user for t in talks for user, _ in t.exchanges], dtype=pl.String),
         pl.Series("response", [assistant for t in talks for _, assistant in t.exchanges], dtype=pl.String),
     )
+    if any(t.weights for t in talks):
+        weights = [weight for t in talks for weight in (t.weights or [1.0] * len(t.exchanges))]
+        turns = turns.with_columns(pl.Series("weight", weights, dtype=pl.Float32))
     return with_image_places(turns).with_columns(row=pl.format("{}/{}", "thread", "position"))
 
 
-def with_image_places(turns: pl.DataFrame) -> pl.DataFrame:
-    """Take the mark of a lone image out of the text, and check the number of all others.
-
-    A single mark at the start or end of the first question about a single image says nothing that the recipe would
-    not decide, so it goes, with the line break beside it. Texts without any mark leave the place to the recipe as well.
-    Other marks stay; there must be one for each image, and none in what the system or the assistant says.
+def in_order(turns: pl.DataFrame) -> pl.DataFrame:
+    """Refuse conversations of which two exchanges have the same place, or one is missing between others.
 
     Args:
-        turns: ``thread`` (a turn without one stands alone), ``position``, ``images``, ``instruction``, ``response``,
-            ``system``, ``problem`` and ``detail``.
+        turns: ``thread``, ``position`` (counted from 0, or from 1 in all conversations), ``problem`` and ``detail``.
     """
-    alone = pl.format("\0{}", pl.int_range(pl.len()))
-    turns = turns.with_columns(talk=pl.coalesce("thread", alone), text=pl.col("instruction").str.strip_chars())
-    here, num_images = _marks("instruction"), pl.col("images").list.len().fill_null(0)
-    astray = (_marks("response") + _marks("system")).sum().over("talk")
-    turns = turns.with_columns(marks=here.sum().over("talk"), astray=astray, num_images=num_images)
-    at_edge = pl.col("text").str.starts_with(IMAGE_MARK) | pl.col("text").str.ends_with(IMAGE_MARK)
-    is_first = pl.col("position").fill_null(0) == 0
-    is_lone = (pl.col("marks") == 1) & (pl.col("num_images") == 1) & (here == 1) & is_first & at_edge
-    bare = pl.col("text").str.strip_prefix(IMAGE_MARK).str.strip_suffix(IMAGE_MARK).str.strip_chars()
-    is_mismatch = (pl.col("astray") > 0) | ((pl.col("marks") > 0) & (pl.col("marks") != pl.col("num_images")))
-    said = pl.format(
-        "{} {} in the questions, {} in answers, {} images", "marks", pl.lit(IMAGE_MARK), "astray", "num_images"
+    first = pl.lit(1 if turns["position"].min() == 1 else 0, pl.Int32)
+    places = pl.col("position").sort().implode()
+    of_threads = turns.filter(pl.col("thread").is_not_null()).group_by("thread").agg(places=places, num=pl.len())
+    has_gaps = pl.col("places").list.eval(pl.element().is_null()).list.any()
+    is_whole = (
+        (pl.col("places").list.n_unique() == pl.col("num"))
+        & (pl.col("places").list.first() == first)
+        & (pl.col("places").list.last() == first + pl.col("num").cast(pl.Int32) - 1)
     )
-    turns = note(turns, is_mismatch, "image_count_mismatch", said)
-    turns = turns.with_columns(instruction=pl.when(is_lone).then(bare).otherwise("instruction"))
-    return turns.drop("talk", "text", "marks", "astray", "num_images")
+    broken = of_threads.filter(has_gaps | ~is_whole.fill_null(False)).filter((pl.col("num") > 1) | ~has_gaps)
+    if broken.is_empty():
+        return turns
+    said = pl.col("places").list.eval(pl.element().cast(pl.String).fill_null("none")).list.join(", ")
+    names = broken.select("thread", said=pl.format("the positions of its conversation are {}", said))
+    turns = turns.join(names, on="thread", how="left", maintain_order="left")
+    return note(turns, pl.col("said").is_not_null(), "broken_conversation", pl.col("said")).drop("said")
 
 
-def _broken(thread: str | None, images: Sequence[str], messages: Any, problem: str, detail: str) -> Talk:
-    """A conversation that cannot be used; worth as many turns as it has questions, and at least one."""
-    num_questions = sum(_role(message) == "user" for message in messages) if isinstance(messages, list) else 0
-    return Talk(thread, images, None, [(None, None)] * max(1, num_questions), problem, detail)
+def _objects(table: pl.DataFrame, path: Path) -> Iterator[Any]:
+    """The rows of a table as JSON has them."""
+    whole = [name for name, dtype in table.schema.items() if name == "id" and dtype.is_float()]
+    table = table.with_columns(pl.col(name).cast(pl.Int64, strict=False) for name in whole if _is_whole(table[name]))
+    for start in range(0, table.height, _STRETCH):
+        lines = io.BytesIO()
+        try:
+            table.slice(start, _STRETCH).write_ndjson(lines)
+        except pl.exceptions.PolarsError as error:
+            problem = f"its rows cannot be read as conversations: {str(error).partition(chr(10))[0]}"
+            raise SourceError(str(path), problem, "fix `path` or `format`") from None
+        yield from msgspec.json.Decoder().decode_lines(lines.getvalue())
 
 
-def _marks(column: str) -> pl.Expr:
-    return pl.col(column).str.count_matches(IMAGE_MARK, literal=True).fill_null(0)
+def _is_whole(values: pl.Series) -> bool:
+    return bool((values.drop_nulls() == values.drop_nulls().floor()).all())
 
 
-def _exchanges(messages: Any) -> tuple[str | None, list[tuple[str, str]]]:
-    """What the system says, and the exchanges.
-
-    Raises:
-        ValueError: Something is out of order, and what.
-    """
-    if not isinstance(messages, list):
-        raise ValueError(f"no list of messages, but {shown(messages)}")
-    system: str | None = None
-    question: str | None = None
-    found: list[tuple[str, str]] = []
-    for number, message in enumerate(messages, start=1):
-        role = _role(message)
-        if role == "system":
-            if number > 1:
-                raise ValueError(f"message {number}: the system speaks in the middle")
-            system = _words(_content(message), number) if _content(message) else None
-        elif role == "user":
-            if question is not None:
-                raise ValueError(f"message {number}: the user speaks twice in a row")
-            question = _words(_content(message), number)
-        elif role == "assistant":
-            if question is None:
-                raise ValueError(f"message {number}: the assistant speaks {'twice in a row' if found else 'first'}")
-            found.append((question, _words(_content(message), number)))
-            question = None
-        elif isinstance(message, dict):
-            raise ValueError(f"message {number}: unknown speaker {shown(message.get('from', message.get('role')))}")
-        else:
-            raise ValueError(f"message {number} is no object, but {shown(message)}")
-    if question is not None:
-        raise ValueError(f"message {len(messages)}: the last question has no answer")
-    if not found:
-        raise ValueError("no messages")
-    return system, found
-
-
-def _role(message: Any) -> str | None:
-    if type(message) is not dict:
-        return None
-    speaker = message["from"] if "from" in message else message.get("role")
-    return _ROLES.get(speaker) if type(speaker) is str else None
-
-
-def _content(message: Any) -> Any:
-    if type(message) is not dict:
-        return None
-    return message["value"] if "value" in message else message.get("content")
-
-
-def _words(words: Any, number: int) -> str:
-    if not _is_text(words):
-        raise ValueError(f"message {number}: its text is {shown(words)}")
-    if not words or words.isspace():
-        raise ValueError(f"message {number} is empty")
-    return words
-
-
-def _is_text(value: Any) -> TypeGuard[str]:
-    """False also for text with half a surrogate pair, which JSON can write and UTF-8 cannot."""
-    if type(value) is not str:
-        return False
-    if value.isascii():
-        return True
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _name(thread: Any) -> str | None:
-    if type(thread) is int:
-        return str(thread)
-    return thread if thread and _is_text(thread) else None
+def _whole(references: list[str]) -> list[str | None]:
+    """References to the images of a cell; with a null where one among others is missing, which would move the rest."""
+    has_gap = bool(references) and int(references[-1].rpartition("/")[2]) >= len(references)
+    return [*references, None] if has_gap else [*references]
 
 
 def _threads(talks: Sequence[Talk]) -> list[str]:

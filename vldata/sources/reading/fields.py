@@ -8,8 +8,9 @@ tables nor files.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -40,7 +41,8 @@ TASKS: dict[str, dict[str, PolarsType]] = {
 OPTIONAL = frozenset({"answers", "context", "system"})
 """Columns of a task that a table may lack."""
 
-NATIVE: dict[str, PolarsType] = {name: dtype for name, dtype in COMMON.items() if name not in ("problem", "detail")}
+_OURS = ("weight", "problem", "detail")
+NATIVE: dict[str, PolarsType] = {name: dtype for name, dtype in COMMON.items() if name not in _OURS}
 """Columns that a table may have whatever its task."""
 
 PHRASES = "phrases"
@@ -50,7 +52,6 @@ _ALSO = {"images": ("image",), "row": ("id",)}
 _LISTS_OF_ONE = ("images", "urls", "answers")
 _RESULT = "\0result"
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
-_EDGES = ("x0", "y0", "x1", "y1")
 
 
 class Origin(NamedTuple):
@@ -76,8 +77,8 @@ class Cast(NamedTuple):
     misfits: pl.Series
 
 
-class _Unfit(ValueError):
-    """A column of this type can never become what is wanted."""
+class Unfit(ValueError):
+    """A column of this type can never become what is wanted; perhaps what of it, and a fix."""
 
 
 def field_names() -> list[str]:
@@ -186,30 +187,7 @@ def cast(origin: Origin, values: pl.Series, dtype: PolarsType) -> Cast:
         SourceError: Values of their type never fit.
     """
     kind, caster = _CASTS[dtype]
-    return _blaming(origin, values, kind, lambda: caster(values, origin.name))
-
-
-def cast_boxes(
-    origin: Origin,
-    values: pl.Series,
-    *,
-    order: Literal["xyxy", "xywh"],
-    phrases: pl.Series | None,
-    phrase: pl.Series | None,
-) -> Cast:
-    """Boxes as lists of `BOX`.
-
-    Args:
-        values: A box or a list of boxes a row; a box is four numbers, or a struct of x0, y0, x1, y1 and perhaps image
-            (0 where it is missing) and phrase.
-        order: What four numbers are: two corners, or a corner, width and height.
-        phrases: Lists of text, one for each box; or None.
-        phrase: What all boxes of a row are called, unless they have a phrase of their own; or None.
-
-    Raises:
-        SourceError: Values of their type never fit.
-    """
-    return _blaming(origin, values, "boxes of 4 numbers", lambda: _boxes(values, order, phrases, phrase))
+    return blaming(origin, values, kind, lambda: caster(values, origin.name))
 
 
 def complaint(origin: Origin, value: Any, dtype: PolarsType) -> str:
@@ -218,12 +196,18 @@ def complaint(origin: Origin, value: Any, dtype: PolarsType) -> str:
     return f"{origin.name!r} ({origin.text}) is {shown(value)}, not {kind}"
 
 
-def _blaming(origin: Origin, values: pl.Series, kind: str, call: Callable[[], Cast]) -> Cast:
+def blaming(origin: Origin, values: pl.Series, kind: str, call: Callable[[], Cast]) -> Cast:
+    """What ``call`` makes of values; that it cannot make ``kind`` of them is said with the column's name.
+
+    Raises:
+        SourceError: It raises `Unfit`.
+    """
     try:
         return call()
-    except _Unfit:
-        problem = f"{origin.text!r} is {values.dtype}, not {kind}"
-        fix = "write an expression that makes it so, such as answers[1] for a list or box.x0 for a struct"
+    except Unfit as error:
+        what, fix = (*error.args, "", "")[:2]
+        problem = f"{origin.text!r} is {values.dtype}, not {kind}" + (f"; {what}" if what else "")
+        fix = fix or "write an expression that makes it so, such as answers[1] for a list or box.x0 for a struct"
         raise SourceError(f"fields.{origin.name}", problem, fix) from None
 
 
@@ -236,7 +220,7 @@ def _text(values: pl.Series, name: str) -> Cast:
 def _as_text(values: pl.Series) -> pl.Series:
     """Values as text; the whole numbers of a float column, which a gap in it makes of them, as whole numbers."""
     if values.dtype.is_nested() or values.dtype in (pl.Binary, pl.Object):
-        raise _Unfit
+        raise Unfit
     texts = values.cast(pl.String)
     if not values.dtype.is_float():
         return texts
@@ -248,7 +232,7 @@ def _whole(values: pl.Series, name: str) -> Cast:
     if values.dtype == pl.String:
         values = values.str.strip_chars()
     elif not (values.dtype.is_numeric() or values.dtype == pl.Null):
-        raise _Unfit
+        raise Unfit
     given, values = values, _without_fractions(values)
     whole = values.cast(NATIVE.get(name, pl.Int64), strict=False)
     return Cast(whole, given.is_not_null() & whole.is_null())
@@ -256,7 +240,7 @@ def _whole(values: pl.Series, name: str) -> Cast:
 
 def _flag(values: pl.Series, name: str) -> Cast:
     if values.dtype.is_nested() or values.dtype in (pl.Binary, pl.Object):
-        raise _Unfit
+        raise Unfit
     text = _without_fractions(values).cast(pl.String).str.strip_chars().str.to_lowercase()
     is_true, is_false = text.is_in(_TRUE), text.is_in(_FALSE)
     flags = is_true.zip_with(is_true | is_false, pl.Series([None], dtype=pl.Boolean))
@@ -282,7 +266,7 @@ def _texts(values: pl.Series, name: str) -> Cast:
     if isinstance(values.dtype, pl.List):
         inner = values.dtype.inner
         if inner.is_nested() or inner in (pl.Binary, pl.Object):
-            raise _Unfit
+            raise Unfit
         texts = values.cast(_TEXTS)
         if inner.is_float():
             flat = _as_text(values.explode(empty_as_null=False))
@@ -292,10 +276,13 @@ def _texts(values: pl.Series, name: str) -> Cast:
     elif values.dtype == pl.Null:
         texts = values.cast(_TEXTS)
     else:
-        raise _Unfit
-    if name in ("images", "urls"):
-        texts = texts.list.eval(pl.element().filter(pl.element().str.strip_chars() != ""))
-    return Cast(texts, _never(texts))
+        raise Unfit
+    if name not in ("images", "urls"):
+        return Cast(texts, _never(texts))
+    is_named = (pl.element().str.strip_chars() != "").fill_null(False)
+    named = texts.list.eval(pl.element().filter(is_named))
+    first_gap = texts.list.eval((~is_named).arg_true()).list.first()  # what stands behind it would move into it
+    return Cast(named, (first_gap < named.list.len()).fill_null(False) if name == "images" else _never(texts))
 
 
 def _relisted(flat: pl.Series, like: pl.Series) -> pl.Series:
@@ -313,69 +300,32 @@ def _sizes(values: pl.Series, name: str) -> Cast:
         values = values.to_frame("v").select(pl.concat_list("v")).to_series()
     inner = values.dtype.inner if isinstance(values.dtype, pl.List) else None
     if values.dtype != pl.Null and not (isinstance(inner, pl.Struct) and {"width", "height"} <= set(inner.to_schema())):
-        raise _Unfit
-    sides = pl.struct(pl.element().struct.field("width"), pl.element().struct.field("height"))
-    sizes = values.cast(_SIZES) if inner is None else values.list.eval(sides).cast(_SIZES, strict=False)
-    return Cast(sizes, _never(sizes))
-
-
-def _boxes(values: pl.Series, order: str, phrases: pl.Series | None, phrase: pl.Series | None) -> Cast:
-    if isinstance(values.dtype, pl.Array):
-        values = values.arr.to_list()
-    inner = values.dtype.inner if isinstance(values.dtype, pl.List) else None
-    is_alone = isinstance(values.dtype, pl.Struct) or (inner is not None and inner.is_numeric())
-    if not is_alone and not isinstance(inner, pl.List | pl.Array | pl.Struct):
-        if values.dtype == pl.Null or inner == pl.Null:
-            return Cast(values.cast(_BOXES), _never(values))
-        raise _Unfit
-    none = pl.Series([None], dtype=pl.String).new_from_index(0, values.len())
-    rows = pl.DataFrame(
-        {
-            "place": pl.Series(range(values.len()), dtype=pl.UInt32),
-            "box": values,
-            "said": none.cast(_TEXTS) if phrases is None else phrases,
-            "phrase": none if phrase is None else phrase,
-        }
+        raise Unfit
+    if inner is None:
+        return Cast(values.cast(_SIZES), _never(values))
+    given = [_side_as_given(inner, side) for side in ("width", "height")]
+    sides = [
+        pl.when((side == side.floor()) & side.is_between(1, 2**31 - 1)).then(side).cast(pl.Int32) for side in given
+    ]
+    is_given = given[0].is_not_null() | given[1].is_not_null()
+    is_size = sides[0].is_not_null() & sides[1].is_not_null()
+    size = pl.when(is_size).then(pl.struct(width=sides[0], height=sides[1]))
+    both = values.to_frame("v").select(
+        sizes=pl.col("v").list.eval(size).cast(_SIZES), misfit=pl.col("v").list.eval(is_given & ~is_size).list.any()
     )
-    count = pl.when(pl.col("box").is_not_null()).then(1) if is_alone else pl.col("box").list.len().cast(pl.Int32)
-    rows = rows.with_columns(count=count)
-    each = rows.filter(pl.col("count") > 0).with_columns(k=pl.int_ranges("count"))
-    each = each.explode("k") if is_alone else each.explode("box", "k")
-    each = _with_corners(each, order).with_columns(
-        own=pl.coalesce("own", pl.col("said").list.get(pl.col("k"), null_on_oob=True), "phrase")
-    )
-    corners = [pl.col(edge) for edge in _EDGES]
-    box = pl.struct(*corners, image=pl.col("image"), phrase=pl.col("own")).cast(BOX)
-    is_misfit = ~(pl.col("is_whole") & pl.all_horizontal(corner.is_finite().fill_null(False) for corner in corners))
-    found = each.group_by("place").agg(boxes=box, misfit=is_misfit.any())
-    rows = rows.join(found, on="place", how="left", maintain_order="left")
-    unlike = (pl.col("said").list.len() != pl.col("count")).fill_null(False)
-    empty = pl.when(pl.col("count") == 0).then(pl.lit([], dtype=_BOXES))
-    cast = rows.select(boxes=pl.coalesce("boxes", empty), misfit=pl.col("misfit").fill_null(False) | unlike)
-    return Cast(cast["boxes"], cast["misfit"])
+    return Cast(both["sizes"], both["misfit"].fill_null(False))
 
 
-def _with_corners(each: pl.DataFrame, order: str) -> pl.DataFrame:
-    """Add x0, y0, x1, y1, ``image``, ``own`` (the box's own phrase) and ``is_whole``: it has four numbers."""
-    dtype = each["box"].dtype
-    box = pl.col("box")
-    if isinstance(dtype, pl.Struct):
-        names = dtype.to_schema()
-        if not set(_EDGES) <= set(names):
-            raise _Unfit
-        corners = [box.struct.field(edge) for edge in _EDGES]
-        image = box.struct.field("image").fill_null(0) if "image" in names else pl.lit(0)
-        own = box.struct.field("phrase") if "phrase" in names else pl.lit(None)
-        is_whole = pl.lit(True)
-    else:
-        if not dtype.inner.is_numeric():  # type: ignore[attr-defined]
-            raise _Unfit
-        box = box if isinstance(dtype, pl.List) else box.arr.to_list()
-        x, y, right, lower = (box.list.get(k, null_on_oob=True) for k in range(4))
-        corners = [x, y, x + right, y + lower] if order == "xywh" else [x, y, right, lower]
-        image, own, is_whole = pl.lit(0), pl.lit(None), box.list.len() == 4
-    named = {edge: corner.cast(pl.Float64) for edge, corner in zip(_EDGES, corners, strict=True)}
-    return each.with_columns(**named, image=image.cast(pl.Int32), own=own.cast(pl.String), is_whole=is_whole)
+def _side_as_given(sizes: Any, name: str) -> pl.Expr:
+    """A side of each size in a list, as a number; NaN where it is something else."""
+    side, dtype = pl.element().struct.field(name), sizes.to_schema()[name]
+    if dtype.is_nested() or dtype in (pl.Binary, pl.Object, pl.Boolean):
+        raise Unfit
+    if dtype == pl.String:
+        return pl.when(side.is_not_null()).then(
+            side.str.strip_chars().cast(pl.Float64, strict=False).fill_null(math.nan)
+        )
+    return side.cast(pl.Float64).fill_nan(None)
 
 
 def _never(values: pl.Series) -> pl.Series:
@@ -388,7 +338,7 @@ _CASTS: dict[PolarsType, tuple[str, Callable[[pl.Series, str], Cast]]] = {
     pl.Int64: ("a whole number", _whole),
     pl.Boolean: ("true or false", _flag),
     _TEXTS: ("a list of texts", _texts),
-    _SIZES: ("sizes of width and height", _sizes),
+    _SIZES: ("sizes of width and height in whole pixels", _sizes),
 }
 
 

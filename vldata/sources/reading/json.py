@@ -79,12 +79,14 @@ def _is_lines(path: Path, text: str) -> bool:
     """
     text = text.strip()
     end = text.find("\n")
+    if end < 0 and Path(path.name.removesuffix(".gz")).suffix not in LINES:
+        return False
     try:
         first_is_whole = json.loads(text[: end if end >= 0 else None]) is not None
     except (ValueError, RecursionError):
         first_is_whole = False
     if Path(path.name.removesuffix(".gz")).suffix not in LINES:
-        return first_is_whole and end >= 0
+        return first_is_whole
     if first_is_whole or text[:1] not in ("[", "{"):
         return not (end < 0 and text.startswith("[{"))
     return not _is_one_document(text)

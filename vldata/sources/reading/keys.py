@@ -6,6 +6,7 @@ a row with one is no row that was read right.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -15,14 +16,46 @@ def keys_named(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-METADATA = keys_named(
-    "annotator annotator_id annotator_ids annotators confidence created_at created data_source dataset dataset_name "
-    "date date_captured hash info lang language licence license md5 metadata meta model model_name original_id "
-    "provenance score sha256 source source_dataset source_id timestamp updated_at url version worker_id"
-)
+HARMLESS = keys_named("""
+    annotators annotator_id annotator_ids confidence date_captured provenance worker_id info lang
+    id ids uid uuid guid idx index key row sample_id question_id conv_id dialog_id turn_id message_id parent_id hash md5
+    sha256 __index_level_0__ source sources dataset dataset_name datasource data_source origin subset split config task
+    tasks task_name category categories cate domain topic topics subject subjects tag tags kind type level difficulty
+    quality intent knowledge score scores rating ratings similarity clip_score reward helpfulness width height widths
+    heights w h width_list height_list size image_size image_sizes image_width image_height length num_turns turn turns
+    num_tokens token_count tokens license licence licenses copyright attribution author authors annotator language lang
+    languages locale country model models model_name generator engine temperature timestamp tstamp created created_at
+    updated_at date time year url urls link links title page meta metadata info extra extra_info comment comments note
+    notes version views state header toxic redacted hashed_ip openai_moderation detoxify_moderation turn_identifier
+    skip_prompt_formatting custom_instruction choice_list is_classification name file_name filename avatarurl
+""")
 """Keys that any format may have and that change nothing of what is learnt: where a row is from, who made it when."""
 
-_EMPTY: tuple[Any, ...] = (None, "", [], {})
+_HARMLESS_ENDING = re.compile(
+    r"(^|.+_)(ids?|uids?|hash|urls?|scores?|ratings?|min|max|source|name|type|category|count|tokens?|length|len|width"
+    r"|height|size|license|licence|lang|language|version|date|time|timestamp|difficulty|quality|reward|model)$"
+    r"|^(num|n)_\w+$"
+)
+_NEVER = re.compile("loss|mask|weight|train|reject|chosen|tool|func|system|prompt|box|label|object|answer|image|input")
+
+
+def is_harmless(key: str) -> bool:
+    """Whether a row's key surely changes nothing of what is learnt: ids, sources, scores, sizes, licences and such."""
+    key = key.strip().lower()
+    if key in HARMLESS or key == "" or key.startswith("unnamed:"):
+        return True
+    return _HARMLESS_ENDING.match(key) is not None and _NEVER.search(key) is None
+
+
+def is_blank(value: Any) -> bool:
+    """Whether a value says nothing: null, empty, or made of nothing but such values."""
+    if value is None:
+        return True
+    if type(value) is str:
+        return not value or value.isspace() or value in ("[]", "{}", "null", "None")
+    if type(value) is dict:
+        return all(map(is_blank, value.values()))
+    return type(value) is list and all(map(is_blank, value))
 
 
 def unknown_key(key: str) -> tuple[str, str]:
@@ -36,7 +69,14 @@ def unknown_keys(rows: Sequence[Mapping[str, Any]], known: Collection[str]) -> d
     found = {}
     for place, row in enumerate(rows):
         if not row.keys() <= known:
-            unread = next((key for key, value in row.items() if key not in known and value not in _EMPTY), None)
+            unread = next(
+                (
+                    key
+                    for key, value in row.items()
+                    if key not in known and not is_harmless(key) and not is_blank(value)
+                ),
+                None,
+            )
             if unread is not None:
                 found[place] = unknown_key(unread)
     return found

@@ -26,17 +26,14 @@ import polars as pl
 
 from vldata.errors import SourceError
 from vldata.paths import home
-from vldata.schema.turns import BOX, SIZE
+from vldata.schema.turns import SIZE
 from vldata.sources.reading.files import Written, expand
-from vldata.sources.reading.keys import METADATA, unknown_keys
+from vldata.sources.reading.keys import is_harmless, unknown_keys
 
 PolarsType = pl.DataType | type[pl.DataType]
 
-EDGE_PX = 0.5
-"""How far a box may overshoot its image by rounding: COCO writes sides to 0.01 px, others round corners to whole
-pixels."""
-
 _LARGEST_PX = 1e9
+_FIELD = "field"
 _STRETCH = 20_000
 """Encoded rows that are decoded at a time."""
 
@@ -187,11 +184,12 @@ def typed(
             that could not be read may be its exception.
         columns: Field to what it must be.
         optional: Fields that may be absent or null.
-        ignored: Fields that change nothing of what is learnt, besides `METADATA`; a row with any other that is not
-            empty is an ``unknown_key``. None of rows that the caller has put together itself.
+        ignored: Fields that change nothing of what is learnt, besides those that never do
+            (`vldata.sources.reading.keys`); a row with any other that is not empty is an ``unknown_key``. None of rows
+            that the caller has put together itself.
     """
     if rows and type(rows[0]) is msgspec.Raw:
-        row_type = _row_type(columns, ignored)
+        row_type = _row_type(columns, ignored, rows[0])
         stretches = (rows[at : at + _STRETCH] for at in range(0, len(rows), _STRETCH))
         return pl.concat([_decoded(raw, row_type, columns, optional, ignored) for raw in stretches], rechunk=True)
     notes: dict[int, tuple[str, str]] = {}
@@ -203,7 +201,7 @@ def typed(
             )
     objects = [row if type(row) is dict else {} for row in rows] if notes else rows
     if ignored is not None:
-        notes |= unknown_keys(objects, {*columns, *ignored, *METADATA})
+        notes |= unknown_keys(objects, {*columns, *ignored})
     table = [
         _column([row.get(name) for row in objects], name, kind, name in optional, notes)
         for name, kind in columns.items()
@@ -211,13 +209,24 @@ def typed(
     return _noted(table, len(rows), notes)
 
 
-def _row_type(columns: Mapping[str, NativeType], ignored: Collection[str] | None) -> type[msgspec.Struct] | None:
-    """An object with these fields, each of them null or absent perhaps; None when a kind has no JSON type."""
+def _row_type(
+    columns: Mapping[str, NativeType], ignored: Collection[str] | None, first: msgspec.Raw
+) -> type[msgspec.Struct] | None:
+    """An object with these fields, each of them null or absent perhaps; None when a kind has no JSON type.
+
+    Its fields stand in the order of the first row's keys: a decoder that meets them so need not look for them.
+    """
     if any(kind.json is None for kind in columns.values()):
         return None
-    unread = [] if ignored is None else sorted({*ignored, *METADATA}.difference(columns))
-    places = {f"field{place}": name for place, name in enumerate([*columns, *unread])}
-    types = {**{name: kind.json | None for name, kind in columns.items()}, **dict.fromkeys(unread, msgspec.Raw | None)}
+    types: dict[str, Any] = {}
+    if ignored is not None:
+        try:
+            keys = msgspec.json.decode(first, type=dict[str, msgspec.Raw])
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+        types = {key: msgspec.Raw for key in keys if key in columns or key in ignored or is_harmless(key)}
+    types |= {name: kind.json | None for name, kind in columns.items()}
+    places = {f"{_FIELD}{place}": name for place, name in enumerate(types)}
     fields = [(place, types[name], None) for place, name in places.items()]
     return msgspec.defstruct("Row", fields, rename=places, gc=False, forbid_unknown_fields=ignored is not None)
 
@@ -236,8 +245,9 @@ def _decoded(
         found: list[Any] = msgspec.json.decode(b"[%b]" % b",".join(rows), type=list[row_type])  # type: ignore[valid-type]
         notes: dict[int, tuple[str, str]] = {}
         table = []
-        for place, (name, kind) in enumerate(columns.items()):
-            values = list(map(attrgetter(f"field{place}"), found))
+        fields = {field.encode_name: field.name for field in msgspec.structs.fields(row_type)}
+        for name, kind in columns.items():
+            values = list(map(attrgetter(fields[name]), found))
             given = [value for value in values if value is not None] if values.count(None) else values
             fitting = (kind.decoded or kind.column)(given)
             if len(given) < len(values):
@@ -363,27 +373,17 @@ def one_image(image: pl.Expr) -> pl.Expr:
     return pl.concat_list(image).list.drop_nulls()
 
 
+def with_both_sides(rows: pl.DataFrame) -> pl.DataFrame:
+    """Mark the rows that say one side of their image and not the other: no frame can be checked by it."""
+    sides = [pl.col(side) for side in ("width", "height")]
+    size = pl.format("a size of {}x{}", *(side.cast(pl.String).fill_null("?") for side in sides))
+    return note(rows, sides[0].is_null() != sides[1].is_null(), "missing_value", size)
+
+
 def image_sizes(width: str = "width", height: str = "height") -> pl.Expr:
     """The ``image_sizes`` column of a format with one image a row; null where either side is."""
     size = pl.concat_list(pl.struct(pl.col(width).alias("width"), pl.col(height).alias("height")).cast(SIZE))
     return pl.when(pl.col(width).is_not_null() & pl.col(height).is_not_null()).then(size)
-
-
-def box_px(xywh: str, phrase: str, width: str = "width", height: str = "height") -> pl.Expr:
-    """A `BOX` on the row's first image from [x, y, width, height] in pixels.
-
-    A corner at most `EDGE_PX` outside the image is put on its edge; one further out stays where it is.
-    """
-    x0, y0 = pl.col(xywh).arr.get(0), pl.col(xywh).arr.get(1)
-    x1, y1 = x0 + pl.col(xywh).arr.get(2), y0 + pl.col(xywh).arr.get(3)
-    return pl.struct(
-        x0=_on_edge(x0, None),
-        y0=_on_edge(y0, None),
-        x1=_on_edge(x1, pl.col(width)),
-        y1=_on_edge(y1, pl.col(height)),
-        image=pl.lit(0, pl.Int32),
-        phrase=pl.col(phrase),
-    ).cast(BOX)
 
 
 def name_parts(pattern: str, *, fields: Collection[str]) -> list[tuple[str, str | None, int]]:
@@ -483,13 +483,6 @@ def _fitting(values: list[Any], kind: NativeType) -> pl.Series | None:
         return kind.column(values)
     except (Misfit, TypeError, KeyError, OverflowError):
         return None
-
-
-def _on_edge(corner: pl.Expr, side: pl.Expr | None) -> pl.Expr:
-    low = pl.when((corner < 0) & (corner >= -EDGE_PX)).then(0.0).otherwise(corner)
-    if side is None:
-        return low
-    return pl.when((corner > side) & (corner <= side + EDGE_PX)).then(side.cast(pl.Float64)).otherwise(low)
 
 
 def _check_pattern(fields: Collection[str], pattern: str) -> str:

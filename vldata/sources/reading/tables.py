@@ -1,6 +1,6 @@
 """Tables on disk, however they are written: which columns they have, and the ones that are wanted.
 
-Parquet, Arrow IPC (files and streams), CSV, TSV, JSON lines and JSON. Only the columns asked for are read, by Polars;
+Parquet, Arrow IPC (files and streams), CSV, TSV, JSON lines and JSON. Only the columns requested are read, by Polars;
 of a column that holds images only its shape is looked at, never the bytes. Python takes over where a text file has
 rows that Polars refuses, so that one bad line costs one row and not the file.
 """
@@ -78,6 +78,15 @@ def open_frame(path: Path, *, at: str | None = None, columns: Sequence[str] | No
         return _open_json(path, at)
     known = ", ".join(SUFFIXES)
     raise SourceError(str(path), f"the suffix {suffix!r} does not tell how this table is written", f"one of: {known}")
+
+
+def json_objects(path: Path, at: str | None = None) -> list[Any]:
+    """The rows of a JSON file as they are: objects, and what is none.
+
+    Raises:
+        SourceError: The document has no rows there.
+    """
+    return list(_as_objects(json_document(path), path, at))
 
 
 def details_of(places: pl.Series, notes: Mapping[int, str]) -> pl.Series:

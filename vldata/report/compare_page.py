@@ -9,8 +9,8 @@ from typing import Any
 from vldata.dataset.diff import differences
 from vldata.paths import home
 from vldata.report import plots
-from vldata.report.facts import PageFacts, Spread, read_facts
-from vldata.report.page import render
+from vldata.report.build_facts import PageFacts, Spread, read_facts
+from vldata.report.render import render
 
 _PARTS = (
     ("mixture", "Mixture"),
@@ -30,7 +30,7 @@ def compare_page(a: Path, b: Path) -> str:
     """
     one, two = read_facts(a), read_facts(b)
     names = list(dict.fromkeys([*one.manifest["sources"], *two.manifest["sources"]]))
-    found = differences(a, b)
+    diff = differences(a, b)
     titles = [str(facts.manifest["name"]) for facts in (one, two)]
     if titles[0] == titles[1]:  # as of two variants of an ablation
         titles = [home(folder).resolve().name for folder in (a, b)]
@@ -55,9 +55,9 @@ def compare_page(a: Path, b: Path) -> str:
         flow_names=_FLOW,
         reasons=_reasons(one, two),
         lengths=_lengths(one, two, names),
-        found=found,
-        changes=found["recipe"][:_MAX_CHANGES],
-        num_changes=len(found["recipe"]),
+        diff=diff,
+        changes=diff["recipe"][:_MAX_CHANGES],
+        num_changes=len(diff["recipe"]),
     )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from markupsafe import Markup
 
 from vldata.report import plots
-from vldata.report.page import render
-from vldata.report.read import FilePart, read_part
+from vldata.report.render import render
+from vldata.report.result_files import FilePart, read_part
 from vldata.report.text import short
 
 _MOST_LINES = 40
@@ -52,7 +52,7 @@ class MixtureRow(FilePart):
     error: str | None
 
 
-class Proposed(FilePart):
+class ProposedMixture(FilePart):
     """The best predicted mixture."""
 
     shares: dict[str, float]
@@ -78,7 +78,7 @@ class Tuning(FilePart):
     tasks: dict[str, TaskFit]
     runs: list[MixtureRow]
     held_out: Fit
-    proposed: Proposed | None
+    proposed: ProposedMixture | None
     refused: str | None
     recipe: str | None
 
@@ -98,42 +98,34 @@ class Weight:
 def tuning_page(file: Path) -> str:
     """The HTML of a tuning's page.
 
-    Args:
-        file: Its ``tune.json``.
-
     Raises:
         BuildError: It cannot be read, or is not of the form.
     """
-    found = read_part(file, Tuning, "a tuning", "run the tuning again: it goes on where it was")
-    weights = [_weight(found, name) for name in found.sources]
-    told = sorted((run for run in found.runs if run.held_out and run.measured is not None), key=lambda run: run.name)
+    tuning = read_part(file, Tuning, "a tuning", "run the tuning again: it resumes")
+    weights = [_weight(tuning, name) for name in tuning.sources]
+    unseen = sorted((run for run in tuning.runs if run.held_out and run.measured is not None), key=lambda run: run.name)
     return render(
         "tuning.html.jinja",
-        title=found.name,
+        title=tuning.name,
         parts=[("mixture", "Mixture"), ("prediction", "Prediction"), ("runs", "Runs")],
-        t=found,
+        t=tuning,
         weights=weights,
-        shares=_shares(weights) if found.proposed else None,
-        predicted=_predicted(found, told),
-        num_told=len(told),
+        shares=_shares(weights) if tuning.proposed else None,
+        predicted=_predicted(tuning, unseen),
+        num_unseen=len(unseen),
         most_lines=_MOST_LINES,
         units=plots.UNIT_NAMES,
         off=_off,
-        failed=[run for run in found.runs if run.error is not None],
+        failed=[run for run in tuning.runs if run.error is not None],
     )
 
 
-def _weight(found: Tuning, name: str) -> Weight:
-    source, proposed = found.sources[name], found.proposed
+def _weight(tuning: Tuning, name: str) -> Weight:
+    source, proposed = tuning.sources[name], tuning.proposed
     if proposed is None:
         return Weight(name, source.available, source.base_share, None, None, None)
     return Weight(
-        name,
-        source.available,
-        source.base_share,
-        proposed.shares[name],
-        proposed.units[name],
-        proposed.epochs[name],
+        name, source.available, source.base_share, proposed.shares[name], proposed.units[name], proposed.epochs[name]
     )
 
 
@@ -141,15 +133,15 @@ def _shares(weights: Sequence[Weight]) -> Markup:
     return plots.two_shares({one.name: (one.base, one.proposed) for one in weights}, "the base", "the proposed mixture")
 
 
-def _predicted(found: Tuning, told: list[MixtureRow]) -> Markup:
+def _predicted(tuning: Tuning, unseen: list[MixtureRow]) -> Markup:
     lines = [
         plots.Pair(run.name, _off(run.predicted, run.measured), run.predicted, run.measured)
-        for run in told[:_MOST_LINES]
+        for run in unseen[:_MOST_LINES]
         if run.measured is not None
     ]
-    fitted = [run.measured for run in found.runs if not run.held_out and run.measured is not None]
-    about = f"{found.loss} predicted and measured, on mixtures that were not fitted; the numbers are in the table"
-    return plots.pairs("predicted", about, lines, sum(fitted) / len(fitted), f"{found.loss}, weighted over tasks")
+    fitted = [run.measured for run in tuning.runs if not run.held_out and run.measured is not None]
+    about = f"{tuning.loss} predicted and measured, on mixtures that were not fitted; the numbers are in the table"
+    return plots.pairs("predicted", about, lines, sum(fitted) / len(fitted), f"{tuning.loss}, weighted over tasks")
 
 
 def _off(predicted: float, measured: float) -> str:

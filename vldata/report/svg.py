@@ -76,8 +76,6 @@ def drawn(
         about: What it shows, for those who do not see it.
         rows: Names on the vertical axis.
         draw: Draws on the axes; row ``i`` has its middle at y = ``i``.
-        row_px: Height of a row.
-        wide_px: Width of the figure.
     """
     height = _HEAD_PX + rows * row_px + _FOOT_PX
     with matplotlib.rc_context():

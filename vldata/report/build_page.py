@@ -1,31 +1,22 @@
-"""Facts, plots and a gallery -> one HTML file."""
+"""The page of a build: facts, plots and a gallery in one HTML file."""
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from importlib import import_module
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
-from vldata import __version__
-from vldata.base import size
 from vldata.report import text
-from vldata.report.facts import DUPLICATES, LEAKS, TOKEN_POLICIES, PageFacts, Spread, fingerprint, read_facts
-from vldata.report.gallery import SampleImage, gallery
-from vldata.store.trouble import told_as_store_errors
+from vldata.report.build_facts import DUPLICATES, LEAKS, TOKEN_POLICIES, PageFacts, Spread, read_facts
+from vldata.report.gallery import gallery
+from vldata.report.render import render, write
 
 PAGE = "report.html"
 """Its name in a build folder."""
 
 _MAX_REASONS, _MAX_WORDINGS = 60, 120
 _NUM_OPEN = 3  # samples of a source that are seen at once
-_STAGE_PX, _STAGE_HEIGHT_PX = 420, 380
 _PARTS = (
     ("mixture", "Mixture"),
     ("rows", "Rows"),
@@ -120,61 +111,3 @@ def _spreads(facts: PageFacts) -> dict[str, list[tuple[str, Spread]]]:
         ]
         rows[name] = [("characters", facts.chars[name]), ("turns", facts.turns[name]), *tokens]
     return rows
-
-
-def render(template: str, **values: Any) -> str:
-    """A template of this package with values; everything is escaped that is not HTML of our own."""
-    return _environment().get_template(template).render(version=__version__, **values)
-
-
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    folder = Path(__file__).parent / "templates"
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    filters = (
-        text.inert,
-        text.plain,
-        text.count,
-        text.percent,
-        text.short,
-        size,
-        text.cut,
-        text.signed,
-        text.p_value,
-    )
-    environment.filters |= {function.__name__: function for function in filters}
-    environment.filters |= {"folders": text.without_folders, "value": text.value, "fingerprint": fingerprint}
-    environment.filters["by_source"] = lambda wordings: [
-        (source, list(of_source)) for source, of_source in groupby(wordings, key=lambda one: one.source)
-    ]
-    environment.globals |= {"stage_px": _stage_px, "style": Markup((folder / "style.css").read_text())}
-    return environment
-
-
-def _stage_px(picture: SampleImage) -> int:
-    """How wide a picture is shown: across its card, but neither too high nor blown up much."""
-    widest = min(_STAGE_PX, max(160, 3 * picture.width))
-    return max(1, round(min(widest, _STAGE_HEIGHT_PX * picture.width / picture.height)))
-
-
-def write(page: str, out: Path) -> Path:
-    """Write a page beside its place and rename it.
-
-    Raises:
-        StoreError: It cannot be written.
-    """
-    fresh = out.with_name(f".{out.name}.{os.getpid()}.new")
-    with told_as_store_errors(out):
-        try:
-            fresh.write_text(page, encoding="utf-8", errors="backslashreplace")
-            fresh.replace(out)
-        finally:
-            fresh.unlink(missing_ok=True)
-    return out

@@ -24,8 +24,6 @@ def read_part(file: Path, model: type[Whole], what: str, fix: str) -> Whole:
     """Read a whole file.
 
     Args:
-        file: The file.
-        model: Its form.
         what: What it should be, for the message.
         fix: What to do when it is not.
 

@@ -17,8 +17,8 @@ from markupsafe import Markup
 
 from vldata.errors import BuildError
 from vldata.report import plots
-from vldata.report.page import render
-from vldata.report.read import FilePart, read_part
+from vldata.report.render import render
+from vldata.report.result_files import FilePart, read_part
 from vldata.report.text import plain
 
 VERDICTS = {"better": ("^", "▲", "k1"), "worse": ("v", "▼", "k4"), "no difference shown": ("o", "○", "muted")}
@@ -55,7 +55,7 @@ class ScoreRow(FilePart):
     blind: float | None
 
 
-class Failed(FilePart):
+class FailureRow(FilePart):
     """A build, training or evaluation that failed."""
 
     variant: str
@@ -64,7 +64,7 @@ class Failed(FilePart):
     error: str
 
 
-class Missing(FilePart):
+class MissingRow(FilePart):
     """A comparison that cannot be made, or not of all seeds; the task ``*`` is all of them."""
 
     variant: str
@@ -99,7 +99,7 @@ class NoiseRow(Difference):
     band: float | None
 
 
-class Compared(Difference):
+class ComparisonRow(Difference):
     """A variant against the base."""
 
     variant: str
@@ -121,10 +121,10 @@ class Results(FilePart):
     data_seeds: list[int]
     variants: list[VariantRow]
     cells: list[ScoreRow]
-    failed: list[Failed]
-    missing: list[Missing]
+    failed: list[FailureRow]
+    missing: list[MissingRow]
     noise: list[NoiseRow]
-    comparisons: list[Compared]
+    comparisons: list[ComparisonRow]
     notes: list[str] = []
 
 
@@ -145,15 +145,12 @@ class TaskRow:
     blind: float | None
     noise: NoiseRow | None
     plot: Markup
-    rows: tuple[Compared, ...]
+    rows: tuple[ComparisonRow, ...]
     missing: Mapping[str, str]
 
 
 def ablation_page(file: Path) -> str:
     """The HTML of an ablation's page.
-
-    Args:
-        file: Its ``results.json``.
 
     Raises:
         BuildError: It cannot be read, is not of the form, or claims what its intervals do not show.
@@ -184,10 +181,10 @@ def read_results(file: Path) -> Results:
     Raises:
         BuildError: As `ablation_page`.
     """
-    fix = "run the ablation again: it goes on where it was"
+    fix = "run the ablation again: it resumes"
     results = read_part(file, Results, "an ablation", fix)
     for one in (*results.comparisons, *results.noise):
-        who = one.variant if isinstance(one, Compared) else results.base
+        who = one.variant if isinstance(one, ComparisonRow) else results.base
         where = f"{file}: {who} on {one.task}"
         if one.verdict not in VERDICTS:
             raise BuildError(where, f"unknown verdict {one.verdict!r}", fix)
@@ -226,7 +223,7 @@ def _forest(
     results: Results,
     task: str,
     metric: str,
-    rows: Sequence[Compared],
+    rows: Sequence[ComparisonRow],
     noise: NoiseRow | None,
     missing: Mapping[str, str],
     number: int,

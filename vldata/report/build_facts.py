@@ -1,6 +1,6 @@
 """What a page says about a build, read from its folder: tables and numbers, no HTML.
 
-Only the columns that are needed are read; of the pictures no more than their lengths, and a few bytes of those that
+Only the columns that are needed are read; of the images no more than their lengths, and a few bytes of those that
 could be the same. Samples that stand in a build several times count as often.
 """
 
@@ -25,10 +25,10 @@ from vldata.images.visual_tokens import visual_tokens
 from vldata.schema.reasons import FILTERED, REJECTED
 
 TOKEN_POLICIES = {
-    "llava1_5": "each picture 24 × 24 patches of 14 px (336 px, as LLaVA-1.5)",
-    "qwen2_vl": "each picture at its own size, one token for 28 × 28 px (as Qwen2-VL)",
+    "llava1_5": "each image 24 × 24 patches of 14 px (336 px, as LLaVA-1.5)",
+    "qwen2_vl": "each image at its own size, one token for 28 × 28 px (as Qwen2-VL)",
 }
-"""Policies of `vldata.images.visual_tokens` that visual tokens are told by, and what they do."""
+"""Policies of `vldata.images.visual_tokens` that visual tokens are shown for, and what they do."""
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 DUPLICATES = ("duplicate", "near_duplicate", "duplicate_across")
@@ -38,12 +38,7 @@ _EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Spread:
-    """How some amounts are spread.
-
-    Args:
-        quantiles: At `QUANTILES`.
-        num: How many amounts.
-    """
+    """How some amounts are spread."""
 
     quantiles: tuple[float, ...]
     mean: float
@@ -89,9 +84,8 @@ class PageFacts:
     """All that a build's page says, but for the gallery.
 
     Args:
-        manifest: The build's.
         chars: Source to characters of text a sample.
-        tokens: Policy to source to visual tokens a sample with pictures.
+        tokens: Policy to source to visual tokens a sample with images.
         turns: Source to turns a sample.
         splits: Source to split to samples.
         tasks: Task to source to samples.
@@ -157,7 +151,7 @@ def _rows(whole: pa.Table, times: npt.NDArray[np.int64]) -> pl.DataFrame:
 
 
 def _sizes(whole: pa.Table) -> pl.DataFrame:
-    """Width and height of every picture; 0 where they are not known."""
+    """Width and height of every image; 0 where they are not known."""
     flat = list_values(whole["image_sizes"])
     sides = {side: _whole_numbers(pc.struct_field(flat, side)).fill_null(0) for side in ("width", "height")}
     return pl.DataFrame(sides)
@@ -171,12 +165,12 @@ def _whole_numbers(column: pa.ChunkedArray) -> pl.Series:
 def _spreads(rows: pl.DataFrame, column: str, names: Sequence[str]) -> dict[str, Spread]:
     """By source, in the order of the recipe; sources without rows are left out."""
     groups = rows.select("source", column, "times").partition_by("source", as_dict=True)
-    found = {name: groups[name,] for name in names if (name,) in groups}
-    return {name: spread(group[column].to_numpy(), group["times"].to_numpy()) for name, group in found.items()}
+    by_name = {name: groups[name,] for name in names if (name,) in groups}
+    return {name: spread(group[column].to_numpy(), group["times"].to_numpy()) for name, group in by_name.items()}
 
 
 def spread(amounts: npt.NDArray[np.int64], times: npt.NDArray[np.int64]) -> Spread:
-    """Quantiles and bounds of amounts, each counted so many times.
+    """Quantiles and bounds of amounts, each counted as often as ``times`` says.
 
     Args:
         amounts: Shape (n,), at least one.
@@ -196,30 +190,30 @@ def spread(amounts: npt.NDArray[np.int64], times: npt.NDArray[np.int64]) -> Spre
 
 
 def _tokens(rows: pl.DataFrame, sizes: pl.DataFrame, names: Sequence[str]) -> dict[str, dict[str, Spread]]:
-    """Visual tokens a sample, over the samples with pictures whose sizes are all known."""
+    """Visual tokens a sample, over the samples with images whose sizes are all known."""
     counts = rows["images"].to_numpy()
-    pictured = np.flatnonzero(counts)
-    starts = (np.cumsum(counts) - counts)[pictured]
+    with_images = np.flatnonzero(counts)
+    starts = (np.cumsum(counts) - counts)[with_images]
     width, height = (sizes[side].to_numpy() for side in ("width", "height"))
     many = np.repeat(counts > 1, counts)
     distinct, which = np.unique((width << 33) | (height << 1) | many, return_inverse=True)
-    known = (width > 0) & (height > 0)
-    owners = rows.select("source", "times")[pictured]
-    found: dict[str, dict[str, Spread]] = {}
+    has_size = (width > 0) & (height > 0)
+    owners = rows.select("source", "times")[with_images]
+    by_policy: dict[str, dict[str, Spread]] = {}
     for policy in TOKEN_POLICIES:
-        told = [_tokens_of(policy, int(one)) for one in distinct]
-        if not len(pictured):
-            found[policy] = {}
+        tokens = [_tokens_of(policy, int(one)) for one in distinct]
+        if not len(with_images):
+            by_policy[policy] = {}
             continue
-        sums = np.add.reduceat(np.array(told, np.int64)[which], starts)
-        whole = np.logical_and.reduceat(known, starts)
+        sums = np.add.reduceat(np.array(tokens, np.int64)[which], starts)
+        whole = np.logical_and.reduceat(has_size, starts)
         by_sample = owners.with_columns(tokens=pl.Series(sums, dtype=pl.Int64)).filter(pl.Series(whole))
-        found[policy] = _spreads(by_sample, "tokens", names)
-    return found
+        by_policy[policy] = _spreads(by_sample, "tokens", names)
+    return by_policy
 
 
 def _tokens_of(policy: str, packed: int) -> int:
-    """Tokens of a picture given as width, height, and whether it is one of several; 0 when its size is not known."""
+    """Tokens of an image given as width, height, and whether it is one of several; 0 when its size is not known."""
     width, height, many = packed >> 33, (packed >> 1) & 0xFFFFFFFF, packed & 1
     return visual_tokens(policy, width, height, num_images=1 + many) if width and height else 0
 
@@ -241,7 +235,7 @@ def _reasons(build: Path, names: Sequence[str]) -> tuple[Reason, ...]:
         .agg(pl.col("outcome").first(), pl.struct("row", "detail").head(_EXAMPLES), num=pl.len())
         .collect()
     )
-    found = [
+    reasons = [
         Reason(
             source=line["source"],
             outcome=line["outcome"],
@@ -252,7 +246,7 @@ def _reasons(build: Path, names: Sequence[str]) -> tuple[Reason, ...]:
         )
         for line in ledger.iter_rows(named=True)
     ]
-    return tuple(sorted(found, key=lambda r: (r.outcome != "rejected", -r.num, names.index(r.source), r.reason)))
+    return tuple(sorted(reasons, key=lambda r: (r.outcome != "rejected", -r.num, names.index(r.source), r.reason)))
 
 
 def _wordings(rows: pl.DataFrame, whole: pa.Table, names: Sequence[str]) -> tuple[Wording, ...]:
@@ -263,5 +257,5 @@ def _wordings(rows: pl.DataFrame, whole: pa.Table, names: Sequence[str]) -> tupl
     turns = turns.with_columns(rows["source"].gather(owners), rows["times"].gather(owners))
     counted = turns.group_by("source", "template", "variant").agg(num=pl.col("times").sum())
     counted = counted.with_columns(share=pl.col("num") / pl.col("num").sum().over("source"))
-    found = [Wording(**line) for line in counted.iter_rows(named=True)]
-    return tuple(sorted(found, key=lambda w: (names.index(w.source), -w.num, w.template, w.variant)))
+    wordings = [Wording(**line) for line in counted.iter_rows(named=True)]
+    return tuple(sorted(wordings, key=lambda w: (names.index(w.source), -w.num, w.template, w.variant)))

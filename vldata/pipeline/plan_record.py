@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from vldata.pipeline.row_shards import Shard
 from vldata.pipeline.write_blocks import SourceImages
 from vldata.store.blocks import is_whole
+from vldata.store.names import Folder
 from vldata.store.store import Store
 
 UNITS = ("samples", "images", "turns", "answer_chars")
-"""What shares are told in."""
+"""What shares are reported in."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class SourceReport:
         requested_share: Of the mixture's unit, 0 to 1.
         epochs: Passes over the usable samples.
         achieved: Unit to amount in the dataset, repeats counted.
-        short: Units that were asked for and could not be given.
+        short: Requested units that could not be given.
         reasons: Why turns were filtered or rejected, to how many.
     """
 
@@ -84,10 +86,21 @@ class Plan:
     ledger: Path
     inputs: dict[str, dict[str, str]]
     templates: dict[str, str]
-    pictures: dict[str, SourceImages]
+    images: dict[str, SourceImages]
     shards: dict[str, Shard] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     num_new_blocks: int = 0
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """What all sources give, by unit."""
+        return {unit: sum(report.achieved[unit] for report in self.sources.values()) for unit in UNITS}
+
+    @property
+    def lock(self) -> dict[str, Any]:
+        """What `--locked` compares."""
+        inputs = {name: {Path(f).name: d for f, d in sorted(files.items())} for name, files in self.inputs.items()}
+        return {"inputs": inputs, "templates": self.templates, "blocks": [block.key for block in self.blocks]}
 
     def missing(self, store: Store) -> list[Block]:
         """Distinct blocks that the store does not have."""
@@ -98,24 +111,27 @@ class Plan:
 def recall(key: str, store: Store) -> Plan | None:
     """The plan of that key, when it was worked out before."""
     try:
-        known = json.loads(store.path("plans", key, ".json").read_text())
+        fields = json.loads(store.path(Folder.PLANS, key, ".json").read_text())
     except FileNotFoundError:
         return None
+    images = fields.pop("pictures")
     return Plan(
         **{
-            **known,
-            "blocks": [Block(**block) for block in known["blocks"]],
-            "sources": {name: SourceReport(**report) for name, report in known["sources"].items()},
-            "ledger": store.path("plans", key, ".ledger.parquet"),
-            "pictures": {name: SourceImages(**pictures) for name, pictures in known["pictures"].items()},
-            "shards": {k: Shard(**{**s, "rows": [(p, n) for p, n in s["rows"]]}) for k, s in known["shards"].items()},
+            **fields,
+            "blocks": [Block(**block) for block in fields["blocks"]],
+            "sources": {name: SourceReport(**report) for name, report in fields["sources"].items()},
+            "ledger": store.path(Folder.PLANS, key, ".ledger.parquet"),
+            "images": {name: SourceImages(**of_source) for name, of_source in images.items()},
+            "shards": {k: Shard(**{**s, "rows": [(p, n) for p, n in s["rows"]]}) for k, s in fields["shards"].items()},
         }
     )
 
 
 def remember(plan: Plan, ledger: pl.DataFrame, store: Store) -> None:
     """Keep a plan and its ledger; the plan last, since its presence says that the rest is there."""
-    with store.write("plans", plan.key, ".ledger.parquet", replace=True) as path:
+    with store.write(Folder.PLANS, plan.key, ".ledger.parquet", replace=True) as path:
         ledger.write_parquet(path)
-    with store.write("plans", plan.key, ".json", replace=True) as path:
-        path.write_text(json.dumps(asdict(replace(plan, num_new_blocks=0)), default=str))
+    with store.write(Folder.PLANS, plan.key, ".json", replace=True) as path:
+        fields = asdict(replace(plan, num_new_blocks=0))
+        fields["pictures"] = fields.pop("images")
+        path.write_text(json.dumps(fields, default=str))

@@ -1,0 +1,130 @@
+"""Where images stand in what a conversation says.
+
+``<image>`` is a place, as LLaVA and its kin write it. What other corpora write instead is a place too, where the row
+names as many images as it has places; else the conversation is refused, as its words would be a mark's letters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+import polars as pl
+
+from vldata.sources.reading.rows import note
+
+IMAGE_MARK = "<image>"
+"""Where LLaVA and its kin put an image in a text."""
+
+FOREIGN = (
+    r"<\|(?:image|vision|video|audio|media|IMAGE|VIDEO|AUDIO|object_ref|box|quad)[a-z0-9_]*\|>"
+    r"|<[Ii]mg>[^<\n]*(?:<\w+>)*</[Ii]mg>"
+    r"|<(?:Image|IMAGE|ImageHere|ImageContent|image_placeholder|IMAGE_PLACEHOLDER|image_pad|image_soft_token"
+    r"|start_of_image|im_start|im_patch|im_end|video|audio|VIDEO|AUDIO|bbox|ref-object)>"
+    r"|<(?:[Ii]mage|[Vv]ideo|[Aa]udio)[_ -]?\d+>|</[Ii]mage>"
+)
+"""What other corpora write where an image, a sound, a video or a box is to stand."""
+
+_FOREIGN = re.compile(FOREIGN)
+_PLACE = re.compile(
+    r"<\|vision_start\|>(?:<\|image_pad\|>)+<\|vision_end\|>|(?:<\|image_pad\|>)+"
+    r"|<(?P<tag>[Ii]mg|Image)>(?:<ImageHere>|(?:<IMG_CONTEXT>)+)</(?P=tag)>"
+    r"|<[Ii]mg>(?P<path>[^<>\n]+)</[Ii]mg>"
+    r"|<image>(?:\./)?</image>|<im_start>(?:<image>|(?:<im_patch>)+)<im_end>"
+    r"|<(?:[Ii]mage[_ -]?|\|image_)(?P<number>\d+)\|?>"
+    r"|<(?:image|Image|IMAGE|ImageHere|image_placeholder|IMAGE_PLACEHOLDER|image_pad|image_soft_token|start_of_image)>"
+    r"|<\|(?:image|IMAGE|media_pad)\|>"
+)
+_TAG = re.compile(r"<[Ii]mg>([^<>\n]+)</[Ii]mg>")
+
+
+def tagged_images(text: str) -> list[str]:
+    """The paths that stand in a text as Qwen-VL writes them, ``<img>path</img>``."""
+    return [path.strip() for path in _TAG.findall(text)]
+
+
+def with_image_places(turns: pl.DataFrame) -> pl.DataFrame:
+    """Write every mark of an image as `IMAGE_MARK`, take that of a lone image out, and check the number of all others.
+
+    A single mark at the start or end of the first question about a single image says nothing that the recipe would
+    not decide, so it goes, with the line break beside it, unless it is the whole question. Texts without any mark leave
+    the place to the recipe as well. Other marks stay; there must be one for each image, and none in what the system or
+    the assistant says.
+
+    Args:
+        turns: ``thread`` (a turn without one stands alone), ``position``, ``images``, ``instruction``, ``response``,
+            ``system``, ``problem`` and ``detail``.
+    """
+    alone = pl.format("\0{}", pl.int_range(pl.len()))
+    turns = _of_other_corpora(turns.with_columns(talk=pl.coalesce("thread", alone)))
+    turns = turns.with_columns(text=pl.col("instruction").str.strip_chars())
+    here, num_images = _marks("instruction"), pl.col("images").list.len().fill_null(0)
+    astray = (_marks("response") + _marks("system")).sum().over("talk")
+    turns = turns.with_columns(marks=here.sum().over("talk"), astray=astray, num_images=num_images)
+    at_edge = pl.col("text").str.starts_with(IMAGE_MARK) | pl.col("text").str.ends_with(IMAGE_MARK)
+    is_first = pl.col("position").fill_null(0) == 0
+    is_lone = (pl.col("marks") == 1) & (pl.col("num_images") == 1) & (here == 1) & is_first & at_edge
+    bare = pl.col("text").str.strip_prefix(IMAGE_MARK).str.strip_suffix(IMAGE_MARK).str.strip_chars()
+    is_mismatch = (pl.col("astray") > 0) | ((pl.col("marks") > 0) & (pl.col("marks") != pl.col("num_images")))
+    said = pl.format(
+        "{} {} in the questions, {} in answers, {} images", "marks", pl.lit(IMAGE_MARK), "astray", "num_images"
+    )
+    turns = note(turns, is_mismatch, "image_count_mismatch", said)
+    turns = turns.with_columns(instruction=pl.when(is_lone & (bare != "")).then(bare).otherwise("instruction"))
+    return turns.drop("talk", "text", "marks", "astray", "num_images")
+
+
+def _marks(column: str) -> pl.Expr:
+    return pl.col(column).str.count_matches(IMAGE_MARK, literal=True).fill_null(0)
+
+
+def _of_other_corpora(turns: pl.DataFrame) -> pl.DataFrame:
+    """The turns with other corpora's marks written as `IMAGE_MARK`, or with ``image_mark_in_text``."""
+    has_any = pl.any_horizontal(
+        pl.col(column).str.contains(FOREIGN).fill_null(False) for column in ("instruction", "response", "system")
+    )
+    suspects = turns.select(is_suspect=has_any & pl.col("problem").is_null())["is_suspect"]
+    if not suspects.any():
+        return turns
+    whole = turns.with_row_index("place").filter(
+        pl.col("talk").is_in(turns.filter(suspects)["talk"].unique().implode()) & pl.col("problem").is_null()
+    )
+    places: list[int] = []
+    questions: list[str] = []
+    refused: dict[int, str] = {}
+    for rows in whole.sort("talk", "position", "place").partition_by("talk", maintain_order=True):
+        asked = rows["instruction"].fill_null("").to_list()
+        elsewhere = [*rows["response"].drop_nulls().to_list(), *rows["system"].drop_nulls().to_list()]
+        found = _placed(asked, elsewhere, (rows["images"].drop_nulls().to_list() or [[]])[0])
+        if isinstance(found, str):
+            refused |= dict.fromkeys(rows["place"].to_list(), found)
+        else:
+            places += rows["place"].to_list()
+            questions += found
+    turns = turns.with_columns(turns["instruction"].scatter(places, questions) if places else turns["instruction"])
+    details = pl.Series("mark", [None], dtype=pl.String).new_from_index(0, turns.height)
+    turns = turns.with_columns(details.scatter(list(refused), list(refused.values())) if refused else details)
+    return note(turns, pl.col("mark").is_not_null(), "image_mark_in_text", pl.col("mark")).drop("mark")
+
+
+def _placed(questions: Sequence[str], elsewhere: Sequence[str], images: Sequence[str]) -> list[str] | str:
+    """The questions of a conversation with `IMAGE_MARK` at every place of an image, or what does not fit."""
+    for text in elsewhere:
+        if found := _FOREIGN.search(text):
+            return f"{found[0]:.80} in what the system or the assistant says"
+    first = next((found[0] for text in questions if (found := _FOREIGN.search(text))), IMAGE_MARK)
+    places = [place for text in questions for place in _PLACE.finditer(text)]
+    written = [_PLACE.sub(IMAGE_MARK, text) for text in questions]
+    for text in written:
+        if found := _FOREIGN.search(text):
+            return f"{found[0]:.80} in a question means no place of an image"
+    if len(places) != len(images):
+        return f"{first:.80} in a question: {len(places)} places in all, {len(images)} images"
+    numbers = [int(place["number"]) for place in places if place["number"]]
+    if numbers and numbers not in (list(range(len(images))), list(range(1, len(images) + 1))):
+        return f"{first:.80} in a question: places numbered {numbers}, {len(images)} images"
+    for place, image in zip(places, images, strict=True):
+        if place["path"] and PurePosixPath(place["path"].strip()).name != PurePosixPath(image).name:
+            return f"{place[0]:.80} in a question, where the row's image is {image:.80}"
+    return written

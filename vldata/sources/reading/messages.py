@@ -1,0 +1,451 @@
+"""One native conversation -> what the system says, the exchanges, their weights and the images, in whichever form.
+
+Messages of ``from`` and ``value`` or of ``role`` and ``content``, with texts or typed parts; pairs of question and
+answer; a question, an answer and a history beside each other; and any of these as JSON in a text.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn, TypeGuard
+
+from vldata.sources.reading.keys import is_blank
+from vldata.sources.reading.marks import IMAGE_MARK, tagged_images
+from vldata.sources.reading.rows import shown
+from vldata.sources.reading.talk_keys import MASKED, PAIRS, SPOKEN, WEIGHTS, Form, is_harmless_in_message, the_fix
+
+_ROLES = {
+    "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",
+    "system": "system", "developer": "system",
+}  # fmt: skip
+_TEXT_PARTS = ("text", "input_text", "output_text")
+_IMAGE_PARTS = ("image", "image_url", "input_image")
+_REFERENCES = ("image", "image_url", "url", "path", "value", "file_name")
+_HARMLESS_IN_PART = frozenset({"detail", "min_pixels", "max_pixels", "resized_height", "resized_width", "annotations"})
+
+
+class Refused(ValueError):
+    """A conversation that cannot be used.
+
+    Args:
+        problem: A name of `vldata.schema.reasons`.
+        detail: What exactly is wrong.
+    """
+
+    def __init__(self, problem: str, detail: str) -> None:
+        super().__init__(detail)
+        self.problem = problem
+
+
+class Said(NamedTuple):
+    """What is said in a conversation.
+
+    Args:
+        system: What is said before it, if anything.
+        exchanges: (user, assistant), in order.
+        weights: Of each answer's loss; None: all are learnt alike.
+    """
+
+    system: str | None
+    exchanges: list[tuple[str, str]]
+    weights: list[float] | None
+
+
+class Images:
+    """The images of a conversation, which a row names as a whole, its messages one by one, or both.
+
+    Args:
+        named: References that the row names.
+        lengths: How many each of its lists has, when these are lists in a list.
+    """
+
+    def __init__(self, named: list[str], lengths: list[int] | None = None) -> None:
+        self.named = named
+        self._lengths = lengths
+        self._own: list[str | int | None] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.named or self._own)
+
+    def place(self, reference: str | int | None) -> str:
+        """The mark of an image that stands here: a reference, the place of one in the row's, or the next of these."""
+        self._own.append(reference)
+        return IMAGE_MARK
+
+    def of_text(self, text: str) -> None:
+        """Take the paths that a text has in it, where the row names no image."""
+        if not self.named:
+            self._own += tagged_images(text)
+
+    def references(self) -> list[str]:
+        """All of them, in the order of their places.
+
+        Raises:
+            Refused: What the messages name does not fit what the row names.
+        """
+        own, named = self._own, self.named
+        if not own or all(reference is None for reference in own):
+            return named
+        places = [reference for reference in own if type(reference) is int]
+        if len(places) == len(own):
+            if {*places} != {*range(len(named))}:
+                raise Refused("image_count_mismatch", f"its parts name the images {places} of {len(named)}")
+            return [named[place] for place in places]
+        found = [reference for reference in own if type(reference) is str]
+        if len(found) < len(own):
+            raise Refused("unparsable_row", "some of its parts name an image, and others the next of the row's")
+        if named and named != found:
+            detail = f"its messages name the images {shown(found)}, the row names {shown(named)}"
+            raise Refused("unparsable_row", detail)
+        return found
+
+    def in_questions(self, exchanges: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The exchanges, with the images of a list in a list in the question that the list belongs to.
+
+        Raises:
+            Refused: Which one that is, is not clear.
+        """
+        if self._lengths is None or len(self._lengths) == 1:
+            return exchanges
+        marks = [question.count(IMAGE_MARK) for question, _ in exchanges]
+        if marks == self._lengths:
+            return exchanges
+        if any(marks) or len(marks) != len(self._lengths):
+            detail = f"its lists of images have {self._lengths}, its questions {marks} {IMAGE_MARK}"
+            raise Refused("image_count_mismatch", detail)
+        counted = zip(exchanges, self._lengths, strict=True)
+        return [(f"{IMAGE_MARK}\n" * count + question, answer) for (question, answer), count in counted]
+
+
+def images_of(row: Mapping[str, Any], form: Form) -> Images:
+    """The images that a row names for all of its messages.
+
+    Raises:
+        Refused: They are no paths, or one among others is missing.
+    """
+    found: Images | None = None
+    for key in form.images:
+        value = row[key]
+        if type(value) is str and value[:1] != "[" and not is_blank(value) and _is_text(value):
+            one = Images([value])
+        elif is_blank(value):
+            continue
+        else:
+            one = _listed(key, value)
+        if found is not None and found.named != one.named:
+            raise Refused("unparsable_row", f"{form.images[0]!r} and {key!r} name different images")
+        found = found or one
+    return found or Images([])
+
+
+def conversation_of(row: Mapping[str, Any], form: Form, images: Images, ignore: frozenset[str]) -> Said:
+    """What a row says.
+
+    Args:
+        images: Those of the row, to which those of its messages are added.
+        ignore: Keys of messages that change nothing.
+
+    Raises:
+        Refused: Something is out of order, and what.
+    """
+    system, exchanges, weights = _exchanges(_messages(row, form), images, ignore)
+    for key in form.systems:
+        words = row[key]
+        if is_blank(words):
+            continue
+        if not _is_text(words):
+            raise Refused("unparsable_row", f"{key!r} is {shown(words)}, not text")
+        if system is not None and system.strip() != words.strip():
+            detail = f"{key!r} is {shown(words)}, elsewhere the system says {shown(system)}"
+            raise Refused("unknown_key", f"{detail}; {the_fix(key)}")
+        system = system or words
+    return Said(system, images.in_questions(exchanges), weights or _weights_of_turns(row.get("turns"), len(exchanges)))
+
+
+def _weights_of_turns(turns: Any, num: int) -> list[float] | None:
+    """The weights that a finished row of vldata has beside its messages; None where all are 1, or in other rows."""
+    if not isinstance(turns, list) or len(turns) != num:
+        return None
+    weights = [_weight(turn.get("weight")) if isinstance(turn, dict) else None for turn in turns]
+    found = [1.0 if weight is None else weight for weight in weights]
+    return None if {*found} == {1.0} else found
+
+
+def num_questions(row: Mapping[str, Any], form: Form) -> int:
+    """How many questions a row has that is not used; at least one."""
+    try:
+        messages = _messages(row, form)
+    except Refused:
+        return 1
+    return max(1, sum(_role(message) == "user" for message in messages))
+
+
+def name_of(thread: Any) -> str | None:
+    """A native id as text; None of what is none."""
+    if type(thread) is str:
+        return thread if thread and _is_text(thread) else None
+    if type(thread) is int or (type(thread) is float and math.isfinite(thread)):
+        return str(thread)
+    return None
+
+
+def _messages(row: Mapping[str, Any], form: Form) -> list[Any]:
+    """The messages of a row, pairs of questions and answers taken apart."""
+    if form.exchange is not None:
+        return _of_exchange(row, form.exchange)
+    value: Any = None
+    for key in form.messages:
+        if value is None or is_blank(value):
+            value = row[key]
+        elif not is_blank(row[key]) and row[key] != value:
+            raise Refused("unknown_key", f"{form.messages[0]!r} and {key!r} say different things; {the_fix(key)}")
+    if type(value) is str:
+        value = _from_text(value)
+    if not isinstance(value, list):
+        raise Refused("unparsable_row", f"no list of messages, but {shown(value)}")
+    if value and type(value[0]) is dict and not value[0].keys() & {"from", "role"}:
+        for asked, answered in PAIRS:
+            if value[0].keys() >= {asked, answered}:
+                return [message for pair in value for message in _of_pair(pair, asked, answered)]
+    return value
+
+
+def _of_pair(pair: Any, asked: str, answered: str) -> list[Any]:
+    if type(pair) is not dict or not pair.keys() >= {asked, answered}:
+        return [pair]
+    more = {key: value for key, value in pair.items() if key not in (asked, answered)}
+    return [{"role": "user", "content": pair[asked]}, {"role": "assistant", "content": pair[answered], **more}]
+
+
+def _of_exchange(row: Mapping[str, Any], keys: tuple[str, str]) -> list[Any]:
+    question, answer = (row[key] for key in keys)
+    if isinstance(question, list) and isinstance(answer, list):
+        return [*question, *answer]  # TRL writes both as messages
+    if "input" in row and keys[0] == "instruction" and not is_blank(row["input"]):
+        if not (_is_text(question) and _is_text(row["input"])):
+            raise Refused("unparsable_row", f"'input' is {shown(row['input'])}, not text")
+        question = f"{question}\n{row['input']}"
+    history = row.get("history")
+    if type(history) is str:
+        history = [] if is_blank(history) else _from_text(history)
+    if is_blank(history):
+        history = []
+    if not isinstance(history, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in history):
+        raise Refused("unparsable_row", f"'history' is {shown(history)}, not a list of questions and answers")
+    pairs = [*history, [question, answer]]
+    return [
+        {"role": who, "content": text} for pair in pairs for who, text in zip(("user", "assistant"), pair, strict=True)
+    ]
+
+
+def _from_text(text: str) -> Any:
+    """What a text holds that JSON or Python wrote; the text itself where it is neither."""
+    if text.lstrip()[:1] not in ("[", "{"):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def _listed(key: str, value: Any) -> Images:
+    """Images of a list, of a list of lists, of an object with a path, or of any of these in a text."""
+    if type(value) is str:
+        from_text = _from_text(value)
+        return Images([value]) if type(from_text) is str else _listed(key, from_text)
+    items = value if isinstance(value, list) else [value]
+    is_nested = any(isinstance(item, list) for item in items)
+    lists = [item if isinstance(item, list) else [item] for item in items] if is_nested else [items]
+    references = []
+    for item in (item for items in lists for item in items):
+        reference = item if not isinstance(item, dict) else _reference(item)
+        if not _is_text(reference) or is_blank(reference):
+            raise Refused("unparsable_row", f"{key!r} is {shown(value)}, not a path or a list of paths")
+        references.append(reference)
+    return Images(references, list(map(len, lists)) if is_nested else None)
+
+
+def _exchanges(
+    messages: Sequence[Any], images: Images, ignore: frozenset[str]
+) -> tuple[str | None, list[tuple[str, str]], list[float] | None]:
+    system: str | None = None
+    question: str | None = None
+    found: list[tuple[str, str]] = []
+    weights: list[float] | None = None
+    looks_for_tags = not images
+    for number, message in enumerate(messages, start=1):
+        try:
+            role = _ROLES[message["from"]]
+        except (KeyError, TypeError):
+            role = _role(message) or _refuse(message, number)
+        words = message["value"] if "value" in message else message.get("content")
+        if type(words) is not str and words is not None:
+            words = _joined(words, images, number, ignore)
+        weight = None
+        if len(message) > 2:
+            words, weight = _with_more(message, role, number, words, images, ignore)
+        if looks_for_tags and words and ("<img>" in words or "<Img>" in words):
+            images.of_text(words)
+        if role == "system":
+            if number > 1:
+                raise Refused("unparsable_row", f"message {number}: the system speaks in the middle")
+            system = _words(words, number) if words else None
+        elif role == "user":
+            if question is not None:
+                raise Refused("unparsable_row", f"message {number}: the user speaks twice in a row")
+            question = _words(words, number)
+        else:
+            if question is None:
+                what = f"the assistant speaks {'twice in a row' if found else 'first'}"
+                raise Refused("unparsable_row", f"message {number}: {what}")
+            found.append((question, _words(words, number)))
+            question = None
+            if weight is not None and weights is None:
+                weights = [1.0] * (len(found) - 1)
+            if weights is not None:
+                weights.append(1.0 if weight is None else weight)
+    if question is not None:
+        raise Refused("unparsable_row", f"message {len(messages)}: the last question has no answer")
+    if not found:
+        raise Refused("unparsable_row", "no messages")
+    return system, found, weights
+
+
+def _role(message: Any) -> str | None:
+    if type(message) is not dict:
+        return None
+    speaker = message["from"] if "from" in message else message.get("role")
+    if type(speaker) is not str:
+        return None
+    return _ROLES.get(speaker) or _ROLES.get(speaker.lower())
+
+
+def _refuse(message: Any, number: int) -> NoReturn:
+    if not isinstance(message, dict):
+        raise Refused("unparsable_row", f"message {number} is no object, but {shown(message)}")
+    speaker = message.get("from", message.get("role"))
+    raise Refused("unparsable_row", f"message {number}: unknown speaker {shown(speaker)}")
+
+
+def _with_more(
+    message: Mapping[str, Any], role: str, number: int, words: Any, images: Images, ignore: frozenset[str]
+) -> tuple[Any, float | None]:
+    """The words of a message with images of its own, and the weight of an answer, where its keys speak of them.
+
+    Raises:
+        Refused: Another key says something.
+    """
+    weight: float | None = None
+    for key, other in (("value", "content"), ("from", "role")):
+        one, two = message.get(key), message.get(other)
+        if not is_blank(one) and not is_blank(two) and one != two:
+            raise _unknown_key(other, two, number)
+    for key, value in message.items():
+        if key in SPOKEN or key in ignore or is_blank(value) or is_harmless_in_message(key):
+            continue
+        if key in ("image", "images"):
+            words = _with_images(_listed(key, value).named, words, number, images)
+        elif key in WEIGHTS or key == MASKED:
+            own = _weight(value)
+            own = 1.0 - own if own is not None and key == MASKED else own
+            is_said_twice = weight is not None and own != weight
+            if own is None or own < 0 or is_said_twice or (own > 0 and role != "assistant"):
+                raise _unknown_key(key, value, number)
+            weight = own
+        else:
+            raise _unknown_key(key, value, number)
+    return words, weight if role == "assistant" else None
+
+
+def _unknown_key(key: str, value: Any, number: int) -> Refused:
+    return Refused("unknown_key", f"message {number}: {key!r} is {shown(value)}; {the_fix(key)}")
+
+
+def _weight(value: Any) -> float | None:
+    """A mask or a weight as a number; None of what is neither."""
+    if type(value) is str:
+        value = {"true": True, "false": False}.get(value.lower())
+    return float(value) if type(value) in (bool, int, float) and math.isfinite(value) else None
+
+
+def _with_images(references: list[str], words: Any, number: int, images: Images) -> Any:
+    marks = words.count(IMAGE_MARK) if type(words) is str else 0
+    if marks not in (0, len(references)):
+        detail = f"message {number}: {marks} {IMAGE_MARK}, {len(references)} images of its own"
+        raise Refused("image_count_mismatch", detail)
+    placed = "".join(f"{images.place(reference)}\n" for reference in references)
+    return words if marks or type(words) is not str else placed + words
+
+
+def _joined(parts: Any, images: Images, number: int, ignore: frozenset[str]) -> str:
+    """The text of typed parts, with `IMAGE_MARK` where an image stands."""
+    if isinstance(parts, dict):
+        parts = [parts]
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts) or not parts:
+        raise Refused("unparsable_row", f"message {number}: its text is {shown(parts)}")
+    texts = []
+    for part in parts:
+        kind = part.get("type") or next((key for key in ("text", *_IMAGE_PARTS) if not is_blank(part.get(key))), None)
+        if kind in _TEXT_PARTS:
+            read = {"text", "value", "content"}
+            text = next((part[key] for key in ("text", "value", "content") if part.get(key) is not None), None)
+            if not _is_text(text):
+                raise Refused("unparsable_row", f"message {number}: the text of a part is {shown(text)}")
+            texts.append(text)
+        elif kind in _IMAGE_PARTS:
+            read = {*_REFERENCES, "index"}
+            texts.append(images.place(_reference(part)))
+        else:
+            raise Refused("unparsable_row", f"message {number}: a part of type {shown(kind)}, which is not read")
+        for key in part.keys() - read - _HARMLESS_IN_PART - ignore - {"type", "index"}:
+            if not is_blank(part[key]):
+                raise _unknown_key(key, part[key], number)
+    return "".join(texts)
+
+
+def _reference(part: Mapping[str, Any]) -> str | int | None:
+    """The path or address of an image, its place in the row's images, or None: the next of these.
+
+    Raises:
+        Refused: It is something else.
+    """
+    for key in _REFERENCES:
+        value = part.get(key)
+        if is_blank(value):
+            continue
+        reference = _reference(value) if isinstance(value, dict) else value
+        if not _is_text(reference):
+            raise Refused("unparsable_row", f"an image is {shown(value)}, not a path")
+        return reference
+    place = part.get("index")
+    return place if type(place) is int else None
+
+
+def _words(words: Any, number: int) -> str:
+    if type(words) is str and words.isascii() and not words.isspace() and words:
+        return words
+    if not _is_text(words):
+        raise Refused("unparsable_row", f"message {number}: its text is {shown(words)}")
+    if not words or words.isspace():
+        raise Refused("unparsable_row", f"message {number} is empty")
+    return words
+
+
+def _is_text(value: Any) -> TypeGuard[str]:
+    """False also for text with half a surrogate pair, which JSON can write and UTF-8 cannot."""
+    if type(value) is not str:
+        return False
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
