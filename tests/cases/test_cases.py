@@ -128,6 +128,7 @@ def test_12_a_float_side_is_a_side(case: Build) -> None:
     assert "image_size_mismatch 1" in str(case("12-float-size-hides-wrong-frame").error)
 
 
+@pytest.mark.filterwarnings("ignore:Palette images with Transparency")  # Pillow's, of what is compared with
 def test_13_every_kind_of_pixels_looks_as_pillow_shows_it(case: Build) -> None:
     built = case("13-pixel-kinds-resized")
     images = INPUTS / "13-pixel-kinds-resized/images"
@@ -224,11 +225,13 @@ def test_21_and_read_when_the_recipe_says_where(case: Build) -> None:
 
 
 def test_22_options_that_speak_of_their_place_stay_there(case: Build) -> None:
-    texts = case("22-options-that-speak-of-their-place").texts
+    built = case("22-options-that-speak-of-their-place")
+    texts = built.texts
     assert "A. a cup\nB. a bowl\nC. both A and B\nD. none of the above | assistant: C" in texts["q1"]
     assert "C. all of the above | assistant: C" in texts["q2"]
     assert "A. A\nB. B\nC. C\nD. D | assistant: B" in texts["q3"]
     assert texts["q4"].endswith("C. Either of the above\nD. Neither A nor B | assistant: D")
+    assert [note.rpartition(": ")[2] for note in built.notes] == ["3 of 4 turns", "1 of 4 turns"]
 
 
 @pytest.mark.parametrize("recipe", ["recipe.yaml", "recipe-sib.yaml"])
@@ -298,6 +301,8 @@ def test_32_ties_have_one_answer_and_blanks_are_none(case: Build) -> None:
     answers = _answers(built)
     assert answers["10"].lower() in ("red", "blue")
     assert answers["20"] == "yes"
+    tie = [note for note in built.notes if "were drawn" in note or "was drawn" in note]
+    assert [note.rpartition(": ")[2] for note in tie] == ["1 of 2 turns"]
 
 
 def test_33_regions_outside_their_photograph(case: Build) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +64,6 @@ def objects_of(
                 one_of_each_kind(native.document)[kind],
             )
             path.write_bytes(before)
-
-
-def of_formats(waiting: dict[str, str], names: Iterable[str] = FORMATS) -> list[Any]:
-    """Formats as parameters; of those that wait for something a failure is expected, and it is said for what."""
-    marks = {name: pytest.mark.xfail(strict=True, reason=why) for name, why in waiting.items()}
-    return [pytest.param(name, marks=marks.get(name, ())) for name in names]
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -243,11 +237,7 @@ def test_a_mark_of_another_corpus_is_text_or_its_row_is_named(name: str, tmp_pat
     assert reached
 
 
-NAMING_FILES = ("coco_captions", "coco_instances", "llava", "refcoco", "refcoco_mdetr", "refcocos", "vsr")
-WAIT_FOR_ROOTS = dict.fromkeys(NAMING_FILES, "an absolute path is outside of every image_root yet")
-
-
-@pytest.mark.parametrize("name", of_formats(WAIT_FOR_ROOTS, [n for n in OF_OBJECTS if n not in ("alpaca", "sharegpt")]))
+@pytest.mark.parametrize("name", [name for name in OF_OBJECTS if name not in ("alpaca", "sharegpt")])
 def test_an_absolute_path_below_image_root_is_inside_it(name: str, tmp_path: Path) -> None:
     task = source_class(name).tasks[0]
     source = standin(name, tmp_path, rows=4, images=True)

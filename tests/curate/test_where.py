@@ -82,7 +82,7 @@ def test_text_in_double_quotes_is_explained() -> None:
         ("*", "cannot be used"),
         ("n > 1; DROP TABLE x", "subquery"),
         ("n > 1, n < 2", "cannot be used"),
-        ("frobnicate(n)", "unsupported function 'frobnicate'"),
+        ("frobnicate(n)", "no function 'frobnicate'"),
         ("n > 'x'", "cannot be used"),
         ("UNNEST(images) = '1.jpg'", "gives each turn several values or none"),
     ],

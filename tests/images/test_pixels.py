@@ -5,8 +5,9 @@ import pickle
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
+from vldata.images.look import look
 from vldata.images.pixels import decoded, resized
 from vldata.images.problem import ImageProblem
 
@@ -39,7 +40,7 @@ def test_the_size_of_an_untouched_image_is_upright(encode):
         ("PNG", "P", ("PNG", "RGB")),
         ("PNG", "1", ("PNG", "L")),
         ("PNG", "LA", ("PNG", "LA")),
-        ("PNG", "I;16", ("PNG", "I;16")),
+        ("PNG", "I;16", ("PNG", "L")),
         ("WEBP", "RGB", ("JPEG", "RGB")),
         ("WEBP", "RGBA", ("PNG", "RGBA")),
         ("GIF", "P", ("PNG", "RGB")),
@@ -61,13 +62,84 @@ def test_a_large_image_shrinks_and_stays_in_its_family(kind, mode, becomes, enco
     image.load()
 
 
-def test_sixteen_bits_stay_sixteen_bits():
-    ramp = np.linspace(0, 65_535, 256, dtype=np.uint16).repeat(64).reshape(256, 64).T
+def deep(values, mode: str | None = None, kind: str = "TIFF", **options) -> bytes:
     out = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(ramp)).save(out, "PNG")
-    small = np.asarray(opened(resized(out.getvalue(), 64)[0]))
-    assert small.shape == (16, 64)
-    assert np.abs(small[8].astype(int) - np.linspace(0, 65_535, 64)).max() < 700
+    image = Image.fromarray(np.ascontiguousarray(values))
+    (image.convert(mode) if mode else image).save(out, kind, **options)
+    return out.getvalue()
+
+
+def ramp(high: float, dtype: type = np.uint16, low: float = 0) -> np.ndarray:
+    return np.linspace(low, high, 256).astype(dtype)[None, :].repeat(64, 0)
+
+
+@pytest.mark.parametrize("max_side_px", [None, 64])
+@pytest.mark.parametrize(
+    "data",
+    [
+        deep(ramp(65_535), kind="PNG"),
+        deep(ramp(65_535)),
+        deep(ramp(65_535).astype(">u2")),
+        deep(ramp(65_535, np.int32)),
+        deep(ramp(65_535), kind="PPM"),
+        deep(ramp(65_535), kind="JPEG2000"),
+    ],
+    ids=["png", "tiff", "big-endian", "int32", "pgm", "jpeg2000"],
+)
+def test_sixteen_bits_are_scaled_to_eight(data: bytes, max_side_px: int | None):
+    small, width, height = resized(data, max_side_px)
+    image = opened(small)
+    assert (image.mode, image.size) == ("L", (width, height)) == ("L", (max_side_px or 256, (max_side_px or 256) // 4))
+    assert np.abs(np.asarray(image, int)[8] - np.linspace(0, 255, width)).max() <= 3
+    assert np.abs(np.asarray(decoded(data), int)[8] - np.arange(256)).max() <= 3
+
+
+@pytest.mark.parametrize(
+    "data",
+    [deep(ramp(255)), deep(ramp(255, np.int32)), deep(ramp(255, np.float32)), deep(ramp(255), kind="PNG")],
+    ids=["16", "32", "float", "png"],
+)
+def test_values_that_every_reader_shows_stay_what_they_are(data: bytes):
+    assert resized(data, None)[0] is data
+    assert np.abs(np.asarray(opened(resized(data, 64)[0]), int)[8] - np.linspace(0, 255, 64)).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (ramp(1, np.float32), "floating-point pixels from 0 to 1"),
+        (ramp(900, np.float32), "floating-point pixels from 0 to 900"),
+        (ramp(np.nan, np.float32), "floating-point pixels from nan to nan"),
+        (ramp(1e6, np.int32), "32-bit pixels from 0 to 1e+06"),
+        (ramp(100, np.int32, low=-100), "32-bit pixels from -100 to 100"),
+    ],
+)
+def test_pixels_without_a_white_of_their_own_are_refused(values: np.ndarray, said: str):
+    with pytest.raises(ImageProblem, match="image_unreadable") as caught:
+        look(deep(values))
+    assert caught.value.detail.startswith(said)
+
+
+def test_colours_that_pillow_does_not_convert_are_refused():
+    image = ImageCms.profileToProfile(
+        Image.new("RGB", (8, 8), "red"),
+        ImageCms.createProfile("sRGB"),
+        ImageCms.createProfile("LAB"),
+        outputMode="LAB",
+    )
+    out = io.BytesIO()
+    image.save(out, "TIFF")
+    with pytest.raises(ImageProblem, match="L\\*a\\*b"):
+        look(out.getvalue())
+
+
+def test_a_deep_image_that_is_turned_is_written_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = deep(ramp(65_535), kind="PNG", exif=exif.tobytes())
+    small, width, height = resized(data, None)
+    assert opened(small).size == (width, height) == (64, 256)
+    assert np.asarray(opened(small))[0, 0] < 5 < 250 < np.asarray(opened(small))[-1, 0]
 
 
 def test_the_same_bytes_and_size_give_the_same_bytes(encode):
@@ -114,14 +186,45 @@ def test_decoded_pixels_stand_upright(kind):
     assert max(green, blue) < 60
 
 
-def test_transparent_pixels_do_not_bleed_their_colour():
-    image = Image.new("RGBA", (64, 64), (255, 0, 0, 0))
-    image.paste((0, 0, 255, 255), (32, 0, 64, 64))
+def chart(mode: str) -> Image.Image:
+    """Black bars on a ground that is transparent, and white under it."""
+    image = Image.new("RGBA", (128, 96), (255, 255, 255, 0))
+    for x in range(10, 120, 30):
+        image.paste((0, 0, 0, 255), (x, 20, x + 10, 90))
+    if mode == "P":
+        indexed = image.convert("RGB").quantize(2)
+        white = max(range(2), key=lambda k: indexed.getpalette()[3 * k])
+        indexed.info["transparency"] = white
+        return indexed
+    if mode == "RGB":
+        flat = image.convert("RGB")
+        flat.info["transparency"] = (255, 255, 255)
+        return flat
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize("max_side_px", [None, 127, 64, 31])
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [
+        ("PNG", "RGBA", {}),
+        ("PNG", "LA", {}),
+        ("PNG", "P", {}),
+        ("PNG", "RGB", {}),
+        ("GIF", "P", {}),
+        ("WEBP", "RGBA", {"lossless": True, "exact": True}),
+        ("TIFF", "RGBA", {}),
+        ("TIFF", "LA", {}),
+    ],
+)
+def test_dropping_transparency_shows_the_same_before_and_after(kind, mode, options, max_side_px):
     out = io.BytesIO()
-    image.save(out, "PNG")
-    small = np.asarray(opened(resized(out.getvalue(), 21)[0]))
-    seen = small[small[..., 3] > 0]
-    assert seen[..., 0].max() <= 2
+    chart(mode).save(out, kind, **options)
+    data, width, height = resized(out.getvalue(), max_side_px)
+    shown = opened(data)
+    assert shown.has_transparency_data
+    want = opened(out.getvalue()).convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    assert np.abs(np.asarray(shown.convert("RGB"), int) - np.asarray(want, int)).max() <= 1
 
 
 def test_a_transparent_colour_of_a_palette_becomes_a_channel():
@@ -133,6 +236,7 @@ def test_a_transparent_colour_of_a_palette_becomes_a_channel():
     small = opened(resized(out.getvalue(), 16)[0])
     assert small.mode == "RGBA"
     assert small.getpixel((2, 8))[3] == 0
+    assert small.getpixel((2, 8))[:3] == (255, 0, 0)
     assert small.getpixel((13, 8)) == (0, 0, 255, 255)
 
 

@@ -92,7 +92,7 @@ def leaf(*samples: Mapping[str, Any], task: str = "vqa_open") -> tuple[pl.DataFr
     """Samples and their turns as choosing leaves them.
 
     Args:
-        samples: ``turns``: each turn's columns, or (question, answer); rows are ``0.0``, ``0.1``, ``1.0`` and so on.
+        samples: ``turns``: each turn's columns, or the task's two texts; rows are ``0.0``, ``0.1``, ``1.0`` and so on.
             What is given differs from one image ``1.jpg`` of 200 x 100 px, 10 bytes and hash ``#1.jpg``, in ``train``.
         task: Whose columns the turns have.
     """
@@ -106,7 +106,7 @@ def leaf(*samples: Mapping[str, Any], task: str = "vqa_open") -> tuple[pl.DataFr
     for at, sample in enumerate(samples):
         images = sample.get("images", ["1.jpg"])
         for place, said in enumerate(sample["turns"]):
-            columns = dict(zip(("question", "answer"), said, strict=True)) if isinstance(said, tuple) else said
+            columns = dict(zip(task_class(task).texts, said, strict=True)) if isinstance(said, tuple) else said
             turns.append({"at": at, "row": f"{at}.{place}", KEY: len(turns), "place": place, **columns})
         usual = {
             "at": at,

@@ -14,8 +14,10 @@ import pytest
 from tests.pipeline.tables import box, leaf, words
 from vldata.pipeline.finished_rows import Piece, RenderSettings, render_leaf
 from vldata.prompts.models import Templates
+from vldata.prompts.template import load
 from vldata.schema.rows import arrow_schema
 from vldata.store.blocks import write_stream
+from vldata.tasks import TASKS, task_class
 
 IMAGE = {"type": "image", "text": None}
 
@@ -125,7 +127,8 @@ def test_marks_in_the_text_say_where_each_image_stands(tmp_path: Path, position:
     marked = {"turns": [("is <image> larger\nthan <image> ?", "no"), ("why?", "look")], "images": ["1.jpg", "2.jpg"]}
     later = {"turns": [("look at <image>", "yes"), ("<image>and at this", "<image>")], "images": ["1.jpg", "2.jpg"]}
     alone = {"turns": [("<image>", "a cat")]}
-    assert messages(words(tmp_path, image_position=position), marked, later, alone) == [
+    one = words(tmp_path, "instruction", image_position=position)
+    assert messages(one, marked, later, alone) == [
         [
             said("user", "is", IMAGE, "larger\nthan", IMAGE, "?"),
             said("assistant", "no"),
@@ -143,13 +146,13 @@ def test_marks_in_the_text_say_where_each_image_stands(tmp_path: Path, position:
 
 
 def test_the_characters_of_marks_do_not_count(tmp_path: Path) -> None:
-    piece = rendered(words(tmp_path), {"turns": [("see <image> there", "yes")]})
+    piece = rendered(words(tmp_path, "instruction"), {"turns": [("see <image> there", "yes")]})
     assert piece.table.column("num_text_chars").to_pylist() == [3 + 5 + 3]
 
 
 def test_samples_whose_marks_and_images_differ_in_number_fail_and_only_these(tmp_path: Path) -> None:
     rows = failed(
-        words(tmp_path),
+        words(tmp_path, "instruction"),
         {"turns": [("<image> and <image>", "no")]},
         {"turns": [("<image>", "fine")]},
         {"turns": [("no mark", "fine")], "images": ["1.jpg", "2.jpg"]},
@@ -162,6 +165,78 @@ def test_samples_whose_marks_and_images_differ_in_number_fail_and_only_these(tmp
         "3.2": "image_count_mismatch: 2 <image> in the text, 3 images",
         "4.0": "image_count_mismatch: 1 <image> in the text, 0 images",
     }
+
+
+@pytest.mark.parametrize(("position", "first"), [("before", [IMAGE, "what?"]), ("after", ["what?", IMAGE])])
+def test_a_mark_is_a_word_where_the_task_places_no_images(tmp_path: Path, position: str, first: list[Any]) -> None:
+    asked = "Is <image>\n closed by </image>, or by <image> ?"
+    one = words(tmp_path, image_position=position)
+    sample = {"turns": [("what?", "that"), (asked, "<image> is"), ("<image>", "<image>")]}
+    second = {"turns": [(asked, "no")], "images": []}
+    assert messages(one, sample, second) == [
+        [
+            said("user", *first),
+            said("assistant", "that"),
+            said("user", asked),
+            said("assistant", "<image> is"),
+            said("user", "<image>"),
+            said("assistant", "<image>"),
+        ],
+        [said("user", asked), said("assistant", "no")],
+    ]
+
+
+def test_a_template_may_place_the_image_around_words_that_look_like_it(tmp_path: Path) -> None:
+    shaped = (
+        "{% block system %}See <image>.{% endblock %}{% block user %}Look:\n<image>\n{{ question }}{% endblock %}"
+        "{% block assistant %}<image> {{ answer }}{% endblock %}"
+    )
+    one = words(tmp_path, text=shaped, image_position="after")
+    assert messages(one, {"turns": [("the <image> tag?", "yes")]}) == [
+        [
+            said("system", "See <image>."),
+            said("user", "Look:", IMAGE, "the <image> tag?"),
+            said("assistant", "<image> yes"),
+        ]
+    ]
+
+
+@pytest.mark.parametrize("per", ["instruction", "dataset_name"])
+def test_places_go_through_the_sentence_around_a_conversation(tmp_path: Path, per: Any) -> None:
+    one = words(tmp_path, "instruction", templates=Templates(per=per))
+    wrapped = load("instruction", one.task.template_names(), Templates(per=per))
+    [[user, _]] = messages(replace(one, template=wrapped), {"turns": [("see <image> there", "yes <image>")]})
+    assert user["content"][1] == IMAGE
+    assert all("<image>" not in part["text"] for part in user["content"] if part != IMAGE)
+
+
+def test_every_text_of_every_task_keeps_its_marks(tmp_path: Path) -> None:
+    there = [box(0.1, 0.1, 0.5, 0.6, phrase="the <image> tag")]
+    placed = {"boxes": there, "fractions": there}
+    said_of: dict[str, dict[str, Any]] = {
+        "caption": {"caption": "the <image> tag"},
+        "rec": {"phrase": "the <image> tag", **placed},
+        "reg": {"phrase": "the <image> tag", **placed},
+        "ocr": placed,
+        "grounded_caption": {"caption": "the <image> tag", **placed},
+        "true_false": {"statement": "The text is the <image> tag.", "answer": True},
+        "vqa_open": {"question": "the <image> tag?", "answer": "the <image> tag"},
+        "vqa_mc": {
+            "question": "which?",
+            "choices": ["the <image> tag", "the <image> tag."],
+            "answer": 0,
+            "context": None,
+        },
+    }
+    assert {*said_of, "instruction", "text_instruction"} == {*TASKS}
+    for name, turn in said_of.items():
+        task = task_class(name)()
+        bundled = load(name, task.template_names(), Templates())
+        one = replace(words(tmp_path), task=task, template=bundled)
+        [found] = messages(one, {"turns": [turn]})
+        assert sum(part == IMAGE for message in found for part in message["content"]) == 1
+        written = "".join(part["text"] or "" for message in found for part in message["content"])
+        assert "the <image> tag" in written, name
 
 
 def test_a_system_message_stands_first_and_is_the_first_turns(tmp_path: Path) -> None:
@@ -283,6 +358,17 @@ def test_lineage_says_which_wording_a_turn_has(tmp_path: Path) -> None:
     assert variants == ["user_2", "user", "user", "user", "user_2", "user", "user", "user"]
     assert questions == ["q" if variant == "user" else "Say: q" for variant in variants]
     assert {turn["template"] for turn in row["turns"]} == {one.template.lineage}
+
+
+def test_a_question_without_an_image_never_speaks_of_one(tmp_path: Path) -> None:
+    shaped = (
+        "{% block user %}{{ question }}{% endblock %}{% block user_2 %}Look at the image. {{ question }}{% endblock %}"
+        "{% block assistant %}{{ answer }}{% endblock %}"
+    )
+    one = words(tmp_path, text=shaped, templates=Templates(prompts="many"))
+    found = messages(one, *[{"turns": [("q", "a")], "images": images} for images in ([], ["1.jpg"]) for _ in range(8)])
+    assert found[:8] == [[said("user", "q"), said("assistant", "a")]] * 8
+    assert said("user", IMAGE, "Look at the image. q") in [first for first, _ in found[8:]]
 
 
 def test_a_sample_is_the_same_row_in_whatever_leaf_it_stands(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -9,8 +10,12 @@ import pytest
 
 from tests.pipeline.tables import entry
 from vldata.errors import SourceError
-from vldata.pipeline.index import keyed_turns
+from vldata.pipeline.index import IndexedTurns, index, keyed_turns
+from vldata.recipe.load import from_tree
 from vldata.schema.turns import KEY
+from vldata.sources.reading.answers import TIE
+from vldata.sources.standins import write_json
+from vldata.store.store import open_store
 
 TASK = entry("vqa_open").task
 
@@ -56,3 +61,19 @@ def test_a_row_without_an_id_is_named_by_its_contents_alone() -> None:
 def test_columns_and_reasons_that_nobody_knows_are_refused(columns: dict[str, list[str]], said: str) -> None:
     with pytest.raises(SourceError, match=said):
         keyed_turns(pl.DataFrame(columns), TASK, where="sources.vqa")
+
+
+def test_what_a_source_says_of_its_turns_is_counted_and_remembered(tmp_path: Path) -> None:
+    answers = [{"answer": word} for word in ("a", "b")]
+    rows = [{"question_id": k, "image_id": k, "question": f"{k}?"} for k in range(3)]
+    write_json(tmp_path / "questions.json", {"data_subtype": "train2014", "questions": rows})
+    said = [{"question_id": k, "answers": answers[: 1 + k % 2]} for k in range(3)]
+    write_json(tmp_path / "annotations.json", {"annotations": said})
+    known = {"format": "okvqa", "path": str(tmp_path / "questions.json"), "image_root": str(tmp_path)}
+    recipe = from_tree({"name": "r", "seed": 1, "sources": {"q": known}})
+    store = open_store(tmp_path / "store")
+    for _ in range(2):
+        found = index(recipe.entries["q"], store)
+        assert isinstance(found, IndexedTurns)
+        assert found.remarks == {TIE: 1}
+        assert KEY in pl.read_parquet_schema(found.path)

@@ -43,13 +43,13 @@ def tree(data: Path) -> dict[str, Any]:
                 "where": "ARRAY_LENGTH(images) > 0",
                 **KEEP,
             },
+            "scienceqa_whole": {"format": "scienceqa", "path": at("scienceqa/problems.json.gz"), **KEEP},
             "chartqa": {"format": "chartqa", "path": at("chartqa_split"), "image_root": at("chartqa_split")},
             "okvqa": {"format": "okvqa", "path": at("okvqa/train.json.gz"), **KEEP},
             "textvqa": {"format": "textvqa", "path": at("textvqa/val_questions_vqa_format.json.gz"), **KEEP},
             "refcocos": {
                 "format": "refcocos",
                 "path": at("refcocos/results/refcocos_test.json"),
-                "max_reject_rate": 0.05,
                 **KEEP,
             },
             "instances": {
@@ -96,10 +96,11 @@ EXPLAINED = {
     "flickr8k": (40_460, 10, 1, {"duplicate": 10, "unparsable_row": 1}),  # 10 repeated pairs, 1 malformed key
     "vsr": (7_680, 0, 0, {}),
     "scienceqa": (1_412, 700, 0, {"where": 700}),  # 700 problems have no image
+    "scienceqa_whole": (1_412, 0, 0, {}),
     "chartqa": (400, 0, 0, {}),
     "okvqa": (9_009, 0, 2, {"empty_text": 2}),  # of 2 questions the best-scored answer is the empty one
     "textvqa": (5_000, 0, 0, {}),
-    "refcocos": (393, 0, 17, {"no_box": 17}),  # 17 expressions that nothing in the image fits
+    "refcocos": (393, 17, 0, {"not_for_task": 17}),  # 17 expressions that nothing in the image fits
     "instances": (739, 8, 0, {"is_crowd": 8}),  # 8 of the boxes are crowds
     "screens": (1_617, 0, 0, {}),  # the parentheses that seem unbalanced in 22 rows stand inside texts on the screens
     "code": (2_017, 0, 2, {"empty_text": 2}),  # 2 with empty output

@@ -16,10 +16,11 @@ from vldata.base import Silent
 from vldata.curate.exclude import ExclusionList
 from vldata.errors import RecipeError
 from vldata.pipeline.image_facts import Lookup, place_of
-from vldata.pipeline.index import IndexedTurns
+from vldata.pipeline.index import IndexedTurns, keyed_turns
 from vldata.pipeline.screen import CuratedSource, ScreenedTurns, ScreenJob, across_sources, screen
 from vldata.pipeline.workers import Engine
 from vldata.recipe.models import Entry
+from vldata.sources import SOURCES, source_class
 from vldata.store.store import Store
 from vldata.tasks import task_class, task_names
 
@@ -118,6 +119,7 @@ CHECKS: list[tuple[str, dict[str, Any], tuple[str, str | None] | None]] = [
     ("vqa_mc", {"question": "which?", "choices": ["a", "b"], "answer": -1}, ("answer_out_of_range", None)),
     ("vqa_mc", {"question": "which?", "choices": ["a"], "answer": 7}, ("too_few_choices", None)),
     ("vqa_mc", {"question": "which?", "choices": ["a", " "], "answer": 0}, ("empty_text", None)),
+    ("vqa_mc", {"question": "which?", "choices": ["a", "b", "a "], "answer": 0}, ("equal_choices", None)),
     ("grounded_caption", {"caption": "a cat", "boxes": BOXES}, None),
     ("grounded_caption", {"caption": "a dog", "boxes": BOXES}, ("phrase_not_in_caption", None)),
     ("ocr", {"boxes": BOXES}, None),
@@ -133,6 +135,15 @@ def test_what_a_turn_of_a_task_must_have(store: Store, indexed: Callable[..., In
     expected = {chr(ord("a") + at): ("check", "rejected", *fault) for at, (_, fault) in enumerate(cases) if fault}
     assert left(result) == expected
     assert set(kept(result)) == {chr(ord("a") + at) for at, (_, fault) in enumerate(cases) if not fault}
+
+
+def test_rows_without_an_image_are_broken_but_where_the_corpus_has_them_on_purpose(
+    store: Store, indexed: Callable[..., IndexedTurns]
+) -> None:
+    rows: Rows = [{"question": "which?", "choices": ["a", "b"], "answer": 1, "image": None}]
+    table = indexed(rows, "vqa_mc")
+    assert left(screened(store, entry("vqa_mc"), table)) == {"a": ("check", "rejected", "no_image", None)}
+    assert kept(screened(store, entry("vqa_mc", format="scienceqa", path="problems.json"), table)) == "a"
 
 
 def test_every_reason_that_a_check_may_give_is_in_the_table_above() -> None:
@@ -346,3 +357,48 @@ def test_sources_that_were_compared_are_grouped_afterwards(store: Store, indexed
     rule = {"sources": ["small", "large"]}
     found = across(store, [rule], ones, conversation={"max_turns": "all"})
     assert found["large"].turns.select("row", "place").rows() == [("b", 0)]
+
+
+CHAIRS: Rows = [
+    {"phrase": "the chair", "boxes": [box(0, 0, 1, 1)]},
+    {"phrase": "The chair", "boxes": [box(5, 5, 9, 9)]},
+    {"phrase": "a table", "boxes": [box(0, 0, 1, 1)]},
+]
+
+
+def test_a_phrase_that_two_things_bear_is_not_asked_for(store: Store, indexed: Callable[..., IndexedTurns]) -> None:
+    result = screened(store, entry("rec"), indexed(CHAIRS, "rec"))
+    said = '"the chair" has other boxes too on this image'
+    assert left(result) == {row: ("check", "filtered", "ambiguous_phrase", said) for row in "ab"}
+    assert kept(result) == "c"
+
+
+def test_nor_where_the_other_one_left_for_another_reason(store: Store, indexed: Callable[..., IndexedTurns]) -> None:
+    one = entry("rec", where="phrase = 'The chair'")
+    broken = [{**CHAIRS[0], "problem": "is_crowd", "detail": "a crowd region"}, *CHAIRS[1:]]
+    found = left(screened(store, one, indexed(broken, "rec")))
+    assert {row: reason for row, (_, _, reason, _) in found.items()} == {
+        "a": "is_crowd", "b": "ambiguous_phrase", "c": "where",
+    }  # fmt: skip
+
+
+def test_a_box_may_be_described_by_any_phrase_unless_it_is_turned_round(
+    store: Store, indexed: Callable[..., IndexedTurns]
+) -> None:
+    assert not left(screened(store, entry("reg"), indexed(CHAIRS, "reg")))
+    assert {*left(screened(store, entry("reg", templates={"flip": 0.5}), indexed(CHAIRS, "reg")))} == {"a", "b"}
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if "rec" in source_class(name).tasks])
+def test_no_source_asks_for_one_box_of_a_phrase_that_two_bear(
+    store: Store, tmp_path: Path, name: str, indexed: Callable[..., IndexedTurns]
+) -> None:
+    """Every stand-in, with all its phrases said a second time of other boxes."""
+    source = source_class(name)
+    options = source.standin(tmp_path / "standin", rows=12, seed=1, task="rec", images=False)
+    found = keyed_turns(source(**options).turns("rec"), task_class("rec")(), where=name).drop("key")
+    rows = found.to_dicts()
+    again = [{**row, "row": f"again/{row['row']}", "boxes": [box(0, 0, 0.5, 0.5)]} for row in rows]
+    result = screened(store, entry("rec"), indexed([*rows, *again], "rec"))
+    assert not kept(result)
+    assert {reason for _, _, reason, _ in left(result).values()} == {"ambiguous_phrase"}

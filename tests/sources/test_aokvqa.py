@@ -36,9 +36,9 @@ def test_a_question_is_a_choice_of_four(tmp_path):
     ]
 
 
-def test_a_question_is_open_with_the_answer_that_most_people_gave_first(tmp_path):
+def test_a_question_is_open_with_an_answer_that_most_people_gave(tmp_path):
     turns = AokVqa(path=written(tmp_path, [BAGS])).turns("vqa_open")
-    assert turns["answer"].to_list() == ["ride"]
+    assert turns["answer"].to_list() in (["ride"], ["taxi"], ["cab"])
     assert turns["answers"].to_list() == [BAGS["direct_answers"]]
     assert "choices" not in turns.columns
 

@@ -171,13 +171,13 @@ def test_refcocos_has_corners_in_pixels_or_nothing_that_fits(tmp_path):
         ["val2017/1.jpg"],
         [{"width": 640, "height": 480}],
     )
-    assert (empty["problem"], empty["boxes"]) == ("no_box", None)
+    assert (empty["problem"], empty["boxes"]) == ("not_for_task", None)
     assert broken["problem"] == "unparsable_row"
 
 
 def test_all_of_the_real_refcocos_is_read(shared_data):
     turns = RefCocoS(path=str(shared_data / "refcocos")).turns("rec")
     assert turns.height == 393
-    assert turns["problem"].value_counts(sort=True).rows() == [(None, 376), ("no_box", 17)]
+    assert turns["problem"].value_counts(sort=True).rows() == [(None, 376), ("not_for_task", 17)]
     boxes = turns.filter(turns["problem"].is_null()).select("boxes", "image_sizes").rows()
     assert all(0 <= b["x0"] < b["x1"] <= s["width"] and 0 <= b["y0"] < b["y1"] <= s["height"] for (b,), (s,) in boxes)

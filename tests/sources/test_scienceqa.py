@@ -44,6 +44,15 @@ def test_a_problem_without_an_image_has_none_and_its_hint_is_the_context(tmp_pat
     assert turns["problem"].to_list() == [None]
 
 
+@pytest.mark.parametrize("none", [None, ""])
+def test_a_problem_without_an_image_is_not_for_those_who_want_images(tmp_path, none):
+    write_json(tmp_path / "problems.json", {"1": STATES, "6": {**STATES, "image": none}})
+    path = str(tmp_path / "problems.json")
+    assert ScienceQa(path=path).turns("vqa_mc")["images"].list.len().to_list() == [1, 0]
+    assert ScienceQa(path=path).turns("vqa_mc")["problem"].to_list() == [None, None]
+    assert ScienceQa(path=path, text_only=False).turns("vqa_mc")["problem"].to_list() == [None, "not_for_task"]
+
+
 def test_problems_of_other_splits_are_filtered(tmp_path):
     turns = read(tmp_path, {"1": STATES, "2": {**STATES, "split": "val"}, "3": {**STATES, "split": None}}, split="val")
     assert turns["problem"].to_list() == ["other_split", None, "missing_value"]

@@ -1,5 +1,6 @@
 import csv
 
+import polars as pl
 import pytest
 
 from vldata.errors import SourceError
@@ -74,11 +75,32 @@ def test_what_does_not_nest_is_refused_and_says_why(annotation, why):
         elements(annotation)
 
 
-def test_the_caption_is_the_whole_annotation(tmp_path):
-    turns = ScreenAnnotation(path=written(tmp_path, (11107, SCREEN))).turns("caption")
-    assert turns.to_dicts() == [
-        {"row": "11107", "images": ["11107.jpg"], "caption": SCREEN, "problem": None, "detail": None}
+def test_the_whole_screen_is_a_caption_with_boxes_which_each_recipe_writes_in_its_form(tmp_path):
+    (turn,) = ScreenAnnotation(path=written(tmp_path, (11107, SCREEN))).turns("grounded_caption").to_dicts()
+    assert (turn["row"], turn["images"], turn["problem"]) == ("11107", ["11107.jpg"], None)
+    assert turn["caption"] == "PICTOGRAM three bars, TOOLBAR, TEXT Account, LIST_ITEM, LABEL Name, BUTTON"
+    assert [box["phrase"] for box in turn["boxes"]] == phrases(SCREEN)
+
+
+def test_a_screen_is_no_plain_description():
+    assert "caption" not in ScreenAnnotation.tasks
+
+
+def test_whoever_asks_for_a_phrase_gets_all_its_boxes_and_each_once(tmp_path):
+    screen = "TEXT OK 1 2 3 4, BUTTON 5 6 7 8 (TEXT OK 1 2 3 4), TEXT OK 9 10 11 12, TEXT ok 1 2 3 4"
+    turns = ScreenAnnotation(path=written(tmp_path, (1, screen), (2, screen))).turns("rec")
+    each = turns.select("row", "phrase", pl.col("boxes").list.len())
+    assert each.rows() == [
+        *[("1/0", "TEXT OK", 2), ("1/1", "BUTTON", 1), ("1/4", "TEXT ok", 1)],
+        *[("2/0", "TEXT OK", 2), ("2/1", "BUTTON", 1), ("2/4", "TEXT ok", 1)],
     ]
+
+
+def test_an_element_is_a_turn_of_its_own_where_its_box_is_described(tmp_path):
+    turns = ScreenAnnotation(path=written(tmp_path, (11107, SCREEN))).turns("reg")
+    assert turns["row"].to_list() == [f"11107/{k}" for k in range(7)]
+    assert turns["phrase"].to_list() == phrases(SCREEN)
+    assert turns["boxes"].list.len().to_list() == [1] * 7
 
 
 @pytest.mark.parametrize("task", ["rec", "reg"])
@@ -86,7 +108,6 @@ def test_an_element_is_a_turn_of_the_box_tasks(tmp_path, task):
     source = ScreenAnnotation(path=written(tmp_path, (11107, SCREEN)), image_name="combined/{id:06d}.png")
     turns = source.turns(task).to_dicts()
     assert source.box_unit == "fraction"
-    assert len(turns) == 7
     assert (turns[2]["row"], turns[2]["phrase"]) == ("11107/2", "TEXT Account")
     assert turns[2]["images"] == ["combined/011107.png"]
     (box,) = turns[2]["boxes"]
@@ -108,28 +129,32 @@ def test_an_annotation_that_does_not_nest_is_one_row_that_says_why(tmp_path, tas
 
 def test_the_names_that_the_readme_gives_are_read_too_and_others_are_refused(tmp_path):
     path = written(tmp_path, (SCREEN, 1), head=("label", "image_id"))
-    assert ScreenAnnotation(path=path).turns("caption")["row"].to_list() == ["1"]
+    assert ScreenAnnotation(path=path).turns("rec")["row"].to_list()[0] == "1/0"
     with pytest.raises(SourceError, match="no columns 'screen_id' and 'screen_annotation', but id, text"):
-        ScreenAnnotation(path=written(tmp_path, (1, SCREEN), head=("id", "text"))).turns("caption")
+        ScreenAnnotation(path=written(tmp_path, (1, SCREEN), head=("id", "text"))).turns("rec")
 
 
 def test_a_csv_that_breaks_off_is_refused(tmp_path):
     (tmp_path / "valid.csv").write_text('screen_id,screen_annotation\n1,"TEXT A 1 2')
     with pytest.raises(SourceError, match="not CSV"):
-        ScreenAnnotation(path=str(tmp_path)).turns("caption")
+        ScreenAnnotation(path=str(tmp_path)).turns("rec")
 
 
 def test_all_of_the_real_screens_nest(shared_data):
     """Counted by parentheses alone, 22 of these rows would be unbalanced and two numbers in texts would be boxes."""
     source = ScreenAnnotation(path=str(shared_data / "screen_annotation" / "valid_part1.csv"))
-    captions = source.turns("caption")
-    assert captions.height == captions["problem"].null_count() == 1_617
-    blind = captions.filter(
-        captions["caption"].str.count_matches(r"\(") != captions["caption"].str.count_matches(r"\)")
-    )
-    assert blind.height == 22
-    turns = source.turns("rec")
+    screens = source.turns("grounded_caption")
+    assert screens.height == screens["problem"].null_count() == 1_617
+    turns = source.turns("reg")
     assert turns.height == turns["problem"].null_count() == 39_541
     boxes = turns["boxes"].list.first().struct.unnest()
     assert ((boxes["x0"] < boxes["x1"]) & (boxes["y0"] < boxes["y1"])).all()
     assert boxes["x1"].max() == boxes["y1"].max() == 1.0
+
+
+def test_no_real_phrase_is_asked_for_one_of_its_boxes(shared_data):
+    source = ScreenAnnotation(path=str(shared_data / "screen_annotation" / "valid_part1.csv"))
+    turns = source.turns("rec")
+    assert turns.height == 32_672
+    assert not turns.select(pl.struct("images", "phrase").is_duplicated().any()).item()
+    assert source.turns("reg").select(pl.struct("images", "phrase").is_duplicated().sum()).item() == 9_286

@@ -75,13 +75,81 @@ def test_a_field_that_cannot_be_filled_is_refused_with_file_field_and_columns(tm
 
 def test_a_value_that_does_not_fit_costs_its_row(tmp_path):
     row = {"question": "Which?", "choices": ["a", "b"], "answer": "1", "image": "a.jpg"}
-    turns = rows_of(tmp_path, [row, {**row, "answer": "b"}, {**row, "answer": None}], "vqa_mc")
+    rows = [row, {**row, "answer": "b"}, {**row, "answer": None}]
+    turns = rows_of(tmp_path, rows, "vqa_mc", answer_is="index0")
     assert turns["answer"].to_list() == [1, None, None]
     assert turns.select("problem", "detail").rows() == [
         (None, None),
-        ("unparsable_row", "'answer' (answer) is 'b', not a whole number"),
+        ("unparsable_row", "'answer' is 'b', no whole number"),
         (None, None),
     ]
+
+
+def chosen(tmp_path, answers, choices=("red", "green", "blue"), **options):
+    rows = [{"question": "Which?", "choices": list(choices), "answer": a, "image": "a.jpg"} for a in answers]
+    return rows_of(tmp_path, rows, "vqa_mc", **options)
+
+
+@pytest.mark.parametrize(
+    ("answers", "choices", "right"),
+    [
+        (["green", " blue"], ["red", "green", "blue"], [1, 2]),
+        (["B", "(c)", "a."], ["red", "green", "blue"], [1, 2, 0]),
+        (["B", "A"], ["A", "B", "C"], [1, 0]),  # its words and its letter: the same choice
+        (["0", "2"], ["red", "green", "blue"], [0, 2]),
+        (["1", "3"], ["red", "green", "blue"], [0, 2]),
+        ([1, 2], ["red", "green", "blue"], [1, 2]),  # numbers count from 0
+        ([1, 3], ["red", "green", "blue"], [0, 2]),
+        ([1.0, 0.0], ["red", "green", "blue"], [1, 0]),
+        ([30, 10], ["10", "20", "30"], [2, 0]),
+    ],
+)
+def test_the_right_choice_is_read_in_the_one_way_that_fits_every_row(tmp_path, answers, choices, right):
+    turns = chosen(tmp_path, answers, choices)
+    assert turns["answer"].to_list() == right
+    assert turns["problem"].null_count() == len(right)
+
+
+@pytest.mark.parametrize(
+    ("answers", "choices", "named"),
+    [
+        (["2"], ["3", "2", "0", "1"], "text or index0 or index1: '2' of"),
+        ([2], [3, 2, 0, 1], "text or index0 or index1: '2' of"),
+        (["1", "2"], ["red", "green", "blue"], "index0 or index1"),
+        (["A", "B"], ["B", "A"], "text or letter"),
+        (
+            ["1", "green"],
+            ["red", "green", "blue"],
+            "in no one way: of 2 rows fit as text 1, letter 0, index0 1, index1 1",
+        ),
+    ],
+)
+def test_a_right_choice_that_can_be_read_in_several_ways_or_none_is_an_error(tmp_path, answers, choices, named):
+    with pytest.raises(SourceError, match=named) as caught:
+        chosen(tmp_path, answers, choices)
+    assert caught.value.where == "answer_is" and "answer_is" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer_is", "right"), [("text", [1, None]), ("letter", [None, None]), ("index0", [2, 9]), ("index1", [1, 8])]
+)
+def test_what_the_recipe_says_of_answers_holds(tmp_path, answer_is, right):
+    turns = chosen(tmp_path, ["2", "9"], ["3", "2", "0", "1"], answer_is=answer_is)
+    assert turns["answer"].to_list() == right
+    assert turns["problem"].to_list() == [None if number is not None else "unparsable_row" for number in right]
+
+
+def test_choices_counted_from_one_are_told(tmp_path):
+    assert "counted from 1" in chosen(tmp_path, [1, 3])["remark"][0]
+    assert "remark" not in chosen(tmp_path, [1, 3], answer_is="index1").columns
+    assert "remark" not in chosen(tmp_path, [0, 2]).columns
+
+
+def test_all_files_of_a_table_decide_together(tmp_path):
+    row = {"question": "Which?", "choices": ["red", "green"], "image": "a.jpg"}
+    for name, answer in (("a", "1"), ("b", "0")):
+        (tmp_path / f"{name}.json").write_text(json.dumps([{**row, "answer": answer}]))
+    assert Table(path=str(tmp_path)).turns("vqa_mc")["answer"].to_list() == [1, 0]
 
 
 def test_a_line_that_cannot_be_read_costs_its_row(tmp_path):

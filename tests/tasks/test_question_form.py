@@ -9,6 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from vldata.shapes.language import statements
+from vldata.shapes.scene import scene
 from vldata.tasks.question_form import TRUE_FORM, question_form
 
 
@@ -164,6 +166,131 @@ def test_statements_of_other_sources_are_turned(statement: str, question: str) -
 )
 def test_what_cannot_be_turned_without_doubt_keeps_its_words(statement: str) -> None:
     assert asked(statement) == [f"Is the following statement true? {statement}"]
+
+
+VARIED = {
+    "The black cross is above the stand.": "Is the black cross above the stand?",
+    "A watch is on the play button.": "Is a watch on the play button?",
+    "The left image contains two dogs.": "Does the left image contain two dogs?",
+    "There is exactly one wolf in the image on the right.": "Is there exactly one wolf in the image on the right?",
+    "All of the dogs are standing.": "Are all of the dogs standing?",
+    "Both images contain a bottle.": "Do both images contain a bottle?",
+    "Each image has a red bus.": "Does each image have a red bus?",
+    "Only one dog is black.": "Is only one dog black?",
+    "Exactly two dogs are lying in the grass.": "Are exactly two dogs lying in the grass?",
+    "Two dogs are playing with a ball.": "Are two dogs playing with a ball?",
+    "The dog in the left image is wearing a collar.": "Is the dog in the left image wearing a collar?",
+    "The group of people is standing outside.": "Is the group of people standing outside?",
+    "She is riding a bike.": "Is she riding a bike?",
+    "They are sitting.": "Are they sitting?",
+    "This is a picture of a cat.": "Is this a picture of a cat?",
+    "These two cats are the same color.": "Are these two cats the same color?",
+    "Some of the apples are green.": "Are some of the apples green?",
+    "A man in a red shirt has a beard.": "Does a man in a red shirt have a beard?",
+    "The train has been painted.": "Has the train been painted?",
+    "The number of cups is larger than the number of forks.": "Is the number of cups larger than the number of forks?",
+    "The cat's tail is up.": "Is the cat's tail up?",
+    "The people in the boat are wearing life vests.": "Are the people in the boat wearing life vests?",
+    "A boy and a girl are playing.": "Are a boy and a girl playing?",
+    "Every chair is occupied.": "Is every chair occupied?",
+    "Most of the seats are empty.": "Are most of the seats empty?",
+    "The box on the table includes a pen.": "Does the box on the table include a pen?",
+    "The towel hanging near the sink is blue.": "Is the towel hanging near the sink blue?",
+    "The man has his hat on.": "Does the man have his hat on?",
+    "My car is red.": "Is my car red?",
+    "The two zebras are eating grass.": "Are the two zebras eating grass?",
+    "That is a nice car.": "Is that a nice car?",
+    "One is red.": "Is one red?",
+    "The lady walking the dog is smiling.": "Is the lady walking the dog smiling?",
+    "The car parked in front of the house is blue.": "Is the car parked in front of the house blue?",
+}
+"""Statements about one image or two, read one by one: these can be turned, those in `DOUBTFUL` cannot."""
+
+DOUBTFUL = [
+    "The ball is between the cats and rolls away.",
+    "The ball is between the cat and the dog and rolls away.",
+    "The ball is between the cat and the dog, rolling away.",
+    "Each image shows a dog, and in one image a bench is visible.",
+    "The left image contains twice the number of dogs as the right image, and at least two dogs in total are standing.",
+    "One image shows two dogs and the other image contains a cat.",
+    "The image shows dogs are playing.",
+    "An image shows one dog and it is looking at the camera.",
+    "In one image a dog is lying on a couch.",
+    "At least one of the dogs is standing on grass.",
+    "There are no people in the room.",
+    "There appear to be two dogs that are asleep.",
+    "Each of the images contain two dogs.",
+    "Only in the left image are two dogs visible.",
+    "Two dogs sit near a bowl of food.",
+    "The man sits on a chair and the dog is black.",
+    "The men sit and the dogs are black.",
+    "The man rides a horse near what is a barn.",
+    "A dog the man owns is black.",
+    "The dog on the left is lying on its side, mouth open.",
+    "A woman is holding an umbrella while it rains.",
+    "A group of people are standing outside.",
+    "No dog is black.",
+    "The dog is not black.",
+    "The man never is seen.",
+    "Neither dog is black.",
+    "The sign shows the road is closed.",
+    "She thinks dogs are cute.",
+    "This shows dogs are clever.",
+    "The man has eaten.",
+    "The trees have no leaves.",
+    "A person can be seen on the beach.",
+    "It looks like the dog is asleep.",
+    "His dog, Rex, is on the couch.",
+    "A boy and a girl is playing.",
+    "The boys or the girls are playing.",
+    "The man walks as the dog is barking.",
+    "Someone is surfing.",
+    "Dogs are animals.",
+    "What is this",
+    "A dog is here; a cat is there.",
+    'The book is titled "Is".',
+    "A yellow and a red bus are parked.",
+    "Here is a dog.",
+    "If the light is on the car moves.",
+    "The dogs run and are happy.",
+    "The dog barks because the cat is near.",
+    "Two people walk dogs are leashed.",
+    "The horse jumps over a fence is white.",
+    "Five birds fly over a lake are visible.",
+    "There are two dogs and a cat on the sofa.",
+    "There is a dog, and it is brown.",
+    "The kitchen has an oven and a fridge.",
+    "The dog is bigger than the cat is.",
+]
+
+
+@pytest.mark.parametrize("statement", VARIED)
+def test_what_surely_can_be_turned_is(statement: str) -> None:
+    assert asked(statement) == [VARIED[statement]]
+
+
+@pytest.mark.parametrize("statement", DOUBTFUL)
+def test_what_may_have_another_verb_or_clause_or_denies_keeps_its_words(statement: str) -> None:
+    assert asked(statement) == [TRUE_FORM + statement]
+
+
+JOINTS = (", and ", " and ", " or ", " while ", ", ", " as ", " when ", " so ", "; ", " - ", " ")
+FIRST = ("The cat sniffs", "The cats sniff", "Both sniff", "A cat sniffs a box", "Each cat sniffs boxes")
+SECOND = ("the bird is red", "the birds are red", "a bird has a tail", "two birds are visible")
+
+
+@pytest.mark.parametrize("joint", JOINTS)
+@pytest.mark.parametrize("first", FIRST)
+@pytest.mark.parametrize("second", SECOND)
+def test_two_clauses_are_never_one_question(first: str, joint: str, second: str) -> None:
+    """Whatever verb the first has: that of the second is not its own."""
+    statement = f"{first}{joint}{second}."
+    assert asked(statement) == [TRUE_FORM + statement]
+
+
+def test_every_statement_of_the_shapes_world_is_turned() -> None:
+    said = [statement.statement for seed in range(200) for statement in statements(scene(seed, seed=0))]
+    assert not [question for question in asked(*said) if question is None or question.startswith(TRUE_FORM)]
 
 
 def test_a_null_stays_null() -> None:

@@ -132,12 +132,13 @@ def test_an_option_before_the_first_does_not_exist() -> None:
 
 
 def test_broken_rows_are_distinguished() -> None:
-    table = turns([["a", "b"], ["a"], ["a", "b"], ["a", "b"], ["a", " "], ["a", "b"]], [1, 0, 2, -1, 0, 0])
+    table = turns([["a", "b"], ["a"], ["a", "b"], ["a", "b"], ["a", " "], ["a", "b", "a "]], [1, 0, 2, -1, 0, 0])
     found = table.select(**VqaMc.rejects())
     assert found.to_dict(as_series=False) == {
         "too_few_choices": [False, True, False, False, False, False],
         "answer_out_of_range": [False, False, True, True, False, False],
         "empty_text": [False, False, False, False, True, False],
+        "equal_choices": [False, False, False, False, False, True],
     }
 
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from vldata.curate.cut import Cut, Drop, cut
 from vldata.errors import RecipeError, nearest
-from vldata.schema.expressions import is_row_by_row
+from vldata.schema.expressions import is_row_by_row, quoted_paths, trouble
 from vldata.schema.turns import KEY
 
 _INTERNAL = (KEY, "rank")
@@ -62,7 +62,7 @@ def compiled(expression: str, schema: pl.Schema, where_path: str) -> pl.Expr:
             "use the turn's own columns only; `select` needs quotes",
         )
     try:
-        parsed = pl.sql_expr(expression)
+        parsed = _parsed(expression, schema, where_path)
         unknown = [name for name in parsed.meta.root_names() if name not in schema]
         if unknown:
             raise _unknown_column(unknown[0], expression, schema, where_path)
@@ -76,6 +76,14 @@ def compiled(expression: str, schema: pl.Schema, where_path: str) -> pl.Expr:
     if empty["value"].dtype != pl.Boolean:
         raise _refused(expression, where_path, f"is {empty['value'].dtype}, not true or false")
     return parsed
+
+
+def _parsed(expression: str, schema: pl.Schema, where_path: str) -> pl.Expr:
+    try:
+        return pl.sql_expr(quoted_paths(expression, schema))
+    except pl.exceptions.PolarsError as error:
+        problem, fix = trouble(expression, error)
+        raise RecipeError(where_path, f"{expression!r} cannot be used: {problem}", fix) from None
 
 
 def _unknown_column(name: str, expression: str, schema: pl.Schema, where_path: str) -> RecipeError:

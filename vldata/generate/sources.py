@@ -104,7 +104,7 @@ class SynthSource:
             fix = "run `vldata synth plan` again: its file has changed"
             raise BuildError(self.entry.where, f"no image has the hash {part['hash']}", fix)
         data = ImageReader(self.root).read(self.images["ref"][place])
-        return resized(data, int(part["max_side_px"]))[0] if part.get("max_side_px") else data
+        return resized(data, part.get("max_side_px"))[0]
 
 
 def _is_refused(answers: AnswersSoFar, key: str) -> bool:

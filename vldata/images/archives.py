@@ -27,6 +27,7 @@ import numpy.typing as npt
 from vldata.errors import SourceError
 from vldata.images.files import problem_of, read_range
 from vldata.images.look import MAX_BYTES
+from vldata.images.missing import short
 from vldata.images.problem import ImageProblem
 from vldata.schema.keyed import string_keys
 
@@ -94,7 +95,7 @@ class Tar:
         """Read a member whole."""
         row = self._index.find(member)
         if row is None:
-            raise ImageProblem("image_missing", f"no member {member!r} in {self._name}{self._cut}")
+            raise ImageProblem("image_missing", f"no member {short(member)!r} in {self._name}{self._cut}")
         offset, size = (int(column[row]) for column in self._index.columns)
         _refuse_huge(size, member)
         return read_range(self.path, offset, size)
@@ -115,12 +116,12 @@ class TarGz(Tar):
 
     def __init__(self, path: str, spool: Path | None = None) -> None:
         if spool is not None:
-            super().__init__(str(spooled(path, spool, ".tar", lambda target: _gunzip(path, target))), shown_as=path)
+            super().__init__(str(spooled(path, spool, ".tar", lambda target: gunzip(path, target))), shown_as=path)
             return
         handle, unpacked = tempfile.mkstemp(prefix="vldata-", suffix=".tar")
         os.close(handle)
         weakref.finalize(self, os.unlink, unpacked)  # with this object, or when the interpreter ends
-        _gunzip(path, Path(unpacked))
+        gunzip(path, Path(unpacked))
         super().__init__(unpacked, shown_as=path)
 
 
@@ -157,7 +158,7 @@ class Zip:
         """Read a member whole; what does not have the size and checksum that the archive states is refused."""
         row = self._index.find(member)
         if row is None:
-            raise ImageProblem("image_missing", f"no member {member!r} in {self._name}")
+            raise ImageProblem("image_missing", f"no member {short(member)!r} in {self._name}")
         offset, packed_size, size, crc, method = (int(column[row]) for column in self._index.columns)
         _refuse_huge(max(size, packed_size), member)
         if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -238,7 +239,13 @@ class _Writer(Protocol):
     def __call__(self, target: Path, /) -> object: ...
 
 
-def _gunzip(path: str, target: Path) -> None:
+def gunzip(path: str, target: Path) -> None:
+    """Unpack a file as far as its stream goes.
+
+    Raises:
+        ImageProblem: It is not there, or no gzip.
+        SourceError: No room.
+    """
     try:
         packed = gzip.open(path, "rb")  # noqa: SIM115 - its errors are kept apart from the target's
     except OSError as error:

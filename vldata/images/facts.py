@@ -22,6 +22,7 @@ from blake3 import blake3
 
 from vldata.images.files import check_regular, problem_of, read_sized
 from vldata.images.look import MAX_PIXELS, look
+from vldata.images.missing import Nearby, not_a_path
 from vldata.images.problem import ImageProblem
 from vldata.images.references import ImageLocation, ImageReader
 
@@ -110,18 +111,19 @@ def facts(
     """
     reader = ImageReader(root, spool)
     distinct = list(dict.fromkeys(refs))
-    absent, there = _without_folder(reader, distinct)
+    nearby = Nearby(reader.root)
+    absent, there = _without_folder(reader, distinct, nearby)
     shared: list[pl.DataFrame] = []
     if share is not None and remembered is None:
         there, shared = _share_out(there, reader, share, max_pixels, progress)
-    places, rows = _located(reader, there)
+    places, rows = _located(reader, there, nearby)
     looked_at_ns = time.time_ns()
     stats = _stats(dict.fromkeys(place.file for place in places.values()), workers)
     tasks = []
     for ref, place in places.items():
         stat = stats[place.file]
         if isinstance(stat, ImageProblem):
-            rows.append(_failed_row(ref, stat))
+            rows.append(_failed_row(ref, stat, nearby))
         else:
             tasks.append(_InspectTask(ref, place, stat))
     if remembered is not None and dict(remembered.schema) == FACTS:
@@ -173,7 +175,7 @@ def _share_out(
     return [ref for ref, plain in zip(refs, is_plain, strict=True) if not plain], done
 
 
-def _without_folder(reader: ImageReader, refs: list[str]) -> tuple[pl.DataFrame, list[str]]:
+def _without_folder(reader: ImageReader, refs: list[str], nearby: Nearby) -> tuple[pl.DataFrame, list[str]]:
     """The references whose whole folder is missing, known by one look at it, and the others."""
     table = pl.DataFrame({"ref": refs}, schema={"ref": pl.String}).with_columns(
         folder=pl.when(reader.plain(pl.col("ref"))).then(pl.col("ref").str.replace(r"/?[^/]*$", ""))
@@ -184,8 +186,9 @@ def _without_folder(reader: ImageReader, refs: list[str]) -> tuple[pl.DataFrame,
         "ref",
         *(pl.lit(None, dtype).alias(name) for name, dtype in FACTS.items() if name not in ("ref", "problem", "detail")),
         problem=pl.lit("image_missing"),
-        detail=pl.lit(os.strerror(errno.ENOENT)),
     )
+    said = os.strerror(errno.ENOENT)
+    absent = absent.with_columns(pl.Series("detail", [nearby.detail(ref, said) for ref in absent["ref"]], pl.String))
     return absent, table.filter(~is_absent)["ref"].to_list() if missing else refs
 
 
@@ -200,14 +203,14 @@ def _exists(folder: str) -> bool:
     return True
 
 
-def _located(reader: ImageReader, refs: list[str]) -> tuple[dict[str, ImageLocation], list[_Row]]:
+def _located(reader: ImageReader, refs: list[str], nearby: Nearby) -> tuple[dict[str, ImageLocation], list[_Row]]:
     places: dict[str, ImageLocation] = {}
     refused: list[_Row] = []
     for ref in refs:
         try:
             places[ref] = reader.locate(ref)
         except ImageProblem as problem:
-            refused.append(_failed_row(ref, problem))
+            refused.append(_failed_row(ref, problem, nearby))
     return places, refused
 
 
@@ -285,8 +288,15 @@ def _row(reader: ImageReader, task: _InspectTask, max_pixels: int, fresh_ns: int
     return (*where, seen.width, seen.height, seen.format, None, None)
 
 
-def _failed_row(ref: str, problem: ImageProblem) -> _Row:
-    return (ref, *(None,) * 8, problem.reason, problem.detail)
+def _failed_row(ref: str, problem: ImageProblem, nearby: Nearby) -> _Row:
+    reason, detail = problem.reason, problem.detail
+    if not_a_path(ref):
+        reason = "image_missing"
+    if reason == "image_missing":
+        detail = nearby.detail(ref, detail)
+    elif reason == "image_outside_root" and (found := nearby.fitting(ref)):
+        detail = f"{detail}; {found}"
+    return (ref, *(None,) * 8, reason, detail)
 
 
 def _in_threads(work: Callable[[list[_T]], _R], tasks: list[_T], workers: int) -> Iterator[_R]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vldata.images import kinds
+from vldata.images.depth import check_shown
 from vldata.images.kinds import Kind
 from vldata.images.orientation import upright
 from vldata.images.problem import ImageProblem
 from vldata.images.scan import scan_jpeg, scan_png, scan_webp
+
+if TYPE_CHECKING:
+    from PIL import ImageFile
 
 MAX_PIXELS = 178_956_970
 """Pillow's own limit: `Image.open` raises above 2 * `Image.MAX_IMAGE_PIXELS` = 2 * (2**30 // 4 // 3), so no reader of a
@@ -74,7 +78,18 @@ def _by_pillow(data: bytes, kind: Kind, max_pixels: int) -> Look:
     ended = kinds.has_end(data, kind, image)
     if not ended or kind in _SCANS:  # a JPEG, PNG or WebP that got here is an unusual one
         _decode(data, kind, ended=ended)
-    return Look(kind, *upright(width, height, kinds.turn_of(image)))
+    turn = kinds.turn_of(image)  # Pillow forgets a TIFF's when it decodes it
+    _check_shown(image, kind)
+    return Look(kind, *upright(width, height, turn))
+
+
+def _check_shown(image: ImageFile.ImageFile, kind: Kind) -> None:
+    try:
+        check_shown(image)
+    except (MemoryError, ImageProblem):
+        raise
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
+        raise ImageProblem("image_unreadable", f"{kind}: {kinds.cause(error)}") from None
 
 
 def _refuse_bomb(width: int, height: int, max_pixels: int) -> None:

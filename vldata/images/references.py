@@ -4,9 +4,11 @@
     shards/00.tar::a/b.jpg                a member of an archive below the root (.tar, .tar.gz, .tgz, .zip)
     train-0.parquet::image/17/0           the bytes in a table's cell: column, 0-based row, position in a list (else 0);
                                           binary, struct<bytes, path>, or a list of either (.parquet, .arrow)
+    rows.jsonl::text/4711/2048            the base64 or data URI at these bytes of a table that is text (`inline`)
 
-A reference that climbs out of its root is refused: ``..``, an absolute path, a drive, a NUL byte. Symbolic links are
-followed wherever they lead, as they are the user's own doing and not the dataset's.
+A reference that climbs out of its root is refused: ``..``, a drive, a NUL byte, an absolute path that is not below the
+root. Symbolic links below the root are followed wherever they lead, as they are the user's own doing and not the
+dataset's; an absolute path that reaches the root by other links is below it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import posixpath
 import re
 import threading
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +26,8 @@ import polars as pl
 
 from vldata.images.archives import TAR, TAR_GZ, ZIP, Archive, Tar, TarGz, Zip
 from vldata.images.files import read_file, read_file_into
+from vldata.images.inline import COLUMN, TEXT_TABLES, TextTable
+from vldata.images.missing import short
 from vldata.images.problem import ImageProblem
 from vldata.images.tables import ARROW, PARQUET, ArrowTable, ParquetTable, Stretches, address, spooled_parquet
 from vldata.paths import absolute
@@ -31,6 +36,7 @@ SEPARATOR = "::"
 ARCHIVES = TAR + TAR_GZ + ZIP
 TABLES = PARQUET + ARROW
 
+_SPAN = re.compile(rf"{COLUMN}/\d{{1,18}}/\d{{1,12}}")
 _DRIVE = re.compile(r"[A-Za-z]:(?!:)")
 _SUSPICIOUS = re.compile(r"\\|:|\x00|\.\.|//|(?:^|/)\./|^/|^$")
 
@@ -79,8 +85,23 @@ class ImageReader:
             return ImageLocation(f"{self.root}/{ref}", None)
         outer, separator, member = ref.partition(SEPARATOR)
         if separator and outer.endswith(ARCHIVES + TABLES):
-            return ImageLocation(posixpath.join(self.root, _inside(outer)), _inside(member))
-        return ImageLocation(posixpath.join(self.root, _inside(ref)), None)
+            return ImageLocation(self._below(outer), _inside(member))
+        if separator and outer.endswith(TEXT_TABLES) and _SPAN.fullmatch(member):
+            return ImageLocation(self._below(outer), member)
+        return ImageLocation(self._below(ref), None)
+
+    def _below(self, path: str) -> str:
+        """The absolute path of what lies below the root.
+
+        Raises:
+            ImageProblem: It does not.
+        """
+        if not path.startswith("/") or "\0" in path:
+            return posixpath.join(self.root, _inside(path))
+        clean = posixpath.normpath("/" + path.lstrip("/"))
+        if _is_below(clean, self.root) or _reaches(clean, self.root):
+            return clean
+        raise ImageProblem("image_outside_root", f"the absolute path {short(path)!r} is not below image_root")
 
     def plain(self, ref: pl.Expr) -> pl.Expr:
         """Whether references are plain names of files below the root, of which `locate` has nothing to say."""
@@ -156,6 +177,8 @@ class ImageReader:
             return Zip(path)
         if path.endswith(ARROW):
             return ArrowTable(path, self._follow)
+        if path.endswith(TEXT_TABLES):
+            return TextTable(path, self._spool)
         if self._spool is not None:
             return spooled_parquet(path, address(member)[0], self._spool, self._follow)
         return ParquetTable(path, self._follow, self._stretches)
@@ -171,13 +194,31 @@ def _inside(path: str) -> str:
     forward = path.replace("\\", "/")  # a corpus made on Windows may climb with backslashes
     clean = posixpath.normpath(forward)
     if "\0" in path or clean.startswith(("/", "../")) or clean == ".." or _DRIVE.match(path):
-        raise ImageProblem("image_outside_root", f"{path!r} leaves the image_root")
+        raise ImageProblem("image_outside_root", f"{short(path)!r} leaves the image_root")
     return posixpath.normpath(path)
+
+
+def _is_below(path: str, root: str) -> bool:
+    return path.startswith(root if root.endswith("/") else f"{root}/")
+
+
+def _reaches(path: str, root: str) -> bool:
+    """Whether a folder above a path is the root by another name, given by symbolic links."""
+    real = _resolved(root)
+    while path := path.rpartition("/")[0]:
+        if _resolved(path) == real:
+            return True
+    return False
+
+
+@lru_cache(maxsize=4096)
+def _resolved(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 def _storage_key(ref: str) -> tuple[str, str, int, int]:
     outer, separator, member = ref.partition(SEPARATOR)
-    if not separator or not outer.endswith(TABLES):
+    if not separator or not outer.endswith(TABLES + TEXT_TABLES):
         return outer, member, 0, 0
     try:
         return outer, *address(member)

@@ -7,6 +7,7 @@ turns a Parquet column into an Arrow file once (at the cost of its size on disk)
 
 from __future__ import annotations
 
+import re
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from vldata.errors import SourceError
 from vldata.images.archives import spooled
+from vldata.images.inline import PATTERN, image_bytes
 from vldata.images.look import MAX_BYTES
+from vldata.images.missing import short
 from vldata.images.problem import ImageProblem
 
 if TYPE_CHECKING:
@@ -239,7 +242,7 @@ def address(member: str) -> tuple[str, int, int]:
     parts = member.rsplit("/", 2)
     if len(parts) == 3 and parts[0] and parts[1].isdecimal() and parts[2].isdecimal():
         return parts[0], int(parts[1]), int(parts[2])
-    raise ImageProblem("image_missing", f"{member!r} is not <column>/<row>/<position>")
+    raise ImageProblem("image_missing", f"{short(member)!r} is not <column>/<row>/<position>")
 
 
 def cell_bytes(cell: pa.Scalar, k: int, follow: Callable[[str], bytes]) -> bytes:
@@ -266,9 +269,15 @@ def cell_bytes(cell: pa.Scalar, k: int, follow: Callable[[str], bytes]) -> bytes
         if "bytes" not in fields:
             raise ImageProblem("image_unreadable", f"the column is {cell.type}, which has no 'bytes'")
         cell = cell["bytes"]
-    if not pa.types.is_binary(cell.type) and not pa.types.is_large_binary(cell.type):
+    if _is_text(cell.type):
+        text = cell.as_py() or ""
+        if text.strip() and not re.match(PATTERN, text):
+            raise ImageProblem("image_unreadable", f"the cell is the text {text[:40]!r}, no base64 of an image")
+        if text.strip():
+            return image_bytes(text)
+    elif not pa.types.is_binary(cell.type) and not pa.types.is_large_binary(cell.type):
         raise ImageProblem("image_unreadable", f"the column is {cell.type}, not binary or struct<bytes, path>")
-    if cell.is_valid:
+    elif cell.is_valid:
         size_bytes = len(cell.as_buffer())
         if size_bytes > MAX_BYTES:
             raise ImageProblem("image_bomb", f"the cell has {size_bytes} bytes, over the limit of {MAX_BYTES}")
@@ -277,6 +286,12 @@ def cell_bytes(cell: pa.Scalar, k: int, follow: Callable[[str], bytes]) -> bytes
     if path:
         return follow(path)
     raise ImageProblem("image_missing", "the cell has neither bytes nor a path")
+
+
+def _is_text(dtype: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(dtype) or pa.types.is_large_string(dtype) or pa.types.is_string_view(dtype))
 
 
 def _no_column(column: str, table: str, names: list[str]) -> ImageProblem:

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from vldata.curate.filters import image_filters
+from vldata.images.missing import MAX_REF
 from vldata.recipe.models import Entry
 from vldata.schema.keyed import fractions, keyed, string_keys
 from vldata.schema.turns import BOX, SIZE
@@ -31,6 +32,10 @@ LEAST_PX = 1.0 - 1e-6
 _SEEN_ALL = ~pl.col("sizes").list.eval(pl.element().is_null()).list.any()
 BEST_SIZES = pl.when(_SEEN_ALL | pl.col("image_sizes").is_null()).then("sizes").otherwise("image_sizes").alias("sizes")
 """Sizes of a sample's images as they were seen; where one was not, as they were annotated."""
+
+_SHORT_REF = (
+    pl.when(pl.col("ref").str.len_chars() > MAX_REF).then(pl.col("ref").str.head(MAX_REF) + "…").otherwise("ref")
+)
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ def _with_images(
         hashes=pl.col("hash"),
         image_bytes=pl.col("size_bytes").fill_null(0).sum().cast(pl.Int64),
         reason=pl.col("problem").drop_nulls().first(),
-        detail=pl.concat_str("ref", pl.lit(": "), pl.col("detail").fill_null(""))
+        detail=pl.concat_str(_SHORT_REF, pl.lit(": "), pl.col("detail").fill_null(""))
         .filter(pl.col("problem").is_not_null())
         .first(),
     )

@@ -20,15 +20,15 @@ import pyarrow as pa
 from vldata.codecs import codec
 from vldata.images.geometry import fit
 from vldata.prompts.models import Templates
+from vldata.prompts.places import MARK, PLACE, marks, places
 from vldata.prompts.render import Rendered, render
 from vldata.prompts.template import Template
 from vldata.schema.boxes import Box, padded_square
-from vldata.schema.keyed import fractions, keyed
+from vldata.schema.keyed import Keys, fractions, keyed
 from vldata.schema.rows import CONTENT, IMAGE, MESSAGE, ROW_BOX, SIZE_TYPE, TURN, arrow_schema
 from vldata.schema.turns import KEY
 from vldata.tasks.base import Task
 
-IMAGE_MARK = "<image>"
 RENDER_VERSION = 1
 
 Ints = npt.NDArray[np.int64]
@@ -63,6 +63,7 @@ class RenderSettings:
             "source": self.source,
             "dataset": self.dataset,
             "task": [self.task.name, self.task.model_dump(mode="json")],
+            "places": list(self.task.places),
             "template": [self.template.name, self.template.digest],
             "templates": self.templates.model_dump(mode="json"),
             "box_format": self.box_format,
@@ -100,34 +101,52 @@ def render_leaf(samples: pl.DataFrame, turns: pl.DataFrame, words: RenderSetting
     salt = words.source
     turns = words.task.prepare(turns, seed=words.seed, salt=salt)
     keys = turns[KEY].to_numpy()
+    columns, has_places = _columns(turns, samples, words)
     rendered = render(
         words.template,
-        _columns(turns, samples, words),
+        columns,
         num_rows=turns.height,
         options=words.templates,
-        variant_keys=keyed(keys, words.seed, "variant", salt),
+        variant_keys=_variant_keys(keys, samples, words),
         flip_keys=keyed(keys, words.seed, "flip", salt),
         dataset=words.dataset,
     )
     rows = turns["row"].to_list()
     failed = {rows[i]: f"template_error: {message}" for i, message in rendered.failed.items()}
-    places = turns["place"].to_numpy()
-    empty = [(i, "the user's text") for i, text in enumerate(rendered.user) if not text and places[i] > 0]
+    position = turns["place"].to_numpy()
+    empty = [(i, "the user's text") for i, text in enumerate(rendered.user) if not text and position[i] > 0]
     empty += [(i, "the assistant's text") for i, text in enumerate(rendered.assistant) if not text]
     failed |= {rows[i]: f"empty_message: {what}" for i, what in empty if i not in rendered.failed}
-    marked = [i for i, text in enumerate(rendered.user) if text and IMAGE_MARK in text]
-    marks = _marks(rendered.user, marked, samples)
-    failed |= {rows[i]: f"image_count_mismatch: {message}" for i, message in marks.items()}
+    marked = [i for i, text in enumerate(rendered.user) if text and PLACE in text] if has_places else []
+    miscounted = _miscounted(rendered.user, marked, samples)
+    failed |= {rows[i]: f"image_count_mismatch: {message}" for i, message in miscounted.items()}
+    if has_places:  # an image stands in what the user says; anywhere else its mark is a word
+        assistant, system = ([text and marks(text) for text in said] for said in (rendered.assistant, rendered.system))
+        rendered = rendered._replace(assistant=assistant, system=system)
     return failed or _piece(samples, turns, rendered, marked, rows, words)
 
 
-def _columns(turns: pl.DataFrame, samples: pl.DataFrame, words: RenderSettings) -> dict[str, Sequence[Any]]:
+def _variant_keys(keys: Keys, samples: pl.DataFrame, words: RenderSettings) -> Keys:
+    """Which wording each turn has; one without images the first, as others may speak of the image."""
+    chosen = keyed(keys, words.seed, "variant", words.source)
+    textual = (samples["images"].list.len() == 0).to_numpy()
+    if not (words.task.needs_image and textual.any()):
+        return chosen
+    return np.where(np.repeat(textual, samples["num_turns"].to_numpy()), np.uint64(0), chosen)
+
+
+def _columns(
+    turns: pl.DataFrame, samples: pl.DataFrame, words: RenderSettings
+) -> tuple[dict[str, Sequence[Any]], bool]:
+    """What the template reads, and whether it or the template has places of images."""
     boxed = "fractions" in turns.columns
     wanted = set(words.template.file.reads) | (words.task.columns.keys() if boxed else set())
     columns: dict[str, Sequence[Any]] = {name: _values(turns[name]) for name in sorted(wanted & set(turns.columns))}
     if boxed:
         columns |= words.task.write_boxes(columns, _framed(turns, samples, words), codec(words.box_format))
-    return columns
+    marked = [name for name in words.task.places if turns[name].str.contains(MARK, literal=True).any()]
+    columns |= {name: [text and places(text) for text in turns[name].to_list()] for name in marked}
+    return columns, bool(marked) or words.template.has_places
 
 
 def _values(column: pl.Series) -> list[Any]:
@@ -152,7 +171,7 @@ def _framed(turns: pl.DataFrame, samples: pl.DataFrame, words: RenderSettings) -
     return framed
 
 
-def _marks(user: Sequence[str | None], marked: Sequence[int], samples: pl.DataFrame) -> dict[int, str]:
+def _miscounted(user: Sequence[str | None], marked: Sequence[int], samples: pl.DataFrame) -> dict[int, str]:
     """Turns whose samples have image places in their texts, but not as many as images."""
     if not marked:
         return {}
@@ -161,10 +180,10 @@ def _marks(user: Sequence[str | None], marked: Sequence[int], samples: pl.DataFr
     places: dict[int, int] = {}
     for i in marked:
         at = int(np.searchsorted(ends, i, side="right"))
-        places[at] = places.get(at, 0) + (user[i] or "").count(IMAGE_MARK)
+        places[at] = places.get(at, 0) + (user[i] or "").count(PLACE)
     mismatched = {at for at, n in places.items() if n != counts[at]}
     return {
-        i: f"{places[at]} {IMAGE_MARK} in the text, {counts[at]} images"
+        i: f"{places[at]} {MARK} in the text, {counts[at]} images"
         for i in marked
         if (at := int(np.searchsorted(ends, i, side="right"))) in mismatched
     }
@@ -206,7 +225,7 @@ def _piece(
 
 
 def _paths(references: list[str], words: RenderSettings) -> pa.Array:
-    paths = pa.array([words.image_prefix + ref for ref in references], pa.string())
+    paths = pa.array([ref if ref.startswith("/") else words.image_prefix + ref for ref in references], pa.string())
     return pa.StructArray.from_arrays([pa.nulls(len(references), pa.binary()), paths], fields=list(IMAGE))
 
 
@@ -257,7 +276,7 @@ def _messages(
     if marked:
         own = heads[np.searchsorted(bounds, marked, side="right") - 1]
         before[own] = behind[own] = 0
-        split = {2 * i: [part.strip() for part in texts[2 * i].split(IMAGE_MARK)] for i in marked}
+        split = {2 * i: [part.strip() for part in texts[2 * i].split(PLACE)] for i in marked}
         num_parts[list(split)] = list(map(len, split.values()))
         texts = [part for at, text in enumerate(texts) for part in split.get(at, (text,))]
         before, behind = np.repeat(before, num_parts), np.repeat(behind, num_parts)

@@ -14,7 +14,7 @@ import polars as pl
 
 from vldata.errors import BuildError, SourceError, VldataError
 from vldata.images.problem import ImageProblem
-from vldata.images.references import ImageReader
+from vldata.images.references import SEPARATOR, ImageReader
 from vldata.paths import home
 from vldata.pipeline.image_facts import place_of
 from vldata.pipeline.index import keyed_turns
@@ -68,7 +68,8 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
                 seen.notes.append(f"{entry.name}: its files are large and were not opened; `vldata plan` reads them")
                 return seen
             native = source.turns(entry.task.name)
-            turns = keyed_turns(native, entry.task, where=entry.where)
+            given = native.drop("remark", strict=False)
+            turns = keyed_turns(given, entry.task, where=entry.where, kept=entry.source.kept_columns)
             if (in_wrong_unit := wrong_unit(turns, entry.source)) is not None:
                 seen.problems.append(in_wrong_unit.error(entry.source, entry.where))
         except VldataError as error:
@@ -123,6 +124,8 @@ def _judge_images(entry: Entry, turns: pl.DataFrame, seen: FirstRows) -> None:
     if root is not None and not home(root).exists():
         return  # told by whoever asks for the root itself
     refs = turns.filter(pl.col("problem").is_null())["images"].explode().drop_nulls().unique(maintain_order=True)
+    if not seen.is_all:
+        refs = refs.filter(~refs.str.contains(SEPARATOR, literal=True))  # inside a table of which this was the head
     first = refs.head(IMAGES).to_list()
     reader = ImageReader(place_of(entry).root)
     missing = {ref: why for ref in first if (why := _missing(reader, ref)) is not None}

@@ -65,7 +65,15 @@ class Lookup:
                 new = self._facts(place, fresh, advance)
                 seen = self.seen[place] = pl.concat([seen, new]) if seen.height else new
                 self.fresh.add(place)
-            return requested.join(seen, on="ref", how="left", maintain_order="left")
+            found = requested.join(seen, on="ref", how="left", maintain_order="left")
+            unset = entry.source.root_when_unset
+            if unset is None:
+                return found
+            said = pl.col("detail") + f" ({unset}; `image_root` names another folder)"
+            missing = (pl.col("problem") == "image_missing") & pl.col("detail").str.contains(
+                "; looked below ", literal=True
+            )
+            return found.with_columns(detail=pl.when(missing).then(said).otherwise("detail"))
 
         return look
 
@@ -145,11 +153,11 @@ def _doubtful(root: str, then: pl.DataFrame) -> list[str]:
     """References whose files may not be what they were, by one look at each file; members of containers always may."""
     folder = pl.col("ref").str.replace(r"/?[^/]*$", "")
     absent = then.filter(problem="image_missing").select(folder.alias("folder")).to_series().unique().to_list()
-    gone = [name for name in absent if not Path(f"{root}/{name}").is_dir()]
+    gone = [name for name in absent if not Path(root, name).is_dir()]
     looked_for = then.filter(~((pl.col("problem") == "image_missing").fill_null(False) & folder.is_in(gone)))
     doubtful = []
     for ref, *status in looked_for.select("ref", "size_bytes", "mtime_ns", "inode").iter_rows():
-        path = f"{root}/{ref}"
+        path = ref if ref.startswith("/") else f"{root}/{ref}"
         now: list[int | None] = [None, None, None]
         with suppress(OSError, ValueError):  # not there: as it was, or doubtful
             stat = os.stat(path)  # noqa: PTH116 - a quarter of the time of Path.stat, a hundred thousand times

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,9 @@ TURNS_VERSION = 2
 
 _NOT_CONTENT = frozenset({"row", "weight", "generator", "problem", "detail"})
 
+_REMARKS = "vldata.remarks"
+"""Under which the file of turns keeps what the source says of them."""
+
 
 @dataclass(frozen=True)
 class IndexedTurns:
@@ -34,12 +39,14 @@ class IndexedTurns:
         key: Hash of what decides the turns: annotation files' contents, options, task.
         path: Parquet: `COMMON`, the task's columns and `KEY`, one row a turn.
         digests: Annotation file, as the recipe names it, to the hash of its contents.
+        remarks: What the source says of turns that are used all the same, to how many.
     """
 
     key: str
     path: Path
     digests: dict[str, str]
     rows: int
+    remarks: dict[str, int] = field(default_factory=dict)
 
 
 def already_indexed(entry: Entry, store: Store) -> IndexedTurns | VldataError | None:
@@ -58,13 +65,16 @@ def index(entry: Entry, store: Store) -> IndexedTurns | VldataError:
         indexed = _in_store(entry, store, digests)
         if indexed is None:
             with no_collector():
-                turns = keyed_turns(entry.source.turns(entry.task.name), entry.task, where=entry.where)
+                native = entry.source.turns(entry.task.name)
+                remarks = {_REMARKS: json.dumps(_remarks(native))}
+                turns = native.drop("remark", strict=False)
+                turns = keyed_turns(turns, entry.task, where=entry.where, kept=entry.source.kept_columns)
             in_wrong_unit = wrong_unit(turns, entry.source)
             if in_wrong_unit is not None:
                 raise in_wrong_unit.error(entry.source, entry.where)
             with store.write(Folder.TURNS, _key(entry, digests), ".parquet") as path:
-                turns.write_parquet(path, compression="lz4", row_group_size=131_072)
-            del turns
+                turns.write_parquet(path, compression="lz4", row_group_size=131_072, metadata=remarks)
+            del native, turns
             indexed = _in_store(entry, store, digests)
             assert indexed is not None, "it was written just now"
         return indexed
@@ -77,7 +87,15 @@ def _in_store(entry: Entry, store: Store, digests: dict[str, str]) -> IndexedTur
     if not store.has(Folder.TURNS, key, ".parquet"):
         return None
     path = store.path(Folder.TURNS, key, ".parquet")
-    return IndexedTurns(key, path, digests, int(pl.scan_parquet(path).select(pl.len()).collect().item()))
+    rows = int(pl.scan_parquet(path).select(pl.len()).collect().item())
+    return IndexedTurns(key, path, digests, rows, json.loads(pl.read_parquet_metadata(path).get(_REMARKS, "{}")))
+
+
+def _remarks(turns: pl.DataFrame) -> dict[str, int]:
+    if "remark" not in turns.columns:
+        return {}
+    counted = turns.filter(pl.col("problem").is_null())["remark"].drop_nulls().value_counts(sort=True)
+    return dict(counted.sort("count", "remark", descending=[True, False]).iter_rows())
 
 
 def _key(entry: Entry, digests: dict[str, str]) -> str:
@@ -107,8 +125,8 @@ def _in_recipe(error: VldataError | OSError | ValueError, entry: Entry) -> Vldat
     return type(error)(f"{entry.where}: {error.where}", error.problem, error.fix)
 
 
-def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str) -> pl.DataFrame:
-    """Canonical columns in canonical types, a row id for every turn, and its key.
+def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str, kept: Collection[str] = ()) -> pl.DataFrame:
+    """Canonical columns in canonical types, native ones that are kept, a row id for every turn, and its key.
 
     A row id is the native one, or the hash of the row's canonical columns where the format has none. Equal ids are set
     apart by ``~2``, ``~3`` … in the order of their contents, never of their place in the file.
@@ -116,13 +134,14 @@ def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str) -> pl.DataFrame:
     Raises:
         SourceError: A column the task needs is missing, of another type, or unknown.
     """
-    columns: dict[str, PolarsType] = {**COMMON, **task.columns}
+    native = {name: turns.schema[name] for name in kept}
+    columns: dict[str, PolarsType] = {**COMMON, **task.columns, **native}
     _refuse_strangers(turns, columns, task, where)
     filled = turns.select(
         (pl.col(name) if name in turns.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in columns.items()
     ).with_columns(pl.col("images").fill_null([]))
-    content = {name: dtype for name, dtype in filled.schema.items() if name not in _NOT_CONTENT}
+    content = {name: dtype for name, dtype in filled.schema.items() if name not in {*_NOT_CONTENT, *kept}}
     if filled["row"].null_count():
         hashed = filled.select(canonical_text(content))
         ids = pl.Series(

@@ -17,6 +17,8 @@ import polars as pl
 from vldata import __version__
 from vldata.curate.exclude import ExclusionList
 from vldata.errors import RecipeErrors, VldataError
+from vldata.images.pixels import PIXELS_VERSION
+from vldata.paths import home
 from vldata.pipeline.choose import ChosenSamples, Pool, choose
 from vldata.pipeline.finished_rows import RENDER_VERSION
 from vldata.pipeline.image_facts import Lookup, place_of
@@ -32,6 +34,7 @@ from vldata.prompts.template import Template, load
 from vldata.recipe.models import Entry, Recipe, Settings
 from vldata.schema.keyed import keyed_one
 from vldata.schema.rows import SCHEMA_VERSION
+from vldata.sources.reading.files import passed_over
 from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
@@ -57,7 +60,7 @@ def plan(recipe: Recipe, session: Session, *, limit: int | None = None) -> Plan:
     key = key_of(
         {
             "what": KeySubject.PLAN,
-            "versions": [__version__, PLAN_VERSION, SCHEMA_VERSION],
+            "versions": [__version__, PLAN_VERSION, SCHEMA_VERSION, PIXELS_VERSION],
             "head": recipe.head.model_dump(mode="json"),
             "mixture": recipe.mixture.model_dump(mode="json"),
             "limit": limit,
@@ -281,7 +284,7 @@ def _put_together(
         templates={name: template.lineage for name, template in templates.items()},
         images={n: _source_images(e) for n, e in recipe.entries.items()},
         shards=shards,
-        notes=_notes(recipe, reports, blocks),
+        notes=[*_notes(recipe, reports, blocks), *_remarks(recipe, indexed, chosen)],
         num_new_blocks=len({leaf.rendered.key for leaf in chain(*leaves.values()) if leaf.rendered.is_new_block}),
     )
 
@@ -357,8 +360,23 @@ def _reasons(ledger: pl.DataFrame) -> dict[str, int]:
     return dict(counted.sort("len", "reason", descending=[True, False]).iter_rows())
 
 
+def _remarks(recipe: Recipe, indexed: Mapping[str, IndexedTurns], chosen: Mapping[str, ChosenSamples]) -> list[str]:
+    """What sources say of turns that they read, and tasks of turns that are in the dataset."""
+    notes = []
+    for name, entry in recipe.entries.items():
+        read, used = indexed[name].rows, chosen[name].turns
+        notes += [f"{name}: {remark}: {n:,} of {read:,} turns" for remark, n in indexed[name].remarks.items()]
+        notes += [f"{name}: {remark}: {n:,} of {used.height:,} turns" for remark, n in entry.task.remarks(used).items()]
+    return notes
+
+
 def _notes(recipe: Recipe, reports: Mapping[str, SourceReport], blocks: list[Block]) -> list[str]:
     notes = []
+    for name, entry in recipe.entries.items():
+        taken = entry.source.files() if home(entry.source.path).is_dir() else []
+        if taken and (left := passed_over(entry.source.path, taken)):
+            shown = ", ".join(left[:5]) + (" …" if len(left) > 5 else "")
+            notes.append(f"{name} passed over {len(left):,} files of its folder, which are not of its format: {shown}")
     for name, report in reports.items():
         if report.epochs > 1:
             notes.append(f"{name} runs short and is repeated: {report.epochs:.2f} epochs")

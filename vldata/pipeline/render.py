@@ -21,6 +21,7 @@ from blake3 import blake3
 
 from vldata import __version__
 from vldata.errors import BuildError, StoreError
+from vldata.images.pixels import PIXELS_VERSION
 from vldata.pipeline.block_cuts import leaves
 from vldata.pipeline.choose import ChosenSamples
 from vldata.pipeline.finished_rows import RENDER_VERSION, RenderSettings, render_leaf
@@ -119,6 +120,8 @@ def _lay_out(folder: Path, recipe: Recipe, entry: Entry, chosen: ChosenSamples, 
     pixels: dict[str, int | str | None] = {"images": output.images, "max_side_px": words.max_side_px}
     if entry.settings.images.decode:
         pixels["decode"] = True
+    if words.max_side_px is not None:
+        pixels["version"] = PIXELS_VERSION
     cuts = _cuts(located, chosen, output.max_rows)
     key = key_of(
         {

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from vldata.curate.across import across
+from vldata.curate.ambiguous import ambiguous_phrases
 from vldata.curate.cut import LEDGER, Cut
 from vldata.curate.dedup import dedup
 from vldata.curate.exclude import ExclusionList
@@ -31,7 +32,7 @@ from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
 from vldata.tasks.base import Task
 
-CURATE_VERSION = 1
+CURATE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def screen(
             "name": entry.name,
             "seed": seed,
             "task": [entry.task.name, entry.task.model_dump(mode="json")],
+            "needs_image": _needs_image(entry),
+            "asks_where": _asks_where(entry),
             "where": settings.where,
             "filters": settings.filters.model_dump(mode="json"),
             "dedup": settings.conversation.dedup.model_dump(mode="json") if settings.conversation.dedup else None,
@@ -117,7 +120,10 @@ def _screen(
         kept = keep(exclude.rows(entry.name, kept), "exclude")
     if settings.where:
         kept = keep(where(kept, settings.where, f"{entry.where}.where"), "where")
-    kept = keep(_checks(kept, task), "check")
+    kept, everything = (turns.drop(entry.source.kept_columns) for turns in (kept, everything))
+    kept = keep(_checks(kept, task, needs_image=_needs_image(entry)), "check")
+    if _asks_where(entry):
+        kept = keep(_clear(kept, everything), "check")
     kept = keep(text_filters(kept, settings.filters, task.texts), "filter")
     if settings.conversation.dedup:
         kept = keep(dedup(kept, settings.conversation.dedup, texts=task.texts, answer=task.answer_column), "dedup")
@@ -147,7 +153,7 @@ def _marked(turns: pl.DataFrame, faults: pl.DataFrame) -> Cut:
     )
 
 
-def _checks(turns: pl.DataFrame, task: Task) -> Cut:
+def _checks(turns: pl.DataFrame, task: Task, *, needs_image: bool) -> Cut:
     """What every row of a task must have; the first thing that it lacks is the reason."""
     needed = [name for name in task.columns if name not in task.optional]
     reason = pl.lit(None, pl.String)
@@ -157,7 +163,7 @@ def _checks(turns: pl.DataFrame, task: Task) -> Cut:
         checks.append(("missing_value", pl.col(name).is_null(), pl.lit(name)))
     for name in task.texts:
         checks.append(("empty_text", pl.col(name).str.strip_chars() == "", pl.lit(name)))
-    if task.needs_image:
+    if needs_image:
         checks.append(("no_image", pl.col("images").list.len() == 0, pl.lit(None, pl.String)))
     if task.needs_box:
         checks.append(("no_box", pl.col("boxes").list.len() == 0, pl.lit(None, pl.String)))
@@ -169,6 +175,24 @@ def _checks(turns: pl.DataFrame, task: Task) -> Cut:
     judged = turns.select("row", reason=reason, detail=detail)
     broken = judged["reason"].is_not_null()
     return Cut(turns.filter(~broken) if broken.any() else turns, judged.filter(broken))
+
+
+def _needs_image(entry: Entry) -> bool:
+    return entry.task.needs_image and not entry.source.has_text_rows
+
+
+def _asks_where(entry: Entry) -> bool:
+    asks = entry.task.asks_where
+    return asks == "always" or (asks == "flipped" and entry.settings.templates.flip > 0)
+
+
+def _clear(turns: pl.DataFrame, everything: pl.DataFrame) -> Cut:
+    """Turns whose phrase means nothing else in the whole source, whatever else left already."""
+    found = ambiguous_phrases(everything)
+    dropped = turns.select("row").join(found, on="row", maintain_order="left")
+    reason = pl.lit("ambiguous_phrase").alias("reason")
+    kept = turns.join(dropped, on="row", how="anti", maintain_order="left") if dropped.height else turns
+    return Cut(kept, dropped.select("row", reason, "detail"))
 
 
 @dataclass(frozen=True)

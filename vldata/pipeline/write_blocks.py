@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from blake3 import blake3
 
+from vldata.images.depth import may_be_deep
 from vldata.images.pixels import decoded, resized
 from vldata.images.problem import ImageProblem
 from vldata.images.references import ImageReader
@@ -100,10 +101,10 @@ def _take(arena: Arena, reader: ImageReader, ref: str, expected: str | None, set
         raise ImageProblem("image_unreadable", "its bytes changed while the dataset was being built")
     if settings.decode:
         decoded(bytes(data))
-    if settings.max_side_px:
-        smaller = resized(bytes(data), settings.max_side_px)[0]
-        data = arena.room(len(smaller))
-        data[:] = smaller
+    if settings.max_side_px or may_be_deep(data):
+        stored = resized(bytes(data), settings.max_side_px)[0]
+        data = arena.room(len(stored))
+        data[:] = stored
     arena.keep(len(data))
 
 

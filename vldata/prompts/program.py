@@ -18,6 +18,7 @@ from jinja2.visitor import NodeTransformer
 
 from vldata.errors import TemplateError
 from vldata.prompts.lint import ENVIRONMENT, undeclared
+from vldata.prompts.places import places
 from vldata.prompts.sandbox import MAX_STEPS, MAX_TEXT_CHARS, Steps, joined
 
 _ROWS, _TAKE, _JOINED = "_rows", "_take", "_joined"
@@ -151,7 +152,11 @@ def compile_block(text: str, file: str, block: str, columns: frozenset[str]) -> 
 
 
 class _Bounded(NodeTransformer):
-    """Puts the counter into every loop, and the length check into every ``~``."""
+    """Puts the counter into every loop, and the length check into every ``~``; the template's own marks are places."""
+
+    def visit_TemplateData(self, node: nodes.TemplateData) -> nodes.TemplateData:
+        node.data = places(node.data)
+        return node
 
     def visit_For(self, node: nodes.For) -> nodes.For:
         cost = sum(1 for part in node.body for _ in part.find_all(nodes.Node)) + 1

@@ -25,6 +25,7 @@ from vldata.errors import RecipeErrors, TemplateError
 from vldata.paths import home
 from vldata.prompts.lint import parse, undeclared
 from vldata.prompts.models import Names, Templates
+from vldata.prompts.places import MARK
 
 WRAPPERS = ("instruction", "dataset_name", "task_name")
 """The values of ``templates.per`` that put one sentence around the bare content of every task."""
@@ -74,10 +75,19 @@ class Template:
         return f"{self.wrapper.name}+{self.file.name}" if self.wrapper else self.file.name
 
     @property
+    def texts(self) -> list[str]:
+        """What the files say."""
+        return [self.file.text, *([self.wrapper.text] if self.wrapper else [])]
+
+    @property
     def digest(self) -> str:
         """16 hex digits that change with any character of the files."""
-        texts = [self.file.text, *([self.wrapper.text] if self.wrapper else [])]
-        return blake3("\0".join(texts).encode()).hexdigest(length=8)
+        return blake3("\0".join(self.texts).encode()).hexdigest(length=8)
+
+    @property
+    def has_places(self) -> bool:
+        """Whether an image's place may stand in the files themselves."""
+        return any(MARK in text for text in self.texts)
 
     @property
     def lineage(self) -> str:

@@ -25,6 +25,8 @@ FILTERED = {
     "excluded": "it, its image or its URL is on the exclusion list",
     "is_crowd": "the annotation is a crowd region, which no phrase refers to",
     "not_for_task": "the source has the row for another task than the recipe asks for",
+    "ambiguous_phrase": "other things of the same image bear its phrase too, so no box would be the right one",
+    "nothing_to_explode": "the list whose items are turns is empty or not there",
     "conversation_filtered": "another exchange of its conversation was filtered, so the rest would hang in the air",
     "image_in_two_splits": "its images fall into different splits, and a photograph must not be in two",
     "other_split": "the row belongs to a split of the source that the recipe did not ask for",
@@ -39,6 +41,7 @@ REJECTED = {
     "empty_text": "a text that the task needs is empty",
     "answer_out_of_range": "the right answer's index points outside the choices",
     "too_few_choices": "a multiple-choice question has fewer than two choices",
+    "equal_choices": "two choices of a multiple-choice question say the same",
     "phrase_not_in_caption": "a phrase with boxes does not occur in its caption",
     "no_box": "the task needs a box and the row has none",
     "box_outside_image": "a box lies outside its image",
@@ -108,6 +111,7 @@ GENERATED = {
 FILTERED |= GENERATED
 
 NOT_CHOSEN = {
+    "not_taken": "the source's `take` leaves its record out",
     "beyond_count": "its source gives fewer turns than it has; rows of lower keyed rank were taken",
     "split_full": "its split already has what the mixture gives it",
 }

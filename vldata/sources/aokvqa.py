@@ -22,6 +22,7 @@ from pydantic import AfterValidator
 
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
+from vldata.sources.reading.answers import with_answer, without_blank_remarks
 from vldata.sources.reading.files import open_json
 from vldata.sources.reading.rows import (
     ID,
@@ -35,7 +36,6 @@ from vldata.sources.reading.rows import (
     note,
     one_image,
     typed,
-    with_majority,
 )
 from vldata.sources.standins import draw, scenes_for, write_json
 
@@ -46,16 +46,19 @@ class AokVqa(Source):
     Args:
         split: Only these rows; the others are filtered as ``other_split``. None takes all.
         image_name: Photograph of a question: ``{id}`` is its image_id, ``{split}`` its split.
+        answer: Which of the free answers is learnt: the most frequent one, every one in a turn of its own, or the one
+            listed first.
     """
 
     format: ClassVar[str] = "aokvqa"
     about: ClassVar[str] = "A-OKVQA: four choices and ten free answers"
     licence: ClassVar[str] = "Apache-2.0; photographs under their Flickr owners' terms"
     tasks: ClassVar[tuple[str, ...]] = ("vqa_mc", "vqa_open")
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     split: Literal["train", "val", "test"] | None = None
     image_name: Annotated[str, AfterValidator(checked_pattern("id", "split"))] = "{split}2017/{id:012d}.jpg"
+    answer: Literal["majority", "all", "first"] = "majority"
 
     def files(self) -> list[Path]:
         """``path``, or the ``aokvqa_*.json`` below it."""
@@ -63,7 +66,7 @@ class AokVqa(Source):
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every question; one without the answer that ``task`` needs is a ``missing_value``."""
-        rows = pl.concat([self._read(path, task) for path in self.files()])
+        rows = without_blank_remarks(pl.concat([self._read(path, task) for path in self.files()]))
         if self.split is None:
             return rows.drop("split")
         other = pl.col("split") != self.split
@@ -107,7 +110,8 @@ class AokVqa(Source):
         image = image_name(self.image_name, id=pl.col("image_id"), split=pl.col("split"))
         rows = rows.with_columns(row="question_id", images=one_image(image))
         if task == "vqa_mc":
-            rows = rows.rename({"correct_choice_idx": "answer"})
-            return rows.select("question", "choices", "answer", "split", "problem", "detail", "row", "images")
-        rows = with_majority(rows.rename({"direct_answers": "answers"}))
-        return rows.select("question", "answer", "answers", "split", "problem", "detail", "row", "images")
+            rows = rows.rename({"correct_choice_idx": "answer"}).with_columns(remark=pl.lit(None, pl.String))
+            columns = ("question", "choices", "answer", "split", "problem", "detail", "remark", "row", "images")
+            return rows.select(columns)
+        rows = with_answer(rows.rename({"direct_answers": "answers"}), self.answer, key="row")
+        return rows.select("question", "answer", "answers", "split", "problem", "detail", "remark", "row", "images")

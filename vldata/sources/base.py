@@ -36,6 +36,8 @@ class Source(Spec):
     tasks: ClassVar[tuple[str, ...]]
     box_unit: ClassVar[Literal["px", "fraction"]] = "px"
     """Frame of the boxes that `turns` returns."""
+    has_text_rows: ClassVar[bool] = False
+    """Whether rows without an image are ordinary and say all that a task wants, or broken."""
     paths: ClassVar[tuple[str, ...]] = ("path", "image_root")
     """Options that are local paths: the only ones in which ``${ENV}`` is replaced."""
     version: ClassVar[int] = 1
@@ -44,6 +46,11 @@ class Source(Spec):
     path: str
     image_root: str | None = None
     ignore: list[str] = []
+
+    @property
+    def root_when_unset(self) -> str | None:
+        """Which folder stands in for an ``image_root`` that is unset; None where it is set."""
+        return "the working directory, as image_root is unset" if self.image_root is None else None
 
     def files(self) -> list[Path]:
         """The annotation files that `turns` reads, in a stable order; their contents decide the turns.
@@ -60,12 +67,18 @@ class Source(Spec):
 
         ``row`` is the native id as a string (omit the column where the format has none). A row that cannot be used
         is returned all the same, with ``problem`` set to a name of `vldata.schema.reasons` and ``detail`` saying what.
+        Of one that can, a column ``remark`` may say what a reader of the plan should know; equal ones are counted.
         Missing optional columns are added as nulls by the caller; columns that the task does not know are an error.
 
         Raises:
             SourceError: The files as a whole are not of this format.
         """
         raise NotImplementedError
+
+    @property
+    def kept_columns(self) -> list[str]:
+        """Native columns that `turns` returns, too, for ``where``; they have types of their own."""
+        return []
 
     def images_key(self) -> str | None:
         """What decides the images that the source draws itself; None where they lie in files, as with most."""

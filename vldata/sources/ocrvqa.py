@@ -61,7 +61,7 @@ class OcrVqa(Source):
 
     def files(self) -> list[Path]:
         """The files that ``path`` names."""
-        return expand(self.path)
+        return expand(self.path, suffixes=(".json",), names=("dataset*.json",))
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every question with its answer; a book with more of one than of the other is one ``unparsable_row``."""

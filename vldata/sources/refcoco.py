@@ -22,8 +22,8 @@ Quirk: ``image_id`` numbers phrases, so a photograph stands once for each of its
 ``refcocos``. Layout: ``path`` is a list: {"annotation_id": "000000547144_1744240036431", "image":
 "val2017/000000547144.jpg", "width": 640, "height": 480, "normal_caption": "the monitor farther from the laptop among
 the ones that are on", "solution": [431, 134, 547, 248]}
-Quirk: ``solution`` is [x0, y0, x1, y1] in pixels, and null where nothing in the photograph fits: such a row has
-``no_box``.
+Quirk: ``solution`` is [x0, y0, x1, y1] in pixels, and null where nothing in the photograph fits: such a row is
+``not_for_task``.
 """
 
 from __future__ import annotations
@@ -259,7 +259,7 @@ class RefCocoS(_Phrases):
         return files_named(self.path, "refcocos_*.json")
 
     def turns(self, task: str) -> pl.DataFrame:
-        """Every phrase; one that fits nothing has ``no_box``."""
+        """Every phrase; one that fits nothing is ``not_for_task``."""
         return pl.concat([_annotated(path, self.ignore) for path in self.files()])
 
     @classmethod
@@ -350,7 +350,7 @@ def _annotated(path: Path, ignore: Collection[str]) -> pl.DataFrame:
         ignored={*UNREAD_OF_S, *ignore},
     )
     rows = with_both_sides(rows)
-    rows = note(rows, pl.col("solution").is_null(), "no_box", pl.lit("nothing in the image fits"))
+    rows = note(rows, pl.col("solution").is_null(), "not_for_task", pl.lit("nothing in the image fits"))
     x0, y0, x1, y1 = (pl.col("solution").arr.get(k) for k in range(4))
     box = pl.struct(x0=x0, y0=y0, x1=x1, y1=y1, image=pl.lit(0, pl.Int32), phrase=pl.col("normal_caption")).cast(BOX)
     boxes = pl.when(pl.col("solution").is_not_null()).then(pl.concat_list(box))

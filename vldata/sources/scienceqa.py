@@ -7,7 +7,7 @@ of these states is farthest north?", "choices": ["West Virginia", "Louisiana", "
 "hint": "", "image": "image.png", "split": "train", "task": "closed choice", "grade": "grade2", "subject": "social
 science", "topic": "geography", "category": "Geography", "skill": "Read a map: cardinal directions", "lecture": "To
 determine ...", "solution": "..."}
-Quirks: ``image`` is null where there is none; ``hint`` is what the question presupposes and often empty;
+Quirks: ``image`` is null (or empty) where there is none; ``hint`` is what the question presupposes and often empty;
 ``pid_splits.json`` beside it names further splits (trainval, minitrain ...), the ids of which need not all be in a
 trimmed ``problems.json``.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
+from pydantic import StrictBool
 
 from vldata.errors import SourceError, nearest
 from vldata.shapes.language import captions, questions
@@ -38,6 +39,7 @@ class ScienceQa(Source):
     """One turn a problem; ``row`` is its id, ``context`` its hint, and text-only problems have no image.
 
     Args:
+        text_only: Problems without an image are questions in text alone; false filters them as ``not_for_task``.
         split: Only these problems; the others are filtered as ``other_split``. None takes all. The problems' own
             splits are train, val and test; any other is looked up in ``pid_splits.json`` beside ``path``.
     """
@@ -47,17 +49,22 @@ class ScienceQa(Source):
     licence: ClassVar[str] = "CC BY-NC-SA 4.0"
     tasks: ClassVar[tuple[str, ...]] = ("vqa_mc",)
     version: ClassVar[int] = 2
+    has_text_rows: ClassVar[bool] = True
 
+    text_only: StrictBool = True
     split: str | None = None
 
     def files(self) -> list[Path]:
         """``path``, and the ``pid_splits.json`` that a split needs."""
-        problems = expand(self.path)
+        problems = self._problems()
         return [*problems, *({self._splits_beside(path): None for path in problems} if self._is_listed else ())]
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every problem, each once."""
-        return pl.concat([self._read(path) for path in expand(self.path)])
+        return pl.concat([self._read(path) for path in self._problems()])
+
+    def _problems(self) -> list[Path]:
+        return expand(self.path, suffixes=(".json",), names=("problems*.json",))
 
     @classmethod
     def standin(
@@ -102,10 +109,13 @@ class ScienceQa(Source):
     def _read(self, path: Path) -> pl.DataFrame:
         ids, problems = rows_by_id(open_json(path), path)
         fields = {"question": TEXT, "choices": TEXTS, "answer": WHOLE, "split": TEXT, "hint": TEXT, "image": TEXT}
-        rows = typed(problems, fields, optional={"hint", "image"}, ignored={*UNREAD, *self.ignore}).with_columns(ids)
+        rows = typed(problems, fields, optional={"hint", "image"}, ignored={*UNREAD, *self.ignore})
+        rows = rows.with_columns(ids, pl.col("hint", "image").replace("", None))
         if self.split is not None:
             own = pl.format("a problem of {}", pl.col("split").fill_null("no split"))
             rows = note(rows, ~self._is_in_split(path), "other_split", own)
+        if not self.text_only:
+            rows = note(rows, pl.col("image").is_null(), "not_for_task", pl.lit("it has no image"))
         return rows.select(
             "row",
             "question",
@@ -113,7 +123,7 @@ class ScienceQa(Source):
             "answer",
             "problem",
             "detail",
-            context=pl.col("hint").replace("", None),
+            context="hint",
             images=one_image(pl.concat_str("split", "row", "image", separator="/")),
         )
 

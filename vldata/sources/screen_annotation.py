@@ -10,7 +10,8 @@ integers are **x0 x1 y0 y1**, 0 to 999 across the screen.
 Quirks: texts hold commas, numbers and lone parentheses of their own, so only what follows four integers and precedes
 the next class is structure: counted blindly, 22 of 1,617 rows of the validation set have too many or too few
 parentheses, and a phone number and a company number pass for boxes; read so, none is broken. Classes without a text
-and repeated texts make phrases that fit several elements. The README calls the columns image_id and label.
+and repeated texts make phrases that several elements bear, a quarter of them: whoever asks for one gets all. The README
+calls the columns image_id and label.
 """
 
 from __future__ import annotations
@@ -54,9 +55,10 @@ class Element(NamedTuple):
 
 
 class ScreenAnnotation(Source):
-    """One turn a screen (``caption``: its whole annotation) or an element (``rec``, ``reg``: class and text, box).
+    """One turn a screen (``grounded_caption``: all its phrases), a phrase (``rec``) or an element (``reg``).
 
-    ``row`` is the screen's id, for elements with "/" and their place in the annotation.
+    A phrase is class and text, as "TEXT Account". ``row`` is the screen's id, with "/" and the place of the (first)
+    element in the annotation.
 
     Args:
         image_name: Screenshot of a row: ``{id}`` is its screen_id.
@@ -65,7 +67,8 @@ class ScreenAnnotation(Source):
     format: ClassVar[str] = "screen_annotation"
     about: ClassVar[str] = "Screen Annotation: Rico's screens as nested elements with boxes (CSV)"
     licence: ClassVar[str] = "annotations CC BY 4.0; screenshots under Rico's terms"
-    tasks: ClassVar[tuple[str, ...]] = ("caption", "rec", "reg")
+    tasks: ClassVar[tuple[str, ...]] = ("grounded_caption", "rec", "reg")
+    version: ClassVar[int] = 2
     box_unit: ClassVar[Literal["px", "fraction"]] = "fraction"
 
     image_name: Annotated[str, AfterValidator(checked_pattern("id"))] = "{id}.jpg"
@@ -75,23 +78,31 @@ class ScreenAnnotation(Source):
         return expand(self.path, suffixes=(".csv",))
 
     def turns(self, task: str) -> pl.DataFrame:
-        """Every screen or element; an annotation that does not nest is one ``unparsable_row``."""
+        """Every screen, phrase or element; an annotation that does not nest is one ``unparsable_row``."""
         screens = chain.from_iterable(map(_screens, self.files()))
-        rows = chain.from_iterable(_rows(screen, text, task) for screen, text in screens)
+        rows = chain.from_iterable(_rows(number, screen, text) for number, (screen, text) in enumerate(screens))
         schema: dict[str, PolarsType] = {
+            "number": pl.Int64,
             "screen": pl.String,
             "row": pl.String,
-            "said": pl.String,
+            "phrase": pl.String,
             "box": BOX,
             "problem": pl.String,
             "detail": pl.String,
         }
         table = pl.DataFrame(list(rows), schema=schema, orient="row")
-        common = {"row": "row", "problem": "problem", "detail": "detail"}
-        images = one_image(image_name(self.image_name, id=pl.col("screen")))
-        if task == "caption":
-            return table.select(**common, images=images, caption="said")
-        return table.select(**common, images=images, phrase="said", boxes=pl.concat_list("box").list.drop_nulls())
+        table = table.with_columns(images=one_image(image_name(self.image_name, id=pl.col("screen"))))
+        one = {"grounded_caption": "screen", "rec": "phrase", "reg": "row"}[task]
+        turns = table.group_by("number", one, maintain_order=True).agg(
+            pl.col("images", "problem", "detail").first(),
+            first=pl.col("row").first(),
+            phrases=pl.col("phrase").unique(maintain_order=True),
+            boxes=pl.col("box").drop_nulls().unique(maintain_order=True),
+        )
+        common = ("images", "problem", "detail", "boxes")
+        if task == "grounded_caption":
+            return turns.select(*common, row="screen", caption=pl.col("phrases").list.join(", "))
+        return turns.select(*common, row="first" if task == "rec" else "row", phrase=pl.col("phrases").list.first())
 
     @classmethod
     def standin(
@@ -155,17 +166,15 @@ def _screens(path: Path) -> Iterator[tuple[str, str]]:
         yield padded[columns[0]], padded[columns[1]]  # type: ignore[index]
 
 
-def _rows(screen: str, text: str, task: str) -> list[tuple[Any, ...]]:
+def _rows(number: int, screen: str, text: str) -> list[tuple[Any, ...]]:
     try:
         parts = elements(text)
     except ValueError as error:
-        return [(screen, screen, None, None, "unparsable_row", str(error))]
-    if task == "caption":
-        return [(screen, screen, text, None, None, None)]
+        return [(number, screen, screen, None, None, "unparsable_row", str(error))]
     rows = []
     for k, (phrase, (x0, y0, x1, y1)) in enumerate(parts):
         box = {"x0": x0, "y0": y0, "x1": x1, "y1": y1, "image": 0, "phrase": phrase}
-        rows.append((screen, f"{screen}/{k}", phrase, box, None, None))
+        rows.append((number, screen, f"{screen}/{k}", phrase, box, None, None))
     return rows
 
 

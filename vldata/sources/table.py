@@ -8,7 +8,7 @@ image?", "label": "yes"} is read with ``fields: {row: question_id, question: tex
 its column ``image`` by itself.
 Images are paths (text or lists of text) below ``image_root``, which is the folder of the table when the recipe
 names none; or they are the bytes in a Parquet or Arrow column, as the Hub has them, and then a reference is
-"<file>::<column>/<row>/<place in the list>".
+"<file>::<column>/<row>/<place in the list>"; or base64 or data URIs in any column, named by their place in the file.
 The Cauldron (https://huggingface.co/datasets/HuggingFaceM4/the_cauldron; licences of its 50 parts) is known by its
 columns: ``images``, and ``texts`` of [{"user": "What is shown?", "assistant": "A cat.", "source": "VQAv2"}, ...], the
 exchanges of one conversation. So is a column ``conversations``, ``conversation`` or ``messages``, or ``query`` beside
@@ -20,22 +20,26 @@ cannot fit is an error.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
 from glob import has_magic
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import polars as pl
-from pydantic import computed_field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, computed_field, field_validator, model_validator
 
 from vldata.errors import SourceError, nearest
 from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes
+from vldata.sources.reading.choices import AnswerForm, with_right_choice
 from vldata.sources.reading.conversations import Talk, exchanges, holds_talks, in_order, saved_files, talk, talk_rows
 from vldata.sources.reading.embedded import embedded_images, name_below
 from vldata.sources.reading.fields import (
+    LISTS,
     PHRASES,
     TASKS,
     Origin,
@@ -45,19 +49,34 @@ from vldata.sources.reading.fields import (
     evaluated,
     field_names,
     fields_of,
-    origin,
     origins,
     texts_of,
 )
 from vldata.sources.reading.files import expand
+from vldata.sources.reading.inline_images import referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
+from vldata.sources.reading.join import Join, read_join, with_columns_of
 from vldata.sources.reading.marks import with_image_places
+from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
 from vldata.sources.reading.rows import note
-from vldata.sources.reading.tables import PLACE, SUFFIXES, TableFile, details_of, open_frame, suffix_of
+from vldata.sources.reading.tables import (
+    FILE_NAME,
+    FILE_STEM,
+    KEY,
+    SUFFIXES,
+    TableFile,
+    details_of,
+    open_frame,
+    suffix_of,
+    with_file_name,
+)
+from vldata.sources.reading.take import Take
 from vldata.sources.reading.talk_keys import is_harmless_in_message, the_fix
+from vldata.sources.reading.text_lists import lists_from_texts
 from vldata.sources.shapes import Shapes
 from vldata.sources.standins import draw, scenes_for
 
+_TEXTS = pl.List(pl.String)
 _DIALOGUES = ("instruction", "text_instruction")
 _EXCHANGE = ("instruction", "response", "position")
 _OF_ROWS = ("fields", "box_order", "boxes_are")
@@ -66,19 +85,35 @@ _OF_TALKS = {"images": "images", "thread": "id", "row": "id", "system": "system"
 """What `fields` may name of a table of conversations, to the key of a conversation."""
 
 
+_RECORD, _RECORD_ID, _TAKEN = "\0record", "\0record id", "\0taken"
+_FILE = re.compile(rf"\b(?:{FILE_NAME}|{FILE_STEM})\b")
+
+
+def _as_list(said: Any) -> Any:
+    return [said] if isinstance(said, str | dict) else said
+
+
 class Table(Source):
     """One turn a row (of The Cauldron, an exchange); ``row`` is the field ``row``, else a column ``id``, else a hash.
 
     Args:
         fields: Canonical column -> column of the table, or one Polars SQL expression. What is not named is taken from a
-            column of its own name, images also from ``image`` and row from ``id``. The boxes' phrases may lie side by
-            side with them, in a list that ``phrases`` names.
-        at: Dotted path to the rows inside a JSON document that has more than them; those of an object of objects get
-            its keys as the column ``key``.
+            column of its own name, images also from ``image`` and row from ``id``. Columns inside columns have dotted
+            names. Where a list is needed (choices, images, answers …; of one box its four numbers), a list of columns
+            or expressions is one, without what is empty. The boxes' phrases may lie side by side with them, in a list
+            that ``phrases`` names. ``file_name`` is the file seen from ``path``, ``file_stem`` that without suffix.
+        at: Dotted path to the rows inside a JSON document that has more than them; ``.`` where the document is one row.
+            The rows of an object of objects have its keys as the column ``key``, which is their id.
         columns: Names of the columns of a CSV or TSV file without a header.
+        explode: Columns with lists, side by side, whose items become rows of their own, ``row/0``, ``row/1`` ….
+        join: Other files with more columns for the same rows.
+        keep: Columns that ``where`` may look at; they are not in the dataset.
+        take: A part of the rows, before lists are exploded; nothing else of the source is looked at.
         box_order: What the four numbers of a box are: corners (also with x and y by turns, or y first), or a corner or
             the centre with width and height. Polygons become the box around them.
         boxes_are: Pixels of the upright image, or fractions, percent or thousandths of its sides.
+        answer_is: How a multiple-choice row says which choice is right: by its words, its letter, or its number from 0
+            or 1. None: the one way that fits all rows; numbers count from 0 where nothing speaks against it.
     """
 
     format: ClassVar[str] = "table"
@@ -89,16 +124,32 @@ class Table(Source):
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
     version: ClassVar[int] = 4
 
-    fields: dict[str, str] = {}
+    fields: dict[str, str | Annotated[list[str], Field(min_length=1)]] = {}
     at: str | None = None
     columns: list[str] | None = None
+    explode: Annotated[list[str], BeforeValidator(_as_list)] = []
+    join: Annotated[list[Join], BeforeValidator(_as_list)] = []
+    keep: Annotated[list[str], BeforeValidator(_as_list)] = []
+    take: Take | None = None
     box_order: BoxOrder = "xyxy"
     boxes_are: BoxesAre = "px"
+    answer_is: AnswerForm | None = None
 
     @property
     def box_unit(self) -> BoxUnit:  # type: ignore[override]
         """Frame of the boxes that `turns` returns."""
         return box_unit(self.boxes_are)
+
+    @property
+    def root_when_unset(self) -> str | None:
+        """Said of the table's own folder, whether or not the recipe names it."""
+        is_own = self.image_root == str(_folder(self.path))
+        return "the table's own folder, as where image_root is unset" if is_own else None
+
+    @property
+    def kept_columns(self) -> list[str]:
+        """Native columns that `turns` returns, too."""
+        return self.keep
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -115,12 +166,23 @@ class Table(Source):
 
     @field_validator("fields")
     @classmethod
-    def _are_canonical(cls, fields: dict[str, str]) -> dict[str, str]:
+    def _are_canonical(cls, fields: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
         names = field_names()
-        for name in fields:
+        for name, given in fields.items():
             if name not in names:
                 raise ValueError(f"no canonical column is named {name!r}; {nearest(name, names)}")
+            if not isinstance(given, str) and name not in LISTS:
+                raise ValueError(f"{name!r} is one value: name one column, or an expression such as a || ' ' || b")
         return fields
+
+    @field_validator("keep")
+    @classmethod
+    def _are_native(cls, keep: list[str]) -> list[str]:
+        names = {*field_names(), "problem", "detail"}
+        for name in keep:
+            if name in names:
+                raise ValueError(f"{name!r} is a canonical column's name, which `where` has anyway")
+        return keep
 
     @model_validator(mode="before")
     @classmethod
@@ -135,6 +197,10 @@ class Table(Source):
         Raises:
             SourceError: There is none, or the folder holds several splits.
         """
+        joined = [path for join in self.join for path in expand(join.path, suffixes=SUFFIXES)]
+        return [*self._tables(), *joined]
+
+    def _tables(self) -> list[Path]:
         return saved_files(self.path) or expand(self.path, suffixes=SUFFIXES)
 
     def turns(self, task: str) -> pl.DataFrame:
@@ -145,18 +211,24 @@ class Table(Source):
         """
         tables: list[pl.DataFrame] = []
         talks: list[Talk] = []
-        for path in self.files():
+        others = [read_join(join) for join in self.join]
+        for path in self._tables():
             try:
-                frame = open_frame(path, at=self.at, columns=self.columns)
-                if task in _DIALOGUES and holds_talks(frame.columns, self.fields, self.ignore):
+                frame = with_columns_of(self._opened(path), others)
+                if self._holds_talks(frame, task):
                     talks += self._talks(frame, task)
                 else:
                     tables.append(self._turns(frame, task))
             except SourceError as error:
-                if not error.where.startswith("fields."):
+                if error.where.partition(".")[0] not in ("fields", "keep", "explode"):
                     raise
                 raise SourceError(f"{path}, {error.where}", error.problem, error.fix) from None
-        turns = pl.concat([*tables, exchanges(talks)] if talks or not tables else tables, how="diagonal")
+        if self.take is not None:
+            tables, talks = self._taken(tables), self._taken_talks(talks)
+        tables = [turns.drop(_RECORD, _RECORD_ID) for turns in tables]
+        turns = pl.concat([*tables, exchanges(talks)] if talks or not tables else tables, how="diagonal_relaxed")
+        if task == "vqa_mc":
+            return with_right_choice(turns, self.answer_is)
         return in_order(turns) if tables and {"thread", "position"} <= {*turns.columns} else turns
 
     @classmethod
@@ -180,21 +252,22 @@ class Table(Source):
         return {"path": str(path.resolve()), "image_root": str((folder / "images").resolve()), "fields": fields}
 
     def standin_key(self) -> Any:
-        """The fields and the forms of boxes, where there are any."""
-        return {name: getattr(self, name) for name in _OF_ROWS} if self.fields else None
+        """The fields and the forms of boxes, where a stand-in is read with them."""
+        return {name: getattr(self, name) for name in _OF_ROWS} if self._plain_fields() else None
 
     def standin_for(self, folder: Path, *, rows: int, seed: int, task: str) -> dict[str, Any]:
-        """A table that this one's own ``fields`` read.
+        """A table that this one's own ``fields`` read; one of canonical columns where they are not of its rows alone.
 
         Raises:
             SourceError: They cannot be inverted, are not the task's, or are not those of the files that are there.
         """
-        if not self.fields:
+        fields = self._plain_fields()
+        if not fields:
             return self.standin(folder, rows=rows, seed=seed, task=task)
         self._refuse_other_columns(task)
         keys = _turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=True, scenes=-(-rows // 10))
-        world = _all_columns(pl.read_parquet(keys["path"]), self.fields, task, self.boxes_are)
-        table_for(world, self.fields).write_parquet(keys["path"])
+        world = _all_columns(pl.read_parquet(keys["path"]), fields, task, self.boxes_are)
+        table_for(world, fields).write_parquet(keys["path"])
         source = self.model_validate({**keys, **{name: getattr(self, name) for name in _OF_ROWS}})
         try:
             turns = source.turns(task)
@@ -203,65 +276,126 @@ class Table(Source):
         wrong = turns.filter(pl.col("problem").fill_null("not_for_task") != "not_for_task")
         lost = [
             name
-            for name in self.fields
+            for name in fields
             if name in world.columns and name != PHRASES and _count(world, name) > _count(turns, name)
         ]
         if wrong.height or lost:
-            name = next(iter(lost or self.fields))
+            name = next(iter(lost or fields))
             detail = wrong["detail"][0] if wrong.height else "it is null there"
-            problem = f"{self.fields[name]!r} does not read back what was written for it into a stand-in ({detail})"
+            problem = f"{fields[name]!r} does not read back what was written for it into a stand-in ({detail})"
             raise SourceError(f"fields.{name}", problem, "name a plain column, or build from the files themselves")
         return source.model_dump(include={"path", "image_root", *_OF_ROWS})
 
     def columns_read(self, task: str) -> dict[str, list[str]] | None:
         """Of the first file; ``""`` are the columns that nothing is made of. None: its rows are conversations."""
-        frame = open_frame(self.files()[0], at=self.at, columns=self.columns)
+        frame = self._first()
         if self._holds_conversations(frame, task):
             return None
-        found = {name: list(origin.needs) for name, origin in origins(self.fields, frame.columns, task).items()}
-        read = {column for needs in found.values() for column in needs}
+        found = {name: list(origin.needs) for name, origin in origins(*self._named(frame), task).items()}
+        read = {*self.keep, *self.explode, *(column for needs in found.values() for column in needs)}
+        read |= {column.partition(".")[0] for column in read}
         return {**found, "": [column for column in frame.columns if column not in read]}
+
+    def _plain_fields(self) -> dict[str, str]:
+        """``fields`` where each reads columns of one row: what a stand-in's table can be written for."""
+        plain = {name: text for name, text in self.fields.items() if isinstance(text, str)}
+        is_other = self.explode or self.join or self.keep or self.take is not None or len(plain) < len(self.fields)
+        return {} if is_other or any(_FILE.search(text) for text in plain.values()) else plain
+
+    def _first(self) -> TableFile:
+        return with_columns_of(self._opened(self._tables()[0]), [read_join(join) for join in self.join])
 
     def _refuse_other_columns(self, task: str) -> None:
         """Hold the fields against the files, where these are there already."""
         try:
-            files = self.files()
+            self.files()
         except SourceError:
             return  # they are what the stand-in stands for
-        frame = open_frame(files[0], at=self.at, columns=self.columns)
+        frame = self._first()
         if not self._holds_conversations(frame, task):
-            origins(self.fields, frame.columns, task)
+            origins(*self._named(frame), task)
 
     def _holds_conversations(self, frame: TableFile, task: str) -> bool:
-        is_read_whole = holds_talks(frame.columns, self.fields, self.ignore)
-        return task in _DIALOGUES and (is_read_whole or self._is_cauldron(frame, task))
+        return self._holds_talks(frame, task) or self._is_cauldron(frame, task)
+
+    def _holds_talks(self, frame: TableFile, task: str) -> bool:
+        return task in _DIALOGUES and not self.explode and holds_talks(frame.columns, self.fields, self.ignore)
 
     def _is_cauldron(self, frame: TableFile, task: str) -> bool:
         is_named = bool({*frame.columns, *self.fields} & {*_EXCHANGE})
         return task in _DIALOGUES and "texts" in frame.columns and not is_named
 
+    def _opened(self, path: Path) -> TableFile:
+        is_whole = home(self.path).is_dir() or has_magic(self.path)
+        frame = open_frame(path, at=self.at, columns=self.columns, explode=self.explode, is_whole=is_whole)
+        texts = [text for given in self.fields.values() for text in ([given] if isinstance(given, str) else given)]
+        if frame.row == FILE_STEM or any(_FILE.search(text) for text in (*texts, *self.keep)):
+            base = _folder(self.path)
+            frame = with_file_name(frame, Path(os.path.relpath(path, base)).as_posix())
+        return frame
+
+    def _named(self, frame: TableFile) -> tuple[dict[str, str | list[str]], tuple[str, ...]]:
+        """``fields`` with the id that the form of the file gives, and every name that they may use."""
+        fields = dict(self.fields)
+        if frame.row == KEY or (frame.row == FILE_STEM and not {"row", "id"} & {*frame.columns}):
+            fields.setdefault("row", frame.row)
+        texts = [text for given in fields.values() for text in ([given] if isinstance(given, str) else given)]
+        is_nested = self.explode or any("." in text for text in (*texts, *self.keep))
+        return fields, (*frame.columns, *frame.inside()) if is_nested else frame.columns
+
     def _turns(self, frame: TableFile, task: str) -> pl.DataFrame:
         is_cauldron = self._is_cauldron(frame, task)
-        columns = (*frame.columns, *_EXCHANGE) if is_cauldron else frame.columns
-        found = origins(self.fields, columns, task)
+        fields, columns = self._named(frame)
+        found = origins(fields, (*columns, *_EXCHANGE) if is_cauldron else columns, task)
         if is_cauldron:
             found |= {name: Origin(name, name, ("texts",)) for name in _EXCHANGE}
+        for name in self.keep:
+            if name not in columns:
+                raise SourceError("keep", f"no column {name!r}", nearest(name, columns))
         inside = self._inside(frame, found["images"]) if "images" in found else None
-        if inside is not None:
-            del found["images"]
-        needs = tuple(dict.fromkeys(column for origin in found.values() for column in origin.needs))
-        table, notes = frame.read(needs, texts_of(found, task))
+        images = found.pop("images") if inside is not None else None
+        needs = dict.fromkeys(column for origin in found.values() for column in origin.needs)
+        table, notes = frame.read(tuple(needs | dict.fromkeys(self.keep)), texts_of(found, task) - {*self.keep})
         if is_cauldron:
             table = _one_exchange_a_row(table, frame.path, self.ignore)
-        turns = self._canonical(table, found, notes, task)
-        if inside is not None:
-            turns = turns.with_columns(images=inside.gather(table[PLACE]))
+        turns = self._canonical(table, found, notes, task).with_columns(table[name] for name in self.keep)
+        records = table[ROW if self.explode else PLACE]
+        if "images" in found:
+            references = referenced(
+                turns["images"],
+                frame.path,
+                name_below(frame.path, self.image_root),
+                places=records,
+                column=_same_places(found["images"], table, turns["images"]),
+            )
+            turns = turns.with_columns(images=references)
+        if inside is not None and images is not None:
+            references = inside.gather(records)
+            if images.text in self.explode:  # the item's own
+                references = (
+                    pl.DataFrame([references.alias("of"), table[ITEM]])
+                    .select(
+                        pl.col("of").list.slice(pl.col(ITEM).clip(0), pl.when(pl.col(ITEM) >= 0).then(1).otherwise(0))
+                    )["of"]
+                    .fill_null([])
+                )
+            turns = turns.with_columns(images=references)
+        by_place = pl.format("{}/{}", pl.lit(name_below(frame.path, self.image_root)), pl.col(_RECORD))
+        names = [pl.col(name) for name in ("thread", "row") if name in turns.columns]
+        turns = turns.with_columns(records.alias(_RECORD)).with_columns(
+            pl.coalesce(*(names if is_cauldron else names[-1:]), by_place).alias(_RECORD_ID)
+        )
         if is_cauldron:
-            by_place = pl.format("{}/{}", pl.lit(name_below(frame.path, self.image_root)), table[PLACE])
-            names = [pl.col(name) for name in ("thread", "row") if name in turns.columns]
-            turns = turns.with_columns(thread=pl.coalesce(*names, by_place)).with_columns(
+            turns = turns.with_columns(thread=_RECORD_ID).with_columns(
                 row=pl.format("{}/{}", "thread", pl.col("position").fill_null(0))
             )
+        if self.explode:
+            turns = _items(turns.with_columns(table[ITEM]), self.explode)
+        if isinstance(turns.schema.get("caption"), pl.List):
+            length = pl.col("caption").list.len().cast(pl.Int32)
+            item = pl.when(length > 0).then(pl.int_ranges(length, dtype=pl.Int32)).alias(ITEM)
+            lists = turns.with_columns(item, caption=pl.when(length > 0).then("caption"))
+            turns = _items(lists.explode("caption", ITEM), ["caption"])
         return _dialogue(turns, task) if task in _DIALOGUES else turns
 
     def _canonical(
@@ -270,6 +404,14 @@ class Table(Source):
         """The canonical columns of a table, with ``problem`` and ``detail`` for the rows that were or are none."""
         wanted = fields_of(task)
         given = {name: evaluated(origin, table) for name, origin in origin_of.items()}
+        if "images" in given:
+            given["images"] = texts_of_cells(given["images"])
+        if task == "vqa_mc":
+            wanted["answer"] = pl.String
+        if "caption" in given:
+            given["caption"] = lists_from_texts(given["caption"])
+            if task == "caption" and isinstance(given["caption"].dtype, pl.List):  # each becomes a turn
+                wanted["caption"] = _TEXTS
         casts = {name: cast(origin_of[name], given[name], wanted[name]) for name in origin_of if name != "boxes"}
         phrases = {name: casts[name].values for name in (PHRASES, "phrase") if name in casts}
         if "boxes" in origin_of:
@@ -287,12 +429,50 @@ class Table(Source):
             said = [complaint(origin_of[name], value, wanted[name]) for value in given[name].gather(at).to_list()]
             detail = detail.scatter(at, said) if said else detail
         columns = [values.alias(name) for name, (values, _) in casts.items() if name != PHRASES]
+        if task == "vqa_mc":
+            is_number = given["answer"].dtype.is_numeric()
+            columns.append(pl.Series("is_number", [is_number]).new_from_index(0, table.height))
         problem = pl.when(pl.col("detail").is_not_null()).then(pl.lit("unparsable_row")).alias("problem")
         return pl.DataFrame([*columns, detail]).with_columns(problem)
 
+    def _taken(self, tables: list[pl.DataFrame]) -> list[pl.DataFrame]:
+        """The tables with one ``not_taken`` turn for each record that is left out."""
+        assert self.take is not None
+        records = [turns.select(_RECORD, _RECORD_ID).unique(_RECORD, keep="first").sort(_RECORD) for turns in tables]
+        taken = self.take.taken(pl.concat(records)[_RECORD_ID]) if records else pl.Series(dtype=pl.Boolean)
+        parts, start = [], 0
+        for turns, record in zip(tables, records, strict=True):
+            is_taken = taken.slice(start, record.height)
+            start += record.height
+            marked = turns.join(
+                record.select(_RECORD, is_taken.alias(_TAKEN)), on=_RECORD, how="left", maintain_order="left"
+            )
+            left_out = marked.filter(~pl.col(_TAKEN)).unique(_RECORD, keep="first", maintain_order=True)
+            if self.explode or (turns[_RECORD].is_duplicated().any() and "row" in turns.columns):
+                left_out = left_out.with_columns(row=_RECORD_ID)
+            left_out = left_out.with_columns(problem=pl.lit("not_taken"), detail=pl.lit(None, pl.String))
+            parts.append(pl.concat([marked.filter(_TAKEN), left_out]).drop(_TAKEN))
+        return parts
+
+    def _taken_talks(self, talks: list[Talk]) -> list[Talk]:
+        """The conversations with one ``not_taken`` exchange for each that is left out."""
+        if self.take is None or not talks:
+            return talks
+        ids = pl.Series([talk.thread or str(place) for place, talk in enumerate(talks)], dtype=pl.String)
+        return [
+            talk if is_taken else Talk(talk.thread, (), None, [(None, None)], "not_taken", None)
+            for talk, is_taken in zip(talks, self.take.taken(ids).to_list(), strict=True)
+        ]
+
     def _inside(self, frame: TableFile, images: Origin) -> pl.Series | None:
         """References to the images inside a table, for each of its rows; None where the column names files."""
-        return embedded_images(frame, images.text, self.image_root) if images.expression is None else None
+        if images.expression is not None:
+            return None
+        parts = [embedded_images(frame, part.text, self.image_root) for part in images.parts or (images,)]
+        found = [references.alias(str(k)) for k, references in enumerate(parts) if references is not None]
+        if found and len(found) < len(parts):
+            raise SourceError("fields.images", f"{images.text} are bytes and paths", "name columns of one kind")
+        return pl.DataFrame(found).select(pl.concat_list(pl.all())).to_series() if found else None
 
     def _talks(self, frame: TableFile, task: str) -> list[Talk]:
         """The rows of a table of conversations.
@@ -305,7 +485,8 @@ class Table(Source):
                 problem = f"{frame.path} holds conversations, of which a row has no {name!r}"
                 raise SourceError(f"fields.{name}", problem, nearest(name, _OF_TALKS))
         rows = talk_rows(frame.path, image_root=self.image_root, frame=frame, at=self.at)
-        found = {name: origin(name, text, frame.columns) for name, text in self.fields.items()}
+        fields, columns = self._named(frame)
+        found = {name: one for name, one in origins(fields, columns, task, whole=False).items() if name in fields}
         inside = self._inside(frame, found["images"]) if "images" in found else None
         needs = {name: one.needs for name, one in found.items() if name != "images" or inside is None}
         table, _ = frame.read(tuple(dict.fromkeys(column for of in needs.values() for column in of)), set(needs))
@@ -332,6 +513,15 @@ def _folder(path: str) -> Path:
     return Path(*plain)
 
 
+def _same_places(origin: Origin, table: pl.DataFrame, images: pl.Series) -> str | None:
+    """The column that images come from, unless an expression has made them or a list has lost some."""
+    if origin.expression is not None or origin.text not in table.columns:
+        return None
+    given = table[origin.text]
+    is_whole = not isinstance(given.dtype, pl.List) or bool((given.list.len() == images.list.len()).all())
+    return origin.text if is_whole else None
+
+
 def _one_exchange_a_row(table: pl.DataFrame, path: Path, ignore: Collection[str]) -> pl.DataFrame:
     """The Cauldron's ``texts`` as ``instruction``, ``response`` and ``position``; a row without any stays, as nulls.
 
@@ -355,6 +545,21 @@ def _one_exchange_a_row(table: pl.DataFrame, path: Path, ignore: Collection[str]
     ).explode("texts", "position")
     user, assistant = (pl.col("texts").struct.field(name) for name in ("user", "assistant"))
     return rows.with_columns(instruction=user, response=assistant)
+
+
+def _items(turns: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Turns that are items of lists, with ids of their own, and those of rows whose lists have none.
+
+    Args:
+        turns: With `ITEM` and, where they have no ``row``, `_RECORD_ID`.
+        names: The columns with the lists.
+    """
+    record = pl.col("row" if "row" in turns.columns else _RECORD_ID).fill_null(pl.col(_RECORD_ID))
+    is_item = pl.col(ITEM) >= 0
+    turns = turns.with_columns(row=pl.when(is_item).then(pl.format("{}/{}", record, ITEM)).otherwise(record))
+    lists = ", ".join(names)
+    turns = note(turns, pl.col(ITEM) == UNEVEN, "unparsable_row", pl.lit(f"{lists}: the lists have not one length"))
+    return note(turns, pl.col(ITEM).is_null(), "nothing_to_explode", pl.lit(f"{lists}: no items")).drop(ITEM)
 
 
 def _dialogue(turns: pl.DataFrame, task: str) -> pl.DataFrame:

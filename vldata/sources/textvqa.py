@@ -10,8 +10,7 @@ Its list ``data`` holds rows such as {"question_id": 34602, "question": "what is
 Quirks: answers are of ten people, lower case, and often all different; "unanswerable" is one of them; the test files
 have none.
 OpenFlamingo's form is read too: VQAv2's pair of files, questions and annotations (see `vldata.sources.vqa_pairs`). Its
-``multiple_choice_answer`` is the answer listed first, in 1,297 of 5,000 rows not the most frequent one, so it is not
-used.
+``multiple_choice_answer`` is the answer listed first, in 1,297 of 5,000 rows not the most frequent one.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from vldata.shapes.language import questions, words
+from vldata.sources.reading.answers import with_answer
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import (
     ID,
@@ -34,7 +34,6 @@ from vldata.sources.reading.rows import (
     one_image,
     rows_under,
     typed,
-    with_majority,
 )
 from vldata.sources.standins import draw, scenes_for, write_json
 from vldata.sources.vqa_pairs import ImageName, VqaPairs
@@ -44,7 +43,7 @@ UNREAD = keys_named("question_tokens image_classes flickr_300k_url set_name spli
 
 
 class TextVqa(VqaPairs):
-    """One turn a question; ``row`` is the question's id and the answer the most frequent one.
+    """One turn a question; ``row`` is the question's id.
 
     Args:
         image_name: Photograph of a question: ``{id}`` is its image_id.
@@ -53,8 +52,6 @@ class TextVqa(VqaPairs):
     format: ClassVar[str] = "textvqa"
     about: ClassVar[str] = "TextVQA: questions that need reading, native or as VQAv2's pair of files"
     licence: ClassVar[str] = "CC BY 4.0"
-
-    _has_own_answer: ClassVar[bool] = False
 
     image_name: ImageName = "{id}.jpg"
 
@@ -100,12 +97,13 @@ class TextVqa(VqaPairs):
             rows_under(document, "data", path), {**fields, **extra}, optional=extra, ignored={*UNREAD, *self.ignore}
         )
         split = pl.lit(self._split(document, path))
-        return with_majority(rows).select(
+        return with_answer(rows, self.answer, key="question_id").select(
             "question",
             "answer",
             "answers",
             "problem",
             "detail",
+            "remark",
             row="question_id",
             images=one_image(image_name(self.image_name, id=pl.col("image_id"), split=split)),
             image_sizes=image_sizes("image_width", "image_height"),

@@ -30,8 +30,9 @@ from vldata.shapes.language import captions
 from vldata.sources.base import Source
 from vldata.sources.reading.files import expand
 from vldata.sources.reading.lines import text_lines
+from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import checked_pattern, image_name, note, one_image
-from vldata.sources.reading.tables import PLACE, details_of, open_frame, suffix_of
+from vldata.sources.reading.tables import details_of, open_frame, suffix_of
 from vldata.sources.standins import draw, scenes_for
 
 CAPTIONS = ("caption", "TEXT", "text", "alt_text", "captions", "Caption")

@@ -11,16 +11,17 @@ A row of ``annotations``: {"question_id": 458752000, "image_id": 458752, "questi
 "answer_type": "other", "multiple_choice_answer": "net", "answers": [{"answer": "net", "answer_confidence": "maybe",
 "answer_id": 1}, ...]}
 Quirks: rows name an image by number only, the file's name follows from ``image_name``, and the split in it from the
-file's ``data_subtype`` ("train2014"); OK-VQA has no ``multiple_choice_answer``, so the most frequent answer stands in.
+file's ``data_subtype`` ("train2014"). OK-VQA has no ``multiple_choice_answer``; what others write in this form may call
+so whatever answer is listed first, so it is learnt only with ``answer: given``.
 LXMERT's own form (``train.json``, one list) is read too: {"sent": "What is the hairstyle of the blond called?",
-"question_id": 516065, "label": {"pony tail": 1, "braid": 0.667}, "img_id": "COCO_train2014_000000051606"}; its answer
-is the one with the highest score, and ``answers`` are the distinct ones.
+"question_id": 516065, "label": {"pony tail": 1, "braid": 0.667}, "img_id": "COCO_train2014_000000051606"}; its most
+frequent answer is the one with the highest score, and ``answers`` are the distinct ones.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -35,6 +36,7 @@ from vldata.paths import packed_or_not
 from vldata.shapes.language import Question, questions
 from vldata.shapes.scene import Scene
 from vldata.sources.base import Source
+from vldata.sources.reading.answers import AnswerRule, with_answer, without_blank_remarks
 from vldata.sources.reading.files import expand, open_json, plain
 from vldata.sources.reading.rows import (
     ID,
@@ -50,7 +52,6 @@ from vldata.sources.reading.rows import (
     one_image,
     rows_under,
     typed,
-    with_majority,
 )
 from vldata.sources.standins import draw, scenes_for, write_json
 
@@ -69,12 +70,23 @@ ANSWERS = NativeType(
     list[_Answer],
     lambda values: listed([said.answer for value in values for said in value], [len(value) for value in values]),
 )
+
+
+def _labels(values: list[dict[str, float]]) -> pl.Series:
+    """Answers with their scores, the highest first."""
+    scored = [sorted(scores.items(), key=lambda pair: -pair[1]) for scores in values]
+    words = lists_of_texts([[answer for answer, _ in pairs] for pairs in scored])
+    scores = pl.Series([[float(score) for _, score in pairs] for pairs in scored], dtype=pl.List(pl.Float64))
+    return pl.DataFrame({"answers": words, "scores": scores}).to_struct()
+
+
 LABEL = NativeType(
     "an object of answers and their scores",
     frozenset({dict}),
-    pl.List(pl.String),
-    lambda values: lists_of_texts([sorted(scores, key=lambda answer: -scores[answer]) for scores in values]),
+    pl.Struct({"answers": pl.List(pl.String), "scores": pl.List(pl.Float64)}),
+    _labels,
 )
+_OWN = "multiple_choice_answer"
 
 
 class VqaPairs(Source):
@@ -84,6 +96,8 @@ class VqaPairs(Source):
         annotations: Answers, a file or glob; None looks beside the questions, with "annotations" for "questions" in the
             name and without "OpenEnded_".
         image_name: Photograph of a question: ``{id}`` is its image_id, ``{split}`` train, val or test.
+        answer: What is learnt of several people's answers: the most frequent one, the file's own
+            ``multiple_choice_answer``, every one in a turn of its own, or the one listed first.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("vqa_open",)
@@ -92,6 +106,7 @@ class VqaPairs(Source):
 
     annotations: str | None = None
     image_name: ImageName = "COCO_{split}2014_{id:012d}.jpg"
+    answer: AnswerRule = "majority"
 
     def files(self) -> list[Path]:
         """The questions' files, then the answers'."""
@@ -101,25 +116,17 @@ class VqaPairs(Source):
     def turns(self, task: str) -> pl.DataFrame:
         """Every question with its answer; a question or an answer without the other is a ``missing_value``."""
         question_files = self._question_files()
-        tables, open_questions = [], []
+        tables, open_questions = [], {}
         for path in question_files:
             document = open_json(path)
             table = self._read_alone(document, path)
-            if table is not None:
-                tables.append(table)
-                continue
-            answers = self._annotation_files([path])
-            if not answers:
-                raise SourceError(str(path), "these questions have no file of answers", "name it with `annotations`")
-            questions_of_file = self._read_questions(document, path)
-            if self.annotations is None:  # ids are a file's own, and so is the file of answers beside it
-                tables.append(_paired(questions_of_file, self._answers(answers[0])))
+            if table is None:
+                open_questions[path] = self._read_questions(document, path)
             else:
-                open_questions.append(questions_of_file)
+                tables.append(table)
         if open_questions:
-            answers = self._annotation_files(question_files)
-            tables.append(_paired(pl.concat(open_questions), pl.concat([self._answers(path) for path in answers])))
-        return pl.concat(tables)
+            tables += self._pairs(open_questions)
+        return without_blank_remarks(pl.concat(tables, how="diagonal"))
 
     @classmethod
     def standin(
@@ -142,8 +149,6 @@ class VqaPairs(Source):
         return {"path": str(path.resolve()), "image_root": str((folder / "train2014").resolve())}
 
     _stem: ClassVar[str] = ""
-    _has_own_answer: ClassVar[bool] = True
-    """Whether ``multiple_choice_answer``, where there is one, goes before the most frequent answer."""
 
     @classmethod
     def _standin_annotation(cls, question: Question, question_id: int, image_id: int) -> dict[str, Any]:
@@ -151,7 +156,7 @@ class VqaPairs(Source):
 
     def _read_alone(self, document: Any, path: Path) -> pl.DataFrame | None:
         """The turns of a file that holds its own answers; None for one that needs the file of answers."""
-        return _lxmert(document, self.ignore) if isinstance(document, list) else None
+        return self._lxmert(document) if isinstance(document, list) else None
 
     def _question_files(self) -> list[Path]:
         return files_named(self.path, "*questions*.json")
@@ -167,6 +172,47 @@ class VqaPairs(Source):
                 )
         return beside
 
+    def _pairs(self, question_rows: Mapping[Path, pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        """The turns of each file of questions with the file of answers that is its own.
+
+        Raises:
+            SourceError: There is none; or it is open whose answers they are, and files differ about a question's id.
+        """
+        own = self._own_files(list(question_rows))
+        if own is not None:
+            for path, answers in own.items():
+                yield self._paired(question_rows[path], self._answers(answers))
+            return
+        answer_rows = {path: self._answers(path) for path in self._annotation_files(list(question_rows))}
+        _refuse_other_meanings(question_rows, ["question", "image"])
+        ids = pl.concat(table["question_id"] for table in question_rows.values()).implode()
+        _refuse_other_meanings(
+            {path: table.filter(pl.col("question_id").is_in(ids)) for path, table in answer_rows.items()},
+            [_OWN, "answers"],
+        )
+        yield self._paired(pl.concat(question_rows.values()), pl.concat(answer_rows.values()))
+
+    def _own_files(self, question_files: list[Path]) -> dict[Path, Path] | None:
+        """The answers of each file of questions: beside it, or by their names; None where `annotations` leaves it open.
+
+        Raises:
+            SourceError: A file has none.
+        """
+        answer_files = self._annotation_files(question_files)
+        if self.annotations is None:
+            if len(answer_files) < len(question_files):
+                alone = next(path for path in question_files if not self._annotation_files([path]))
+                problem, fix = "these questions have no file of answers", "name it with `annotations`"
+                raise SourceError(str(alone), problem, fix)
+            return dict(zip(question_files, answer_files, strict=True))
+        if len(question_files) == len(answer_files) == 1:
+            return {question_files[0]: answer_files[0]}
+        by_name = {path.name.removesuffix(".gz"): path for path in answer_files}
+        names = [_answers_name(path.name).removesuffix(".gz") for path in question_files]
+        if len(answer_files) == len(names) == len({*names}) and {*names} == by_name.keys():
+            return {path: by_name[name] for path, name in zip(question_files, names, strict=True)}
+        return None
+
     def _read_questions(self, document: Any, path: Path) -> pl.DataFrame:
         fields = {"question_id": ID, "image_id": ID, "question": TEXT}
         rows = typed(rows_under(document, "questions", path), fields, ignored=self.ignore)
@@ -174,13 +220,50 @@ class VqaPairs(Source):
         return rows.with_columns(image=name)
 
     def _answers(self, path: Path) -> pl.DataFrame:
-        own = {"multiple_choice_answer": TEXT} if self._has_own_answer else {}
-        fields = {"question_id": ID, **own, "answers": ANSWERS}
-        optional, given = {*own, "answers"}, next(iter(own), None)
-        columns = ("question_id", "answer", "answers", "problem", "detail")
-        ignored = {"image_id", "question_type", "answer_type", "multiple_choice_answer", *self.ignore}
-        rows = typed(rows_under(open_json(path), "annotations", path), fields, optional=optional, ignored=ignored)
-        return with_majority(rows, given=given).select(columns)
+        fields = {"question_id": ID, _OWN: TEXT, "answers": ANSWERS}
+        ignored = {"image_id", "question_type", "answer_type", *self.ignore}
+        rows = rows_under(open_json(path), "annotations", path)
+        return typed(rows, fields, optional={_OWN, "answers"}, ignored=ignored)
+
+    def _paired(self, question_rows: pl.DataFrame, answer_rows: pl.DataFrame) -> pl.DataFrame:
+        ids = question_rows["question_id"].drop_nulls().implode()
+        answer_rows = answer_rows.with_columns(
+            is_first=pl.col("question_id").is_first_distinct(),
+            has_question=pl.col("question_id").is_in(ids).fill_null(False),
+        )
+        used = pl.col("is_first") & pl.col("has_question")
+        pairs = question_rows.join(
+            answer_rows.filter(used).select("question_id", _OWN, "answers", "problem", "detail", is_answered=True),
+            on="question_id",
+            how="left",
+            maintain_order="left",
+            suffix="_answer",
+        )
+        pairs = pairs.with_columns(
+            problem=pl.coalesce("problem", "problem_answer"),
+            detail=pl.when(pl.col("problem").is_null()).then("detail_answer").otherwise("detail"),
+        )
+        pairs = note(pairs, pl.col("is_answered").is_null(), "missing_value", pl.lit("the question has no annotation"))
+        each = answer_rows.drop_nulls("question_id").group_by("question_id")
+        kinds = each.agg(n=pl.struct(_OWN, "answers").n_unique())
+        several = kinds.filter(pl.col("n") > 1)["question_id"].implode()
+        is_ambiguous = pl.col("question_id").is_duplicated() & pl.col("question_id").is_in(several)
+        said = pl.lit("several questions and several annotations have this id: read their files apart")
+        pairs = note(pairs, is_ambiguous.fill_null(False), "unparsable_row", said)
+        pairs = with_answer(pairs, self.answer, key="question_id", given=_OWN)
+        left = answer_rows.filter(~used).with_columns(
+            pl.lit(None, pl.String).alias(name) for name in ("question", "image", "answer", "remark")
+        )
+        left = note(left, pl.col("has_question"), "unparsable_row", pl.lit("a second annotation of the same question"))
+        left = note(left, pl.lit(True), "missing_value", pl.lit("the annotation has no question"))
+        return pl.concat([_turns(pairs), _turns(left).with_columns(row=pl.format("annotation/{}", "row"))])
+
+    def _lxmert(self, document: list[Any]) -> pl.DataFrame:
+        fields = {"question_id": ID, "img_id": TEXT, "sent": TEXT, "label": LABEL}
+        ignored = {"class", "answer_type", "question_type", *self.ignore}
+        rows = typed(document, fields, optional={"label"}, ignored=ignored)
+        rows = rows.rename({"sent": "question"}).unnest("label").with_columns(image=pl.col("img_id") + ".jpg")
+        return _turns(with_answer(rows, self.answer, key="question_id", scores="scores"))
 
     def _split(self, document: Any, path: Path) -> str | None:
         if not any(field == "split" for _, field, _ in name_parts(self.image_name, fields=("id", "split"))):
@@ -248,44 +331,26 @@ def _answers_name(name: str) -> str:
     return name.replace("OpenEnded_", "").replace("questions", "annotations")
 
 
-def _paired(question_rows: pl.DataFrame, answer_rows: pl.DataFrame) -> pl.DataFrame:
-    answer_rows = answer_rows.with_columns(
-        is_first=pl.col("question_id").is_first_distinct(),
-        has_question=pl.col("question_id").is_in(question_rows["question_id"].drop_nulls().implode()).fill_null(False),
-    )
-    used = pl.col("is_first") & pl.col("has_question")
-    pairs = question_rows.join(
-        answer_rows.filter(used).select("question_id", "answer", "answers", "problem", "detail", is_answered=True),
-        on="question_id",
-        how="left",
-        maintain_order="left",
-        suffix="_answer",
-    )
-    pairs = pairs.with_columns(
-        problem=pl.coalesce("problem", "problem_answer"),
-        detail=pl.when(pl.col("problem").is_null()).then("detail_answer").otherwise("detail"),
-    )
-    pairs = note(pairs, pl.col("is_answered").is_null(), "missing_value", pl.lit("the question has no annotation"))
-    repeated = answer_rows.filter(~pl.col("is_first"))["question_id"].drop_nulls()
-    is_ambiguous = pl.col("question_id").is_duplicated() & pl.col("question_id").is_in(repeated.implode())
-    several = pl.lit(
-        "several questions and several annotations have this id: leave `annotations` out, or read them apart"
-    )
-    pairs = note(pairs, is_ambiguous.fill_null(False), "unparsable_row", several)
-    left = answer_rows.filter(~used).with_columns(question=pl.lit(None, pl.String), image=pl.lit(None, pl.String))
-    left = note(left, pl.col("has_question"), "unparsable_row", pl.lit("a second annotation of the same question"))
-    left = note(left, pl.lit(True), "missing_value", pl.lit("the annotation has no question"))
-    return pl.concat([_turns(pairs), _turns(left).with_columns(row=pl.format("annotation/{}", "row"))])
+def _refuse_other_meanings(tables: Mapping[Path, pl.DataFrame], columns: Sequence[str]) -> None:
+    """Refuse files that say different things of one question's id.
 
-
-def _lxmert(document: list[Any], ignore: Collection[str]) -> pl.DataFrame:
-    fields = {"question_id": ID, "img_id": TEXT, "sent": TEXT, "label": LABEL}
-    ignored = {"class", "answer_type", "question_type", *ignore}
-    rows = typed(document, fields, optional={"label"}, ignored=ignored)
-    rows = rows.rename({"sent": "question", "label": "answers"})
-    return _turns(with_majority(rows).with_columns(image=pl.col("img_id") + ".jpg"))
+    Raises:
+        SourceError: They do; which id, and which files.
+    """
+    named = [table.select("question_id", *columns, file=pl.lit(str(path))) for path, table in tables.items()]
+    rows = pl.concat(named).drop_nulls("question_id")
+    rows = rows.filter(pl.col("question_id").is_duplicated())
+    differ = rows.group_by("question_id", maintain_order=True).agg(
+        files=pl.col("file").unique(maintain_order=True), meanings=pl.struct(columns).n_unique()
+    )
+    differ = differ.filter(pl.col("meanings") > 1, pl.col("files").list.len() > 1)
+    if differ.height:
+        number, files, _ = differ.row(0)
+        problem = f"{files[1]} says something else of the question {number!r}"
+        raise SourceError(files[0], problem, "make them two sources, or name the pairs so that they find each other")
 
 
 def _turns(rows: pl.DataFrame) -> pl.DataFrame:
     images = one_image(pl.col("image"))
-    return rows.select("question", "answer", "answers", "problem", "detail", row="question_id", images=images)
+    columns = ("question", "answer", "answers", "problem", "detail", "remark")
+    return rows.select(*columns, row="question_id", images=images)

@@ -55,10 +55,14 @@ class Task(Spec):
     """Columns that may be null or missing."""
     texts: ClassVar[tuple[str, ...]] = ()
     """String columns that may not be blank; also what near-duplicate search and length filters read, in this order."""
+    places: ClassVar[tuple[str, ...]] = ()
+    """String columns in which ``<image>`` is the place of an image; everywhere else it is a word as any other."""
     answer_column: ClassVar[str | None] = None
     """What `dedup.by: answer` compares."""
     needs_image: ClassVar[bool] = True
     needs_box: ClassVar[bool] = False
+    asks_where: ClassVar[Literal["never", "flipped", "always"]] = "never"
+    """Whether its question names a ``phrase`` and wants the boxes, so that the phrase may mean nothing else."""
     group_by: ClassVar[Literal["image", "thread"]] = "image"
     """What a conversation is when the recipe says ``group_by: image``: the turns of an image, or a native thread."""
 
@@ -73,6 +77,10 @@ class Task(Spec):
         Every choice made here is keyed by the turn's ``key`` column, ``seed`` and ``salt`` (the source's name).
         """
         return turns
+
+    def remarks(self, turns: pl.DataFrame) -> dict[str, int]:
+        """What a reader of the plan should know of some of these turns, and of how many; before `prepare`."""
+        return {}
 
     def write_boxes(
         self, columns: Mapping[str, Sequence[Any]], boxes: Sequence[Sequence[PhraseBox]], codec: Codec

@@ -25,5 +25,6 @@ class Instruction(Task):
     }
     optional: ClassVar[frozenset[str]] = frozenset({"system"})
     texts: ClassVar[tuple[str, ...]] = ("instruction", "response")
+    places: ClassVar[tuple[str, ...]] = ("instruction",)
     answer_column: ClassVar[str | None] = "response"
     group_by: ClassVar[Literal["image", "thread"]] = "thread"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import polars as pl
 
@@ -23,3 +23,4 @@ class Reg(Task):
     texts: ClassVar[tuple[str, ...]] = ("phrase",)
     answer_column: ClassVar[str | None] = "phrase"
     needs_box: ClassVar[bool] = True
+    asks_where: ClassVar[Literal["never", "flipped", "always"]] = "flipped"

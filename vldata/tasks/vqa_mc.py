@@ -7,14 +7,19 @@ from functools import lru_cache, partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from pydantic import StrictBool
 
 from vldata.schema.keyed import Keys, keyed
 from vldata.schema.turns import KEY
 from vldata.tasks.base import PhraseBox, PolarsType, Task, TurnFacts
+from vldata.tasks.option_places import comes_last, names_others
 
 Letters = Literal["A.", "(A)", "1.", "a)"]
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)  # odd, so that the options of a row have different keys
 
@@ -26,7 +31,8 @@ class VqaMc(Task):
     Out: user "What is shown?\nA. a cat\nB. a dog\nAnswer with the option's letter …", assistant "B"
 
     Args:
-        shuffle: Put the options into a keyed order; the answer follows its option.
+        shuffle: Put the options into a keyed order; the answer follows its option. Options that speak of their place
+            keep it, see `vldata.tasks.option_places`.
         letters: How options are marked.
     """
 
@@ -47,12 +53,14 @@ class VqaMc(Task):
 
     @classmethod
     def rejects(cls) -> dict[str, pl.Expr]:
-        """An index outside the options, fewer than two of them, and blank ones."""
+        """An index outside the options, fewer than two of them, blank ones, and several that say the same."""
+        words = pl.col("choices").list.eval(pl.element().str.strip_chars())
         blank = pl.element().is_null() | (pl.element().str.strip_chars() == "")
         return {
             "too_few_choices": pl.col("choices").list.len() < 2,
             "answer_out_of_range": (pl.col("answer") < 0) | (pl.col("answer") >= pl.col("choices").list.len()),
             "empty_text": pl.col("choices").list.eval(blank).list.any(),
+            "equal_choices": words.list.n_unique() < words.list.len(),
         }
 
     def prepare(self, turns: pl.DataFrame, *, seed: int, salt: str) -> pl.DataFrame:
@@ -60,6 +68,21 @@ class VqaMc(Task):
         if not self.shuffle or turns.is_empty():
             return turns
         return shuffled(turns, keyed(turns[KEY].to_numpy(), seed, "choices", salt))
+
+    def remarks(self, turns: pl.DataFrame) -> dict[str, int]:
+        """How many questions have options that speak of others or of their place."""
+        if not self.shuffle or turns.is_empty():
+            return {}
+        lengths = turns["choices"].list.len().fill_null(0).to_numpy().astype(np.int64)
+        row = np.repeat(np.arange(len(lengths)), lengths)
+        stays, last = _places(turns["choices"].filter(pl.Series(lengths > 0)).explode(), row, len(lengths))
+        ends = np.zeros(len(lengths), dtype=bool)
+        ends[row[last]] = True
+        counts = {
+            "options keep the order that the source gives them, as some name others": int(stays.sum()),
+            'options such as "all of the above" stay behind the others': int((ends & ~stays).sum()),
+        }
+        return {remark: count for remark, count in counts.items() if count}
 
     def facts(self, turn: Mapping[str, Any], boxes: Sequence[PhraseBox]) -> TurnFacts:
         """Its answer is the right option's words."""
@@ -82,16 +105,20 @@ class VqaMc(Task):
 def shuffled(turns: pl.DataFrame, keys: Keys) -> pl.DataFrame:
     """The table with each row's ``choices`` in the order that its key decides; ``answer`` follows its option.
 
+    Options that name others keep their row's order, and those that must come last do.
     An answer outside the options is left as it is, and so are options that are null.
     """
     lengths = turns["choices"].list.len().fill_null(0).to_numpy().astype(np.int64)
     row = np.repeat(np.arange(len(lengths)), lengths)
     first = (np.cumsum(lengths) - lengths)[row]
     place = np.arange(len(row)) - first
-    order = np.lexsort((keyed(keys[row] + _STEP * place.astype(np.uint64), 0, "place"), row))
-
     has_any = lengths > 0
     options = turns["choices"].filter(pl.Series(has_any)).explode()
+    stays, last = _places(options, row, len(lengths))
+    ranks = keyed(keys[row] + _STEP * place.astype(np.uint64), 0, "place")
+    ranks = np.where(stays[row] | last, place.astype(np.uint64), ranks)
+    order = np.lexsort((ranks, last & ~stays[row], row))
+
     flat = pl.DataFrame({"row": row, "choices": options.gather(order)})
     moved = flat.group_by("row", maintain_order=True).agg("choices")
     at = pl.Series(np.cumsum(has_any) - 1).set(pl.Series(~has_any), None)
@@ -104,6 +131,13 @@ def shuffled(turns: pl.DataFrame, keys: Keys) -> pl.DataFrame:
         choices=pl.coalesce(choices, "choices"),
         answer=pl.when(pl.col("answer").is_not_null()).then(pl.Series(answer)),
     )
+
+
+def _places(options: pl.Series, row: IntArray, num_rows: int) -> tuple[BoolArray, BoolArray]:
+    """Which rows keep their order, and which options come last in theirs."""
+    stays = np.zeros(num_rows, dtype=bool)
+    stays[row[names_others(options).to_numpy()]] = True
+    return stays, comes_last(options).to_numpy()
 
 
 def lettered(letters: Letters, choices: Sequence[str]) -> list[tuple[str, str]]:

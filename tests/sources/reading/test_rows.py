@@ -24,14 +24,12 @@ from vldata.sources.reading.rows import (
     image_name,
     image_sizes,
     list_of_rows,
-    majority,
     note,
     one_image,
     rows_by_id,
     rows_under,
     shown,
     typed,
-    with_majority,
 )
 
 KINDS = {
@@ -308,22 +306,6 @@ def test_a_box_that_overshoots_by_a_rounding_error_ends_at_the_edge_and_no_other
 
 def test_a_box_of_an_image_of_unknown_size_keeps_its_corners():
     assert boxes([10, 20, 300, 5], width=None, height=None).struct.field("x1").to_list() == [310]
-
-
-def test_the_most_frequent_answer_wins_and_of_several_the_one_listed_first():
-    assert majority(["b", "a", "a", "b", "c"]) == "b"
-    assert majority(["c", "a", "a"]) == "a"
-
-
-def test_the_formats_own_answer_goes_before_the_most_frequent_one():
-    rows = typed(
-        [{"own": "x", "answers": ["y"]}, {"answers": ["z", "y", "y"]}, {"answers": []}, {}],
-        {"own": TEXT, "answers": TEXTS},
-        optional={"own", "answers"},
-    )
-    read = with_majority(rows, given="own")
-    assert read["answer"].to_list() == ["x", "y", None, None]
-    assert problems(read) == [None, None, "missing_value", "missing_value"]
 
 
 def test_a_shown_value_is_short_whatever_it_holds():

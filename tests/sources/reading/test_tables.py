@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from vldata.errors import SourceError
 from vldata.sources.reading.json import json_document, json_rows
-from vldata.sources.reading.tables import PLACE, details_of, open_frame
+from vldata.sources.reading.nested import PLACE
+from vldata.sources.reading.tables import details_of, open_frame
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 ROWS = [{"a": 1, "b": "x"}, {"a": 2, "b": None}]

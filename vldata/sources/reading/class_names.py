@@ -6,7 +6,7 @@ is its number of a row without a class.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Classes = Mapping[str, list[str]]
-"""Column -> the name of class 0, 1, 2 …"""
+"""Column, or dotted path to what one holds -> the name of class 0, 1, 2 …"""
 
 
 def of_parquet(path: Path) -> Classes:
@@ -38,8 +38,27 @@ def of_schema(schema: pa.Schema) -> Classes:
         features = said["info"]["features"].items()
     except (KeyError, TypeError, AttributeError, msgspec.MsgspecError):
         return {}
-    found = {name: _names(feature) for name, feature in features}
-    return {name: names for name, names in found.items() if names is not None}
+    return dict(_found(features, ""))
+
+
+def _found(features: Iterable[tuple[str, Any]], before: str) -> Iterator[tuple[str, list[str]]]:
+    for name, feature in features:
+        names = _names(feature)
+        if names is not None:
+            yield before + name, names
+        else:
+            yield from _found(_fields(feature).items(), f"{before}{name}.")
+
+
+def _fields(feature: Any) -> Mapping[str, Any]:
+    """The features of a struct, or of a list of them; none of anything else."""
+    if isinstance(feature, list) and len(feature) == 1:
+        return _fields(feature[0])
+    if not isinstance(feature, dict):
+        return {}
+    if feature.get("_type") in ("Sequence", "List", "LargeList"):
+        return _fields(feature.get("feature"))
+    return {} if "_type" in feature else feature
 
 
 def named(table: pl.DataFrame, classes: Classes, columns: Collection[str]) -> pl.DataFrame:

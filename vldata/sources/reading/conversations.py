@@ -27,8 +27,9 @@ from vldata.sources.reading.json import LINES, json_rows
 from vldata.sources.reading.keys import is_blank, is_harmless
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.messages import Images, Refused, conversation_of, images_of, name_of, num_questions
+from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import lists_of_texts, note, shown
-from vldata.sources.reading.tables import PLACE, SUFFIXES, TableFile, json_objects, open_frame, suffix_of
+from vldata.sources.reading.tables import SUFFIXES, TableFile, json_objects, open_frame, suffix_of
 from vldata.sources.reading.talk_keys import EXCHANGES, MESSAGES, form_of, may_name_images, unknown_key
 
 _JSON = (*LINES, ".json")
@@ -190,7 +191,7 @@ def talk_rows(
         SourceError: The file is no table.
     """
     if suffix_of(path) in _JSON:
-        return json_rows(path) if frame is None else json_objects(path, at)
+        return json_rows(path) if frame is None else json_objects(frame)
     frame = frame or open_frame(path)
     inside = {}
     for column in frame.columns:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from vldata.errors import SourceError, nearest
-from vldata.schema.expressions import is_row_by_row
+from vldata.schema.expressions import is_row_by_row, quoted_paths, trouble
 from vldata.schema.turns import BOX, COMMON, SIZE
 from vldata.sources.reading.rows import shown
+from vldata.sources.reading.text_lists import lists_from_texts
 
 PolarsType = pl.DataType | type[pl.DataType]
 
@@ -50,7 +52,11 @@ PHRASES = "phrases"
 
 _ALSO = {"images": ("image",), "row": ("id",)}
 _LISTS_OF_ONE = ("images", "urls", "answers")
+LISTS = frozenset({"images", "urls", "answers", "choices", PHRASES, "boxes"})
+"""Names that ``fields`` may map to a list of columns: the items of the list; of ``boxes`` the four numbers of one."""
+
 _RESULT = "\0result"
+_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -62,12 +68,14 @@ class Origin(NamedTuple):
         text: A column of the table, or an expression, as the recipe has it.
         needs: The columns of the table that it is made of.
         expression: None of a plain column.
+        parts: Of a list of columns, the origin of each of its items; empty otherwise.
     """
 
     name: str
     text: str
     needs: tuple[str, ...]
     expression: pl.Expr | None = None
+    parts: tuple[Origin, ...] = ()
 
 
 class Cast(NamedTuple):
@@ -92,8 +100,13 @@ def fields_of(task: str) -> dict[str, PolarsType]:
     return {**NATIVE, **TASKS[task], **phrases}
 
 
-def origins(fields: Mapping[str, str], columns: Sequence[str], task: str) -> dict[str, Origin]:
+def origins(
+    fields: Mapping[str, str | list[str]], columns: Sequence[str], task: str, *, whole: bool = True
+) -> dict[str, Origin]:
     """Where each canonical column comes from; one that nobody names is taken by its own name where the table has it.
+
+    Args:
+        whole: False where what is missing is read in another way.
 
     Raises:
         SourceError: A field that the task does not have, an expression that cannot be parsed or names an unknown
@@ -107,10 +120,11 @@ def origins(fields: Mapping[str, str], columns: Sequence[str], task: str) -> dic
     for name in wanted:
         own = next((column for column in (name, *_ALSO.get(name, ())) if column in columns), None)
         if name in fields:
-            found[name] = origin(name, fields[name], columns)
+            given = fields[name]
+            found[name] = origin(name, given, columns) if isinstance(given, str) else _listed(name, given, columns)
         elif own is not None:
             found[name] = Origin(name, own, (own,))
-        elif name in TASKS[task] and name not in OPTIONAL:
+        elif whole and name in TASKS[task] and name not in OPTIONAL:
             problem = f"the task {task!r} needs it, and the table has no column {name!r}"
             raise SourceError(f"fields.{name}", problem, f"name its origin; {_holding(columns)}")
     return found
@@ -125,17 +139,17 @@ def origin(name: str, text: str, columns: Sequence[str]) -> Origin:
     if text in columns:
         return Origin(name, text, (text,))
     there_are = _holding(columns)
-    fix = f"name a column or write a Polars SQL expression; {there_are}"
+    if _PATH.fullmatch(text) and any(column.startswith(f"{text.partition('.')[0]}.") for column in columns):
+        raise _no_column(name, text, text, columns)
     try:
-        expression = pl.sql_expr(text)
+        expression = pl.sql_expr(quoted_paths(text, columns))
         needs = tuple(dict.fromkeys(expression.meta.root_names()))
     except pl.exceptions.PolarsError as error:
-        raise SourceError(f"fields.{name}", f"{text!r}: {_first_line(error)}", fix) from None
+        problem, fix = trouble(text, error)
+        raise SourceError(f"fields.{name}", f"{text!r}: {problem}", f"{fix}; {there_are}") from None
     for column in needs:
         if column not in columns:
-            close = difflib.get_close_matches(column, columns, n=1)
-            fix = f"did you mean {close[0]!r}? {there_are}" if close else there_are
-            raise SourceError(f"fields.{name}", f"{text!r} names {column!r}, which is no column", fix)
+            raise _no_column(name, text, column, columns)
     if ".explode(" in str(expression):
         raise SourceError(
             f"fields.{name}", f"{text!r} makes several rows of one", "take one value of the list: answers[1]"
@@ -144,6 +158,19 @@ def origin(name: str, text: str, columns: Sequence[str]) -> Origin:
         problem = f"{text!r} looks at other rows: aggregates and windows give no row a value of its own"
         raise SourceError(f"fields.{name}", problem, "use the columns of the row only")
     return Origin(name, text, needs, expression)
+
+
+def _listed(name: str, texts: Sequence[str], columns: Sequence[str]) -> Origin:
+    """A list of columns or expressions."""
+    parts = tuple(origin(name, text, columns) for text in texts)
+    needs = tuple(dict.fromkeys(column for part in parts for column in part.needs))
+    return Origin(name, f"[{', '.join(texts)}]", needs, parts=parts)
+
+
+def _no_column(name: str, text: str, column: str, columns: Sequence[str]) -> SourceError:
+    close = difflib.get_close_matches(column, columns, n=1)
+    fix = f"did you mean {close[0]!r}? {_holding(columns)}" if close else _holding(columns)
+    return SourceError(f"fields.{name}", f"{text!r} names {column!r}, which is no column", fix)
 
 
 def _holding(columns: Sequence[str]) -> str:
@@ -156,9 +183,13 @@ def texts_of(found: Mapping[str, Origin], task: str) -> set[str]:
     A column that an expression looks at stays what it is there: the expression may count with it.
     """
     types = fields_of(task)
-    is_text = {name: origin.expression is None and types[name] in (pl.String, _TEXTS) for name, origin in found.items()}
-    as_text = {column for name, origin in found.items() if is_text[name] for column in origin.needs}
-    return as_text - {column for name, origin in found.items() if not is_text[name] for column in origin.needs}
+    as_text: set[str] = set()
+    as_is: set[str] = set()
+    for name, whole in found.items():
+        for part in whole.parts or (whole,):
+            is_text = part.expression is None and types[name] in (pl.String, _TEXTS)
+            (as_text if is_text else as_is).update(part.needs)
+    return as_text - as_is
 
 
 def evaluated(origin: Origin, table: pl.DataFrame) -> pl.Series:
@@ -167,6 +198,8 @@ def evaluated(origin: Origin, table: pl.DataFrame) -> pl.Series:
     Raises:
         SourceError: The expression fails on these values.
     """
+    if origin.parts:
+        return _side_by_side(origin, [evaluated(part, table) for part in origin.parts])
     if origin.expression is None:
         return table[origin.text]
     table = table.with_columns(_whole_if_all_are(table[name]) for name in origin.needs if table[name].dtype.is_float())
@@ -177,11 +210,25 @@ def evaluated(origin: Origin, table: pl.DataFrame) -> pl.Series:
         raise SourceError(f"fields.{origin.name}", f"{origin.text!r}: {_first_line(error)}", fix) from None
 
 
+def _side_by_side(origin: Origin, values: Sequence[pl.Series]) -> pl.Series:
+    """The lists that columns make, without what is empty; of boxes, the four numbers as they are."""
+    if origin.name == "boxes":
+        numbers = [one.cast(pl.Float64, strict=False).alias(str(k)) for k, one in enumerate(values)]
+        return pl.DataFrame(numbers).select(pl.concat_list(pl.all())).to_series()
+    texts = [
+        blaming(part, one, "texts", lambda one=one: _texts(one, "images")).values.alias(str(k))  # type: ignore[misc]
+        for k, (part, one) in enumerate(zip(origin.parts, values, strict=True))
+    ]
+    none = pl.lit([], dtype=_TEXTS)
+    return pl.DataFrame(texts).select(pl.concat_list(pl.all().fill_null(none))).to_series()
+
+
 def cast(origin: Origin, values: pl.Series, dtype: PolarsType) -> Cast:
     """Values in the canonical type of their column; boxes have a function of their own.
 
-    Numbers and flags become text; text that holds a number becomes one; yes, no, true, false, 1 and 0 become flags; a
-    lone text becomes a list where the column often has one entry (images, urls, answers).
+    Lists written as text are lists where each value of a column is one. Numbers and flags become text; text that holds
+    a number becomes one; yes, no, true, false, 1 and 0 become flags; a lone text becomes a list where the column often
+    has one entry (images, urls, answers).
 
     Raises:
         SourceError: Values of their type never fit.
@@ -263,6 +310,7 @@ def _whole_if_all_are(values: pl.Series) -> pl.Series:
 def _texts(values: pl.Series, name: str) -> Cast:
     if isinstance(values.dtype, pl.Array):
         values = values.arr.to_list()
+    values = lists_from_texts(values)
     if isinstance(values.dtype, pl.List):
         inner = values.dtype.inner
         if inner.is_nested() or inner in (pl.Binary, pl.Object):

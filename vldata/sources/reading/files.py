@@ -11,8 +11,9 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from glob import has_magic
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,12 @@ _FAST_BYTES = 64 * 1024 * 1024
 
 _STRETCH_BYTES = 1024 * 1024
 
+_ABOUT = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "croissant.json"})
+_ABOUT_STEMS = frozenset({"license", "licence", "readme", "copying", "notice", "changelog", "citation", "md5sums"})
+_MEDIA = frozenset(
+    {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".tar", ".zip", ".tgz", ".mp4", ".pdf"}
+)
+
 
 class Written(float):
     """A number of a JSON text that remembers how it was written."""
@@ -50,8 +57,15 @@ class Written(float):
         return self.text
 
 
-def expand(pattern: str, *, suffixes: tuple[str, ...] = ()) -> list[Path]:
-    """Files named by a path, a folder or a glob, sorted; of a folder all below it with one of ``suffixes``, bar hidden.
+def expand(pattern: str, *, suffixes: tuple[str, ...] = (), names: tuple[str, ...] = ()) -> list[Path]:
+    """Files named by a path, a folder or a glob, sorted; of a folder those of a format, wherever they lie below it.
+
+    A file that is named, by itself or by a glob, is taken whatever its name. Of a folder, what is hidden, what says
+    something about data (a licence, a card) and what no suffix fits is passed over; `passed_over` lists it.
+
+    Args:
+        suffixes: Of the format's files; ``.gz`` may follow.
+        names: Patterns of the format's names: where a folder has such files, it has no others.
 
     Raises:
         SourceError: Nothing there, or nothing named.
@@ -68,7 +82,9 @@ def expand(pattern: str, *, suffixes: tuple[str, ...] = ()) -> list[Path]:
             raise SourceError(pattern, "no file matches this pattern", f"looked below {anchor.resolve()}; fix `path`")
         return found
     if path.is_dir():
-        found = sorted(p for p in _visible(path) if p.is_file() and (not suffixes or _suffix(p) in suffixes))
+        data = (p for p in visible(path) if p.is_file() and not _is_about(p))
+        found = sorted(p for p in data if not suffixes or _suffix(p).lower() in suffixes)
+        found = [p for p in found if any(fnmatch(p.name.removesuffix(".gz"), name) for name in names)] or found
         if not found:
             raise SourceError(pattern, "the folder holds no file of this format", "fix `path`")
         return found
@@ -77,12 +93,27 @@ def expand(pattern: str, *, suffixes: tuple[str, ...] = ()) -> list[Path]:
     return [path]
 
 
+def passed_over(pattern: str, taken: Collection[Path]) -> list[str]:
+    """Files below a folder that are not read, seen from it, without images, archives and what is hidden."""
+    folder = home(pattern)
+    if not folder.is_dir():
+        return []
+    left = (path for path in visible(folder) if path.suffix.lower() not in _MEDIA and path not in taken)
+    return sorted(path.relative_to(folder).as_posix() for path in left)
+
+
+def _is_about(path: Path) -> bool:
+    """Whether a file says something about data by its name."""
+    name = path.name.lower()
+    return name in _ABOUT or name.partition(".")[0] in _ABOUT_STEMS or path.suffix.lower() in _MEDIA
+
+
 def _is_hidden(path: Path, pattern: Path) -> bool:
     """Whether a part that the pattern leaves open begins with a dot, as in a store or a shell's own glob."""
     return any(part.startswith(".") for part in path.parts if part not in pattern.parts)
 
 
-def _visible(folder: Path) -> Iterator[Path]:
+def visible(folder: Path) -> Iterator[Path]:
     """What lies below a folder, without what is hidden, such as a store."""
 
     def unreadable(error: OSError) -> None:

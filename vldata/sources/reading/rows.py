@@ -27,7 +27,7 @@ import polars as pl
 from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.schema.turns import SIZE
-from vldata.sources.reading.files import Written, expand
+from vldata.sources.reading.files import Written, expand, visible
 from vldata.sources.reading.keys import is_harmless, unknown_keys
 
 PolarsType = pl.DataType | type[pl.DataType]
@@ -358,9 +358,8 @@ def files_named(path: str, *names: str) -> list[Path]:
     folder = home(path)
     if not folder.is_dir():
         return expand(path)
-    found = [
-        f for f in folder.rglob("*") if any(fnmatch(f.name.removesuffix(".gz"), name) for name in names) and f.is_file()
-    ]
+    files = (file for file in visible(folder) if any(fnmatch(file.name.removesuffix(".gz"), name) for name in names))
+    found = [file for file in files if file.is_file()]
     if not found:
         raise SourceError(
             path, f"the folder holds no file named {' or '.join(names)}", "point `path` at the file itself"
@@ -421,23 +420,6 @@ def image_name(pattern: str, **fields: pl.Expr) -> pl.Expr:
         if field is not None:
             written.append(fields[field].str.zfill(digits) if digits else fields[field])
     return pl.concat_str(written) if written else pl.lit(None, pl.String)
-
-
-def with_majority(rows: pl.DataFrame, *, given: str | None = None) -> pl.DataFrame:
-    """Add ``answer``: the format's own (column ``given``), else the most frequent of ``answers``, the first of ties.
-
-    Rows with neither become a ``missing_value``.
-    """
-    answer = rows[given] if given is not None else pl.Series([None] * rows.height, dtype=pl.String)
-    unset = (answer.is_null() & (rows["answers"].list.len() > 0).fill_null(False)).arg_true()
-    most = [majority(answers) for answers in rows["answers"].gather(unset).to_list()]
-    rows = rows.with_columns(answer=answer.scatter(unset, most))
-    return note(rows, pl.col("answer").is_null(), "missing_value", pl.lit("no answer"))
-
-
-def majority(answers: Sequence[str]) -> str:
-    """The most frequent answer, of several the one listed first."""
-    return max(dict.fromkeys(answers), key=answers.count)
 
 
 def shown(value: object) -> str:

@@ -9,31 +9,43 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
 from vldata.errors import SourceError
-from vldata.sources.reading import class_names
+from vldata.sources.reading import class_names, nested
 from vldata.sources.reading.delimited import SEPARATORS, rows_one_by_one, scan
+from vldata.sources.reading.files import read_bytes
 from vldata.sources.reading.json import LINES, at_path, json_document, written_rows
+from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import list_of_rows, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PLACE = "\0place"
-"""A column with the place of each row in its file, from 0, which `TableFile.read` puts first; no file has this name."""
+KEY, FILE_NAME, FILE_STEM = "key", "file_name", "file_stem"
+"""Columns that the form of a file gives: the key of an object of objects, the file's name, and that without suffix."""
 
 _PLACES = pl.List(pl.UInt32)
 _FLOAT = r"^-?\d+(\.\d+)?([eE][+-]?\d+)?$"
 SUFFIXES = (".parquet", ".arrow", *SEPARATORS, *LINES, ".json")
 """Of the files that `open_frame` reads; ``.gz`` may follow those that hold text."""
+
+
+class _Form(NamedTuple):
+    """How the rows lie in a file; the arguments of `open_frame`."""
+
+    path: Path
+    at: str | None = None
+    explode: tuple[str, ...] = ()
+    is_whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,51 +54,82 @@ class TableFile:
 
     Args:
         columns: Their names, in order.
-        read: The columns of these names, behind `PLACE`, and the rows that are none, or have a value of another kind
-            than the rest of its column: place to what is wrong. Such a value is null. Of the second names, which are to
+        read: The columns of these names or dotted paths, behind `PLACE` (the place of each row, from 0; behind `ROW`
+            and `ITEM`, too, when lists are exploded), and the rows that are none, or have a value of another kind than
+            the rest of its column: place to what is wrong. Such a value is null. Of the second names, which are to
             become text, numbers are written as the file writes them.
         images: For a column that holds images as bytes: for each row the places of those that are there, a list of
             whole numbers; None for any other column.
+        inside: Dotted paths to what the columns hold.
+        row: The column that says which row it is, where the form of the file tells.
+        form: How it was opened.
     """
 
     path: Path
     columns: tuple[str, ...]
     read: Callable[..., tuple[pl.DataFrame, dict[int, str]]]
     images: Callable[[str], pl.Series | None] = lambda column: None
+    inside: Callable[[], tuple[str, ...]] = lambda: ()
+    row: str | None = None
+    form: _Form | None = None
 
 
-def open_frame(path: Path, *, at: str | None = None, columns: Sequence[str] | None = None) -> TableFile:
+def open_frame(
+    path: Path,
+    *,
+    at: str | None = None,
+    columns: Sequence[str] | None = None,
+    explode: Sequence[str] = (),
+    is_whole: bool = False,
+) -> TableFile:
     """Look at a file; its suffix tells how it is written.
 
     Args:
-        at: Dotted path to the rows inside a JSON document; None: the document itself.
+        at: Dotted path to the rows inside a JSON document; None: the document itself; ``.``: the document is one row.
         columns: Names of the columns of a CSV or TSV file without a header.
+        explode: Dotted paths to lists, side by side, whose items become rows.
+        is_whole: A JSON document that is an object, and neither one of columns nor one of rows by id, is one row.
 
     Raises:
         SourceError: An unknown suffix, or the file is not what its suffix says.
     """
     suffix = suffix_of(path)
+    form = _Form(path, at, tuple(explode), is_whole)
     if suffix == ".parquet":
-        return _open_parquet(path)
+        return _open_parquet(form)
     if suffix == ".arrow":
-        return _open_arrow(path)
+        return _open_arrow(form)
     if suffix in SEPARATORS:
-        return _open_delimited(path, SEPARATORS[suffix], columns)
+        return _open_delimited(form, SEPARATORS[suffix], columns)
     if suffix in LINES and at is None:
-        return _open_json_lines(path)
+        return _open_json_lines(form)
     if suffix in (*LINES, ".json"):
-        return _open_json(path, at)
+        return _open_json(form)
     known = ", ".join(SUFFIXES)
     raise SourceError(str(path), f"the suffix {suffix!r} does not tell how this table is written", f"one of: {known}")
 
 
-def json_objects(path: Path, at: str | None = None) -> list[Any]:
+def json_objects(frame: TableFile) -> list[Any]:
     """The rows of a JSON file as they are: objects, and what is none.
 
     Raises:
         SourceError: The document has no rows there.
     """
-    return list(_as_objects(json_document(path), path, at))
+    assert frame.form is not None, "it was opened"
+    return list(_as_objects(json_document(frame.path), frame.form)[0])
+
+
+def with_file_name(frame: TableFile, name: str) -> TableFile:
+    """The table with its name in two columns more, unless it has columns of these names."""
+    stem = name.removesuffix(".gz")
+    values = {FILE_NAME: name, FILE_STEM: stem.removesuffix(suffix_of(frame.path))}
+    values = {column: value for column, value in values.items() if column not in frame.columns}
+
+    def read(names: Sequence[str], texts: Collection[str] = ()) -> tuple[pl.DataFrame, dict[int, str]]:
+        table, notes = frame.read([name for name in names if name not in values], texts)
+        return table.with_columns(pl.lit(values[name]).alias(name) for name in names if name in values), notes
+
+    return replace(frame, columns=(*frame.columns, *values), read=read)
 
 
 def details_of(places: pl.Series, notes: Mapping[int, str]) -> pl.Series:
@@ -102,36 +145,58 @@ def suffix_of(path: Path) -> str:
     return Path(path.name.removesuffix(".gz")).suffix
 
 
-def _open_parquet(path: Path) -> TableFile:
+def _open_parquet(form: _Form) -> TableFile:
+    path = form.path
     rows = _polars(path, pl.scan_parquet, path, glob=False)
-    columns = _polars(path, rows.collect_schema).names()
-    read = partial(_read_parquet, path, rows, class_names.of_parquet(path))
-    return TableFile(path, tuple(columns), read, partial(_parquet_images, path))
+    read = partial(_read_parquet, path, _shaped(form, rows), class_names.of_parquet(path))
+    return _table_file(form, rows, read, partial(_parquet_images, path))
 
 
-def _open_arrow(path: Path) -> TableFile:
-    table = _arrow_table(path)
-    return TableFile(path, tuple(table.column_names), partial(_read_arrow, table), partial(_arrow_images, table))
+def _open_arrow(form: _Form) -> TableFile:
+    table = _arrow_table(form.path)
+    empty = pl.from_arrow(table.slice(0, 0))
+    assert isinstance(empty, pl.DataFrame)
+    return _table_file(form, empty.lazy(), partial(_read_arrow, form, table), partial(_arrow_images, table))
 
 
-def _open_delimited(path: Path, separator: str, columns: Sequence[str] | None) -> TableFile:
-    rows = _polars(path, scan, path, separator, columns)
-    names = _polars(path, rows.collect_schema).names()
-    return TableFile(path, tuple(names), partial(_read_delimited, path, rows, separator, columns))
+def _open_delimited(form: _Form, separator: str, columns: Sequence[str] | None) -> TableFile:
+    rows = _polars(form.path, scan, form.path, separator, columns)
+    return _table_file(form, rows, partial(_read_delimited, form.path, _shaped(form, rows), separator, columns))
 
 
-def _open_json_lines(path: Path) -> TableFile:
+def _open_json_lines(form: _Form) -> TableFile:
     try:
-        schema = pl.scan_ndjson(path, infer_schema_length=None).collect_schema()
-    except pl.exceptions.PolarsError:
-        return _open_json(path)
-    return TableFile(path, tuple(schema.names()), partial(_read_json_lines, path, pl.scan_ndjson(path, schema=schema)))
+        schema = pl.scan_ndjson(form.path, infer_schema_length=None).collect_schema()
+        rows = pl.scan_ndjson(form.path, schema=schema)
+        shaped = _shaped(form, rows)
+    except (pl.exceptions.PolarsError, SourceError):
+        return _open_json(form)
+    return _table_file(form, rows, partial(_read_json_lines, form, shaped))
 
 
-def _open_json(path: Path, at: str | None = None) -> TableFile:
-    rows, notes = _objects(path, at)
+def _open_json(form: _Form) -> TableFile:
+    rows, notes, places, row = _objects(form)
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
-    return TableFile(path, columns, partial(_read_objects, path, at, rows, notes))
+    read = partial(_read_objects, form, rows, notes, places)
+    return TableFile(form.path, columns, read, inside=partial(nested.paths_of_objects, rows), row=row, form=form)
+
+
+def _table_file(
+    form: _Form, rows: pl.LazyFrame, read: Callable[..., Any], images: Callable[[str], pl.Series | None] | None = None
+) -> TableFile:
+    """A file whose columns have types."""
+    columns = tuple(_polars(form.path, rows.collect_schema))
+    schema = _polars(form.path, _shaped(form, rows).collect_schema)
+
+    def own_images(column: str) -> pl.Series | None:
+        return images(column) if images is not None and column in columns else None
+
+    return TableFile(form.path, columns, read, own_images, inside=lambda: tuple(nested.paths(schema)), form=form)
+
+
+def _shaped(form: _Form, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The table with lists exploded; no file is read."""
+    return nested.exploded(rows, form.explode) if form.explode else rows
 
 
 def _read_parquet(
@@ -157,38 +222,40 @@ def _read_delimited(
 
 
 def _read_json_lines(
-    path: Path, rows: pl.LazyFrame, names: Sequence[str], texts: Collection[str] = ()
+    form: _Form, rows: pl.LazyFrame, names: Sequence[str], texts: Collection[str] = ()
 ) -> tuple[pl.DataFrame, dict[int, str]]:
     try:
         table = _placed(rows, names).collect()
     except pl.exceptions.PolarsError:
-        return _read_objects(path, None, *_objects(path, None), names, texts)
-    if any(_may_hold_floats(table[name]) for name in texts if name in table.columns):
-        return _read_objects(path, None, *_objects(path, None), names, texts)
+        return _read_objects(form, *_objects(form)[:3], names, texts)
+    doubtful = [name for name in texts if name in table.columns and _may_hold_floats(table[name])]
+    if doubtful and not _are_all_quoted(form.path, table, doubtful):
+        return _read_objects(form, *_objects(form)[:3], names, texts)
     suspects = [name for name in names if _may_hold_json(table[name])]
     if not suspects:
         return table, {}
-    objects, notes = _objects(path, None)
-    are_texts = all(_fits(row.get(name), table.schema[name]) for name in suspects for row in objects)
-    return (table, {}) if are_texts and not notes else _read_objects(path, None, objects, notes, names, texts)
+    objects, notes, places, _ = _objects(form)
+    are_texts = all(_fits(nested.value(row, name), table.schema[name]) for name in suspects for row in objects)
+    return (table, {}) if are_texts and not notes else _read_objects(form, objects, notes, places, names, texts)
 
 
 def _read_objects(
-    path: Path,
-    at: str | None,
+    form: _Form,
     rows: Sequence[Mapping[str, Any]],
     notes: dict[int, str],
+    places: pl.DataFrame,
     names: Sequence[str],
     texts: Collection[str] = (),
 ) -> tuple[pl.DataFrame, dict[int, str]]:
     """JSON's values by Polars' own rules for JSON lines, column by column: a column that nobody needs may be a mess."""
-    table = pl.DataFrame({PLACE: pl.Series(range(len(rows)), dtype=pl.UInt32)})
+    table = places
     notes = dict(notes)
     written: Sequence[Any] = ()
-    if any(_has_float(row.get(name)) for name in texts for row in rows):
-        written = [row if isinstance(row, dict) else {} for row in _as_objects(written_rows(path), path, at)]
+    if any(_has_float(nested.value(row, name)) for name in texts for row in rows):
+        written = [row if isinstance(row, dict) else {} for row in _as_objects(written_rows(form.path), form)[0]]
+        written = nested.exploded_objects(written, {}, form.explode)[0] if form.explode else written
     for name in names:
-        values = [row.get(name) for row in (written if written and name in texts else rows)]
+        values = [nested.value(row, name) for row in (written if written and name in texts else rows)]
         kind = _prevailing_kind(values)
         lines = []
         for place, value in enumerate(values):
@@ -200,7 +267,7 @@ def _read_objects(
             except ValueError:
                 notes.setdefault(place, f"{name!r} is {shown(value)}, which is no JSON")
                 lines.append(json.dumps({name: None}))
-        column = _column(path, name, lines)
+        column = _column(form.path, name, lines)
         if _may_hold_json(column):
             fits = [_fits(value, column.dtype) for value in values]
             for place in (place for place, fit in enumerate(fits) if not fit):
@@ -243,6 +310,15 @@ def _may_hold_floats(values: pl.Series) -> bool:
     return values.dtype.is_float()
 
 
+def _are_all_quoted(path: Path, table: pl.DataFrame, names: Sequence[str]) -> bool:
+    """Whether texts that look like numbers, such as ids, are texts in the file: no key of their name has a number."""
+    if any(table.schema[name] != pl.String or not name.isascii() for name in names):
+        return False
+    raw = read_bytes(path)
+    keys = (json.dumps(name.rpartition(".")[2]).encode() for name in names)
+    return not any(re.search(re.escape(key) + rb"\s*:\s*[-\d]", raw) for key in keys)
+
+
 def _has_float(value: Any) -> bool:
     return any(map(_has_float, value)) if type(value) is list else type(value) is float
 
@@ -269,54 +345,77 @@ def _fits(value: Any, dtype: object) -> bool:
     return True
 
 
-def _placed(scan: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame:
-    return scan.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias(PLACE), *map(pl.col, names))
+def _placed(rows: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame:
+    schema = rows.collect_schema()
+    own = [name for name in (PLACE, nested.ROW, nested.ITEM) if name in schema]
+    found = {name: nested.column(name, schema) for name in names}
+    columns = [pl.col(name) if at is None else at[0] for name, at in found.items()]
+    places = [pl.col(name) for name in own] or [pl.int_range(pl.len(), dtype=pl.UInt32).alias(PLACE)]
+    return rows.select(*places, *columns)
 
 
-def _objects(path: Path, at: str | None) -> tuple[list[dict[str, Any]], dict[int, str]]:
-    """The rows of a JSON file as objects, and those that are none.
+def _objects(form: _Form) -> tuple[list[dict[str, Any]], dict[int, str], pl.DataFrame, str | None]:
+    """The rows of a JSON file as objects, those that are none, the places of all, and `TableFile.row`.
 
     Raises:
         SourceError: Not a single row is one.
     """
     rows: list[dict[str, Any]] = []
     notes: dict[int, str] = {}
-    for row in _as_objects(json_document(path), path, at):
+    found, name = _as_objects(json_document(form.path), form)
+    for row in found:
         if not isinstance(row, dict):
             notes[len(rows)] = str(row) if isinstance(row, Exception) else f"not an object: {shown(row)}"
         rows.append(row if isinstance(row, dict) else {})
     if notes and len(notes) == len(rows):
-        raise SourceError(str(path), f"no row can be read; the first: {notes[0]}", "fix `path` or `format`")
-    return rows, notes
+        raise SourceError(str(form.path), f"no row can be read; the first: {notes[0]}", "fix `path` or `format`")
+    if form.explode:
+        return *nested.exploded_objects(rows, notes, form.explode), name
+    return rows, notes, pl.DataFrame({PLACE: pl.Series(range(len(rows)), dtype=pl.UInt32)}), name
 
 
-def _as_objects(document: Any, path: Path, at: str | None) -> Iterator[Any]:
-    """The rows of a document: of a list its items, of an object of columns its rows, with ``at`` what lies there.
+def _as_objects(document: Any, form: _Form) -> tuple[Sequence[Any], str | None]:
+    """The rows of a document, and `TableFile.row`.
+
+    Of a list its items, of an object of columns its rows, of an object of objects each with its key.
 
     Raises:
         SourceError: The document has no rows there.
     """
+    path, at = form.path, form.at
+    if at == ".":
+        return [document], FILE_STEM
     document = at_path(document, at, path) if at else document
     if isinstance(document, dict):
-        yield from _keyed(document) if at else _from_columns(document, path)
-        return
-    for row in list_of_rows(document, path):
-        # easy-VQA's triples: named like the columns of a file without a header
-        yield {f"column_{k}": value for k, value in enumerate(row, start=1)} if isinstance(row, list) else row
+        are_objects = [isinstance(value, dict) for value in document.values()]
+        if any(are_objects) if at else document and all(are_objects):
+            return _keyed(document), KEY
+        if form.is_whole and not _is_columns(document):
+            return [document], FILE_STEM
+        return list(_from_columns(document, path)), None
+    # easy-VQA's triples: named like the columns of a file without a header
+    return [
+        {f"column_{k}": value for k, value in enumerate(row, start=1)} if isinstance(row, list) else row
+        for row in list_of_rows(document, path)
+    ], None
 
 
-def _keyed(document: dict[str, Any]) -> Iterator[Any]:
+def _keyed(document: dict[str, Any]) -> list[Any]:
     """An object of objects: each is a row, and its key is the column ``key``."""
-    for key, row in document.items():
-        yield {"key": key, **row} if isinstance(row, dict) else row
+    return [{KEY: key, **row} if isinstance(row, dict) else row for key, row in document.items()]
+
+
+def _is_columns(document: dict[str, Any]) -> bool:
+    """Whether an object is one of columns: lists of one length."""
+    lists = [values for values in document.values() if isinstance(values, list)]
+    return len(lists) == len(document) and len({len(values) for values in lists}) == 1
 
 
 def _from_columns(document: dict[str, Any], path: Path) -> Iterator[dict[str, Any]]:
-    lengths = {len(values) if isinstance(values, list) else None for values in document.values()}
-    if len(lengths) != 1 or None in lengths:
+    if not _is_columns(document):
         problem = f"an object whose values are not lists of one length: {', '.join(map(shown, list(document)[:6]))}"
         lists = [key for key, value in document.items() if isinstance(value, list | dict) and value]
-        fix = "a table is a list of objects, or an object of columns"
+        fix = "a table is a list of objects, or an object of columns; if the object is one row, say `at: .`"
         if lists:
             longest = max(lists, key=lambda key: len(document[key]))
             fix = f"if its rows lie under {longest!r}, say `at: {longest}`"
@@ -340,13 +439,16 @@ def _arrow_table(path: Path) -> pa.Table:
 
 
 def _read_arrow(
-    table: pa.Table, names: Sequence[str], texts: Collection[str] = ()
+    form: _Form, table: pa.Table, names: Sequence[str], texts: Collection[str] = ()
 ) -> tuple[pl.DataFrame, dict[int, str]]:
-    places = pl.DataFrame({PLACE: pl.Series(range(table.num_rows), dtype=pl.UInt32)})
-    wanted = pl.from_arrow(table.select(list(names)))
-    assert isinstance(wanted, pl.DataFrame)
-    classes = class_names.of_schema(table.schema)
-    return class_names.named(places.hstack(wanted), classes, texts) if names else places, {}
+    asked = (*names, *form.explode)
+    own = [column for column in table.column_names if any(f"{name}.".startswith(f"{column}.") for name in asked)]
+    if not own:
+        return pl.DataFrame({PLACE: pl.Series(range(table.num_rows), dtype=pl.UInt32)}), {}
+    read = pl.from_arrow(table.select(own))
+    assert isinstance(read, pl.DataFrame)
+    placed = _placed(_shaped(form, read.lazy()), names).collect()
+    return class_names.named(placed, class_names.of_schema(table.schema), texts), {}
 
 
 def _arrow_images(table: pa.Table, column: str) -> pl.Series | None:

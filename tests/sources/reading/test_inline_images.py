@@ -1,0 +1,151 @@
+"""Images that are text in a table's cells: base64 and data URIs."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from PIL import Image
+
+from vldata.images.facts import facts
+from vldata.images.inline import image_bytes
+from vldata.images.problem import ImageProblem
+from vldata.images.references import ImageReader
+from vldata.sources.reading.inline_images import hold_images
+from vldata.sources.table import Table
+
+
+def png(number: int, kind: str = "PNG") -> bytes:
+    out = io.BytesIO()
+    Image.radial_gradient("L").resize((40 + number, 30)).save(out, kind)
+    return out.getvalue()
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+DATA = [png(0), png(1, "JPEG"), png(2, "WEBP"), png(3, "GIF")]
+TEXTS = [b64(DATA[0]), b64(DATA[1]), f"data:image/webp;base64,{b64(DATA[2])}", f"DATA:image/gif;base64,{b64(DATA[3])}"]
+ROWS: list[dict[str, Any]] = [{"id": str(k), "image": text, "caption": f"c{k}"} for k, text in enumerate(TEXTS)]
+
+
+def written(path: Path, rows: list[dict[str, Any]]) -> Path:
+    text = json.dumps(rows, indent=1)
+    if ".jsonl" in path.name:
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+    if ".csv" in path.name or ".tsv" in path.name:
+        text = pl.DataFrame(rows).write_csv(separator="\t" if ".tsv" in path.name else ",")
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def turns_of(path: Path, **options: Any) -> pl.DataFrame:
+    return Table(path=str(path), **options).turns("caption").sort("row")
+
+
+def bytes_of(turns: pl.DataFrame, root: Path, spool: Path | None = None) -> list[list[bytes]]:
+    reader = ImageReader(root, spool)
+    assert all(len(ref) < 200 for refs in turns["images"] for ref in refs)
+    return [[reader.read(ref) for ref in refs] for refs in turns["images"]]
+
+
+@pytest.mark.parametrize("spool", [True, False])
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl", "t.csv", "t.tsv", "t.json.gz", "t.jsonl.gz", "t.tsv.gz"])
+def test_base64_and_data_uris_are_read_from_every_table_of_text(tmp_path: Path, name: str, spool: bool) -> None:
+    turns = turns_of(written(tmp_path / name, ROWS))
+    assert bytes_of(turns, tmp_path, tmp_path / "spool" if spool else None) == [[data] for data in DATA]
+    table = facts(turns["images"].explode().to_list(), tmp_path)
+    assert table["problem"].null_count() == 4 and table["format"].to_list() == ["PNG", "JPEG", "WEBP", "GIF"]
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.arrow"])
+def test_and_from_text_columns_of_parquet_and_arrow(tmp_path: Path, name: str) -> None:
+    for rows in (ROWS, [{**row, "image": [row["image"], TEXTS[0]]} for row in ROWS]):
+        frame = pl.DataFrame(rows)
+        path = tmp_path / name
+        frame.write_parquet(path) if name.endswith("parquet") else frame.write_ipc(path)
+        want = [[data] if rows is ROWS else [data, DATA[0]] for data in DATA]
+        assert bytes_of(turns_of(path), tmp_path) == want
+
+
+def test_cells_of_bytes_and_path_are_read(tmp_path: Path) -> None:
+    Path(tmp_path / "x.png").write_bytes(DATA[0])
+    cells = [
+        {"bytes": TEXTS[1], "path": "named.jpg"},
+        {"bytes": None, "path": "x.png"},
+        {"bytes": "", "path": "x.png"},
+        {"bytes": TEXTS[2], "path": None},
+    ]
+    rows = [{"id": str(k), "image": cell, "caption": "c"} for k, cell in enumerate(cells)]
+    want = [DATA[1], DATA[0], DATA[0], DATA[2]]
+    assert bytes_of(turns_of(written(tmp_path / "t.json", rows)), tmp_path) == [[data] for data in want]
+    rows = [{"id": "0", "images": cells, "caption": "c"}]
+    assert bytes_of(turns_of(written(tmp_path / "l.json", rows)), tmp_path) == [want]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("/", "\\/"), ("+", "\\u002b"), ("+", "\\u002B"), ("=", "\\u003d")], ids=["/", "+", "+B", "="]
+)
+def test_escaped_base64_is_found(tmp_path: Path, old: str, new: str) -> None:
+    rows = [{"id": str(k), "image": b64(data), "caption": "c"} for k, data in enumerate(DATA)]
+    lines = [f'{{"id": "{r["id"]}", "image": "{r["image"].replace(old, new)}", "caption": "c"}}' for r in rows]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines) + "\n")
+    assert bytes_of(turns_of(tmp_path / "t.jsonl"), tmp_path) == [[data] for data in DATA]
+
+
+def test_paths_beside_base64_stay_paths(tmp_path: Path) -> None:
+    rows = [*ROWS, {"id": "4", "image": "a/b.jpg", "caption": "c"}, {"id": "5", "image": None, "caption": "c"}]
+    images = turns_of(written(tmp_path / "t.jsonl", rows))["images"].to_list()
+    assert images[4:] == [["a/b.jpg"], []]
+    assert images[0][0].startswith("t.jsonl::text/")
+
+
+def test_a_table_elsewhere_than_image_root_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    path = written(tmp_path / "t.jsonl", ROWS)
+    with pytest.raises(Exception, match="holds images as base64 and lies outside image_root"):
+        turns_of(path, image_root=str(tmp_path / "root"))
+    assert bytes_of(turns_of(path, image_root="/"), Path("/")) == [[data] for data in DATA]
+
+
+def test_what_an_expression_made_of_them_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.jsonl", ROWS[:1])
+    (refs,) = turns_of(path, fields={"images": "image || 'AAAA'"})["images"]
+    (row,) = facts(list(refs), tmp_path).to_dicts()
+    assert row["problem"] == "image_missing" and "characters of base64, not a path" in row["detail"]
+    assert len(row["detail"]) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("QUJD\nREVG\r\n", b"ABCDEF"),
+        ("QUI", b"AB"),
+        ("-_-_", b"\xfb\xff\xbf"),
+        ("data:;base64,QUI=", b"AB"),
+        ("data:text/plain;charset=utf-8;base64,QUI", b"AB"),
+        ("data:image/svg+xml,%3Csvg%3E", b"<svg>"),
+    ],
+)
+def test_every_way_to_write_base64(text: str, data: bytes) -> None:
+    assert image_bytes(text) == data
+
+
+def test_what_is_no_base64_is_an_unreadable_image() -> None:
+    with pytest.raises(ImageProblem, match="image_unreadable: a data URI of"):
+        image_bytes("data:image/png;base64,***")
+
+
+@pytest.mark.parametrize(
+    "ref",
+    ["a.jpg", "/9j/train/0001.jpg", "iVBORw0KGgo.png", "n" * 200, "x/" * 120 + "y.png", "data/img.png", "/9j/short"],
+)
+def test_a_path_is_no_base64(ref: str) -> None:
+    assert not hold_images(pl.Series([[ref]]))

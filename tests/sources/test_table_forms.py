@@ -1,0 +1,375 @@
+"""The forms in which public tables hold their rows: nested lists, objects by id, one object a file, joined files."""
+
+import json
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import ValidationError
+
+import vldata
+from vldata.errors import SourceError
+from vldata.shapes.draw import encoded
+from vldata.shapes.scene import scene
+from vldata.sources.reading import tables
+from vldata.sources.scienceqa import ScienceQa
+from vldata.sources.standins import write_json, write_json_lines
+from vldata.sources.table import Table
+
+OK, NO = {"text": "ok", "at": [1, 2, 30, 40]}, {"text": "no", "at": [5, 6, 70, 80]}
+SCREENS = [
+    {"id": "a", "image": "a.jpg", "elements": [OK, NO]},
+    {"id": "b/c", "image": "b.jpg", "elements": []},
+    {"id": "d", "image": "d.jpg", "elements": None},
+    {"id": "e", "image": "e.jpg", "elements": [{"text": 9007199254740993, "at": [0, 0, 2, 2]}]},
+]  # fmt: skip
+ELEMENTS = {"phrase": "elements.text", "boxes": "elements.at"}
+
+
+def write(folder, form, rows, name="t"):
+    path = folder / f"{name}.{form}"
+    if form == "parquet":
+        pl.DataFrame(rows, strict=False).write_parquet(path)
+    elif form == "arrow":
+        pl.DataFrame(rows, strict=False).write_ipc(path)
+    else:
+        (write_json if form == "json" else write_json_lines)(path, rows)
+    return str(path)
+
+
+def turns_of(path, task="vqa_open", **options):
+    return Table(path=str(path), **options).turns(task)
+
+
+def rows_and(turns, *columns):
+    return turns.select("row", *columns, "problem").rows()
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "parquet", "arrow"])
+def test_items_of_a_list_are_rows_and_a_list_without_any_is_told(tmp_path, form):
+    rows = SCREENS if form.startswith("json") else SCREENS[:3]
+    turns = turns_of(write(tmp_path, form, rows), "rec", explode="elements", fields=ELEMENTS)
+    assert rows_and(turns, "phrase")[:4] == [
+        ("a/0", "ok", None),
+        ("a/1", "no", None),
+        ("b/c", None, "nothing_to_explode"),
+        ("d", None, "nothing_to_explode"),
+    ]
+    assert [box["x1"] for box in turns["boxes"][1]] == [70]
+    if len(rows) == 4:
+        assert rows_and(turns, "phrase")[4:] == [("e/0", "9007199254740993", None)]
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "parquet"])
+def test_two_lists_go_side_by_side_and_must_be_of_one_length(tmp_path, form):
+    rows = [
+        {"id": "1", "q": ["a?", "b?"], "meta": {"a": ["x", "y"]}},
+        {"id": "2", "q": ["c?"], "meta": {"a": ["z", "w"]}},
+    ]
+    fields = {"question": "q", "answer": "meta.a", "images": "'i.jpg'"}
+    turns = turns_of(write(tmp_path, form, rows), explode=["q", "meta.a"], fields=fields)
+    assert rows_and(turns, "question", "answer") == [
+        ("1/0", "a?", "x", None),
+        ("1/1", "b?", "y", None),
+        ("2", None, None, "unparsable_row"),
+    ]
+
+
+def test_an_item_of_another_kind_costs_itself_alone_and_a_row_without_a_list_itself(tmp_path):
+    rows = [{"id": 1, "e": [{"q": "a?"}, {"q": {"no": 1}}]}, {"id": 2, "e": "text"}, {"id": 3, "e": [{"q": "b?"}]}]
+    turns = turns_of(write(tmp_path, "json", rows), explode="e", fields={"question": "e.q", "answer": "'yes'"})
+    assert [(row, problem) for row, _, problem in rows_and(turns, "question")] == [
+        ("1/0", None), ("1/1", "unparsable_row"), ("2", "unparsable_row"), ("3/0", None)
+    ]  # fmt: skip
+
+
+def test_rows_without_ids_are_named_by_their_place(tmp_path):
+    path = write(tmp_path, "jsonl", [{"q": ["a?", "b?"]}, {"q": []}])
+    turns = turns_of(path, explode="q", fields={"question": "q", "answer": "'yes'"})
+    assert turns["row"].to_list() == ["t.jsonl/0/0", "t.jsonl/0/1", "t.jsonl/1"]
+
+
+@pytest.mark.parametrize(("explode", "said"), [("elemnts", "did you mean 'elements'"), ("image", "not a list")])
+def test_what_cannot_be_exploded_is_an_error(tmp_path, explode, said):
+    with pytest.raises(SourceError, match=said):
+        turns_of(write(tmp_path, "parquet", SCREENS[:1]), "rec", explode=explode, fields=ELEMENTS)
+
+
+def test_the_image_of_an_item_is_its_own(tmp_path):
+    images = [[{"bytes": encoded(scene(k, seed=1), suffix=".png"), "path": None} for k in range(2)], []]
+    kind = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    table = {"id": ["1", "2"], "pics": pa.array(images, kind), "caption": ["c", "d"]}
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    turns = turns_of(tmp_path / "t.parquet", "caption", explode="pics", fields={"images": "pics"})
+    assert turns.select("row", "images").rows() == [
+        ("1/0", ["t.parquet::pics/0/0"]), ("1/1", ["t.parquet::pics/0/1"]), ("2", [])
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "parquet", "arrow"])
+def test_dotted_paths_and_a_name_with_a_dot_wins(tmp_path, form):
+    rows = [{"id": "1", "m": {"q": "a?", "n": {"a": "x"}}, "m.n.a": "own", "image": "i.jpg"}]
+    path = write(tmp_path, form, rows)
+    (turn,) = turns_of(path, fields={"question": "m.q", "answer": "m.n.a || '!'"}).to_dicts()
+    assert (turn["question"], turn["answer"]) == ("a?", "own!")
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_numbers_inside_objects_are_written_as_in_the_file(tmp_path, form):
+    path = tmp_path / f"t.{form}"
+    lines = ['{"id": 1, "m": {"a": 3}}', '{"id": 2, "m": {"a": 2.50}}', '{"id": 3, "m": {"a": 1e3}}']
+    path.write_text("[" + ",".join(lines) + "]" if form == "json" else "\n".join(lines))
+    assert turns_of(path, fields={"question": "'q?'", "answer": "m.a"})["answer"].to_list() == ["3", "2.50", "1e3"]
+
+
+def test_a_dotted_path_that_leads_nowhere_names_the_nearest(tmp_path):
+    with pytest.raises(SourceError, match=r"did you mean 'm\.question'"):
+        turns_of(
+            write(tmp_path, "json", [{"m": {"question": "a?"}}]), fields={"question": "m.qestion", "answer": "'a'"}
+        )
+
+
+def test_an_object_of_objects_has_its_keys_as_ids(tmp_path):
+    rows = {
+        "7": {"image": "a.jpg", "question": "a?", "answer": "x"},
+        "08": {"image": "b.jpg", "question": "b?", "answer": "y"},
+    }
+    write_json(tmp_path / "top.json", rows)
+    write_json(tmp_path / "deep.json", {"info": {}, "data": {"all": rows}})
+    for options in ({"path": tmp_path / "top.json"}, {"path": tmp_path / "deep.json", "at": "data.all"}):
+        assert rows_and(turns_of(**options), "question") == [("7", "a?", None), ("08", "b?", None)]
+    write_json(tmp_path / "n.json", {"data": 3})
+    with pytest.raises(SourceError, match="`at: data` leads to 3"):
+        turns_of(tmp_path / "n.json", at="data")
+
+
+def test_one_object_a_file_is_a_row_named_by_its_file(tmp_path):
+    for name in ("a/1", "b/1"):
+        write_json(tmp_path / f"{name}.json", {"question": f"{name}?", "answer": "x", "boxes": [[1, 2, 3, 4]]})
+    turns = turns_of(tmp_path, fields={"images": "file_stem || '.jpg'"})
+    assert rows_and(turns, "question", "images") == [
+        ("a/1", "a/1?", ["a/1.jpg"], None), ("b/1", "b/1?", ["b/1.jpg"], None)
+    ]  # fmt: skip
+    alone = turns_of(tmp_path / "a" / "1.json", at=".", fields={"images": "file_name"})
+    assert alone["images"].to_list() == [["1.json"]]
+
+
+def test_each_caption_of_a_list_is_a_turn_however_the_list_is_written(tmp_path):
+    lists = [["a dog", "a cat"], ["it's"], []]
+    for form, captions in {
+        "parquet": lists,
+        "json": lists,
+        "csv": ["['a dog', 'a cat']", '["it\'s"]', "[]"],
+        "tsv": ["['a dog'  'a cat']", '["it\'s"]', "[]"],
+    }.items():
+        table = pl.DataFrame({"id": ["1", "2", "3"], "image": ["i.jpg"] * 3, "caption": captions})
+        path = tmp_path / f"t.{form}"
+        if form == "json":
+            write_json(path, table.to_dicts())
+        elif form == "parquet":
+            table.write_parquet(path)
+        else:
+            table.write_csv(
+                path, separator="\t" if form == "tsv" else ",", quote_style="never" if form == "tsv" else None
+            )
+        assert rows_and(turns_of(path, "caption"), "caption") == [
+            ("1/0", "a dog", None), ("1/1", "a cat", None), ("2/0", "it's", None), ("3", None, "nothing_to_explode")
+        ], form  # fmt: skip
+
+
+def test_captions_of_which_one_stands_in_brackets_are_texts(tmp_path):
+    path = write(tmp_path, "json", [{"image": "a.jpg", "caption": "['a']"}, {"image": "b.jpg", "caption": "a dog"}])
+    assert turns_of(path, "caption")["caption"].to_list() == ["['a']", "a dog"]
+
+
+def test_options_written_as_text_are_options(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("image,question,choices,answer\na.jpg,q?,\"['x', 'y']\",0\n")
+    assert turns_of(path, "vqa_mc")["choices"].to_list() == [["x", "y"]]
+
+
+def test_a_list_of_columns_is_a_list_without_what_is_empty(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "A,B,C,i,j,x,y,z,w,question,answer\none,2.50,,a.jpg,b.jpg,1,2,3.5,4,q?,0\none,,z,a.jpg,,1,2,u,4,q?,0\n"
+    )
+    fields = {"choices": ["A", "B", "C"], "images": ["i", "j"]}
+    turns = turns_of(path, "vqa_mc", fields=fields)
+    assert turns["choices"].to_list() == [["one", "2.50"], ["one", "z"]]
+    assert turns["images"].to_list() == [["a.jpg", "b.jpg"], ["a.jpg"]]
+    boxes = turns_of(path, "rec", fields={"phrase": "A", "boxes": ["x", "y", "z", "w"]})
+    assert [[*box.values()][:4] for box in boxes["boxes"][0]] == [[1, 2, 3.5, 4]]
+    assert boxes["problem"].to_list() == [None, "unparsable_row"]
+
+
+def test_columns_of_embedded_images_are_in_order(tmp_path):
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    png = {"bytes": encoded(scene(1, seed=1), suffix=".png"), "path": None}
+    table = {
+        "one": pa.array([png, png], kind),
+        "two": pa.array([png, None], kind),
+        "question": ["q?"] * 2,
+        "answer": ["a"] * 2,
+    }
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    turns = turns_of(tmp_path / "t.parquet", fields={"images": ["one", "two"]})
+    assert turns["images"].to_list() == [["t.parquet::one/0/0", "t.parquet::two/0/0"], ["t.parquet::one/1/0"]]
+
+
+def test_a_list_of_columns_for_one_value_is_refused():
+    with pytest.raises(ValidationError, match="'question' is one value"):
+        Table(path="t.csv", fields={"question": ["a", "b"]})
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "parquet", "csv"])
+def test_another_file_gives_columns_by_key_and_nulls_where_it_has_no_row(tmp_path, form):
+    write_json(
+        tmp_path / "names.json",
+        {"images": [{"id": 1, "file": "a.jpg"}, {"id": 2, "file": "b.jpg"}, {"id": 3, "file": "c"}]},
+    )
+    rows = [{"n": k, "image_id": i, "question": "q?", "answer": "x"} for k, i in enumerate([2, 1, 2, 9])]
+    path = tmp_path / f"t.{form}"
+    if form == "csv":
+        pl.DataFrame(rows).write_csv(path)
+    else:
+        write(tmp_path, form, rows)
+    join = {"path": str(tmp_path / "names.json"), "at": "images", "on": {"image_id": "id"}, "keep": ["file"]}
+    turns = turns_of(path, join=join, fields={"row": "n", "images": "file"})
+    assert turns.select("row", "images").rows() == [
+        ("0", ["b.jpg"]), ("1", ["a.jpg"]), ("2", ["b.jpg"]), ("3", [])
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("right", "said"),
+    [
+        ([{"id": 1, "f": "a"}, {"id": 1, "f": "b"}], "several rows have the id '1'"),
+        ([{"id": 1.5, "f": "a"}], "numbers with fractions"),
+        ([{"id": 1, "g": "a"}], "no column 'f'"),
+        ([{"id": 1, "f": "a", "question": "own"}], "both have a column 'question'"),
+    ],
+)
+def test_a_join_that_is_not_sure_is_refused(tmp_path, right, said):
+    write_json(tmp_path / "r.json", right)
+    path = write(tmp_path, "json", [{"id": 1, "question": "q?", "answer": "x"}])
+    keep = ["f", "question"] if "question" in right[0] else ["f"]
+    with pytest.raises(SourceError, match=said):
+        turns_of(path, join=[{"path": str(tmp_path / "r.json"), "on": "id", "keep": keep}])
+
+
+def test_a_join_file_that_is_missing_is_named(tmp_path):
+    path = write(tmp_path, "json", [{"id": 1, "question": "q?", "answer": "x"}])
+    with pytest.raises(SourceError, match="no such file"):
+        Table(path=path, join=[{"path": "gone.json", "on": "id", "keep": ["f"]}]).files()
+
+
+@pytest.mark.parametrize(
+    ("take", "taken"),
+    [
+        ({"first": "10%"}, ["0"]), ({"first": 2}, ["0", "1"]), ({"end": "33.3%"}, ["4", "5", "6"]), ({"end": 1}, ["6"]),
+        ({"first": 9, "at_most": True}, list("0123456")), ({"first": "100%"}, list("0123456")),
+    ],
+)  # fmt: skip
+def test_a_part_is_taken_of_the_records_before_their_lists_are_exploded(tmp_path, take, taken):
+    path = write(tmp_path, "jsonl", [{"id": str(k), "q": ["a?", "b?"], "image": "i.jpg"} for k in range(7)])
+    turns = turns_of(path, take=take, explode="q", fields={"question": "q", "answer": "'x'"})
+    assert turns.filter(pl.col("problem").is_null())["row"].to_list() == [f"{k}/{i}" for k in taken for i in range(2)]
+    left = turns.filter(pl.col("problem") == "not_taken")["row"].to_list()
+    assert left == [k for k in "0123456" if k not in taken]
+
+
+def test_a_random_tenth_lies_in_a_random_fifth(tmp_path):
+    path = write(tmp_path, "json", [{"id": k, "question": "q?", "answer": "x"} for k in range(100)])
+    tenth, fifth = (
+        set(turns_of(path, take={"random": part}).filter(pl.col("problem").is_null())["row"]) for part in ("10%", "20%")
+    )
+    assert len(tenth) == 10 and len(fifth) == 20 and tenth < fifth
+    assert tenth != {str(k) for k in range(10)}
+
+
+@pytest.mark.parametrize(
+    "take", [{"end": 0}, {"first": "0%"}, {"random": "101%"}, {"first": "ten"}, {}, {"first": 1, "end": 1}]
+)
+def test_a_part_that_is_none_is_refused(take):
+    with pytest.raises(ValidationError):
+        Table(path="t.json", take=take)
+
+
+def test_more_than_there_is_is_refused_unless_it_may_be_less(tmp_path):
+    path = write(tmp_path, "json", [{"question": "q?", "answer": "x"}])
+    with pytest.raises(SourceError, match="2 of 1 records"):
+        turns_of(path, take={"first": 2})
+
+
+def test_kept_columns_go_along_with_the_turns(tmp_path):
+    path = write(tmp_path, "json", [{"id": 1, "question": "q?", "answer": "x", "score": {"clip": 0.25}}])
+    assert turns_of(path, keep="score.clip")["score.clip"].to_list() == [0.25]
+    with pytest.raises(SourceError, match=r"did you mean 'score\.clip'"):
+        turns_of(path, keep="score.clop")
+    with pytest.raises(ValidationError, match="canonical"):
+        Table(path=path, keep="question")
+
+
+def test_classes_inside_objects_are_read_by_name(tmp_path):
+    names = {"_type": "ClassLabel", "names": ["cup", "pan"]}
+    features = {"objects": {"_type": "Sequence", "feature": {"category": names, "bbox": {"_type": "Sequence"}}}}
+    objects = pa.array([{"category": [1, 0], "bbox": [[0, 0, 9, 9], [1, 1, 5, 5]]}])
+    schema = pa.schema(
+        [("objects", objects.type)], metadata={"huggingface": json.dumps({"info": {"features": features}})}
+    )
+    pq.write_table(pa.table([objects], schema=schema), tmp_path / "t.parquet")
+    fields = {"boxes": "objects.bbox", "phrases": "objects.category"}
+    turns = turns_of(tmp_path / "t.parquet", "ocr", fields=fields)
+    assert [box["phrase"] for box in turns["boxes"][0]] == ["pan", "cup"]
+
+
+def test_where_sees_kept_columns_and_the_dataset_does_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"id": str(k), "instruction": f"Say {k}.", "response": "No.", "m": {"score": k / 4}} for k in range(4)]
+    write_json(tmp_path / "t.json", rows)
+    recipe = {
+        "format": "table",
+        "path": "t.json",
+        "task": "text_instruction",
+        "keep": ["m.score"],
+        "where": "m.score > 0.3",
+    }
+    (tmp_path / "r.yaml").write_text(json.dumps({"name": "kept", "seed": 1, "sources": {"s": recipe}}))
+    vldata.build(vldata.load("r.yaml"), tmp_path / "out", store=tmp_path / "store", workers=1)
+    found = vldata.open_dataset(tmp_path / "out")
+    table = next(iter(found.values())) if hasattr(found, "values") else found
+    assert sorted(row["id"] for row in table) == ["s/2", "s/3"]
+    assert "m.score" not in table.column_names
+    ledger = pl.read_parquet(tmp_path / "out" / "ledger.parquet")
+    assert sorted(ledger.select("row", "reason").rows()) == [("0", "where"), ("1", "where")]
+
+
+def test_a_folder_is_read_whatever_lies_beside_its_tables_and_that_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "d"
+    write_json_lines(folder / "a.jsonl", [{"instruction": "Say.", "response": "No."}])
+    for name in ("LICENSE", "README.md", "dataset_info.json", "license.json", "notes.txt", ".hidden.json"):
+        (folder / name).write_text("{not json")
+    recipe = {"format": "table", "path": "d", "task": "text_instruction"}
+    (tmp_path / "r.yaml").write_text(json.dumps({"name": "folder", "seed": 1, "sources": {"s": recipe}}))
+    built = vldata.build(vldata.load("r.yaml"), tmp_path / "out", store=tmp_path / "store", workers=1)
+    (note,) = (note for note in built.manifest["notes"] if "passed over" in note)
+    assert "5 files" in note and "LICENSE" in note and "hidden" not in note
+
+
+def test_a_licence_beside_the_problems_of_a_folder_does_not_stop_it(tmp_path):
+    ScienceQa.standin(tmp_path, rows=4, seed=1, images=False)
+    (tmp_path / "LICENSE").write_text("CC BY-NC-SA")
+    assert ScienceQa(path=str(tmp_path), image_root=str(tmp_path)).turns("vqa_mc").height == 4
+
+
+@pytest.mark.parametrize(("last", "answers"), [('"3"', ["1", "2.50", "3"]), ("3.0", ["1", "2.50", "3.0"])])
+def test_texts_that_look_like_numbers_are_read_without_an_object_a_row(tmp_path, monkeypatch, last, answers):
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(f'{{"question": "q?", "answer": {a}}}\n' for a in ('"1"', '"2.50"', last)))
+    objects = []
+    real = tables.json_document
+    monkeypatch.setattr(tables, "json_document", lambda path: objects.append(path) or real(path))
+    assert turns_of(path)["answer"].to_list() == answers
+    assert bool(objects) == (last == "3.0")
