@@ -207,3 +207,22 @@ def test_a_table_of_conversations_is_read_as_such(folder: Path) -> None:
     path = write(folder / "rows.jsonl", [{"id": k, "image": "a.jpg", "conversations": talk} for k in range(3)])
     row = checked(path=path, task="instruction", fields={})
     assert (row["rows"], row["columns"]) == (3, None)
+
+
+def test_columns_inside_columns_and_those_kept_for_where_are_read(folder: Path) -> None:
+    rows = [{"image": "a.jpg", "qa": {"q": f"What is {k}?", "a": "cup"}, "part": "x", "note": "n"} for k in range(3)]
+    path = write(folder / "rows.jsonl", rows)
+    fields = {"question": "qa.q", "answer": "qa.a"}
+    row = checked(path=path, fields=fields, keep=["part"], where="part = 'x'")
+    assert (row["rows"], row["notes"]) == (3, [])
+    assert row["columns"] == {"images": ["image"], "question": ["qa.q"], "answer": ["qa.a"], "": ["note"]}
+
+
+def test_images_in_the_cells_of_a_large_table_are_not_missed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "part").mkdir()
+    pixel = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs="
+    write(folder / "part" / "rows.jsonl", [{**row, "image": pixel} for row in ROWS])
+    assert checked(path="part/rows.jsonl", image_root=".")["all_rows"]
+    monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
+    row = checked(path="part/rows.jsonl", image_root=".")
+    assert (row["all_rows"], row["notes"]) == (False, [])

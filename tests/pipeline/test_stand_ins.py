@@ -109,3 +109,19 @@ def test_a_source_without_a_sample_of_its_stand_in_is_named(run: Run) -> None:
     tree = {"name": "t", "sources": {"a": source, "b": {**source, "where": "caption = 'nothing of the kind'"}}}
     with pytest.raises(BuildError, match=r"sources\.b.*no sample"):
         run(tree, standin=20)
+
+
+@pytest.mark.parametrize(
+    ("task", "keys"),
+    [
+        ("vqa_mc", {"fields": {"choices": ["a", "b", "c"], "answer": "right"}}),
+        ("vqa_open", {"fields": {"question": "q", "row": "file_stem || '-' || id"}}),
+        ("vqa_open", {"fields": {"question": "qas.q", "answer": "qas.a"}, "explode": "qas"}),
+        ("vqa_open", {"fields": {"question": "qa.q", "answer": "qa.a"}}),
+    ],
+)
+def test_a_table_in_another_form_has_a_stand_in(run: Run, task: str, keys: dict[str, object]) -> None:
+    source = {"format": "table", "path": "nowhere.jsonl", "task": task, **keys}
+    report = run({"name": "t", "sources": {"t": source}}, standin=20).manifest["sources"]["t"]
+    assert report["rows_out"] >= 20
+    assert report["rejected"] == 0

@@ -175,7 +175,8 @@ def _cut(source: Source, files: list[Path], folder: Path) -> Source | None:
         path.write_text(json.dumps(list(_first_items(start.decode(errors="ignore")))))
     else:
         return None
-    return source.model_copy(update={"path": str(path)})
+    roots = {"image_root": str(folder)} if source.image_root and "fields" in type(source).model_fields else {}
+    return source.model_copy(update={"path": str(path), **roots})
 
 
 def _start(path: Path) -> bytes:

@@ -86,6 +86,7 @@ _OF_TALKS = {"images": "images", "thread": "id", "row": "id", "system": "system"
 
 
 _RECORD, _RECORD_ID, _TAKEN = "\0record", "\0record id", "\0taken"
+_NESTED = re.compile(r"\w+(?:\.\w+)+")
 _FILE = re.compile(rf"\b(?:{FILE_NAME}|{FILE_STEM})\b")
 
 
@@ -300,6 +301,8 @@ class Table(Source):
         """``fields`` where each reads columns of one row: what a stand-in's table can be written for."""
         plain = {name: text for name, text in self.fields.items() if isinstance(text, str)}
         is_other = self.explode or self.join or self.keep or self.take is not None or len(plain) < len(self.fields)
+        parts = [text.partition(".")[0] for text in plain.values() if _NESTED.fullmatch(text)]
+        is_other = is_other or len(parts) > len({*parts})  # two parts of one column, which is written for one
         return {} if is_other or any(_FILE.search(text) for text in plain.values()) else plain
 
     def _first(self) -> TableFile:
