@@ -14,6 +14,7 @@ import pytest
 from vldata.errors import BuildError, RecipeError, VldataError
 from vldata.pipeline.build import Built
 from vldata.schema.rows import arrow_schema
+from vldata.sources import source_class
 
 Run = Callable[..., Built]
 Tree = dict[str, Any]
@@ -331,3 +332,15 @@ def test_a_manifest_that_names_other_files_is_no_manifest(run: Run, small: Tree,
     assert (tmp_path / "precious.txt").exists()
     with pytest.raises(BuildError, match="damaged"):
         run(small)
+
+
+def test_licence_and_language_are_what_the_recipe_says_of_a_source(run: Run) -> None:
+    source = {"format": "coco_captions", "path": "nowhere.json"}
+    told = {**source, "licence": "CC0", "language": "de"}
+    built = run({"name": "t", "sources": {"a": source, "b": told}}, standin=10)
+    sources = built.manifest["sources"]
+    assert (sources["b"]["licence"], sources["b"]["language"]) == ("CC0", "de")
+    assert (sources["a"]["licence"], sources["a"]["language"]) == (source_class("coco_captions").licence, None)
+    card = (built.out / "README.md").read_text()
+    assert "| CC0 |" in card
+    assert "language:\n- de\n" in card

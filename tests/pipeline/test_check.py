@@ -1,4 +1,4 @@
-"""What is wrong with a recipe before a row is read, and all of it at once."""
+"""`vldata check`: all that is wrong with a recipe at once, and what a build would stop at, found in the first rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from vldata.pipeline.check import check, formats
 @pytest.fixture
 def source(tmp_path: Path) -> dict[str, Any]:
     """A source without a fault."""
-    (tmp_path / "rows.jsonl").write_text("no JSON, and nobody looks\n")
+    row = {"image": "a.jpg", "question": "What?", "answer": "cup", "choices": ["cup", "jar"], "right": 0}
+    (tmp_path / "rows.jsonl").write_text(f"{json.dumps(row)}\n")
+    (tmp_path / "a.jpg").touch()
     return {"task": "vqa_open", "path": str(tmp_path / "rows.jsonl"), "image_root": str(tmp_path)}
 
 
@@ -27,12 +29,17 @@ def problems(*sources: dict[str, Any], **head: Any) -> list[tuple[str, str]]:
 
 
 def test_a_sound_recipe_is_listed_source_by_source(source: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "more.jsonl").write_text("")
-    rows = check(recipe({"one": source, "two": {**source, "task": "vqa_mc", "path": str(tmp_path / "*.jsonl")}}))
+    (tmp_path / "more.jsonl").write_text((tmp_path / "rows.jsonl").read_text().replace("What", "Which"))
+    several = {"task": "vqa_mc", "path": str(tmp_path / "*.jsonl"), "fields": {"answer": "right"}}
+    rows = check(recipe({"one": source, "two": {**source, **several}}))
     assert [row.pop("template").partition("@")[0] for row in rows] == ["vqa_open.jinja", "vqa_mc.jinja"]
+    read = {"images": ["image"], "question": ["question"]}
+    one = {"source": "one", "task": "vqa_open", "files": 1, "rows": 1}
+    two = {"source": "two", "task": "vqa_mc", "files": 2, "rows": 2}
+    alike: dict[str, Any] = {"format": "table", "all_rows": True, "notes": []}
     assert rows == [
-        {"source": "one", "format": "table", "task": "vqa_open", "files": 1},
-        {"source": "two", "format": "table", "task": "vqa_mc", "files": 2},
+        {**one, **alike, "columns": {**read, "answer": ["answer"], "": ["choices", "right"]}},
+        {**two, **alike, "columns": {**read, "choices": ["choices"], "answer": ["right"], "": ["answer"]}},
     ]
 
 

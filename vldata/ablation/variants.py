@@ -61,7 +61,7 @@ def recipe_key(recipe: Recipe) -> str:
                 name: {
                     "source": [entry.source.format, entry.source.model_dump(mode="json")],
                     "task": [entry.task.name, entry.task.model_dump(mode="json")],
-                    "settings": entry.settings.model_dump(mode="json"),
+                    "settings": entry.settings.model_dump(mode="json", exclude={"licence", "language"}),
                     "synth": entry.synth.model_dump(mode="json") if entry.synth else None,
                 }
                 for name, entry in recipe.entries.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,8 @@ from vldata.cli.options import (
     OutOption,
     RecipeArg,
     SetOption,
+    StandinOption,
+    StoreOption,
     dataclasses_as_options,
     print_json,
 )
@@ -85,7 +87,7 @@ def _with_page(folder: Path) -> None:
 def plan(recipe: RecipeArg, options: BuildOptions, as_json: JsonOption = False) -> None:
     """Say exactly what a build would hold, and what it would have to make."""
     from vldata import plan as overview
-    from vldata.cli.terminal import bars, heading, say, sources_table
+    from vldata.cli.terminal import bars, columns_lines, heading, say, sources_table
     from vldata.recipe.load import load
 
     loaded = load(recipe, options.set_ or [])
@@ -96,24 +98,44 @@ def plan(recipe: RecipeArg, options: BuildOptions, as_json: JsonOption = False) 
         return
     heading(f"{planned['name']}: {planned['totals']['samples']:,} samples planned")
     sources_table(planned["sources"], planned["totals"])
+    columns_lines({name: source["columns"] for name, source in planned["sources"].items()})
     for note in planned["notes"]:
         say(f"note: {note}")
     room = f"{size(planned['bytes_to_write'])} to write, {size(planned['bytes_free'])} free"
     say(f"{planned['num_blocks']} blocks, {planned['num_missing']} to make; {room}")
 
 
-def check(recipe: RecipeArg, set_: SetOption = None, as_json: JsonOption = False) -> None:
-    """Find everything wrong with a recipe, its files and its templates that can be seen without reading rows."""
-    from vldata.cli.terminal import say, table
+def check(
+    recipe: RecipeArg,
+    store: StoreOption = None,
+    set_: SetOption = None,
+    standin: StandinOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find everything wrong with a recipe, its templates, its files and their first rows."""
+    from vldata import plan as overview
+    from vldata.cli.terminal import columns_lines, say, table
     from vldata.pipeline.check import check as run
     from vldata.recipe.load import load
 
-    rows = run(load(recipe, set_ or []))
+    loaded = load(recipe, set_ or [])
+    rows = run(loaded, files=standin is None)
+    if standin is not None:
+        overview(loaded, store=store, standin=standin)
     if as_json:
         print_json(rows)
         return
     table(
-        ["source", "format", "task", "template", "files"],
-        [[r[k] for k in ("source", "format", "task", "template", "files")] for r in rows],
+        ["source", "format", "task", "template", "files", "rows looked at"],
+        [[*(r[k] for k in ("source", "format", "task", "template", "files")), _looked_at(r)] for r in rows],
     )
-    say("the recipe is fine")
+    columns_lines({row["source"]: row["columns"] for row in rows})
+    for note in (note for row in rows for note in row["notes"]):
+        say(f"note: {note}")
+    say("the recipe is fine" if standin is None else "the recipe is fine with stand-ins; its files were not looked at")
+
+
+def _looked_at(row: dict[str, Any]) -> str:
+    if row["rows"] is None:
+        return "none"
+    return f"all {row['rows']:,}" if row["all_rows"] else f"the first {row['rows']:,}"

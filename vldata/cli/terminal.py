@@ -166,6 +166,16 @@ def sources_table(sources: Mapping[str, Mapping[str, Any]], totals: Mapping[str,
         say(f"and {len(counted) - _MAX_REASONS} more reasons: see ledger.parquet")
 
 
+def columns_lines(columns: Mapping[str, Mapping[str, Sequence[str]] | None]) -> None:
+    """Of each source that names its columns, which one feeds which canonical one, and which are not read."""
+    for source, found in columns.items():
+        if found is None:
+            continue
+        fed = ", ".join(f"{name} from {' and '.join(needs) or 'no column'}" for name, needs in found.items() if name)
+        unread = ", ".join(found.get("", ())) or "none"
+        say(visible(f"columns of {source}: {fed}; not read: {unread}"))
+
+
 _MAX_REASONS = 10
 _UNITS = ("samples", "images", "turns", "answer_chars")
 

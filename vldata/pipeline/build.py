@@ -11,12 +11,13 @@ from typing import Any
 from vldata.errors import BuildError
 from vldata.paths import home
 from vldata.pipeline.assemble import assemble, current, refuse_foreign
+from vldata.pipeline.first_rows import columns_of
 from vldata.pipeline.image_facts import Lookup
 from vldata.pipeline.plan import plan
 from vldata.pipeline.plan_record import Block, Plan
 from vldata.pipeline.row_shards import gather
 from vldata.pipeline.session import Session
-from vldata.pipeline.stand_ins import with_images, with_standins
+from vldata.pipeline.stand_ins import refuse_empty, with_images, with_standins
 from vldata.pipeline.write_blocks import BlockJob, FailedImage, forget_readers, make
 from vldata.recipe.models import Recipe
 from vldata.store.blocks import Note, note_of
@@ -105,7 +106,7 @@ def build(
         if not out.exists():  # most likely all is to do; the workers load their libraries meanwhile
             session.engine.start()
         ready = prepared(recipe, session, standin=standin)
-        blocks = _all_blocks(ready, out, session, limit=limit, locked=locked)
+        blocks = _all_blocks(ready, out, session, limit=limit, locked=locked, are_standins=standin is not None)
         planned, undecodable = blocks.plan, blocks.num_undecodable
         if blocks.current is not None:
             return Built(out, planned, blocks.current, made=0, unchanged=True)
@@ -143,7 +144,13 @@ class _AllBlocks:
 
 
 def _all_blocks(
-    recipe: Recipe, out: Path, session: Session, *, limit: int | None, locked: dict[str, Any] | None
+    recipe: Recipe,
+    out: Path,
+    session: Session,
+    *,
+    limit: int | None,
+    locked: dict[str, Any] | None,
+    are_standins: bool,
 ) -> _AllBlocks:
     store = session.store
     undecodable: set[FailedImage] = set()
@@ -152,6 +159,8 @@ def _all_blocks(
         planned = plan(recipe, session, limit=limit)
         if locked is not None:
             refuse_other(planned, locked)
+        if are_standins:
+            refuse_empty(planned.sources)
         if not planned.blocks:
             raise BuildError(
                 "mixture", "nothing is left of any source: " + "; ".join(planned.notes), "see `vldata plan`"
@@ -184,14 +193,20 @@ def overview(
         VldataError: As `vldata.pipeline.plan.plan`.
     """
     store = session.store
-    planned = plan(prepared(recipe, session, standin=standin), session, limit=limit)
+    ready = prepared(recipe, session, standin=standin)
+    planned = plan(ready, session, limit=limit)
+    if standin is not None:
+        refuse_empty(planned.sources)
     missing = planned.missing(store)
     require(store.root, bytes_needed(missing))
     return {
         "name": recipe.head.name,
         "plan": planned.key,
         "totals": planned.totals,
-        "sources": {name: dict(vars(report)) for name, report in planned.sources.items()},
+        "sources": {
+            name: {**vars(report), "columns": columns_of(ready.entries[name])}
+            for name, report in planned.sources.items()
+        },
         "notes": planned.notes,
         "num_blocks": len(planned.blocks),
         "num_missing": len(missing),

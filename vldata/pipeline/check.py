@@ -12,20 +12,25 @@ from vldata.curate.exclude import ExclusionList
 from vldata.curate.where import compiled
 from vldata.errors import RecipeErrors, VldataError
 from vldata.mixture.strategies import STRATEGIES
+from vldata.pipeline.first_rows import FirstRows, columns_of, look
 from vldata.pipeline.plan import load_templates
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.turns import COMMON
 from vldata.sources import format_names, source_class
-from vldata.sources.reading.boxes import wrong_unit
 from vldata.synth.kinds import kind_names, load_kind
 from vldata.tasks import task_class, task_names
 
-READ_BYTES = 32 * 1024 * 1024
-"""Files with boxes that are larger are left to `vldata plan`."""
 
+def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
+    """Look for the files and templates of every source, and at its first rows and their images.
 
-def check(recipe: Recipe) -> list[dict[str, Any]]:
-    """Look for the files and templates of every source, without reading rows but for boxes of small files.
+    Args:
+        files: False leaves files, rows and images alone.
+
+    Returns:
+        A source each: its name, format, task, template, number of files, ``rows`` looked at (None: its files were not
+        opened) and whether they are ``all_rows``, ``columns`` as `vldata.sources.base.Source.columns_read` has them,
+        and ``notes``.
 
     Raises:
         RecipeErrors: Everything that is missing or unusable.
@@ -44,14 +49,14 @@ def check(recipe: Recipe) -> list[dict[str, Any]]:
             problems.append(error)
     for name, entry in recipe.entries.items():
         try:
-            files = entry.source.files()
+            native = entry.source.files() if files else []
         except VldataError as error:
             problems.append(type(error)(f"{entry.where}: {error.where}", error.problem, error.fix))
-            files = []
-        problems += _where_problems(entry)
-        problems += _box_problems(entry, files)
+            native = []
+        seen = FirstRows() if entry.synth is not None else look(entry, native)
+        problems += seen.problems + _where_problems(entry)
         root = entry.source.image_root
-        if root is not None and entry.settings.images.missing == "reject" and not Path(root).exists():
+        if files and root is not None and entry.settings.images.missing == "reject" and not Path(root).exists():
             problems.append(
                 VldataError(
                     f"{entry.where}.image_root",
@@ -59,8 +64,20 @@ def check(recipe: Recipe) -> list[dict[str, Any]]:
                     "fix the path, or try --standin 200",
                 )
             )
-        row: dict[str, Any] = {"source": name, "format": entry.source.format, "task": entry.task.name}
-        rows.append({**row, "template": templates[name].lineage if name in templates else "", "files": len(files)})
+        template = templates[name].lineage if name in templates else ""
+        rows.append(
+            {
+                "source": name,
+                "format": entry.source.format,
+                "task": entry.task.name,
+                "template": template,
+                "files": len(native),
+                "rows": seen.rows,
+                "all_rows": seen.is_all,
+                "columns": columns_of(entry) if native and not seen.problems else None,
+                "notes": seen.notes,
+            }
+        )
     if problems:
         raise RecipeErrors(problems)
     return rows
@@ -76,17 +93,6 @@ def _where_problems(entry: Entry) -> list[VldataError]:
     except VldataError as error:
         return [error]
     return []
-
-
-def _box_problems(entry: Entry, files: list[Path]) -> list[VldataError]:
-    """What boxes say of the unit that they are read in, and what is in the way of reading them."""
-    if "boxes" not in entry.task.columns or not files or sum(path.stat().st_size for path in files) > READ_BYTES:
-        return []
-    try:
-        in_wrong_unit = wrong_unit(entry.source.turns(entry.task.name), entry.source)
-    except VldataError as error:
-        return [type(error)(f"{entry.where}: {error.where}", error.problem, error.fix)]
-    return [in_wrong_unit.error(entry.source, entry.where)] if in_wrong_unit is not None else []
 
 
 def formats() -> dict[str, list[dict[str, str]]]:

@@ -23,7 +23,7 @@ def card(recipe: Recipe, manifest: Mapping[str, Any]) -> str:
     totals = manifest["totals"]
     lines = [
         "---",
-        yaml.safe_dump(front, sort_keys=False).strip(),
+        yaml.safe_dump({**front, **_languages(manifest)}, sort_keys=False).strip(),
         "---",
         "",
         f"# {recipe.head.name}",
@@ -55,6 +55,12 @@ def card(recipe: Recipe, manifest: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _languages(manifest: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The languages that the recipe names, as the hub reads them."""
+    named = sorted({source["language"] for source in manifest["sources"].values() if source.get("language")})
+    return {"language": named} if named else {}
 
 
 def _cell(text: str) -> str:

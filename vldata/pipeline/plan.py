@@ -31,7 +31,7 @@ from vldata.pipeline.screen import CuratedSource, ScreenedTurns, ScreenJob, acro
 from vldata.pipeline.session import Session
 from vldata.pipeline.write_blocks import SourceImages
 from vldata.prompts.template import Template, load
-from vldata.recipe.models import Entry, Recipe
+from vldata.recipe.models import Entry, Recipe, Settings
 from vldata.schema.keyed import keyed_one
 from vldata.schema.rows import SCHEMA_VERSION
 from vldata.sources.reading.files import passed_over
@@ -125,9 +125,14 @@ def _identity(entry: Entry, indexed: IndexedTurns, template: Template) -> dict[s
         "turns": indexed.key,
         "root": str(Path(entry.source.image_root or ".").absolute()),
         "task": [entry.task.name, entry.task.model_dump(mode="json")],
-        "settings": entry.settings.model_dump(mode="json"),
+        "settings": entry.settings.model_dump(mode="json", exclude=_unset(entry.settings)),
         "template": [template.name, template.digest],
     }
+
+
+def _unset(settings: Settings) -> set[str]:
+    """What a recipe may say of a source and this one does not, which leaves the plan what it was without such keys."""
+    return {name for name in ("licence", "language") if getattr(settings, name) is None}
 
 
 def _index_all(recipe: Recipe, session: Session) -> dict[str, IndexedTurns]:
@@ -343,7 +348,8 @@ def _reports(
             task=entry.task.name,
             format=entry.source.format,
             reasons=_reasons(ledgers[name]),
-            licence=entry.source.licence,
+            licence=entry.settings.licence or entry.source.licence,
+            language=entry.settings.language,
             templates=templates[name].lineage,
         )
     return reports

@@ -63,6 +63,7 @@ class SourceReport:
     format: str
     licence: str
     templates: str
+    language: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vldata.base import Progress
-from vldata.errors import RecipeError
+from vldata.errors import BuildError, RecipeError, SourceError
 from vldata.mixture.models import Mixture
+from vldata.pipeline.plan_record import SourceReport
 from vldata.recipe.models import Entry, Recipe
 from vldata.sources import source_class
 from vldata.sources.base import Source
@@ -47,10 +49,23 @@ def with_standins(recipe: Recipe, store: Store, *, rows: int, progress: Progress
         number = numbers.get(joined.get(name, name), 0)  # what one synthetic source puts together shows the same scenes
         entries[name] = entry
         if entry.synth is None:
-            entries[name] = _standin(entry, type(entry.source), store, rows=rows, seed=recipe.head.seed + number)
+            entries[name] = _standin(entry, entry.source, store, rows=rows, seed=recipe.head.seed + number)
         advance(1)
     entries = {name: entries[name] for name in recipe.entries}
     return replace(recipe, entries=entries, mixture=_without_amounts(recipe.raw.get("mixture", {})))
+
+
+def refuse_empty(reports: Mapping[str, SourceReport]) -> None:
+    """A source without a sample of its stand-in would not be tried at all.
+
+    Raises:
+        BuildError: One gives none although nothing but its own rows decides so, and why.
+    """
+    for name, report in reports.items():
+        if report.filtered + report.rejected == report.rows_in:
+            why = ", ".join(f"{reason} {count:,}" for reason, count in report.reasons.items()) or "it has no rows"
+            problem = f"the stand-in gives no sample: all of its {report.rows_in:,} turns are gone ({why})"
+            raise BuildError(f"sources.{name}", problem, "fix what takes them away, such as `where` or `filters`")
 
 
 def _without_amounts(section: dict[str, Any]) -> Mixture:
@@ -65,18 +80,21 @@ def _without_amounts(section: dict[str, Any]) -> Mixture:
 
 def in_place_of_synth(entry: Entry, store: Store, *, rows: int, seed: int) -> Entry:
     """A stand-in for what a model has not written yet: a corpus of a format with turns of the same task."""
-    return _standin(entry, source_class(_SYNTH_STANDINS[entry.task.name]), store, rows=rows, seed=seed)
+    plain = source_class(_SYNTH_STANDINS[entry.task.name])(path=".")
+    return _standin(entry, plain, store, rows=rows, seed=seed)
 
 
-def _standin(entry: Entry, cls: type[Source], store: Store, *, rows: int, seed: int) -> Entry:
+def _standin(entry: Entry, source: Source, store: Store, *, rows: int, seed: int) -> Entry:
+    options = source.standin_key()
     key = key_of(
         {
             "what": KeySubject.STANDIN,
-            "version": [STANDIN_VERSION, cls.version],
-            "format": cls.format,
+            "version": [STANDIN_VERSION, source.version],
+            "format": source.format,
             "task": entry.task.name,
             "rows": rows,
             "seed": seed,
+            **({} if options is None else {"options": options}),
         }
     )
     folder = store.root / Folder.STANDINS / key
@@ -85,10 +103,13 @@ def _standin(entry: Entry, cls: type[Source], store: Store, *, rows: int, seed: 
         if not note.exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            keys = cls.standin(folder, rows=rows, seed=seed, task=entry.task.name)
+            try:
+                keys = source.standin_for(folder, rows=rows, seed=seed, task=entry.task.name)
+            except SourceError as error:
+                raise type(error)(f"{entry.where}.{error.where}", error.problem, error.fix) from None
             note.write_text(json.dumps(keys))
     keys = json.loads(note.read_text())
-    return replace(entry, source=cls.model_validate(keys))
+    return replace(entry, source=source.model_validate(keys))
 
 
 def with_images(recipe: Recipe, store: Store, *, progress: Progress, drawn_before: set[tuple[str, str]]) -> Recipe:

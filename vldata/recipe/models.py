@@ -52,8 +52,15 @@ class Images(Spec):
 
 
 class Settings(Spec):
-    """What ``defaults`` may say for all sources and each source for itself."""
+    """What ``defaults`` may say for all sources and each source for itself.
 
+    Args:
+        licence: Of these files, for manifest and dataset card; null is that of the format's own corpus.
+        language: Of their texts, such as ``de``, for manifest and dataset card; null says nothing.
+    """
+
+    licence: Annotated[str, Field(min_length=1)] | None = None
+    language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8})*$")] | None = None
     templates: Templates = Templates()
     conversation: Conversation = Conversation()
     images: Images = Images()

@@ -92,6 +92,26 @@ class Source(Spec):
         """
         raise NotImplementedError
 
+    def standin_key(self) -> Any:
+        """What of the source's options decides the stand-in of it, as plain data; None: nothing."""
+        return None
+
+    def standin_for(self, folder: Path, *, rows: int, seed: int, task: str) -> dict[str, Any]:
+        """A stand-in that is read with the options of this source that say how its rows are read; see `standin`.
+
+        Raises:
+            SourceError: Nothing that could be written would be read by them.
+        """
+        return self.standin(folder, rows=rows, seed=seed, task=task)
+
+    def columns_read(self, task: str) -> dict[str, list[str]] | None:
+        """Which native columns feed which canonical ones, and under ``""`` those that are not read; None: it varies.
+
+        Raises:
+            SourceError: The head of the first file does not have what the options name.
+        """
+        return None
+
     @classmethod
     def standin(
         cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True

@@ -74,6 +74,8 @@ MDETR_UNREAD = keys_named(
 )
 """What MDETR's rows say besides the phrase, its photograph and its boxes."""
 
+_REF_UNREAD = keys_named("ref_id category_id file_name sent_ids sentences")
+_SENTENCE_UNREAD = keys_named("raw tokens")
 UNREAD_OF_S = keys_named("text_type file_name problem normalized_solution categories image_index")
 """What RefCOCO-s says besides the phrase, its photograph and its box, which it gives twice."""
 
@@ -97,6 +99,7 @@ class RefCoco(_Phrases):
     format: ClassVar[str] = "refcoco"
     about: ClassVar[str] = "RefCOCO, RefCOCO+, RefCOCOg, RefClef: refs(...).p and instances.json"
     licence: ClassVar[str] = "annotations Apache-2.0; photographs under their Flickr owners' terms"
+    version: ClassVar[int] = 3
 
     split_by: str | None = None
     split: str | None = "train"
@@ -117,7 +120,7 @@ class RefCoco(_Phrases):
             SourceError: The pickle wants to run something, a file is of another form, or no sentence is of the split.
         """
         refs, instances = self.files()
-        turns = _sentences(list_of_rows(load_pickle(refs), refs))
+        turns = _sentences(list_of_rows(load_pickle(refs), refs), self.ignore)
         if self.split is not None:
             turns = self._of_split(turns, refs)
         document = open_json(instances)
@@ -247,9 +250,9 @@ class RefCocoS(_Phrases):
     """One turn a phrase; ``row`` is its annotation_id."""
 
     format: ClassVar[str] = "refcocos"
-    version: ClassVar[int] = 3
     about: ClassVar[str] = "RefCOCO-s: a list of phrases with a box, or none where nothing fits"
     licence: ClassVar[str] = "annotations MIT; photographs under their Flickr owners' terms"
+    version: ClassVar[int] = 3
 
     def files(self) -> list[Path]:
         """``path``, or the ``refcocos_*.json`` below it."""
@@ -282,23 +285,24 @@ class RefCocoS(_Phrases):
         return {"path": str(path.resolve()), "image_root": str(folder.resolve())}
 
 
-def _sentences(refs: list[Any]) -> pl.DataFrame:
+def _sentences(refs: list[Any], ignore: Collection[str]) -> pl.DataFrame:
     """One row a sentence: ``sent_id``, ``sent``, ``ann_id``, ``image_id``, ``split``, ``problem``, ``detail``."""
     rows: list[Any] = []
     for ref in refs:
         if not isinstance(ref, dict):
             rows.append(ref)
             continue
-        head = {key: ref.get(key) for key in ("ann_id", "image_id", "split")}
+        head = {key: value for key, value in ref.items() if key not in _REF_UNREAD}
         sentences = ref.get("sentences")
         if not isinstance(sentences, list) or not sentences:
             rows.append({**head, "sent_id": f"ref/{ref.get('ref_id')}"})
             continue
         for sentence in sentences:
             said = sentence if isinstance(sentence, dict) else {}
-            rows.append({**head, "sent_id": said.get("sent_id"), "sent": said.get("sent", said.get("raw"))})
+            own = {key: value for key, value in said.items() if key not in _SENTENCE_UNREAD}
+            rows.append({**head, **own, "sent": said.get("sent", said.get("raw"))})
     fields = {"sent_id": ID, "sent": TEXT, "ann_id": ID, "image_id": ID, "split": TEXT}
-    return typed(rows, fields, optional={"sent_id", "split"})
+    return typed(rows, fields, optional={"sent_id", "split"}, ignored=ignore)
 
 
 def _mdetr(path: Path, ignore: Collection[str]) -> pl.DataFrame:

@@ -54,6 +54,7 @@ from vldata.sources.reading.fields import (
 )
 from vldata.sources.reading.files import expand
 from vldata.sources.reading.inline_images import referenced, texts_of_cells
+from vldata.sources.reading.inverse import table_for
 from vldata.sources.reading.join import Join, read_join, with_columns_of
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
@@ -78,11 +79,14 @@ from vldata.sources.standins import draw, scenes_for
 _TEXTS = pl.List(pl.String)
 _DIALOGUES = ("instruction", "text_instruction")
 _EXCHANGE = ("instruction", "response", "position")
+_OF_ROWS = ("fields", "box_order", "boxes_are")
+"""Options that say how a row is read, wherever it comes from."""
 _OF_TALKS = {"images": "images", "thread": "id", "row": "id", "system": "system"}
 """What `fields` may name of a table of conversations, to the key of a conversation."""
 
 
 _RECORD, _RECORD_ID, _TAKEN = "\0record", "\0record id", "\0taken"
+_NESTED = re.compile(r"\w+(?:\.\w+)+")
 _FILE = re.compile(rf"\b(?:{FILE_NAME}|{FILE_STEM})\b")
 
 
@@ -212,7 +216,7 @@ class Table(Source):
         for path in self._tables():
             try:
                 frame = with_columns_of(self._opened(path), others)
-                if task in _DIALOGUES and not self.explode and holds_talks(frame.columns, self.fields, self.ignore):
+                if self._holds_talks(frame, task):
                     talks += self._talks(frame, task)
                 else:
                     tables.append(self._turns(frame, task))
@@ -248,6 +252,82 @@ class Table(Source):
         fields = {"row": "question_id", "answer": "label"}
         return {"path": str(path.resolve()), "image_root": str((folder / "images").resolve()), "fields": fields}
 
+    def standin_key(self) -> Any:
+        """The fields and the forms of boxes, where a stand-in is read with them."""
+        return {name: getattr(self, name) for name in _OF_ROWS} if self._plain_fields() else None
+
+    def standin_for(self, folder: Path, *, rows: int, seed: int, task: str) -> dict[str, Any]:
+        """A table that this one's own ``fields`` read; one of canonical columns where they are not of its rows alone.
+
+        Raises:
+            SourceError: They cannot be inverted, are not the task's, or are not those of the files that are there.
+        """
+        fields = self._plain_fields()
+        if not fields:
+            return self.standin(folder, rows=rows, seed=seed, task=task)
+        self._refuse_other_columns(task)
+        keys = _turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=True, scenes=-(-rows // 10))
+        world = _all_columns(pl.read_parquet(keys["path"]), fields, task, self.boxes_are)
+        table_for(world, fields).write_parquet(keys["path"])
+        source = self.model_validate({**keys, **{name: getattr(self, name) for name in _OF_ROWS}})
+        try:
+            turns = source.turns(task)
+        except SourceError as error:
+            raise SourceError(error.where.rpartition(", ")[2], error.problem, error.fix) from None
+        wrong = turns.filter(pl.col("problem").fill_null("not_for_task") != "not_for_task")
+        lost = [
+            name
+            for name in fields
+            if name in world.columns and name != PHRASES and _count(world, name) > _count(turns, name)
+        ]
+        if wrong.height or lost:
+            name = next(iter(lost or fields))
+            detail = wrong["detail"][0] if wrong.height else "it is null there"
+            problem = f"{fields[name]!r} does not read back what was written for it into a stand-in ({detail})"
+            raise SourceError(f"fields.{name}", problem, "name a plain column, or build from the files themselves")
+        return source.model_dump(include={"path", "image_root", *_OF_ROWS})
+
+    def columns_read(self, task: str) -> dict[str, list[str]] | None:
+        """Of the first file; ``""`` are the columns that nothing is made of. None: its rows are conversations."""
+        frame = self._first()
+        if self._holds_conversations(frame, task):
+            return None
+        found = {name: list(origin.needs) for name, origin in origins(*self._named(frame), task).items()}
+        read = {*self.keep, *self.explode, *(column for needs in found.values() for column in needs)}
+        read |= {column.partition(".")[0] for column in read}
+        return {**found, "": [column for column in frame.columns if column not in read]}
+
+    def _plain_fields(self) -> dict[str, str]:
+        """``fields`` where each reads columns of one row: what a stand-in's table can be written for."""
+        plain = {name: text for name, text in self.fields.items() if isinstance(text, str)}
+        is_other = self.explode or self.join or self.keep or self.take is not None or len(plain) < len(self.fields)
+        parts = [text.partition(".")[0] for text in plain.values() if _NESTED.fullmatch(text)]
+        is_other = is_other or len(parts) > len({*parts})  # two parts of one column, which is written for one
+        return {} if is_other or any(_FILE.search(text) for text in plain.values()) else plain
+
+    def _first(self) -> TableFile:
+        return with_columns_of(self._opened(self._tables()[0]), [read_join(join) for join in self.join])
+
+    def _refuse_other_columns(self, task: str) -> None:
+        """Hold the fields against the files, where these are there already."""
+        try:
+            self.files()
+        except SourceError:
+            return  # they are what the stand-in stands for
+        frame = self._first()
+        if not self._holds_conversations(frame, task):
+            origins(*self._named(frame), task)
+
+    def _holds_conversations(self, frame: TableFile, task: str) -> bool:
+        return self._holds_talks(frame, task) or self._is_cauldron(frame, task)
+
+    def _holds_talks(self, frame: TableFile, task: str) -> bool:
+        return task in _DIALOGUES and not self.explode and holds_talks(frame.columns, self.fields, self.ignore)
+
+    def _is_cauldron(self, frame: TableFile, task: str) -> bool:
+        is_named = bool({*frame.columns, *self.fields} & {*_EXCHANGE})
+        return task in _DIALOGUES and "texts" in frame.columns and not is_named
+
     def _opened(self, path: Path) -> TableFile:
         is_whole = home(self.path).is_dir() or has_magic(self.path)
         frame = open_frame(path, at=self.at, columns=self.columns, explode=self.explode, is_whole=is_whole)
@@ -267,9 +347,7 @@ class Table(Source):
         return fields, (*frame.columns, *frame.inside()) if is_nested else frame.columns
 
     def _turns(self, frame: TableFile, task: str) -> pl.DataFrame:
-        is_cauldron = (
-            task in _DIALOGUES and "texts" in frame.columns and not {*frame.columns, *self.fields} & {*_EXCHANGE}
-        )
+        is_cauldron = self._is_cauldron(frame, task)
         fields, columns = self._named(frame)
         found = origins(fields, (*columns, *_EXCHANGE) if is_cauldron else columns, task)
         if is_cauldron:
@@ -505,9 +583,35 @@ def _dialogue(turns: pl.DataFrame, task: str) -> pl.DataFrame:
     return with_image_places(turns)
 
 
-def _turns_of_shapes(folder: Path, *, rows: int, seed: int, task: str, images: bool) -> dict[str, Any]:
+def _count(turns: pl.DataFrame, name: str) -> int:
+    return turns.height - turns[name].null_count() if name in turns.columns else 0
+
+
+_BOX_SCALES = {"fraction": 1, "percent": 100, "thousandths": 1000}
+
+
+def _all_columns(turns: pl.DataFrame, names: Collection[str], task: str, unit: str) -> pl.DataFrame:
+    """Turns of the shapes world with all columns of these names that a task has, boxes in the table's unit."""
+    box = pl.element().struct
+    if PHRASES in names and "boxes" in turns.columns:
+        turns = turns.with_columns(pl.col("boxes").list.eval(box.field("phrase")).alias(PHRASES))
+    if "answers" in names and "answer" in turns.columns:
+        turns = turns.with_columns(answers=pl.concat_list("answer"))
+    kinds = {name: dtype for name, dtype in fields_of(task).items() if name in names and name not in turns.columns}
+    turns = turns.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in kinds.items())
+    if unit in _BOX_SCALES and "boxes" in turns.columns:
+        side = turns["image_sizes"][0][0]["width"]  # all scenes are squares of one size
+        edges = [box.field(name) * _BOX_SCALES[unit] / side for name in ("x0", "y0", "x1", "y1")]
+        rest = [box.field("image"), box.field("phrase")]
+        turns = turns.with_columns(pl.col("boxes").list.eval(pl.struct(*edges, *rest)))
+    return turns
+
+
+def _turns_of_shapes(
+    folder: Path, *, rows: int, seed: int, task: str, images: bool, scenes: int | None = None
+) -> dict[str, Any]:
     """A table whose columns have the canonical names already, which need no ``fields``."""
-    world = Shapes(scenes=rows, world_seed=seed)
+    world = Shapes(scenes=scenes or rows, world_seed=seed)
     turns = world.turns(task)
     while turns.height < rows:  # not every scene has a turn for every task
         world = Shapes(scenes=2 * world.scenes, world_seed=seed)

@@ -22,7 +22,7 @@ from vldata.paths import packed_or_not
 from vldata.shapes.language import regions
 from vldata.sources.base import Source
 from vldata.sources.reading.boxes import box_of
-from vldata.sources.reading.files import expand, read_json
+from vldata.sources.reading.files import Written, expand, read_json
 from vldata.sources.reading.rows import (
     ID,
     SIDE,
@@ -41,6 +41,7 @@ from vldata.sources.reading.rows import (
 from vldata.sources.standins import draw, scenes_for, write_json
 
 _XYWH = ("x", "y", "width", "height")
+_OF_PHOTOGRAPH = ("image_id", "image_url", "url", "width", "height")
 
 
 class VisualGenome(Source):
@@ -135,10 +136,14 @@ class VisualGenome(Source):
 
 
 def _regions(path: Path) -> Iterator[Any]:
-    for entry in list_of_rows(read_json(path), path):
+    for entry in list_of_rows(read_json(path, floats=Written), path):
         found = entry.get("regions") if isinstance(entry, dict) else None
         if isinstance(found, list):
-            yield from found
+            beside = {key: value for key, value in entry.items() if key not in ("regions", "id", *_OF_PHOTOGRAPH)}
+            # what stands beside the regions of a photograph is said of each of them
+            yield from (
+                [{**beside, **region} if isinstance(region, dict) else region for region in found] if beside else found
+            )
         else:
             yield ValueError(f"no list 'regions' in {shown(entry)}")
 

@@ -244,6 +244,12 @@ class VqaPairs(Source):
             detail=pl.when(pl.col("problem").is_null()).then("detail_answer").otherwise("detail"),
         )
         pairs = note(pairs, pl.col("is_answered").is_null(), "missing_value", pl.lit("the question has no annotation"))
+        each = answer_rows.drop_nulls("question_id").group_by("question_id")
+        kinds = each.agg(n=pl.struct(_OWN, "answers").n_unique())
+        several = kinds.filter(pl.col("n") > 1)["question_id"].implode()
+        is_ambiguous = pl.col("question_id").is_duplicated() & pl.col("question_id").is_in(several)
+        said = pl.lit("several questions and several annotations have this id: read their files apart")
+        pairs = note(pairs, is_ambiguous.fill_null(False), "unparsable_row", said)
         pairs = with_answer(pairs, self.answer, key="question_id", given=_OWN)
         left = answer_rows.filter(~used).with_columns(
             pl.lit(None, pl.String).alias(name) for name in ("question", "image", "answer", "remark")

@@ -22,7 +22,7 @@ from pydantic import AfterValidator
 
 from vldata.shapes.language import statements
 from vldata.sources.base import Source
-from vldata.sources.reading.files import read_json_lines
+from vldata.sources.reading.files import Written, read_json_lines
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import FLAG, TEXT, checked_pattern, files_named, image_name, one_image, typed
 from vldata.sources.standins import draw, scenes_for, write_json_lines
@@ -43,7 +43,7 @@ class Vsr(Source):
     about: ClassVar[str] = "VSR: true or false statements about where things are (*.jsonl)"
     licence: ClassVar[str] = "Apache-2.0; photographs under their Flickr owners' terms"
     tasks: ClassVar[tuple[str, ...]] = ("true_false",)
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     image_name: Annotated[str, AfterValidator(checked_pattern("image", "folder"))] = "{image}"
 
@@ -85,7 +85,7 @@ class Vsr(Source):
     def _read(self, path: Path) -> pl.DataFrame:
         fields = {"image": TEXT, "image_link": TEXT, "caption": TEXT, "label": FLAG}
         rows = typed(
-            [line for _, line in read_json_lines(path)],
+            [line for _, line in read_json_lines(path, floats=Written)],
             fields,
             optional={"image_link"},
             ignored={*UNREAD, *self.ignore},

@@ -42,6 +42,21 @@ _MEDIA = frozenset(
 )
 
 
+class Written(float):
+    """A number of a JSON text that remembers how it was written."""
+
+    text: str
+
+    def __new__(cls, text: str) -> Written:
+        """The number that a text writes."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    def __repr__(self) -> str:
+        return self.text
+
+
 def expand(pattern: str, *, suffixes: tuple[str, ...] = (), names: tuple[str, ...] = ()) -> list[Path]:
     """Files named by a path, a folder or a glob, sorted; of a folder those of a format, wherever they lie below it.
 
@@ -176,8 +191,14 @@ def read_bytes(path: Path) -> bytes:
         raise SourceError(str(path), error.strerror or str(error), "check the path and its permissions") from None
 
 
-def read_json(path: Path) -> Any:
+_DECODERS = {float: msgspec.json.Decoder(), Written: msgspec.json.Decoder(float_hook=Written)}
+
+
+def read_json(path: Path, *, floats: type[float] = float) -> Any:
     """The file as one JSON document.
+
+    Args:
+        floats: What numbers with a fraction or an exponent become: `Written` remembers how the file writes them.
 
     Raises:
         SourceError: Not JSON; says the line, and whether the file looks cut off or is JSON lines.
@@ -185,13 +206,13 @@ def read_json(path: Path) -> Any:
     raw = read_bytes(path).removeprefix(codecs.BOM_UTF8)
     if len(raw) <= _FAST_BYTES:
         try:
-            return msgspec.json.decode(raw)
+            return _DECODERS[floats].decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass  # json also reads NaN and half surrogate pairs, and says where something is wrong
     del raw
     text = read_text(path)
     with _json_errors(path, text):
-        return json.loads(text)
+        return json.loads(text, parse_float=floats)
 
 
 def open_json(path: Path) -> Any:
@@ -221,7 +242,7 @@ def plain(part: Any) -> Any:
     Raises:
         ValueError: It is no JSON inside.
     """
-    return _loads(bytes(part)) if isinstance(part, msgspec.Raw) else part
+    return _loads(bytes(part), float) if isinstance(part, msgspec.Raw) else part
 
 
 @contextmanager
@@ -241,7 +262,7 @@ def _json_errors(path: Path, text: str) -> Iterator[None]:
         raise SourceError(str(path), f"not usable JSON: {why}", "fix the file") from None
 
 
-def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
+def read_json_lines(path: Path, *, floats: type[float] = float) -> Iterator[tuple[int, Any]]:
     """(line number from 1, value) of each non-blank line; a line that is not JSON yields its `ValueError`.
 
     Only line feeds end a line: JSON texts may hold U+2028 and its like, which ``str.splitlines`` would cut at.
@@ -254,7 +275,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
         if not line.strip():
             continue
         try:
-            yield number, _loads(line)
+            yield number, _loads(line, floats)
         except (ValueError, RecursionError) as error:
             if number == len(lines):
                 raise SourceError(
@@ -263,11 +284,11 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
             yield number, error if isinstance(error, ValueError) else ValueError("nested too deeply")
 
 
-def _loads(line: str | bytes) -> Any:
+def _loads(line: str | bytes, floats: type[float]) -> Any:
     try:
-        return msgspec.json.decode(line)
+        return _DECODERS[floats].decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return json.loads(line)
+        return json.loads(line, parse_float=floats)
 
 
 def _suffix(path: Path) -> str:

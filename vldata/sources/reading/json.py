@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vldata.errors import SourceError
-from vldata.sources.reading.files import read_json, read_json_lines, read_text
+from vldata.sources.reading.files import Written, read_json, read_json_lines, read_text
 from vldata.sources.reading.rows import list_of_rows
 
 LINES = (".jsonl", ".ndjson")
@@ -18,23 +18,26 @@ LINES = (".jsonl", ".ndjson")
 
 
 def json_rows(path: Path) -> list[Any]:
-    """The rows of a JSON list or of JSON lines; a line that is not JSON is its `ValueError`.
+    """The rows of a JSON list or of JSON lines, numbers as written; a line that is not JSON is its `ValueError`.
 
     Raises:
         SourceError: The file holds neither.
     """
-    return list_of_rows(json_document(path), path)
+    return list_of_rows(json_document(path, floats=Written), path)
 
 
-def json_document(path: Path) -> Any:
+def json_document(path: Path, *, floats: type[float] = float) -> Any:
     """A JSON document, or the list of the documents when there is one a line.
+
+    Args:
+        floats: As in `read_json`.
 
     Raises:
         SourceError: The file holds neither.
     """
     if _is_lines(path, read_text(path)):
-        return [value for _, value in read_json_lines(path)]
-    return read_json(path)
+        return [value for _, value in read_json_lines(path, floats=floats)]
+    return read_json(path, floats=floats)
 
 
 def written_rows(path: Path) -> Any:

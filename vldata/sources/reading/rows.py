@@ -27,7 +27,7 @@ import polars as pl
 from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.schema.turns import SIZE
-from vldata.sources.reading.files import expand, visible
+from vldata.sources.reading.files import Written, expand, visible
 from vldata.sources.reading.keys import is_harmless, unknown_keys
 
 PolarsType = pl.DataType | type[pl.DataType]
@@ -36,21 +36,6 @@ _LARGEST_PX = 1e9
 _FIELD = "field"
 _STRETCH = 20_000
 """Encoded rows that are decoded at a time."""
-
-
-class Written(float):
-    """A number of a JSON text that remembers how it was written."""
-
-    text: str
-
-    def __new__(cls, text: str) -> Written:
-        """The number that a text writes."""
-        number = super().__new__(cls, text)
-        number.text = text
-        return number
-
-    def __repr__(self) -> str:
-        return self.text
 
 
 _NUMBER = frozenset({int, float, Written})

@@ -1,0 +1,150 @@
+"""The first rows of every source, as `vldata check` reads them: what a build would stop at is found in them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from vldata.errors import RecipeErrors
+from vldata.pipeline import first_rows
+from vldata.pipeline.check import check
+from vldata.recipe.load import from_tree
+
+ROWS = [{"id": k, "image": "a.jpg", "question": f"What is {k}?", "label": "cup", "note": "x"} for k in range(500)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jpg").touch()
+    return tmp_path
+
+
+def checked(**keys: Any) -> dict[str, Any]:
+    source = {"format": "table", "task": "vqa_open", "fields": {"answer": "label"}, **keys}
+    (row,) = check(from_tree({"name": "t", "sources": {"t": source}}))
+    return row
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> str:
+    if path.suffix == ".parquet":
+        pl.DataFrame(rows).write_parquet(path)
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+    else:
+        pl.DataFrame(rows).write_csv(path)
+    return path.name
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.csv", "rows.parquet"])
+def test_columns_are_named_and_all_rows_looked_at(folder: Path, name: str) -> None:
+    row = checked(path=write(folder / name, ROWS))
+    assert (row["rows"], row["all_rows"], row["notes"]) == (500, True, [])
+    assert row["columns"] == {
+        "row": ["id"], "images": ["image"], "question": ["question"], "answer": ["label"], "": ["note"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.csv", "rows.parquet"])
+def test_of_large_files_the_head_is_read(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
+    path = write(folder / name, ROWS)
+    row = checked(path=path)
+    assert 190 <= row["rows"] <= 200 and not row["all_rows"]
+    with pytest.raises(RecipeErrors, match="did you mean 'label'"):
+        checked(path=path, fields={"answer": "lable"})
+
+
+def test_large_files_without_a_head_are_told_not_to_be_opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
+    (folder / "captions_train.json").write_text(json.dumps({"images": [], "annotations": []}))
+    tree = {"name": "t", "sources": {"t": {"format": "coco_captions", "path": "captions_train.json"}}}
+    (row,) = check(from_tree(tree))
+    assert row["rows"] is None
+    assert "not opened" in row["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"fields": {"answer": "lable"}}, "did you mean 'label'"),
+        ({"fields": {"answer": "label +"}}, "fields.answer"),
+        ({"fields": {"answer": "label", "image_sizes": "note"}}, "not sizes"),
+        ({"image_root": "nowhere"}, "no such folder or archive: nowhere"),
+        ({"fields": {"answer": "label", "images": "question"}}, "not one of the first 20 images is there"),
+        ({"fields": {"answer": "label", "position": "note"}}, "500 of 500 turns are broken"),
+    ],
+)
+def test_what_a_build_would_stop_at_is_a_problem(folder: Path, keys: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecipeErrors, match=said):
+        checked(path=write(folder / "rows.jsonl", ROWS), **keys)
+
+
+def test_an_unknown_suffix_is_a_problem(folder: Path) -> None:
+    (folder / "rows.xyz").write_text("a")
+    with pytest.raises(RecipeErrors, match=r"\.xyz"):
+        checked(path="rows.xyz")
+
+
+def test_images_that_need_an_image_root_are_missed(folder: Path) -> None:
+    (folder / "vsr").mkdir()
+    line = {"image": "000000085637.jpg", "caption": "The cat is on the suitcase.", "label": 1}
+    (folder / "vsr" / "train.jsonl").write_text(f"{json.dumps(line)}\n")
+    with pytest.raises(RecipeErrors, match="image_root is not set"):
+        check(from_tree({"name": "t", "sources": {"t": {"format": "vsr", "path": "vsr"}}}))
+
+
+def test_a_list_named_for_lines_is_told(folder: Path) -> None:
+    (folder / "rows.jsonl").write_text(json.dumps(ROWS, indent=1))
+    assert "one JSON list" in checked(path="rows.jsonl")["notes"][0]
+
+
+def test_ids_that_repeat_are_told(folder: Path) -> None:
+    assert "share an id" in checked(path=write(folder / "rows.jsonl", [*ROWS, ROWS[3]]))["notes"][0]
+    named = [{**row, "id": f"a~{k}"} for k, row in enumerate(ROWS)]
+    assert checked(path=write(folder / "rows.jsonl", named))["notes"] == []
+
+
+def test_some_missing_images_are_a_note(folder: Path) -> None:
+    rows = [*ROWS, {**ROWS[0], "id": 900, "image": "b.jpg"}]
+    assert "1 of the first 2 images" in checked(path=write(folder / "rows.jsonl", rows))["notes"][0]
+
+
+def test_boxes_in_another_unit_than_the_recipe_says_are_a_problem(folder: Path) -> None:
+    rows = [{"image": "a.jpg", "phrase": f"cup {k}", "boxes": [[0.1, 0.2, 0.3, 0.4]]} for k in range(9)]
+    path = write(folder / "rows.jsonl", rows)
+    with pytest.raises(RecipeErrors, match=r"sources\.t\.boxes_are.*fraction"):
+        checked(path=path, task="rec", fields={})
+    assert checked(path=path, task="rec", fields={}, boxes_are="fraction")["rows"] == 9
+
+
+def test_a_table_of_conversations_is_read_as_such(folder: Path) -> None:
+    talk = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A cup."}]
+    path = write(folder / "rows.jsonl", [{"id": k, "image": "a.jpg", "conversations": talk} for k in range(3)])
+    row = checked(path=path, task="instruction", fields={})
+    assert (row["rows"], row["columns"]) == (3, None)
+
+
+def test_columns_inside_columns_and_those_kept_for_where_are_read(folder: Path) -> None:
+    rows = [{"image": "a.jpg", "qa": {"q": f"What is {k}?", "a": "cup"}, "part": "x", "note": "n"} for k in range(3)]
+    path = write(folder / "rows.jsonl", rows)
+    fields = {"question": "qa.q", "answer": "qa.a"}
+    row = checked(path=path, fields=fields, keep=["part"], where="part = 'x'")
+    assert (row["rows"], row["notes"]) == (3, [])
+    assert row["columns"] == {"images": ["image"], "question": ["qa.q"], "answer": ["qa.a"], "": ["note"]}
+
+
+def test_images_in_the_cells_of_a_large_table_are_not_missed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "part").mkdir()
+    pixel = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs="
+    write(folder / "part" / "rows.jsonl", [{**row, "image": pixel} for row in ROWS])
+    assert checked(path="part/rows.jsonl", image_root=".")["all_rows"]
+    monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
+    row = checked(path="part/rows.jsonl", image_root=".")
+    assert (row["all_rows"], row["notes"]) == (False, [])
