@@ -29,7 +29,7 @@ from vldata.schema.rows import CONTENT, IMAGE, MESSAGE, ROW_BOX, SIZE_TYPE, TURN
 from vldata.schema.turns import KEY
 from vldata.tasks.base import Task
 
-RENDER_VERSION = 1
+RENDER_VERSION = 2
 
 Ints = npt.NDArray[np.int64]
 _SYSTEM, _USER, _ASSISTANT = range(3)
