@@ -326,6 +326,17 @@ def test_an_empty_folder_has_no_answers_for_a_reader(folder):
         assert list(answers) == []
 
 
+def test_what_a_kill_leaves_of_a_store_that_was_being_created_is_an_empty_one(folder):
+    folder.mkdir()
+    (folder / "lock").touch()
+    (folder / ".version-7").touch()
+    with open_answers(folder, read_only=True) as answers:
+        assert len(answers) == 0
+    assert filled(folder, 1)
+    with open_answers(folder, read_only=True) as answers:
+        assert len(answers) == 1
+
+
 def test_a_reader_writes_nothing_and_makes_nothing(folder):
     with open_answers(folder, read_only=True) as answers:
         assert len(answers) == 0

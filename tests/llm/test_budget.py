@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vldata.errors import StoreError
+from vldata.llm import budget as llm_budget
 from vldata.llm.budget import Budget, BudgetLimits, Spending, open_budget, read_ledger
 from vldata.llm.prices import (
     IMAGE_TOKENS,
@@ -192,6 +193,15 @@ def test_a_line_cut_off_anywhere_never_makes_it_look_as_if_less_was_spent(tmp_pa
         assert read_ledger(ledger).pico == 1000
     ledger.write_bytes(whole)
     assert read_ledger(ledger).pico == 200
+
+
+def test_a_ledgers_name_is_on_the_disk_before_anything_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[Path] = []
+    monkeypatch.setattr(llm_budget, "flush", flushed.append)
+    with open_budget(BudgetLimits(), tmp_path / "ledger"):
+        assert flushed == [tmp_path]
 
 
 def test_a_damaged_ledger_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:

@@ -13,6 +13,20 @@ reported and requested again, and its bytes stay.
 
 One process writes and any number read beside it. Parsing and validation are not kept: they are run again on the raw
 replies, for free.
+
+Why not SQLite, with the ledger in the same file and one transaction for an answer and its charge? Measured by
+``tests/bench/answer_store.py`` (SQLite 3.40 in WAL mode, 100,000 answers of 7 kB, medians of 5 pairs, two shared cores,
+a disk that flushes in 0.24 ms), as multiples of the speed of this store:
+
+                                        keep      send      replay: found   and read    all in order
+    synchronous=FULL                    0.15 x    0.78 x    0.67 x          0.94 x      1.42 x
+    FULL, those who wait as a group               0.98 x
+    NORMAL, flushed as here             0.43 x    1.05 x
+
+With FULL an answer costs two flushes while all senders wait, so slower disks are worse; made to flush each answer, this
+store keeps 0.63 x as many. Commits by group are fast, but an answer is safe from a kill only with its group. A cache of
+64 MiB and a memory map, which the script sets now, bring finding to 0.76 x in CPU time. And damage: 4 KiB that read as
+zeros cost at most 2 of 300 answers here, wherever they lie; in SQLite's file 5 of 610 such blocks cost half or all.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ import orjson
 from vldata.errors import StoreError
 from vldata.llm.prices import PICO, to_usd
 from vldata.store.lock import exclusive
+from vldata.store.store import flush
 from vldata.store.trouble import as_store_errors
 
 SYNC_S = 1.0
@@ -233,7 +234,7 @@ def open_budget(limits: BudgetLimits, ledger: Path | None = None) -> Iterator[Bu
     with exclusive(ledger.with_name(f"{ledger.name}.lock"), wait=False):
         carried = read_ledger(ledger)
         with as_store_errors(ledger):
-            handle = _begun(ledger, carried)
+            handle = _compact(ledger, carried)
         try:
             budget = Budget(limits, carried, handle, ledger)
             try:
@@ -244,7 +245,7 @@ def open_budget(limits: BudgetLimits, ledger: Path | None = None) -> Iterator[Bu
             os.close(handle)
 
 
-def _begun(ledger: Path, carried: Spending) -> int:
+def _compact(ledger: Path, carried: Spending) -> int:
     """Put one line in the place of all, and keep the file open.
 
     The line is on the disk before the name is, so that a power cut leaves the old file or the new one.
@@ -255,6 +256,7 @@ def _begun(ledger: Path, carried: Spending) -> int:
         append_line(handle, {"carried": asdict(carried)})
         os.fsync(handle)
         fresh.replace(ledger)
+        flush(ledger.parent)  # else the lines to come may be in a file that a power cut leaves without a name
     except BaseException:
         os.close(handle)
         raise
@@ -275,7 +277,7 @@ def read_ledger(ledger: Path) -> Spending:
             if not line.endswith(b"\n"):
                 break  # cut off by a kill: what it tells of had not happened yet, or is still reserved
             try:
-                spent = _replayed(orjson.loads(line), spent, reserved)
+                spent = _replay(orjson.loads(line), spent, reserved)
             except (orjson.JSONDecodeError, KeyError, TypeError) as error:
                 raise StoreError(
                     f"{ledger}:{number}",
@@ -285,7 +287,7 @@ def read_ledger(ledger: Path) -> Spending:
     return sum((_settled(reservation, None, None) for reservation in reserved.values()), spent)
 
 
-def _replayed(line: dict[str, object], spent: Spending, reserved: dict[int, Reservation]) -> Spending:
+def _replay(line: dict[str, object], spent: Spending, reserved: dict[int, Reservation]) -> Spending:
     if "carried" in line:
         return spent + Spending(**line["carried"])  # type: ignore[arg-type]
     if "reserve" in line:

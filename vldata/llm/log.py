@@ -170,7 +170,7 @@ class Log:
 
     def _open(self) -> None:
         if self.read_only:
-            if self.folder.exists() and any(self.folder.iterdir()):
+            if self.folder.exists() and _names(self.folder):
                 _check_version(self.folder)
                 self._load()
             return
@@ -291,7 +291,7 @@ def _make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     version = folder / "VERSION"
     if not version.exists():
-        strangers = sorted(path.name for path in folder.iterdir() if not path.name.startswith(("lock", ".version")))
+        strangers = _names(folder)
         if strangers and not version.exists():  # another process may just have made it
             raise StoreError(
                 str(folder),
@@ -302,6 +302,11 @@ def _make_folder(folder: Path) -> None:
         temporary.write_text(f"{_HEAD}{ANSWERS_VERSION}\n")
         temporary.replace(version)
     _check_version(folder)
+
+
+def _names(folder: Path) -> list[str]:
+    """What a folder holds, besides what a writer that was killed while it created the store may have left."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(("lock", ".version")))
 
 
 def _check_version(folder: Path) -> None:
