@@ -465,3 +465,10 @@ def test_more_than_an_exchange_in_the_texts_of_the_cauldron_is_an_error_or_looke
     texts = [{"user": "A?", "assistant": "B."}]
     pl.DataFrame({"id": [1, 2], "texts": [texts, texts], "tools": ["[1]", None]}).write_parquet(tmp_path / "t.parquet")
     assert Table(path=str(tmp_path)).turns("text_instruction")["problem"].to_list() == ["unknown_key", None]
+
+
+def test_whole_numbers_beside_a_gap_are_whole_and_the_gap_is_no_answer(tmp_path):
+    table = pl.DataFrame({"image": ["a.jpg"] * 4, "question": ["?"] * 4, "answer": [float("nan"), 3.0, 2.5, None]})
+    table.write_parquet(tmp_path / "t.parquet")
+    turns = Table(path=str(tmp_path / "t.parquet")).turns("vqa_open")
+    assert turns["answer"].to_list() == [None, "3", "2.5", None]

@@ -265,12 +265,13 @@ def _text(values: pl.Series, name: str) -> Cast:
 
 
 def _as_text(values: pl.Series) -> pl.Series:
-    """Values as text; the whole numbers of a float column, which a gap in it makes of them, as whole numbers."""
+    """Values as text; whole numbers of a float column, which pandas makes of them beside a gap, as whole numbers."""
     if values.dtype.is_nested() or values.dtype in (pl.Binary, pl.Object):
         raise Unfit
-    texts = values.cast(pl.String)
     if not values.dtype.is_float():
-        return texts
+        return values.cast(pl.String)
+    values = values.fill_nan(None)  # pandas' gap
+    texts = values.cast(pl.String)
     whole = _without_fractions(values)
     return whole.cast(pl.String).zip_with(whole.is_not_null(), texts)
 
