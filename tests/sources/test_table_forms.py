@@ -373,3 +373,17 @@ def test_texts_that_look_like_numbers_are_read_without_an_object_a_row(tmp_path,
     monkeypatch.setattr(tables, "json_document", lambda path: objects.append(path) or real(path))
     assert turns_of(path)["answer"].to_list() == answers
     assert bool(objects) == (last == "3.0")
+
+
+def test_a_broken_row_of_the_other_file_and_keep_beside_conversations_are_errors(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"id": 1, "image": "a.jpg", "question": "?", "answer": "x"}\n')
+    (tmp_path / "b.jsonl").write_text('{"id": 1, "more": "y"}\n{broken\n{"id": 2, "more": "z"}\n')
+    join = {"path": str(tmp_path / "b.jsonl"), "on": "id", "keep": ["more"]}
+    with pytest.raises(SourceError, match="row 2 cannot be read"):
+        Table(path=str(tmp_path / "a.jsonl"), join=join).turns("vqa_open")
+    talk = (
+        '{"id": 1, "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}], "score": 2}\n'
+    )
+    (tmp_path / "c.jsonl").write_text(talk)
+    with pytest.raises(SourceError, match="keeps no columns"):
+        Table(path=str(tmp_path / "c.jsonl"), keep=["score"]).turns("text_instruction")

@@ -217,6 +217,8 @@ class Table(Source):
             try:
                 frame = with_columns_of(self._opened(path), others)
                 if self._holds_talks(frame, task):
+                    if self.keep:
+                        raise SourceError("keep", "a table of conversations keeps no columns", "leave `keep` out")
                     talks += self._talks(frame, task)
                 else:
                     tables.append(self._turns(frame, task))

@@ -54,7 +54,8 @@ def read_join(join: Join) -> Joined:
     """Read the other files.
 
     Raises:
-        SourceError: A column is missing, a key is a number with a fraction, or two rows have the same one.
+        SourceError: A column is missing, a row cannot be read, a key is a number with a fraction, or two rows have the
+            same one.
     """
     tables = []
     for path in expand(join.path, suffixes=SUFFIXES):
@@ -64,7 +65,10 @@ def read_join(join: Join) -> Joined:
         for name in names:
             if name not in known:
                 raise SourceError(f"{path}, join", f"no column {name!r}", nearest(name, known))
-        table, _ = frame.read(names)
+        table, broken = frame.read(names)
+        if broken:
+            place = min(broken)
+            raise SourceError(f"{path}, join", f"row {place + 1} cannot be read: {broken[place]}", "fix the file")
         keyed = _with_key(table, list(join.on.values()), str(path))
         tables.append(keyed.filter(pl.col(_KEY).is_not_null()).select(_KEY, *join.keep))
     rows = pl.concat(tables, how="diagonal_relaxed")
