@@ -1,8 +1,8 @@
 """What moves the weights: AdamW, or Muon for the matrices of the layers with AdamW for the rest.
 
-Muon (Jordan et al. 2024) makes the update of a matrix orthogonal, so that no direction of it is left behind; scaled to
-the size of AdamW's updates (Liu et al. 2025, arXiv 2502.16982) it takes the same rates. What it gains in few steps from
-scratch stands beside the ``tiny`` preset.
+Muon (`vldata.train.muon`) makes the update of a matrix orthogonal, so that no direction of it is left behind; scaled to
+the size of AdamW's updates it takes the same rates. What it gains in few steps from scratch stands beside the ``tiny``
+preset.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -19,11 +19,12 @@ from vldata.errors import BuildError
 from vldata.train.checkpoint import Tensors
 from vldata.train.config import StageCfg
 from vldata.train.model import param_groups
+from vldata.train.muon import Muon
 from vldata.train.shard import like
 
 _STATE: dict[type[torch.optim.Optimizer], tuple[str, ...]] = {
     torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"),
-    torch.optim.Muon: ("momentum_buffer",),
+    Muon: ("momentum_buffer",),
 }
 
 
@@ -57,7 +58,7 @@ class Optimizer:
             betas = (stage.beta1, stage.beta2)
             self._parts.append(torch.optim.AdamW(adamw, betas=betas, eps=stage.eps, fused=on_gpu))
         if muon:
-            self._parts.append(torch.optim.Muon(muon, adjust_lr_fn="match_rms_adamw"))
+            self._parts.append(Muon(muon))
         self.groups = [group for part in self._parts for group in part.param_groups]
 
     @property
