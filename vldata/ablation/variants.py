@@ -60,7 +60,7 @@ def recipe_key(recipe: Recipe) -> str:
             "sources": {
                 name: {
                     "source": [entry.source.format, entry.source.model_dump(mode="json")],
-                    "task": [entry.task.name, entry.task.model_dump(mode="json")],
+                    "task": entry.task.identity(),
                     "settings": entry.settings.model_dump(mode="json", exclude=_unspoken(entry.settings)),
                     "synth": entry.synth.model_dump(mode="json") if entry.synth else None,
                 }

@@ -139,7 +139,7 @@ def _identity(entry: Entry, indexed: IndexedTurns, template: Template) -> dict[s
     return {
         "turns": indexed.key,
         "root": str(Path(entry.source.image_root or ".").absolute()),
-        "task": [entry.task.name, entry.task.model_dump(mode="json")],
+        "task": entry.task.identity(),
         "settings": entry.settings.model_dump(mode="json", exclude=_unset(entry.settings)),
         "template": [template.name, template.digest],
     }
