@@ -13,6 +13,7 @@ from vldata.errors import RecipeErrors
 from vldata.pipeline import first_rows
 from vldata.pipeline.check import check
 from vldata.recipe.load import from_tree
+from vldata.sources import format_names, source_class
 
 ROWS = [{"id": k, "image": "a.jpg", "question": f"What is {k}?", "label": "cup", "note": "x"} for k in range(500)]
 
@@ -63,11 +64,46 @@ def test_of_large_files_the_head_is_read(folder: Path, name: str, monkeypatch: p
 
 def test_large_files_without_a_head_are_told_not_to_be_opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
-    (folder / "captions_train.json").write_text(json.dumps({"images": [], "annotations": []}))
-    tree = {"name": "t", "sources": {"t": {"format": "coco_captions", "path": "captions_train.json"}}}
-    (row,) = check(from_tree(tree))
+    keys = source_class("refcoco").standin(folder / "refcoco", rows=9, seed=1)
+    (row,) = check(from_tree({"name": "t", "sources": {"t": {"format": "refcoco", **keys}}}))
     assert row["rows"] is None
     assert "not opened" in row["notes"][0]
+
+
+def captions(folder: Path, *, named: str = "caption", image: str = "a.jpg", end: int | None = None) -> dict[str, Any]:
+    """What is found of a COCO file of 400 captions, the last image's first, that counts as large."""
+    images = [{"id": k, "file_name": image} for k in range(400)]
+    rows = [{"id": k, "image_id": 399 - k, named: f"A cup {k}."} for k in range(400)]
+    text = json.dumps({"info": {}, "images": images, "annotations": rows, "licenses": []})
+    (folder / "captions_train.json").write_text(text[:end])
+    source = {"format": "coco_captions", "path": "captions_train.json", "image_root": "."}
+    (row,) = check(from_tree({"name": "t", "sources": {"t": source}}))
+    return row
+
+
+def test_of_a_large_object_the_first_rows_of_its_lists_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
+    row = captions(folder)
+    assert (row["rows"], row["all_rows"], row["notes"]) == (200, False, [])
+    for keys, said in (
+        ({"named": "text"}, "200 of the first 200 turns are broken, .*'text' is not read"),
+        ({"image": "b.jpg"}, "not one of the first 1 images is there"),
+        ({"end": -1}, r"captions_train\.json: not JSON: it ends inside 1 lists and objects"),
+        ({"end": -40}, r"not JSON: it ends inside 3 lists and objects|not JSON: it ends inside a text"),
+    ):
+        with pytest.raises(RecipeErrors, match=said):
+            captions(folder, **keys)
+
+
+@pytest.mark.parametrize("name", sorted({*format_names()} - {"shapes", "generated", "refcoco", "multi30k"}))
+def test_the_first_rows_of_a_large_source_are_without_fault(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
+    keys = source_class(name).standin(folder / "standin", rows=450, seed=1)
+    (row,) = check(from_tree({"name": "t", "sources": {"t": {"format": name, **keys}}}))
+    assert row["rows"] > 100 and not row["all_rows"]
+    assert row["notes"] == []
 
 
 @pytest.mark.parametrize(
