@@ -88,11 +88,38 @@ def test_of_a_large_object_the_first_rows_of_its_lists_are_read(folder: Path, mo
     for keys, said in (
         ({"named": "text"}, "200 of the first 200 turns are broken, .*'text' is not read"),
         ({"image": "b.jpg"}, "not one of the first 1 images is there"),
-        ({"end": -1}, r"captions_train\.json: not JSON: it ends inside 1 lists and objects"),
-        ({"end": -40}, r"not JSON: it ends inside 3 lists and objects|not JSON: it ends inside a text"),
+        ({"end": -1}, r"captions_train\.json: not JSON: it ends inside a list or an object"),
+        ({"end": -40}, r"not JSON: it ends inside a list or an object|not JSON: it ends inside a text"),
     ):
         with pytest.raises(RecipeErrors, match=said):
             captions(folder, **keys)
+
+
+def test_each_large_file_of_a_folder_is_looked_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
+    texts = []
+    for part in range(2):
+        rows = [{"id": 1000 * part + k, "image_id": 499 - k, "caption": "A cup."} for k in range(500)]
+        images = [{"id": k, "file_name": "a.jpg"} for k in range(500)]
+        texts.append(json.dumps({"images": images, "annotations": rows}))
+    (folder / "a").mkdir()
+    for path in ("a", "a/*.json"):
+        tree = {"name": "t", "sources": {"t": {"format": "coco_captions", "path": path, "image_root": "."}}}
+        for part, text in enumerate(texts):
+            (folder / f"a/captions_{part}.json").write_text(text)
+        (row,) = check(from_tree(tree))
+        assert (row["files"], row["rows"], row["notes"]) == (2, 400, [])
+        (folder / "a/captions_1.json").write_text(texts[1][:-30])
+        with pytest.raises(RecipeErrors, match=r"a/captions_1\.json: not JSON: it ends inside"):
+            check(from_tree(tree))
+
+
+def test_a_large_list_without_its_end_is_a_problem(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
+    text = (folder / write(folder / "rows.json", ROWS)).read_text()
+    (folder / "rows.json").write_text(text[:-1])
+    with pytest.raises(RecipeErrors, match=r"rows\.json: not JSON: it ends inside a list or an object"):
+        checked(path="rows.json")
 
 
 @pytest.mark.parametrize("name", sorted({*format_names()} - {"shapes", "generated", "refcoco", "multi30k"}))

@@ -140,7 +140,7 @@ def _spans(path: Path) -> _Spans:
             is_escaped = ends_escaped
             at += len(chunk)
     if spans.end is None:
-        inside = "a text" if in_text else f"{depth} lists and objects"
+        inside = "a text" if in_text else "a list or an object"
         raise SourceError(str(path), f"not JSON: it ends inside {inside}, after {at:,} bytes", _FIX)
     return spans
 
