@@ -24,7 +24,7 @@ def ambiguous(*rows: dict[str, Any]) -> dict[str, str]:
     return dict(ambiguous_phrases(table).sort("row").iter_rows())
 
 
-@pytest.mark.parametrize("second", ["a dog", "A Dog", " a\n dog "])
+@pytest.mark.parametrize("second", ["a dog", "A Dog", " a\n dog ", "A dog."])
 def test_other_boxes_in_another_turn_make_a_phrase_ambiguous(second: str) -> None:
     found = ambiguous({"boxes": [ONE]}, {"boxes": [OTHER], "phrase": second}, {"boxes": [ONE], "phrase": "a cat"})
     assert found == {row: '"a dog" has other boxes too on this image' for row in "ab"}
@@ -56,3 +56,7 @@ def test_also_where_the_box_is_of_another_image_of_the_turn() -> None:
 )
 def test_what_is_one_thing_or_stands_on_other_images_is_clear(rows: tuple[dict[str, Any], ...]) -> None:
     assert not ambiguous(*rows)
+
+
+def test_marks_alone_are_phrases_of_their_own() -> None:
+    assert ambiguous({"boxes": [ONE], "phrase": "!"}, {"boxes": [OTHER], "phrase": "?"}) == {}

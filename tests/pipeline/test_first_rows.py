@@ -13,6 +13,7 @@ from vldata.errors import RecipeErrors
 from vldata.pipeline import first_rows
 from vldata.pipeline.check import check
 from vldata.recipe.load import from_tree
+from vldata.sources import format_names, source_class
 
 ROWS = [{"id": k, "image": "a.jpg", "question": f"What is {k}?", "label": "cup", "note": "x"} for k in range(500)]
 
@@ -63,11 +64,73 @@ def test_of_large_files_the_head_is_read(folder: Path, name: str, monkeypatch: p
 
 def test_large_files_without_a_head_are_told_not_to_be_opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
-    (folder / "captions_train.json").write_text(json.dumps({"images": [], "annotations": []}))
-    tree = {"name": "t", "sources": {"t": {"format": "coco_captions", "path": "captions_train.json"}}}
-    (row,) = check(from_tree(tree))
+    keys = source_class("refcoco").standin(folder / "refcoco", rows=9, seed=1)
+    (row,) = check(from_tree({"name": "t", "sources": {"t": {"format": "refcoco", **keys}}}))
     assert row["rows"] is None
     assert "not opened" in row["notes"][0]
+
+
+def captions(folder: Path, *, named: str = "caption", image: str = "a.jpg", end: int | None = None) -> dict[str, Any]:
+    """What is found of a COCO file of 400 captions, the last image's first, that counts as large."""
+    images = [{"id": k, "file_name": image} for k in range(400)]
+    rows = [{"id": k, "image_id": 399 - k, named: f"A cup {k}."} for k in range(400)]
+    text = json.dumps({"info": {}, "images": images, "annotations": rows, "licenses": []})
+    (folder / "captions_train.json").write_text(text[:end])
+    source = {"format": "coco_captions", "path": "captions_train.json", "image_root": "."}
+    (row,) = check(from_tree({"name": "t", "sources": {"t": source}}))
+    return row
+
+
+def test_of_a_large_object_the_first_rows_of_its_lists_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
+    row = captions(folder)
+    assert (row["rows"], row["all_rows"], row["notes"]) == (200, False, [])
+    for keys, said in (
+        ({"named": "text"}, "200 of the first 200 turns are broken, .*'text' is not read"),
+        ({"image": "b.jpg"}, "not one of the first 1 images is there"),
+        ({"end": -1}, r"captions_train\.json: not JSON: it ends inside a list or an object"),
+        ({"end": -40}, r"not JSON: it ends inside a list or an object|not JSON: it ends inside a text"),
+    ):
+        with pytest.raises(RecipeErrors, match=said):
+            captions(folder, **keys)
+
+
+def test_each_large_file_of_a_folder_is_looked_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
+    texts = []
+    for part in range(2):
+        rows = [{"id": 1000 * part + k, "image_id": 499 - k, "caption": "A cup."} for k in range(500)]
+        images = [{"id": k, "file_name": "a.jpg"} for k in range(500)]
+        texts.append(json.dumps({"images": images, "annotations": rows}))
+    (folder / "a").mkdir()
+    for path in ("a", "a/*.json"):
+        tree = {"name": "t", "sources": {"t": {"format": "coco_captions", "path": path, "image_root": "."}}}
+        for part, text in enumerate(texts):
+            (folder / f"a/captions_{part}.json").write_text(text)
+        (row,) = check(from_tree(tree))
+        assert (row["files"], row["rows"], row["notes"]) == (2, 400, [])
+        (folder / "a/captions_1.json").write_text(texts[1][:-30])
+        with pytest.raises(RecipeErrors, match=r"a/captions_1\.json: not JSON: it ends inside"):
+            check(from_tree(tree))
+
+
+def test_a_large_list_without_its_end_is_a_problem(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
+    text = (folder / write(folder / "rows.json", ROWS)).read_text()
+    (folder / "rows.json").write_text(text[:-1])
+    with pytest.raises(RecipeErrors, match=r"rows\.json: not JSON: it ends inside a list or an object"):
+        checked(path="rows.json")
+
+
+@pytest.mark.parametrize("name", sorted({*format_names()} - {"shapes", "generated", "refcoco", "multi30k"}))
+def test_the_first_rows_of_a_large_source_are_without_fault(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
+    keys = source_class(name).standin(folder / "standin", rows=450, seed=1)
+    (row,) = check(from_tree({"name": "t", "sources": {"t": {"format": name, **keys}}}))
+    assert row["rows"] > 100 and not row["all_rows"]
+    assert row["notes"] == []
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from vldata.prompts.render import Rendered, render
 from vldata.prompts.template import Template, load
 from vldata.tasks import TASKS, task_class
 
+LANGUAGES = ("de", "fr", "zh")
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 BOXES = [{"x0": 12.0, "y0": 8.0, "x1": 88.0, "y1": 56.0, "image": 0, "phrase": "STOP"}]
@@ -54,7 +55,9 @@ ROWS: dict[str, list[dict[str, Any]]] = {
 
 
 def bundled_templates() -> list[str]:
-    return sorted(path.name for path in bundled("templates").glob("*.jinja"))
+    folder = bundled("templates")
+    languages = (path for language in LANGUAGES for path in (folder / language).glob("*.jinja"))
+    return sorted(str(path.relative_to(folder)) for path in (*folder.glob("*.jinja"), *languages))
 
 
 def every_wording(template: Template, options: Templates, rows: list[dict[str, Any]]) -> list[Rendered]:
@@ -99,12 +102,14 @@ def check(golden: Path, text: str, request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.parametrize("file", bundled_templates())
 def test_the_words_of_a_template_are_these(file: str, request: pytest.FixtureRequest) -> None:
-    task, *dataset = file.removesuffix(".jinja").split(".")
+    language, _, name = file.removesuffix(".jinja").rpartition("/")
+    task, *dataset = name.split(".")
     options = Templates(per="dataset")
-    template = load(task, task_class(task)().template_names(), options, datasets=dataset)
+    names = task_class(task)().template_names()
+    template = load(task, names, options, datasets=dataset, language=language or None)
     assert template.file.name == file
     text = transcript(every_wording(template, options, ROWS[task]))
-    check(GOLDEN / f"{file.removesuffix('.jinja')}.prompt.txt", text, request)
+    check(GOLDEN / f"{'.'.join(filter(None, [language, name]))}.prompt.txt", text, request)
 
 
 @pytest.mark.parametrize("per", ["instruction", "dataset_name", "task_name"])
@@ -119,4 +124,19 @@ def test_the_words_around_every_task_are_these(per: Any, request: pytest.Fixture
 
 
 def test_each_file_belongs_to_a_task() -> None:
-    assert {name.partition(".")[0] for name in bundled_templates()} == TASKS.keys() == ROWS.keys()
+    tasks = {name.rpartition("/")[2].partition(".")[0] for name in bundled_templates()}
+    assert tasks == TASKS.keys() == ROWS.keys()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("per", ["task", "dataset", "instruction", "dataset_name", "task_name"])
+def test_a_language_has_words_for_every_task_and_as_many_wordings(language: str, per: Any) -> None:
+    options = Templates(per=per)
+    for task in TASKS:
+        names = task_class(task)().template_names()
+        own, english = load(task, names, options, language=language), load(task, names, options)
+        assert own.words_in_other_than(language) == []
+        assert (own.file.blocks, own.wrapper and own.wrapper.blocks) == (
+            english.file.blocks,
+            english.wrapper and english.wrapper.blocks,
+        )

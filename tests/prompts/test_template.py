@@ -61,6 +61,51 @@ def test_a_dataset_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
     assert load("vqa_open", NAMES, options, datasets=["/../../secret"]).file.text != EXCHANGE
 
 
+def test_a_language_has_a_folder_of_its_own() -> None:
+    def name(language: str | None, **options: object) -> str:
+        names = task_class("caption")().template_names()
+        return load("caption", names, Templates.model_validate(options), datasets=["de"], language=language).name
+
+    assert name(None) == name("en") == name("es") == name("en-GB") == "caption.jinja"
+    assert name("de") == name("DE") == name("de_AT") == name("de-CH") == name("deu") == "de/caption.jinja"
+    assert name("fr-CA", per="instruction") == "fr/per/instruction.jinja+fr/caption.jinja"
+    assert name(None, per="dataset") == "caption.jinja"
+
+
+def test_the_tag_as_written_wins_over_the_language_alone_and_a_folder_of_ones_own_over_all(tmp_path: Path) -> None:
+    (tmp_path / "de-AT").mkdir()
+    (tmp_path / "es").mkdir()
+    options = Templates(path=own(tmp_path, rec=EXCHANGE))
+    for place in ("de-AT", "es"):
+        own(tmp_path / place, vqa_open=EXCHANGE)
+
+    def file(task: str, language: str) -> str:
+        return load(task, task_class(task)().template_names(), options, language=language).name
+
+    assert file("vqa_open", "de_AT") == "de-AT/vqa_open.jinja"
+    assert file("vqa_open", "de") == "de/vqa_open.jinja"
+    assert file("vqa_open", "es-MX") == "es/vqa_open.jinja"
+    (tmp_path / "reg.jinja").write_text("{% block user %}{{ bbox }}{% endblock %}{% block assistant %}x{% endblock %}")
+    assert file("reg", "de") == "reg.jinja"
+
+
+def test_words_in_another_language_are_named_and_a_file_without_words_is_in_none(tmp_path: Path) -> None:
+    def others(task: str, language: str, **options: object) -> list[str]:
+        names = task_class(task)().template_names()
+        return load(task, names, Templates.model_validate(options), language=language).words_in_other_than(language)
+
+    assert others("caption", "es") == ["caption.jinja"]
+    assert others("caption", "es", per="instruction") == ["caption.jinja", "per/instruction.jinja"]
+    assert others("caption", "es", per="dataset_name") == ["caption.jinja"]
+    assert others("caption", "en") == others("caption", "eng") == others("caption", "de-AT") == []
+    assert others("instruction", "es") == others("text_instruction", "es") == []
+
+
+def test_a_recipe_that_names_no_language_of_its_words_is_as_plain_data_what_it_was() -> None:
+    assert "language" not in Templates().model_dump() and "language" not in Templates().model_dump(mode="json")
+    assert Templates(language="de").model_dump(mode="json")["language"] == "de"
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeErrors, match="nowhere' is not a folder"):
         load("vqa_open", NAMES, Templates(path=str(tmp_path / "nowhere")))

@@ -12,6 +12,8 @@ NAMING = [
     "both A and B", "Both (A) and (B)", "A and C", "A & B", "A, B and C", "A, B, and C", "A, C", "neither A nor B",
     "Neither a nor b", "either B or C", "only A", "A only", "B but not C", "option C", "Options A and B", "(a) and (c)",
     "Both 1 and 2", "I and II only", "all of the above except C", "the first two", "the option above", "A", "(b)", "C.",
+    "Both 1 and 3", "1 only", "iii only", "1 & 3", "Neither 1 nor 2", "all except 1", "Only (i)", "Both of 1 and 3",
+    "ii", "IV", "(ii)", "iii.", "(iv)", "2.", "Ⅳ",
     "both A and B are correct", "sowohl A als auch B", "A und B", "weder A noch B", "A et B", "ni A ni B", "A y B",
     "A和B", "A和B都对", "选项A", "A и B", "Both options A and B", "B or D", "A/B", "neither B nor C is right",
 ]  # fmt: skip
@@ -29,6 +31,7 @@ WORDS = [
     "the last train", "an apple and a pear", "all dogs", "no", "multiple choices", "A cat and a dog", "salt and pepper",
     "18岁以上", "none the wiser", "left", "It is neither hot nor cold.", "x", "A.B. Miller", "either a cat or a dog",
     "point A", "some cats", "the answer", "Option", "not a cat", "only a cat", "alle Hunde", "tous les jours",
+    "1-3", "12", "3 dogs", "10 and 12", "Xi", "mix", "v", "i", "2 only children", "all but the cat",
 ]  # fmt: skip
 
 
@@ -60,9 +63,56 @@ def test_an_option_that_names_a_letter_still_names_the_same_one(options: list[st
         assert moved[len(moved) - len(last) :] == last
 
 
+RUNS = [
+    ["1", "2", "3", "4"], ["1", "2"], ["a", "b", "c"], ["i", "ii"], ["I", "II", "III"], ["一", "二", "三"],
+    ["1", "2", "3", "None of these"], ["a", "b", "both", "neither"], [str(n) for n in range(1, 13)], ["α", "β", "γ"],
+    ["1.", "2.", "3."], ["甲", "乙"], ["а", "б", "в"],
+]  # fmt: skip
+NO_RUNS = [
+    ["3", "2", "0", "1"], ["0", "1", "2", "3"], ["2", "3", "4", "5"], ["4", "3", "2", "1"], ["1", "2", "4", "8"],
+    ["1", "2", "3", "five"], ["1", "three", "four", "none of these"], ["one", "two", "three"], ["b", "c", "d"],
+    ["10", "20", "30"], ["1", "3", "2"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", RUNS)
+def test_a_run_of_marks_in_its_order_keeps_it_and_is_counted(options: list[str]) -> None:
+    table = turns([["red", "green"], options] * 40, [0, 1] * 40)
+    after = VqaMc().prepare(table, seed=3, salt="s")
+    assert after["choices"][1::2].to_list() == [options] * 40
+    assert after["choices"][::2].n_unique() == 2
+    assert sum(VqaMc().remarks(table).values()) >= 40
+
+
+@pytest.mark.parametrize("options", NO_RUNS)
+def test_numbers_that_are_no_run_are_ordinary_answers(options: list[str]) -> None:
+    table = turns([options] * 200, [1] * 200)
+    after = VqaMc().prepare(table, seed=3, salt="s")
+    assert after["choices"].n_unique() > 4
+    assert right_options(after) == right_options(table)
+    assert not any("1, 2, 3" in remark for remark in VqaMc().remarks(table))
+
+
+@pytest.mark.parametrize(
+    ("question", "stays"),
+    [
+        ("Which panel shows a dog?", True), ("In welchem Bild ist ein Hund?", True), ("图中哪一个是狗？", True),
+        ("How many dogs are there?", False), ("What is the number of dogs?", False), ("Wie viele Hunde?", False),
+        ("Combien de chiens ?", False), ("有几只狗？", False),
+    ],
+)  # fmt: skip
+def test_numbers_in_order_are_amounts_where_the_question_asks_how_many(question: str, stays: bool) -> None:
+    options = ["1", "2", "3", "4"]
+    table = turns([options] * 100, [1] * 100).with_columns(question=pl.lit(question))
+    after = VqaMc().prepare(table, seed=3, salt="s")
+    assert (after["choices"].to_list() == [options] * 100) == stays
+    assert right_options(after) == right_options(table)
+    assert bool(VqaMc().remarks(table)) == stays
+
+
 def test_other_options_are_still_shuffled_and_what_was_not_is_counted() -> None:
     table = turns(
-        [["a", "b", "c", "none of these"]] * 100 + [["A", "B"], ["a", "b"]] + [["x", "y", "A and B"]], [0] * 103
+        [["p", "q", "r", "none of these"]] * 100 + [["A", "B"], ["a", "c"]] + [["x", "y", "A and B"]], [0] * 103
     )
     after = VqaMc().prepare(table, seed=1, salt="s")["choices"].to_list()
     assert len({tuple(row) for row in after[:100]}) == 6

@@ -31,7 +31,7 @@ _OWN = (*SECTIONS, "box_format", *_CHOICES, *_AMOUNTS)
 _PATHS = (*Head.model_fields, "defaults", "sources", "mixture")
 _WORDS = re.compile(
     r"((defaults|sources\.[^.]+)\.)?"
-    r"(templates\.(per|prompts|response_format|path)|box_format|reference|task_options(\..+)?|conversation\.image_position)"
+    r"(language|templates\.(per|prompts|response_format|path|language)|box_format|reference|task_options(\..+)?|conversation\.image_position)"
 )
 
 

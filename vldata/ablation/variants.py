@@ -13,7 +13,7 @@ from vldata.ablation.changes import BaseFacts, Tree, changed, drops_sources, fla
 from vldata.ablation.file import Ablation, Axes
 from vldata.errors import RecipeError, RecipeErrors, VldataError
 from vldata.recipe.load import from_tree
-from vldata.recipe.models import Recipe
+from vldata.recipe.models import Recipe, Settings
 from vldata.store.keys import key_of
 from vldata.store.names import KeySubject
 
@@ -60,14 +60,19 @@ def recipe_key(recipe: Recipe) -> str:
             "sources": {
                 name: {
                     "source": [entry.source.format, entry.source.model_dump(mode="json")],
-                    "task": [entry.task.name, entry.task.model_dump(mode="json")],
-                    "settings": entry.settings.model_dump(mode="json", exclude={"licence", "language"}),
+                    "task": entry.task.identity(),
+                    "settings": entry.settings.model_dump(mode="json", exclude=_unspoken(entry.settings)),
                     "synth": entry.synth.model_dump(mode="json") if entry.synth else None,
                 }
                 for name, entry in recipe.entries.items()
             },
         }
     )
+
+
+def _unspoken(settings: Settings) -> set[str]:
+    """What changes nothing of a dataset's rows."""
+    return {"licence"} | ({"language"} if settings.language is None else set())
 
 
 def points(axes: Axes, facts: BaseFacts) -> list[list[Point]]:

@@ -10,13 +10,15 @@ from vldata.schema.keyed import canonical_text
 def ambiguous_phrases(turns: pl.DataFrame) -> pl.DataFrame:
     """``row`` and ``detail`` of the turns whose phrase has other boxes in another turn about the same images.
 
-    Phrases are compared without regard to case and spacing. The same boxes said twice are one thing,
-    and a box without an area is none: it is for others to name.
+    Phrases are compared without regard to case, spacing and a full stop or the like behind them. The same boxes said
+    twice are one thing, and a box without an area is none: it is for others to name.
 
     Args:
         turns: All of a source, those too that are not used: ``row``, ``images``, ``phrase``, ``boxes``.
     """
     phrase = pl.col("phrase").str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
+    bare = phrase.str.strip_chars_end(" .,;:!?")
+    phrase = pl.when(bare != "").then(bare).otherwise(phrase)
     named = turns.lazy().select(
         phrase=pl.when(pl.col("boxes").list.len() > 0, pl.col("images").list.len() > 0).then(phrase),
         images=pl.col("images").list.join("\0"),

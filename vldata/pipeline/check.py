@@ -13,7 +13,7 @@ from vldata.curate.where import compiled
 from vldata.errors import RecipeErrors, VldataError
 from vldata.mixture.strategies import STRATEGIES
 from vldata.pipeline.first_rows import FirstRows, columns_of, look
-from vldata.pipeline.plan import load_templates
+from vldata.pipeline.plan import language_notes, load_templates
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.turns import COMMON
 from vldata.sources import format_names, source_class
@@ -42,6 +42,7 @@ def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
     except RecipeErrors as errors:
         problems += errors.errors
         templates = {}
+    spoken = language_notes(recipe, templates)
     if recipe.head.exclude:
         try:
             ExclusionList.read(recipe.head.exclude)
@@ -75,7 +76,7 @@ def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
                 "rows": seen.rows,
                 "all_rows": seen.is_all,
                 "columns": columns_of(entry) if native and not seen.problems else None,
-                "notes": seen.notes,
+                "notes": [*seen.notes, *(note for note in spoken if note.startswith(f"{name}: "))],
             }
         )
     if problems:

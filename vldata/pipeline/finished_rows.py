@@ -62,7 +62,7 @@ class RenderSettings:
         return {
             "source": self.source,
             "dataset": self.dataset,
-            "task": [self.task.name, self.task.model_dump(mode="json")],
+            "task": self.task.identity(),
             "places": list(self.task.places),
             "template": [self.template.name, self.template.digest],
             "templates": self.templates.model_dump(mode="json"),

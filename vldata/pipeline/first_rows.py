@@ -22,12 +22,17 @@ from vldata.recipe.models import Entry
 from vldata.schema.reasons import REJECTED
 from vldata.sources.base import Source
 from vldata.sources.reading.boxes import wrong_unit
+from vldata.sources.reading.json_head import write_head
 
 WHOLE_BYTES = 32 * 1024 * 1024
 """Sources with no more are read whole."""
 
 ROWS, IMAGES = 200, 20
+SCAN_BYTES = 4 * 1024 * 1024 * 1024
+"""Of larger JSON files only the start is looked at."""
 _HEAD_BYTES = 4 * 1024 * 1024
+_CUT_BYTES = 4 * WHOLE_BYTES
+"""Most bytes of a head that are read: a document's other lists are in it."""
 _LINES = (".jsonl", ".ndjson", ".csv", ".tsv", ".txt")
 
 
@@ -60,13 +65,15 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
     seen.notes += [
         f"{entry.name}: {path} is one JSON list, not JSON lines; it is read as a list" for path in _lists(files)
     ]
+    heads: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         try:
             seen.is_all = sum(path.stat().st_size for path in files) <= WHOLE_BYTES
-            source = entry.source if seen.is_all else _cut(entry.source, files, Path(folder))
-            if source is None:
+            cut = (entry.source, heads) if seen.is_all else _cut(entry.source, files, Path(folder))
+            if cut is None:
                 seen.notes.append(f"{entry.name}: its files are large and were not opened; `vldata plan` reads them")
                 return seen
+            source, heads = cut
             native = source.turns(entry.task.name)
             given = native.drop("remark", strict=False)
             turns = keyed_turns(given, entry.task, where=entry.where, kept=entry.source.kept_columns)
@@ -74,6 +81,8 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
                 seen.problems.append(in_wrong_unit.error(entry.source, entry.where))
         except VldataError as error:
             where = error.where if error.where.startswith(entry.where) else f"{entry.where}: {error.where}"
+            for head, whole in heads.items():
+                where = where.replace(head, whole)
             seen.problems.append(type(error)(where.replace(folder, entry.source.path), error.problem, error.fix))
             return seen
         except OSError as error:
@@ -86,7 +95,7 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
         if repeated.len():
             said = f"{repeated.len():,} rows share an id with others, such as {repeated[0]!r}"
             seen.notes.append(f"{entry.name}: {said}; ~2, ~3 … tell them apart")
-    _judge_rows(entry, turns, seen)
+    _judge_rows(entry, turns, seen, len(heads))
     _judge_images(entry, turns, seen)
     return seen
 
@@ -100,7 +109,7 @@ def columns_of(entry: Entry) -> dict[str, list[str]] | None:
         return None  # told by whoever reads the rows
 
 
-def _judge_rows(entry: Entry, turns: pl.DataFrame, seen: FirstRows) -> None:
+def _judge_rows(entry: Entry, turns: pl.DataFrame, seen: FirstRows, num_files: int) -> None:
     broken = turns.filter(pl.col("problem").is_in(list(REJECTED)))
     if not broken.height:
         return
@@ -108,6 +117,9 @@ def _judge_rows(entry: Entry, turns: pl.DataFrame, seen: FirstRows) -> None:
     example = f"{row['row']}: {row['problem']}" + (f" ({row['detail'][:160]})" if row["detail"] else "")
     of = "" if seen.is_all else "the first "
     said = f"{broken.height:,} of {of}{turns.height:,} turns are broken, such as {example}"
+    if not seen.is_all and num_files > 1 and broken.height < turns.height:
+        seen.notes.append(f"{entry.name}: {said}; perhaps as the first rows of its files do not belong together")
+        return
     limit = entry.settings.max_reject_rate if seen.is_all else 0.5
     if broken.height > limit * turns.height:
         rate = f"or set {entry.where}.max_reject_rate"
@@ -158,25 +170,56 @@ def _lists(files: list[Path]) -> Iterator[Path]:
                 yield path
 
 
-def _cut(source: Source, files: list[Path], folder: Path) -> Source | None:
-    """The source over the first rows of its first file; None where that cannot be cut off, or needs another file."""
-    if "fields" not in type(source).model_fields and len(files) != 1:
+def _cut(source: Source, files: list[Path], folder: Path) -> tuple[Source, dict[str, str]] | None:
+    """The source over the first rows of its files, of a table its first file; None where these cannot be cut off.
+
+    Returns:
+        The source, and the files that it reads to those that they are the heads of.
+    """
+    is_table = "fields" in type(source).model_fields
+    if is_table:
+        files = files[:1]
+    base = home(source.path) if home(source.path).is_dir() else files[0].parent
+    heads = {}
+    for whole in files:
+        plain = whole.name.removesuffix(".gz")
+        below = whole.parent.relative_to(base) if whole.is_relative_to(base) else Path()
+        if not (head := folder / below / plain).exists():
+            head.parent.mkdir(parents=True, exist_ok=True)
+            if not _write_head(whole, head, alone=len(files) == 1):
+                return None
+        heads[head] = whole
+    if len(heads) < len(files):
+        return None  # two of one name in different folders
+    of_file = {whole: str(head) for head, whole in heads.items()}
+    given = {name: getattr(source, name) for name in type(source).paths if name not in ("path", "image_root")}
+    roots = {"image_root": str(folder)} if source.image_root and is_table else {}
+    moved = {name: of_file[home(path)] for name, path in given.items() if path is not None and home(path) in of_file}
+    if any(path is not None and name not in moved for name, path in given.items()) and len(files) > 1:
         return None
-    whole = files[0]
-    suffix = Path(whole.name.removesuffix(".gz")).suffix
-    path = folder / whole.name.removesuffix(".gz")
-    if suffix == ".parquet":
-        pl.scan_parquet(whole).head(ROWS).collect().write_parquet(path)
-        return source.model_copy(update={"path": str(path), "image_root": source.image_root and str(folder)})
+    path = of_file[files[0]] if len(files) == 1 or home(source.path) in of_file else str(folder)
+    cut = source.model_copy(update={**moved, "path": of_file.get(home(source.path), path), **roots})
+    return cut, {str(head): str(whole) for head, whole in heads.items()}
+
+
+def _write_head(whole: Path, head: Path, *, alone: bool) -> bool:
+    """Write the first rows of a file; False where these cannot be cut off, or would not go with other files' first."""
+    suffix = head.suffix
+    if suffix == ".parquet" and alone:
+        pl.scan_parquet(whole).head(ROWS).collect().write_parquet(head)
+        return True
     start = _start(whole)
-    if suffix in _LINES and not start.lstrip().startswith(b"["):
-        path.write_bytes(b"".join(start.splitlines(keepends=True)[: ROWS + 1][:-1]))
-    elif start.lstrip().startswith(b"["):
-        path.write_text(json.dumps(list(_first_items(start.decode(errors="ignore")))))
-    else:
-        return None
-    roots = {"image_root": str(folder)} if source.image_root and "fields" in type(source).model_fields else {}
-    return source.model_copy(update={"path": str(path), **roots})
+    first = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if suffix in _LINES and first != b"[" and alone:
+        head.write_bytes(b"".join(start.splitlines(keepends=True)[: ROWS + 1][:-1]))
+        return True
+    if first not in (b"[", b"{"):
+        return False
+    if whole.stat().st_size <= SCAN_BYTES:
+        return write_head(whole, head, values=ROWS, max_bytes=_CUT_BYTES)
+    if first == b"[":
+        head.write_text(json.dumps(list(_first_items(start.decode(errors="ignore")))))
+    return first == b"["
 
 
 def _start(path: Path) -> bytes:

@@ -30,7 +30,7 @@ from vldata.pipeline.row_shards import Instance, Shard, row_shards
 from vldata.pipeline.screen import CuratedSource, ScreenedTurns, ScreenJob, across_sources, screen
 from vldata.pipeline.session import Session
 from vldata.pipeline.write_blocks import SourceImages
-from vldata.prompts.template import Template, load
+from vldata.prompts.template import Template, language_folders, load
 from vldata.recipe.models import Entry, Recipe, Settings
 from vldata.schema.keyed import keyed_one
 from vldata.schema.rows import SCHEMA_VERSION
@@ -108,9 +108,12 @@ def load_templates(recipe: Recipe, loaded: dict[str, Template]) -> dict[str, Tem
         try:
             datasets = [name, entry.source.format]
             options = entry.settings.templates
-            key = key_of(entry.task.name, entry.task.model_dump(mode="json"), options.model_dump(mode="json"), datasets)
+            language = entry.settings.language_of_words
+            task = [entry.task.name, entry.task.model_dump(mode="json")]
+            key = key_of(task, options.model_dump(mode="json"), datasets, language)
             if key not in loaded:
-                loaded[key] = load(entry.task.name, entry.task.template_names(), options, datasets=datasets)
+                names = entry.task.template_names()
+                loaded[key] = load(entry.task.name, names, options, datasets=datasets, language=language)
             templates[name] = loaded[key]
         except RecipeErrors as errors:
             problems += errors.errors
@@ -119,12 +122,24 @@ def load_templates(recipe: Recipe, loaded: dict[str, Template]) -> dict[str, Tem
     return templates
 
 
+def language_notes(recipe: Recipe, templates: Mapping[str, Template]) -> list[str]:
+    """Where words are not in the language that the recipe names, as there is no template in it."""
+    notes = []
+    for name, entry in recipe.entries.items():
+        language = entry.settings.language_of_words
+        if language and name in templates and (others := templates[name].words_in_other_than(language)):
+            wanted = " and ".join(f"{language_folders(language)[-1]}/{file}" for file in others)
+            said = f"no template is in {language!r}, its words come from {' and '.join(others)}"
+            notes.append(f"{name}: {said}; write {wanted} into the folder that `templates.path` names")
+    return notes
+
+
 def _identity(entry: Entry, indexed: IndexedTurns, template: Template) -> dict[str, Any]:
     """Everything that decides a source's part of the plan."""
     return {
         "turns": indexed.key,
         "root": str(Path(entry.source.image_root or ".").absolute()),
-        "task": [entry.task.name, entry.task.model_dump(mode="json")],
+        "task": entry.task.identity(),
         "settings": entry.settings.model_dump(mode="json", exclude=_unset(entry.settings)),
         "template": [template.name, template.digest],
     }
@@ -284,7 +299,11 @@ def _put_together(
         templates={name: template.lineage for name, template in templates.items()},
         images={n: _source_images(e) for n, e in recipe.entries.items()},
         shards=shards,
-        notes=[*_notes(recipe, reports, blocks), *_remarks(recipe, indexed, chosen)],
+        notes=[
+            *_notes(recipe, reports, blocks),
+            *language_notes(recipe, templates),
+            *_remarks(recipe, indexed, chosen),
+        ],
         num_new_blocks=len({leaf.rendered.key for leaf in chain(*leaves.values()) if leaf.rendered.is_new_block}),
     )
 

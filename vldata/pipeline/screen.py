@@ -32,7 +32,7 @@ from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
 from vldata.tasks.base import Task
 
-CURATE_VERSION = 2
+CURATE_VERSION = 3
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,13 @@ def undeclared(body: list[nodes.Node]) -> set[str]:
     return meta.find_undeclared_variables(tree)
 
 
+def has_text(body: list[nodes.Node]) -> bool:
+    """Whether a block's body writes a letter of its own, in any of its branches."""
+    pieces = [piece for node in body for piece in (node, *node.find_all((nodes.TemplateData, nodes.Const)))]
+    texts = (p.data if isinstance(p, nodes.TemplateData) else getattr(p, "value", None) for p in pieces)
+    return any(isinstance(text, str) and any(map(str.isalpha, text)) for text in texts)
+
+
 def _line(problem: TemplateError) -> int:
     number = problem.where.rpartition(":")[2]
     return int(number) if number.isdigit() else 0

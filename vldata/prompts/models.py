@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from vldata.schema.spec import Spec
+
+Language = Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8})*$")]
+"""A language tag, such as ``de`` or ``pt-BR``."""
 
 
 class Templates(Spec):
@@ -24,6 +27,8 @@ class Templates(Spec):
         response_format: Where the sentence stands that says what form the answer has: behind the question, before it,
             or nowhere. It is no part of the last three forms of ``per``.
         path: A folder of templates that win over the bundled ones of the same name.
+        language: Of the words; null is the source's own ``language``. The templates of a language lie in a folder of
+            its name: ``de/caption.jinja``.
     """
 
     per: Literal["task", "dataset", "instruction", "dataset_name", "task_name"] = "task"
@@ -31,6 +36,13 @@ class Templates(Spec):
     flip: Annotated[float, Field(ge=0, le=1)] = 0.0
     response_format: Literal["none", "before", "after"] = "after"
     path: str | None = None
+    language: Language | None = None
+
+    @model_serializer(mode="wrap")
+    def _plain(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As plain data, which goes into keys: a recipe that names no language has those from before there were any."""
+        values: dict[str, Any] = plain(self)
+        return {name: value for name, value in values.items() if name != "language" or value is not None}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
     <task>.jinja             the words of a task
     <task>.<dataset>.jinja   of one dataset in particular, taken when ``per: dataset``
     per/<name>.jinja         the sentence around the bare content of any task, for the other values of ``per``
+    <language>/…             any of these in another language than English: de/caption.jinja, fr/per/instruction.jinja
 
 A template has the blocks ``user`` and ``assistant``, and may have ``system``; ``response_format`` (what form the answer
 has); ``bare`` (the row's content without instructions; where it is missing, ``user``); more wordings ``user_2``,
@@ -23,9 +24,12 @@ from blake3 import blake3
 from vldata import bundled
 from vldata.errors import RecipeErrors, TemplateError
 from vldata.paths import home
-from vldata.prompts.lint import parse, undeclared
+from vldata.prompts.lint import has_text, parse, undeclared
 from vldata.prompts.models import Names, Templates
 from vldata.prompts.places import MARK
+
+_THREE_LETTERS = {"deu": "de", "ger": "de", "eng": "en", "fra": "fr", "fre": "fr", "zho": "zh", "chi": "zh"}
+"""Languages that have bundled templates, by their longer names."""
 
 WRAPPERS = ("instruction", "dataset_name", "task_name")
 """The values of ``templates.per`` that put one sentence around the bare content of every task."""
@@ -40,12 +44,14 @@ class File:
         text: What it says, with ``\n`` line ends.
         blocks: Its blocks' names, in the order of the file.
         reads: The columns that it reads, in whatever block.
+        has_words: Whether it says anything of its own, which is in some language.
     """
 
     name: str
     text: str = field(repr=False)
     blocks: tuple[str, ...]
     reads: frozenset[str]
+    has_words: bool = True
 
     def wordings(self, first: str) -> list[str]:
         """The block ``first`` and its further wordings, in the order of their numbers; empty where there is none."""
@@ -94,17 +100,35 @@ class Template:
         """What finished turns say they were made with: ``vqa_open.jinja@1f2e3d4c``."""
         return f"{self.name}@{self.digest[:8]}"
 
+    def words_in_other_than(self, language: str) -> list[str]:
+        """The files that take part and speak, but in another language; what lies in no language's folder is English."""
+        folders = language_folders(language)
+        spoken = [file.name for file in (self.file, self.wrapper) if file is not None and file.has_words]
+        return (
+            [] if "en" in folders else [name for name in spoken if not name.startswith(tuple(f"{f}/" for f in folders))]
+        )
 
-def load(task: str, names: Names, options: Templates, *, datasets: Sequence[str] = ()) -> Template:
+
+def language_folders(language: str) -> list[str]:
+    """Where templates of a language may lie, best first: ``pt-BR``, ``pt``."""
+    tag = language.replace("_", "-")
+    plain = tag.split("-")[0].lower()
+    return list(dict.fromkeys([tag, _THREE_LETTERS.get(plain, plain)]))
+
+
+def load(
+    task: str, names: Names, options: Templates, *, datasets: Sequence[str] = (), language: str | None = None
+) -> Template:
     """Find, read and check the template of a source.
 
-    The user's folder wins over the bundled one; inside a folder, and only when ``per: dataset``, a file for one of
-    ``datasets`` wins over the task's.
+    The user's folder wins over the bundled one; inside a folder, a file in ``language`` wins over one that lies in no
+    language's folder, and then, only when ``per: dataset``, a file for one of ``datasets`` wins over the task's.
 
     Args:
         task: The task's name.
         names: What its templates may name (`Task.template_names`).
         datasets: What the dataset may be called in file names, best first: the source's name, its format.
+        language: In which the words should be, as a tag; None is English.
 
     Raises:
         RecipeErrors: No such file, or the template cannot be used; one `TemplateError` for every problem.
@@ -119,11 +143,17 @@ def load(task: str, names: Names, options: Templates, *, datasets: Sequence[str]
     candidates = [f"{task}.jinja"]
     if options.per == "dataset":
         candidates = [f"{task}.{name}.jinja" for name in datasets if re.fullmatch(r"[\w+-]+", name)] + candidates
-    file = _read(folders, candidates, names, wrapper=False)
+    spoken = language_folders(language) if language else []
+    file = _read(folders, _in_languages(spoken, candidates), names, wrapper=False)
     wrapper = None
     if options.per in WRAPPERS:
-        wrapper = _read(folders, [f"per/{options.per}.jinja"], Names(frozenset({"content"})), wrapper=True)
+        around = _in_languages(spoken, [f"per/{options.per}.jinja"])
+        wrapper = _read(folders, around, Names(frozenset({"content"})), wrapper=True)
     return Template(task, names, file, wrapper)
+
+
+def _in_languages(folders: Sequence[str], candidates: Sequence[str]) -> list[str]:
+    return [*(f"{folder}/{name}" for folder in folders for name in candidates), *candidates]
 
 
 def _read(folders: Sequence[Path], candidates: Sequence[str], names: Names, *, wrapper: bool) -> File:
@@ -150,4 +180,5 @@ def _accepted(path: Path, name: str, names: Names, *, wrapper: bool) -> File:
     if parsed.problems:
         raise RecipeErrors(parsed.problems)
     reads = frozenset[str]().union(*map(undeclared, parsed.blocks.values())) & names.columns
-    return File(name, text, tuple(parsed.blocks), reads)
+    has_words = any(has_text(body) for body in parsed.blocks.values())
+    return File(name, text, tuple(parsed.blocks), reads, has_words)

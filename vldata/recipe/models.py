@@ -10,7 +10,7 @@ from pydantic import Field, StrictBool
 from vldata.curate.dedup import Dedup
 from vldata.curate.filters import Filters
 from vldata.mixture.models import Mixture
-from vldata.prompts.models import Templates
+from vldata.prompts.models import Language, Templates
 from vldata.schema.spec import Spec
 from vldata.sources.base import Source
 from vldata.synth.models import Synth
@@ -56,11 +56,12 @@ class Settings(Spec):
 
     Args:
         licence: Of these files, for manifest and dataset card; null is that of the format's own corpus.
-        language: Of their texts, such as ``de``, for manifest and dataset card; null says nothing.
+        language: Of their texts, such as ``de``: the templates of that language put them into words where there are
+            such, and manifest and dataset card name it; null says nothing, and the words are English.
     """
 
     licence: Annotated[str, Field(min_length=1)] | None = None
-    language: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8})*$")] | None = None
+    language: Language | None = None
     templates: Templates = Templates()
     conversation: Conversation = Conversation()
     images: Images = Images()
@@ -70,6 +71,11 @@ class Settings(Spec):
     reference: Literal["original", "padded_square"] = "original"
     task_options: dict[str, Any] = {}
     max_reject_rate: Annotated[float, Field(ge=0, le=1)] = 0.01
+
+    @property
+    def language_of_words(self) -> str | None:
+        """The language in which templates ask; None: nothing says so, which is English."""
+        return self.templates.language or self.language
 
 
 class Across(Spec):

@@ -63,8 +63,14 @@ class Task(Spec):
     needs_box: ClassVar[bool] = False
     asks_where: ClassVar[Literal["never", "flipped", "always"]] = "never"
     """Whether its question names a ``phrase`` and wants the boxes, so that the phrase may mean nothing else."""
+    version: ClassVar[int] = 1
+    """Raised when `prepare` does something else with the same turns, so that remembered words are written again."""
     group_by: ClassVar[Literal["image", "thread"]] = "image"
     """What a conversation is when the recipe says ``group_by: image``: the turns of an image, or a native thread."""
+
+    def identity(self) -> list[Any]:
+        """All that decides what the task makes of a turn, as plain values for keys."""
+        return [self.name, self.model_dump(mode="json"), *([self.version] if self.version > 1 else [])]
 
     @classmethod
     def rejects(cls) -> dict[str, pl.Expr]:

@@ -1,15 +1,20 @@
 """Options that speak of other options or of their place, and so cannot stand anywhere.
 
     both A and B / neither (a) nor (b) / A, B und C / option C / the first two      the whole question keeps its order
-    A, B, C, D, as in a figure                                                      the whole question keeps its order
+    A, B, C, D / (1), (2) / ii, iv, as in a figure                                  the whole question keeps its order
+    1, 2, 3, 4 / a, b, c / i, ii: the run from its first on, as long as the options the whole question keeps its order
     all of the above / none of these / keine davon / 以上都是 / neither             come last, in their given order
 
 What is taken for such an option and is none costs nothing but a place that is not drawn, so that the patterns are wide;
-only a single small letter is taken for a word.
+only a single small letter and a bare number are taken for words, unless all options are such a run in its order (those
+that come last apart) and the question does not ask how many there are. So 3, 2, 0, 1 are amounts, as are 1, 2, 3, 4 of
+"How many dogs are there?", and of "Which panel shows a dog?" they are places in the image.
 """
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 _MARK = r"\(?(?:[a-z]|[ivx]{1,4}|[1-9])\)?"
@@ -36,8 +41,9 @@ _NAMES_OTHERS = "|".join(
         rf"\b{_PAIR}\s+(?:of\s+)?{_NAMED},?{_AND}{_NAMED}{_TAIL}",
         rf"^{_LETTER}\s*(?:\+|/)\s*{_LETTER}$",
         rf"^(?:only|just|nur|seulement|solo|sólo|apenas|somente|not|只有|仅)\s*{_NAMED}[.]?$",
-        rf"^{_LETTER}\s+(?:only|alone|but not\b.*|nur|seulement|solamente)[.]?$",
+        rf"^{_MARK}\s+(?:only|alone|but not\b.*|nur|seulement|solamente)[.]?$",
         rf"\b{_NOUN}\s*(?:\s[a-z1-9]|\([a-z1-9]\))(?:\s+(?:is|are|und|and|or)\b.*)?[.]?$|(?:选项|選項|答案)\s*[a-z]",
+        rf"^(?:all|alle|tous|todos|todas|tutti)\s+(?:except|but|außer|sauf|excepto|menos|tranne)\s+(?:for\s+)?{_MARK}[.]?$",
         r"\b(?:except|but|besides|außer|sauf|excepto|salvo|exceto|tranne)\s+(?:for\s+)?(?:\([a-z]\)|[b-z])[.]?$",
         rf"\b(?:first|last|former|latter|previous|preceding|next|following)\s+(?:two|three|four|{_NOUN})"
         rf"(?:\s+{_NOUN})?[.]?$",
@@ -45,7 +51,26 @@ _NAMES_OTHERS = "|".join(
         rf"{_NOUN}\s+(?:above|below))[.]?$",
     )
 )
-_LABEL = r"^(?:[A-Z]|\([A-Za-z1-9]\)|[A-Za-z][.):]|[1-9]\)|[①-⑨])$"
+_ROMAN = "i{2,3}|iv|vi{1,3}|ix|xi{1,3}|xi?v"
+_LABEL = (
+    rf"^(?:[A-Z]|\([A-Za-z1-9]\)|[A-Za-z][.):]|[1-9][.)]|[①-⑳Ⅰ-Ⅻⅰ-ⅻ]"
+    rf"|\(?(?:{_ROMAN}|{_ROMAN.upper()})[.):]?\)?)$"
+)
+_RUNS = (
+    [str(number) for number in range(1, 31)],
+    list("abcdefghijklmnopqrstuvwxyz"),
+    ["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii"],
+    list("一二三四五六七八九十"),
+    list("甲乙丙丁戊己庚辛壬癸"),
+    list("αβγδεζηθ"),
+    list("абвгдежз"),
+)
+"""What options are marked with, in order."""
+_HOW_MANY = (
+    r"\bhow (?:many|much|often|old|long|far|tall)\b|\b(?:number|amount|count|sum|total|quantity) of\b|\bcount the\b"
+    r"|\bwie ?(?:viele?|oft|alt)\b|\banzahl\b|\bcombien\b|\bnombre d|\bcu[áa]nt[ao]s?\b|\bquant[aoie]s?\b|\bhoeveel\b"
+    r"|сколько|几|幾|多少|いくつ|何[個人本枚台匹]|कितन|몇|bao nhiêu|kaç"
+)
 
 _OF_THESE = (
     r"(?:above|these|those|them|foregoing|preceding|previous|following|listed|given|mentioned|others|"
@@ -83,3 +108,32 @@ def names_others(options: pl.Series) -> pl.Series:
 def comes_last(options: pl.Series) -> pl.Series:
     """Whether each option speaks of all others at once, as in "none of the above"."""
     return options.str.strip_chars().str.contains(rf"(?i){_COMES_LAST}").fill_null(False)
+
+
+def is_run(
+    options: pl.Series, last: npt.NDArray[np.bool_], row: npt.NDArray[np.int64], questions: pl.Series
+) -> npt.NDArray[np.bool_]:
+    """Which questions have all options of a run, from its first on and in order, but for those that come last.
+
+    Args:
+        options: Of all questions, one question's behind the other's.
+        last: Which of them come last; shape (options,).
+        row: The question of each; shape (options,).
+        questions: Their words: where they ask how many there are, numbers are amounts.
+    """
+    counted = ~last
+    row = row[counted]
+    text = options.filter(pl.Series(counted)).str.strip_chars(" \t\n.():").str.to_lowercase()
+    counts = np.bincount(row, minlength=len(questions))
+    place = np.arange(len(row)) - (np.cumsum(counts) - counts)[row]
+    found = np.zeros(len(questions), dtype=np.bool_)
+    begins = text.is_in([run[0] for run in _RUNS]).fill_null(False).to_numpy() & (place == 0)
+    may_be = found.copy()
+    may_be[row[begins]] = True  # of all others nothing more is asked
+    text, row, place = text.filter(pl.Series(may_be[row])), row[may_be[row]], place[may_be[row]]
+    for run in _RUNS:
+        index = text.replace_strict({mark: at for at, mark in enumerate(run)}, default=-1, return_dtype=pl.Int64)
+        differing = np.bincount(row, weights=index.to_numpy() != place, minlength=len(questions))
+        found |= may_be & (differing == 0) & (counts > 1)
+    amounts = questions.str.contains(rf"(?i){_HOW_MANY}").fill_null(False).to_numpy()
+    return np.asarray(found & ~amounts, dtype=np.bool_)

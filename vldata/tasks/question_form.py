@@ -56,13 +56,14 @@ _PARTS = (
 _UNSAFE = "|".join(
     (
         rf"^({_either_case(_ARTICLES)})\s{_FINITE}",  # "A is left of B": a letter, not an article
-        r"(?i)\s(that|which|who|whose|whom|where|when|while|because|although|though|if|but|whereas|says?|reads?)\b",
+        r"(?i)\s(that|which|who|whose|whom|where|when|while|what|how|because|although|though|if|but|whereas|says?|reads?)\b",
         rf"(?i)(,|\band|\bor)\s({'|'.join((*_BE, *_WITH_DO))})\b",  # a second predicate
-        r"[?!;:\n\"“”]|\.\s|n['’]t\b",
+        r"[?!;:…\n\"“”]|\.\s|n['’]t\b",
+        r"\.$|\b[A-Za-z]\.[A-Za-z]$|(?i)\b(etc|st|mr|mrs|dr|jr|inc|co|vs)$",  # "…", "the U.S.": more than a full stop
     )
 )
 _JOINED = rf"{_FINITE}.*(,|\b(and|or)\b)"  # "is tall and wears a hat"; of what is joined, only "between" is safe
-_NEGATION = r"(?i)\b(no|not|never|none|neither|nor|nobody|nothing|cannot|hardly)\b"  # does "yes" deny, or agree?
+_NEGATION = r"(?i)^few\b|\b(no|not|never|none|neither|nor|nobody|nothing|cannot|hardly)\b"  # does "yes" deny, or agree?
 
 _DETERMINER = "|".join(
     ("an?", "the", *_NUMBERS, "my", "your", "our", "their", "its", "his", "her", "another", "each", "every", "this")
@@ -97,6 +98,8 @@ _OBJECT = rf"(?i)\s(\S+)\s(?:{_DETERMINER})\b"
 """A word before a determiner: in a noun phrase it is a preposition or a participle, elsewhere a verb ("rides a")."""
 _ONE = ("a", "an", "every", "another", "each", "this", "that", "it", "he", "she", "one")
 _SEVERAL = ("these", "those", "they", "we", "you", "all", "both", "many", "most", "several", "few", *_NUMBERS[1:])
+_OF_NOTHING = (*_SEVERAL[5:], "some", "any")
+"""Without a noun behind: "some are dogs" would be "are some dogs"."""
 _ALONE = ("there", "it", "he", "she", "they", "we", "you")
 _OF_ONE = ("is", "was", "has", "contains", "consists", "includes")
 _OF_SEVERAL = ("are", "were", "have", "contain", "consist", "include")
@@ -133,6 +136,7 @@ def _is_noun_phrase() -> pl.Expr:
         & ~subject.str.contains(_NO_NOUN_PHRASE)
         & (~joins | both_are)
         & ~(opening.is_in(_ALONE) & (subject != ""))
+        & ~(opening.is_in(_OF_NOTHING) & (subject == ""))
         & ~(singular & verb.is_in(_OF_SEVERAL))
         & ~(plural & verb.is_in(_OF_ONE))
     )

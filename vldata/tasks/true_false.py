@@ -22,6 +22,7 @@ class TrueFalse(Task):
     columns: ClassVar[dict[str, PolarsType]] = {"statement": pl.String, "answer": pl.Boolean}
     texts: ClassVar[tuple[str, ...]] = ("statement",)
     answer_column: ClassVar[str | None] = "answer"
+    version: ClassVar[int] = 2
 
     def prepare(self, turns: pl.DataFrame, *, seed: int, salt: str) -> pl.DataFrame:
         """Add ``question``."""

@@ -14,7 +14,7 @@ from pydantic import StrictBool
 from vldata.schema.keyed import Keys, keyed
 from vldata.schema.turns import KEY
 from vldata.tasks.base import PhraseBox, PolarsType, Task, TurnFacts
-from vldata.tasks.option_places import comes_last, names_others
+from vldata.tasks.option_places import comes_last, is_run, names_others
 
 Letters = Literal["A.", "(A)", "1.", "a)"]
 
@@ -45,6 +45,7 @@ class VqaMc(Task):
         "context": pl.String,
     }
     optional: ClassVar[frozenset[str]] = frozenset({"context"})
+    version: ClassVar[int] = 2
     texts: ClassVar[tuple[str, ...]] = ("question",)
     answer_column: ClassVar[str | None] = "answer"
 
@@ -75,11 +76,15 @@ class VqaMc(Task):
             return {}
         lengths = turns["choices"].list.len().fill_null(0).to_numpy().astype(np.int64)
         row = np.repeat(np.arange(len(lengths)), lengths)
-        stays, last = _places(turns["choices"].filter(pl.Series(lengths > 0)).explode(), row, len(lengths))
+        options = turns["choices"].filter(pl.Series(lengths > 0)).explode()
+        stays, last = _places(turns["question"], options, row)
+        naming = np.bincount(row, weights=names_others(options).to_numpy(), minlength=len(lengths)) > 0
         ends = np.zeros(len(lengths), dtype=bool)
         ends[row[last]] = True
+        kept = "options keep the order that the source gives them"
         counts = {
-            "options keep the order that the source gives them, as some name others": int(stays.sum()),
+            f"{kept}, as some name others": int(naming.sum()),
+            f"{kept}, as they are 1, 2, 3 … or a, b, c …": int((stays & ~naming).sum()),
             'options such as "all of the above" stay behind the others': int((ends & ~stays).sum()),
         }
         return {remark: count for remark, count in counts.items() if count}
@@ -114,7 +119,7 @@ def shuffled(turns: pl.DataFrame, keys: Keys) -> pl.DataFrame:
     place = np.arange(len(row)) - first
     has_any = lengths > 0
     options = turns["choices"].filter(pl.Series(has_any)).explode()
-    stays, last = _places(options, row, len(lengths))
+    stays, last = _places(turns["question"], options, row)
     ranks = keyed(keys[row] + _STEP * place.astype(np.uint64), 0, "place")
     ranks = np.where(stays[row] | last, place.astype(np.uint64), ranks)
     order = np.lexsort((ranks, last & ~stays[row], row))
@@ -133,11 +138,12 @@ def shuffled(turns: pl.DataFrame, keys: Keys) -> pl.DataFrame:
     )
 
 
-def _places(options: pl.Series, row: IntArray, num_rows: int) -> tuple[BoolArray, BoolArray]:
+def _places(questions: pl.Series, options: pl.Series, row: IntArray) -> tuple[BoolArray, BoolArray]:
     """Which rows keep their order, and which options come last in theirs."""
-    stays = np.zeros(num_rows, dtype=bool)
+    last = comes_last(options).to_numpy()
+    stays = is_run(options, last, row, questions)
     stays[row[names_others(options).to_numpy()]] = True
-    return stays, comes_last(options).to_numpy()
+    return stays, last
 
 
 def lettered(letters: Letters, choices: Sequence[str]) -> list[tuple[str, str]]:
