@@ -102,6 +102,8 @@ def _entry(name: str, section: Any, defaults: Mapping[str, Any], problems: list[
         return None
     own = {k: v for k, v in section.items() if k in Settings.model_fields}
     rest = {k: v for k, v in section.items() if k not in own and k not in ("format", "task")}
+    if "language" in cls.model_fields and (language := section.get("language", defaults.get("language"))) is not None:
+        rest["language"] = language  # which of its files are read, and what their texts are in
     for key in [k for k in rest if k not in cls.model_fields]:
         del rest[key]
         problems.append(_misplaced(key, where, cls))

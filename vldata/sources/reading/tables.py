@@ -21,8 +21,8 @@ import polars as pl
 
 from vldata.errors import SourceError
 from vldata.sources.reading import class_names, nested
-from vldata.sources.reading.delimited import SEPARATORS, rows_one_by_one, scan
-from vldata.sources.reading.files import read_bytes
+from vldata.sources.reading.delimited import SEPARATORS, collected, rows_one_by_one, scan
+from vldata.sources.reading.files import UTF8, read_bytes
 from vldata.sources.reading.json import LINES, at_path, json_document, written_rows
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import list_of_rows, shown
@@ -81,6 +81,7 @@ def open_frame(
     columns: Sequence[str] | None = None,
     explode: Sequence[str] = (),
     is_whole: bool = False,
+    encoding: str = UTF8,
 ) -> TableFile:
     """Look at a file; its suffix tells how it is written.
 
@@ -88,6 +89,7 @@ def open_frame(
         at: Dotted path to the rows inside a JSON document; None: the document itself; ``.``: the document is one row.
         columns: Names of the columns of a CSV or TSV file without a header.
         explode: Dotted paths to lists, side by side, whose items become rows.
+        encoding: Of a CSV or TSV file.
         is_whole: A JSON document that is an object, and neither one of columns nor one of rows by id, is one row.
 
     Raises:
@@ -100,7 +102,7 @@ def open_frame(
     if suffix == ".arrow":
         return _open_arrow(form)
     if suffix in SEPARATORS:
-        return _open_delimited(form, SEPARATORS[suffix], columns)
+        return _open_delimited(form, SEPARATORS[suffix], columns, encoding)
     if suffix in LINES and at is None:
         return _open_json_lines(form)
     if suffix in (*LINES, ".json"):
@@ -159,9 +161,10 @@ def _open_arrow(form: _Form) -> TableFile:
     return _table_file(form, empty.lazy(), partial(_read_arrow, form, table), partial(_arrow_images, table))
 
 
-def _open_delimited(form: _Form, separator: str, columns: Sequence[str] | None) -> TableFile:
-    rows = _polars(form.path, scan, form.path, separator, columns)
-    return _table_file(form, rows, partial(_read_delimited, form.path, _shaped(form, rows), separator, columns))
+def _open_delimited(form: _Form, separator: str, columns: Sequence[str] | None, encoding: str) -> TableFile:
+    rows = _polars(form.path, scan, form.path, separator, columns, encoding)
+    read = partial(_read_delimited, form.path, _shaped(form, rows), separator, columns, encoding)
+    return _table_file(form, rows, read)
 
 
 def _open_json_lines(form: _Form) -> TableFile:
@@ -210,13 +213,14 @@ def _read_delimited(
     rows: pl.LazyFrame,
     separator: str,
     columns: Sequence[str] | None,
+    encoding: str,
     names: Sequence[str],
     texts: Collection[str] = (),
 ) -> tuple[pl.DataFrame, dict[int, str]]:
     try:
-        return _placed(rows, names).collect(), {}
+        return collected(_placed(rows, names)), {}
     except pl.exceptions.ComputeError:
-        each, notes = rows_one_by_one(path, separator, columns)
+        each, notes = rows_one_by_one(path, separator, columns, encoding)
         schema = {PLACE: pl.UInt32, **dict.fromkeys(names, pl.String)}
         return pl.DataFrame([{PLACE: k, **row} for k, row in enumerate(each)], schema=schema), notes
 
