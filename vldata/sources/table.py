@@ -20,10 +20,8 @@ cannot fit is an error.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Collection, Mapping, Sequence
-from glob import has_magic
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -31,7 +29,6 @@ import polars as pl
 from pydantic import BeforeValidator, Field, computed_field, field_validator, model_validator
 
 from vldata.errors import SourceError, nearest
-from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes
@@ -52,23 +49,23 @@ from vldata.sources.reading.fields import (
     origins,
     texts_of,
 )
-from vldata.sources.reading.files import expand
+from vldata.sources.reading.files import UTF8
+from vldata.sources.reading.gather import gathered
 from vldata.sources.reading.inline_images import referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
-from vldata.sources.reading.join import Join, read_join, with_columns_of
+from vldata.sources.reading.join import Join, options_of, read_join, with_columns_of
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
+from vldata.sources.reading.open import Encoding, OpenOptions, Pattern, TextRows, folder_of, name_in, opened, paths_of
 from vldata.sources.reading.rows import note
 from vldata.sources.reading.tables import (
     FILE_NAME,
     FILE_STEM,
     KEY,
-    SUFFIXES,
     TableFile,
     details_of,
-    open_frame,
-    suffix_of,
     with_file_name,
+    with_nulls_for,
 )
 from vldata.sources.reading.take import Take
 from vldata.sources.reading.talk_keys import is_harmless_in_message, the_fix
@@ -106,6 +103,12 @@ class Table(Source):
         at: Dotted path to the rows inside a JSON document that has more than them; ``.`` where the document is one row.
             The rows of an object of objects have its keys as the column ``key``, which is their id.
         columns: Names of the columns of a CSV or TSV file without a header.
+        text: Read the files as plain text: ``lines``, a row for each with the columns ``line`` and ``number`` (from 1),
+            or ``files``, a row for each (also for those of a tar archive) with the column ``text``.
+        encoding: Of text, CSV and TSV files; UTF-8 unless it is named.
+        extract: Column of texts -> regular expression that each of them fits as a whole; its named groups
+            ``(?<name>...)`` are columns, and a dot is any character.
+        gather: Columns; the rows of a file that agree in them are one turn, with the boxes (answers, choices) of all.
         explode: Columns with lists, side by side, whose items become rows of their own, ``row/0``, ``row/1`` ….
         join: Other files with more columns for the same rows.
         keep: Columns that ``where`` may look at; they are not in the dataset.
@@ -123,12 +126,16 @@ class Table(Source):
     )
     licence: ClassVar[str] = "as the table's publisher states"
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     fields: dict[str, str | Annotated[list[str], Field(min_length=1)]] = {}
     at: str | None = None
     columns: list[str] | None = None
+    text: TextRows | None = None
+    encoding: Encoding = UTF8
+    extract: dict[str, Pattern] = {}
     explode: Annotated[list[str], BeforeValidator(_as_list)] = []
+    gather: Annotated[list[str], BeforeValidator(_as_list)] = []
     join: Annotated[list[Join], BeforeValidator(_as_list)] = []
     keep: Annotated[list[str], BeforeValidator(_as_list)] = []
     take: Take | None = None
@@ -144,7 +151,7 @@ class Table(Source):
     @property
     def root_when_unset(self) -> str | None:
         """Said of the table's own folder, whether or not the recipe names it."""
-        is_own = self.image_root == str(_folder(self.path))
+        is_own = self.image_root == str(folder_of(self.path))
         return "the table's own folder, as where image_root is unset" if is_own else None
 
     @property
@@ -156,7 +163,7 @@ class Table(Source):
     @property
     def below_root(self) -> str:
         """Where the table lies, seen from ``image_root``: references to images inside it begin with it."""
-        return name_below(_folder(self.path), self.image_root)
+        return name_below(folder_of(self.path), self.image_root)
 
     @field_validator("path")
     @classmethod
@@ -189,7 +196,7 @@ class Table(Source):
     @classmethod
     def _with_root(cls, data: Any) -> Any:
         if isinstance(data, dict) and isinstance(data.get("path"), str) and data.get("image_root") is None:
-            return {**data, "image_root": str(_folder(data["path"]))}
+            return {**data, "image_root": str(folder_of(data["path"]))}
         return data
 
     def files(self) -> list[Path]:
@@ -198,11 +205,11 @@ class Table(Source):
         Raises:
             SourceError: There is none, or the folder holds several splits.
         """
-        joined = [path for join in self.join for path in expand(join.path, suffixes=SUFFIXES)]
+        joined = [path for join in self.join for path in paths_of(join.path, options_of(join))]
         return [*self._tables(), *joined]
 
     def _tables(self) -> list[Path]:
-        return saved_files(self.path) or expand(self.path, suffixes=SUFFIXES)
+        return (None if self.text else saved_files(self.path)) or paths_of(self.path, self._opening())
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every row; a value that does not fit its column makes its row an ``unparsable_row``.
@@ -212,10 +219,9 @@ class Table(Source):
         """
         tables: list[pl.DataFrame] = []
         talks: list[Talk] = []
-        others = [read_join(join) for join in self.join]
-        for path in self._tables():
+        for frame in self._frames(self._tables()):
+            path = frame.path
             try:
-                frame = with_columns_of(self._opened(path), others)
                 if self._holds_talks(frame, task):
                     if self.keep:
                         raise SourceError("keep", "a table of conversations keeps no columns", "leave `keep` out")
@@ -223,7 +229,7 @@ class Table(Source):
                 else:
                     tables.append(self._turns(frame, task))
             except SourceError as error:
-                if error.where.partition(".")[0] not in ("fields", "keep", "explode"):
+                if error.where.partition(".")[0] not in ("fields", "keep", "gather", "explode"):
                     raise
                 raise SourceError(f"{path}, {error.where}", error.problem, error.fix) from None
         if self.take is not None:
@@ -295,20 +301,34 @@ class Table(Source):
         if self._holds_conversations(frame, task):
             return None
         found = {name: list(origin.needs) for name, origin in origins(*self._named(frame), task).items()}
-        read = {*self.keep, *self.explode, *(column for needs in found.values() for column in needs)}
+        read = {
+            *self.keep,
+            *self.explode,
+            *self.gather,
+            *self.extract,
+            *(column for needs in found.values() for column in needs),
+        }
         read |= {column.partition(".")[0] for column in read}
         return {**found, "": [column for column in frame.columns if column not in read]}
 
     def _plain_fields(self) -> dict[str, str]:
         """``fields`` where each reads columns of one row: what a stand-in's table can be written for."""
         plain = {name: text for name, text in self.fields.items() if isinstance(text, str)}
-        is_other = self.explode or self.join or self.keep or self.take is not None or len(plain) < len(self.fields)
+        is_other = (
+            self.explode
+            or self.gather
+            or self.extract
+            or self.join
+            or self.keep
+            or self.take is not None
+            or len(plain) < len(self.fields)
+        )
         parts = [text.partition(".")[0] for text in plain.values() if _NESTED.fullmatch(text)]
         is_other = is_other or len(parts) > len({*parts})  # two parts of one column, which is written for one
         return {} if is_other or any(_FILE.search(text) for text in plain.values()) else plain
 
     def _first(self) -> TableFile:
-        return with_columns_of(self._opened(self._tables()[0]), [read_join(join) for join in self.join])
+        return next(self._frames(self._tables()[:1]))
 
     def _refuse_other_columns(self, task: str) -> None:
         """Hold the fields against the files, where these are there already."""
@@ -330,14 +350,25 @@ class Table(Source):
         is_named = bool({*frame.columns, *self.fields} & {*_EXCHANGE})
         return task in _DIALOGUES and "texts" in frame.columns and not is_named
 
-    def _opened(self, path: Path) -> TableFile:
-        is_whole = home(self.path).is_dir() or has_magic(self.path)
-        frame = open_frame(path, at=self.at, columns=self.columns, explode=self.explode, is_whole=is_whole)
+    def _opening(self) -> OpenOptions:
+        return OpenOptions(self.at, self.columns, self.explode, self.text, self.extract, self.encoding)
+
+    def _frames(self, files: Sequence[Path]) -> Iterator[TableFile]:
+        """These tables, each with the columns of its joined files."""
+        others = [read_join(join) for join in self.join]
         texts = [text for given in self.fields.values() for text in ([given] if isinstance(given, str) else given)]
-        if frame.row == FILE_STEM or any(_FILE.search(text) for text in (*texts, *self.keep)):
-            base = _folder(self.path)
-            frame = with_file_name(frame, Path(os.path.relpath(path, base)).as_posix())
-        return frame
+        names_files = any(_FILE.search(text) for text in (*texts, *self.keep, *self.gather))
+        names_files |= any({FILE_NAME, FILE_STEM} & {*join.on} for join in self.join)
+        everywhere: list[str] | None = None
+        for frame in opened(self.path, self._opening(), files):
+            if frame.row == FILE_STEM and len(files) > 1:
+                if everywhere is None:
+                    every = opened(self.path, self._opening(), files)
+                    everywhere = [*dict.fromkeys(column for one in every for column in one.columns)]
+                frame = with_nulls_for(frame, everywhere)
+            if frame.row == FILE_STEM or names_files:
+                frame = with_file_name(frame, name_in(self.path, frame.path))
+            yield with_columns_of(frame, others)
 
     def _named(self, frame: TableFile) -> tuple[dict[str, str | list[str]], tuple[str, ...]]:
         """``fields`` with the id that the form of the file gives, and every name that they may use."""
@@ -354,13 +385,15 @@ class Table(Source):
         found = origins(fields, (*columns, *_EXCHANGE) if is_cauldron else columns, task)
         if is_cauldron:
             found |= {name: Origin(name, name, ("texts",)) for name in _EXCHANGE}
-        for name in self.keep:
+        for name in (*self.keep, *self.gather):
             if name not in columns:
-                raise SourceError("keep", f"no column {name!r}", nearest(name, columns))
+                option = "keep" if name in self.keep else "gather"
+                raise SourceError(option, f"no column {name!r}", nearest(name, columns))
         inside = self._inside(frame, found["images"]) if "images" in found else None
         images = found.pop("images") if inside is not None else None
         needs = dict.fromkeys(column for origin in found.values() for column in origin.needs)
-        table, notes = frame.read(tuple(needs | dict.fromkeys(self.keep)), texts_of(found, task) - {*self.keep})
+        aside = dict.fromkeys((*self.keep, *self.gather))
+        table, notes = frame.read(tuple(needs | aside), texts_of(found, task) - {*aside})
         if is_cauldron:
             table = _one_exchange_a_row(table, frame.path, self.ignore)
         turns = self._canonical(table, found, notes, task).with_columns(table[name] for name in self.keep)
@@ -401,6 +434,8 @@ class Table(Source):
             item = pl.when(length > 0).then(pl.int_ranges(length, dtype=pl.Int32)).alias(ITEM)
             lists = turns.with_columns(item, caption=pl.when(length > 0).then("caption"))
             turns = _items(lists.explode("caption", ITEM), ["caption"])
+        if self.gather:
+            turns = gathered(turns, table.select(self.gather), task)
         return _dialogue(turns, task) if task in _DIALOGUES else turns
 
     def _canonical(
@@ -507,15 +542,6 @@ class Table(Source):
                     rows[place] = {**kept, _OF_TALKS[name]: value}
         ignore = frozenset(self.ignore)
         return [talk(row, pictured=task == "instruction", ignore=ignore) for row in rows]
-
-
-def _folder(path: str) -> Path:
-    """The folder that a table's path is or lies in; decided by the name alone, as nothing need exist yet."""
-    whole = home(path)
-    if not has_magic(path):
-        return whole.parent if suffix_of(whole) in SUFFIXES else whole
-    plain = [part for part in whole.parts[: next(k for k, part in enumerate(whole.parts) if has_magic(part))]]
-    return Path(*plain)
 
 
 def _same_places(origin: Origin, table: pl.DataFrame, images: pl.Series) -> str | None:

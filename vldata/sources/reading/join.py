@@ -12,8 +12,9 @@ from pydantic import Field, field_validator
 from vldata.errors import SourceError, nearest
 from vldata.schema.spec import Spec
 from vldata.sources.reading import nested
-from vldata.sources.reading.files import expand
-from vldata.sources.reading.tables import SUFFIXES, TableFile, open_frame
+from vldata.sources.reading.files import UTF8
+from vldata.sources.reading.open import Encoding, OpenOptions, Pattern, TextRows, opened
+from vldata.sources.reading.tables import TableFile
 
 _KEY = "\0key"
 
@@ -27,20 +28,26 @@ class Join(Spec):
         columns: As `Table.columns`, of these files.
         on: Column of the table -> column of these files with the same values; a name alone is both. No two rows of
             these files may agree in all of them.
-        keep: The columns to take over.
+        text: As `Table.text`, of these files.
+        extract: As `Table.extract`, of these files.
+        encoding: As `Table.encoding`, of these files.
+        keep: The columns to take over; ``{answer: text}`` takes over ``text`` and calls it ``answer``.
     """
 
     path: str
     at: str | None = None
     columns: list[str] | None = None
     on: Annotated[dict[str, str], Field(min_length=1)]
-    keep: Annotated[list[str], Field(min_length=1)]
+    keep: Annotated[dict[str, str], Field(min_length=1)]
+    text: TextRows | None = None
+    extract: dict[str, Pattern] = {}
+    encoding: Encoding = UTF8
 
-    @field_validator("on", mode="before")
+    @field_validator("on", "keep", mode="before")
     @classmethod
-    def _by_name(cls, on: Any) -> Any:
-        names = [on] if isinstance(on, str) else on
-        return {name: name for name in names} if isinstance(names, list) else on
+    def _by_name(cls, said: Any) -> Any:
+        names = [said] if isinstance(said, str) else said
+        return {name: name for name in names} if isinstance(names, list) else said
 
 
 class Joined(NamedTuple):
@@ -48,6 +55,11 @@ class Joined(NamedTuple):
 
     join: Join
     rows: pl.DataFrame
+
+
+def options_of(join: Join) -> OpenOptions:
+    """How its files are opened."""
+    return OpenOptions(join.at, join.columns, (), join.text, join.extract, join.encoding)
 
 
 def read_join(join: Join) -> Joined:
@@ -58,9 +70,9 @@ def read_join(join: Join) -> Joined:
             same one.
     """
     tables = []
-    for path in expand(join.path, suffixes=SUFFIXES):
-        frame = open_frame(path, at=join.at, columns=join.columns)
-        names = tuple(dict.fromkeys((*join.on.values(), *join.keep)))
+    for frame in opened(join.path, options_of(join)):
+        path = frame.path
+        names = tuple(dict.fromkeys((*join.on.values(), *join.keep.values())))
         known = (*frame.columns, *frame.inside()) if any("." in name for name in names) else frame.columns
         for name in names:
             if name not in known:
@@ -70,7 +82,7 @@ def read_join(join: Join) -> Joined:
             place = min(broken)
             raise SourceError(f"{path}, join", f"row {place + 1} cannot be read: {broken[place]}", "fix the file")
         keyed = _with_key(table, list(join.on.values()), str(path))
-        tables.append(keyed.filter(pl.col(_KEY).is_not_null()).select(_KEY, *join.keep))
+        tables.append(keyed.filter(pl.col(_KEY).is_not_null()).select(_KEY, **join.keep))
     rows = pl.concat(tables, how="diagonal_relaxed")
     double = rows.filter(~pl.col(_KEY).is_first_distinct())
     if double.height:

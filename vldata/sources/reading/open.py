@@ -1,0 +1,96 @@
+"""The files that a recipe names, opened as it says: tables by their suffix, plain text as lines or whole."""
+
+from __future__ import annotations
+
+import codecs
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from glob import has_magic
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator
+
+from vldata.paths import home
+from vldata.sources.reading.extract import groups_of, with_extracted
+from vldata.sources.reading.files import UTF8, expand
+from vldata.sources.reading.tables import SUFFIXES, TableFile, open_frame, suffix_of
+from vldata.sources.reading.texts import TextRows, open_lines, open_texts
+
+__all__ = ["Encoding", "OpenOptions", "Pattern", "TextRows", "folder_of", "name_in", "opened", "paths_of"]
+
+
+def _encoding(name: str) -> str:
+    try:
+        found = codecs.lookup(name)
+    except LookupError:
+        raise ValueError(f"no encoding is called {name!r}; common ones: utf-8, iso-8859-1, cp1252, utf-16") from None
+    if not getattr(found, "_is_text_encoding", True):
+        raise ValueError(f"{name!r} is no encoding of texts")
+    return UTF8 if found.name in ("utf-8", UTF8) else found.name
+
+
+def _pattern(pattern: str) -> str:
+    groups_of(pattern)
+    return pattern
+
+
+Encoding = Annotated[str, AfterValidator(_encoding)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+
+
+class OpenOptions(NamedTuple):
+    """How files are opened: what a table's options of these names say."""
+
+    at: str | None = None
+    columns: Sequence[str] | None = None
+    explode: Sequence[str] = ()
+    text: TextRows | None = None
+    extract: Mapping[str, str] = {}
+    encoding: str = UTF8
+
+
+def paths_of(path: str, options: OpenOptions) -> list[Path]:
+    """The files that a path, a folder or a glob names.
+
+    Raises:
+        SourceError: There is none.
+    """
+    return expand(path, suffixes=() if options.text else SUFFIXES)
+
+
+def opened(path: str, options: OpenOptions, files: Sequence[Path] | None = None) -> Iterator[TableFile]:
+    """Each file as a table; with ``text: files`` all of them as one.
+
+    Args:
+        files: What ``path`` names, where that is known already.
+
+    Raises:
+        SourceError: One cannot be read, or is not what the options say.
+    """
+    is_whole = home(path).is_dir() or has_magic(path)
+    files = paths_of(path, options) if files is None else files
+    if options.text == "files":
+        yield with_extracted(open_texts(files, folder_of(path), encoding=options.encoding), options.extract)
+        return
+    for file in files:
+        if options.text == "lines":
+            frame = open_lines(file, encoding=options.encoding)
+        else:
+            at, columns, explode, *_, encoding = options
+            frame = open_frame(file, at=at, columns=columns, explode=explode, is_whole=is_whole, encoding=encoding)
+        yield with_extracted(frame, options.extract) if options.extract else frame
+
+
+def folder_of(path: str) -> Path:
+    """The folder that a table's path is or lies in; nothing need exist yet."""
+    whole = home(path)
+    if not has_magic(path):
+        return whole.parent if suffix_of(whole) in SUFFIXES or whole.is_file() else whole
+    plain = [part for part in whole.parts[: next(k for k, part in enumerate(whole.parts) if has_magic(part))]]
+    return Path(*plain)
+
+
+def name_in(path: str, file: Path) -> str:
+    """A file, seen from the folder of ``path``."""
+    return Path(os.path.relpath(file, folder_of(path))).as_posix()
