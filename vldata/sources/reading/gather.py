@@ -41,7 +41,7 @@ def gathered(turns: pl.DataFrame, keys: pl.DataFrame, task: str) -> pl.DataFrame
         *(pl.col(name).explode(empty_as_null=False, keep_nulls=False) for name in lists),
         *(pl.col(name).first() for name in (*others, "row")),
         *(pl.col(name).drop_nulls().first() for name in ("problem", "detail")),
-        *((pl.col(name) != pl.col(name).first()).any().fill_null(False).alias(f"{_FIRST}{name}") for name in common),
+        *((pl.col(name).ne_missing(pl.col(name).first())).any().alias(f"{_FIRST}{name}") for name in common),
     )
     for name in common:
         said = pl.lit(f"{name!r} is not the same in all rows that `gather` puts together")
