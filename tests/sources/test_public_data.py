@@ -24,6 +24,7 @@ CORNERS = r"(?<x0>\d+),(?<y0>\d+),\d+,\d+,(?<x1>\d+),(?<y1>\d+),\d+,\d+,(?<words
 YOLO = r"(?<class>\d+) (?<cx>\S+) (?<cy>\S+) (?<w>\S+) (?<h>\S+)"
 SGML = r".*<DESCRIPTION>\s*(?<clauses>.*?)[;\s]*</DESCRIPTION>.*<IMAGE>(?<image>.*)</IMAGE>.*"
 PANOPTIC = "coco128/panoptic_segmentation/annotations/panoptic_val2017.json"
+PROMPTS = "llava/playground/data/prompts"
 FERRET = "ferret_gpt4/ground_conv"
 SCREENS = "REGEXP_REPLACE(file_name, '[^/]*$', '') || 'images/' || saved_image_name"
 ASK = "'Which caption describes the image?'"
@@ -368,6 +369,23 @@ ENTRIES: dict[str, Entry] = {
             **KEEP,
         ),
         90,
+    ),
+    "llava prompts": Entry(
+        table(
+            f"{PROMPTS}/*/*_conv.txt",
+            "text_instruction",
+            text="files",
+            extract={"file_stem": "(?<number>.*)_conv"},
+            join={
+                "path": f"{PROMPTS}/*/*_caps.txt",
+                "text": "files",
+                "extract": {"file_stem": "(?<number>.*)_caps"},
+                "on": "number",
+                "keep": {"context": "text"},
+            },
+            fields={"row": "number", "instruction": "context", "response": "text"},
+        ),
+        8,
     ),
     "ferret_gpt4": Entry(
         table(

@@ -107,6 +107,22 @@ def test_an_unknown_encoding_and_a_bad_expression_are_errors_of_the_recipe():
         Table(path="t.csv", extract={"line": "(?<a>"})
 
 
+@pytest.mark.parametrize("options", [{"at": "a"}, {"columns": ["a"]}, {"explode": "a"}, {"join": {"at": "a"}}])
+def test_options_of_tables_are_refused_beside_text(options):
+    if "join" in options:
+        options = {"join": {"path": "t.txt", "on": "a", "keep": "b", "text": "lines", **options["join"]}}
+    else:
+        options = {"text": "files", **options}
+    with pytest.raises(ValidationError, match="reads plain text"):
+        Table(path="t.txt", **options)
+
+
+def test_an_expression_over_a_list_is_refused(tmp_path):
+    path = write(tmp_path / "t.jsonl", '{"image": "a.jpg", "caption": ["A bus."]}\n')
+    with pytest.raises(SourceError, match="not text"):
+        Table(path=path, extract={"caption": "(?<said>.*)"}, fields={"caption": "said"}).turns("caption")
+
+
 def test_a_text_that_does_not_fit_the_expression_as_a_whole_costs_its_row(tmp_path):
     path = write(tmp_path / "a.txt", "0,0,9,9,five, six\n0,0,x,9,seven\n1,1,2,2,8\n")
     turns = Table(path=path, **BOXES, fields=REGIONS).turns("ocr")

@@ -23,7 +23,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import polars as pl
 from pydantic import BeforeValidator, Field, computed_field, field_validator, model_validator
@@ -56,7 +56,17 @@ from vldata.sources.reading.inverse import table_for
 from vldata.sources.reading.join import Join, options_of, read_join, with_columns_of
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
-from vldata.sources.reading.open import Encoding, OpenOptions, Pattern, TextRows, folder_of, name_in, opened, paths_of
+from vldata.sources.reading.open import (
+    Encoding,
+    OpenOptions,
+    Pattern,
+    TextRows,
+    folder_of,
+    name_in,
+    opened,
+    paths_of,
+    refuse_beside_text,
+)
 from vldata.sources.reading.rows import note
 from vldata.sources.reading.tables import (
     FILE_NAME,
@@ -191,6 +201,11 @@ class Table(Source):
             if name in names:
                 raise ValueError(f"{name!r} is a canonical column's name, which `where` has anyway")
         return keep
+
+    @model_validator(mode="after")
+    def _is_table_or_text(self) -> Self:
+        refuse_beside_text(self.text, at=self.at, columns=self.columns, explode=self.explode)
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -58,6 +58,10 @@ def with_extracted(frame: TableFile, patterns: Mapping[str, str]) -> TableFile:
         ours = tuple(dict.fromkeys((*(name for name in names if name not in of_group), *asked)))
         table, notes = frame.read(ours, {*texts, *asked} & {*ours})
         for column in asked:
+            dtype = table.schema[column]
+            if dtype.is_nested() or dtype == pl.Binary:
+                problem = f"{column!r} is {dtype}, not text"
+                raise SourceError(f"{frame.path}, extract.{column}", problem, "name a column of texts")
             values = table[column].cast(pl.String)
             parts = values.str.extract_groups(_whole(patterns[column])).struct.unnest()
             table = table.with_columns(parts[name] for name in wanted if of_group[name] == column)

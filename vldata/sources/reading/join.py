@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
 import polars as pl
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from vldata.errors import SourceError, nearest
 from vldata.schema.spec import Spec
 from vldata.sources.reading import nested
 from vldata.sources.reading.files import UTF8
-from vldata.sources.reading.open import Encoding, OpenOptions, Pattern, TextRows, opened
+from vldata.sources.reading.open import Encoding, OpenOptions, Pattern, TextRows, opened, refuse_beside_text
 from vldata.sources.reading.tables import TableFile
 
 _KEY = "\0key"
@@ -42,6 +42,11 @@ class Join(Spec):
     text: TextRows | None = None
     extract: dict[str, Pattern] = {}
     encoding: Encoding = UTF8
+
+    @model_validator(mode="after")
+    def _is_table_or_text(self) -> Self:
+        refuse_beside_text(self.text, at=self.at, columns=self.columns)
+        return self
 
     @field_validator("on", "keep", mode="before")
     @classmethod

@@ -39,6 +39,19 @@ Encoding = Annotated[str, AfterValidator(_encoding)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 
 
+def refuse_beside_text(text: TextRows | None, **others: object) -> None:
+    """Options that say how a table is read, beside one that says that the files are none.
+
+    Raises:
+        ValueError: One of them is set.
+    """
+    for name, value in others.items():
+        if text and value:
+            raise ValueError(
+                f"`{name}` is of tables, and `text: {text}` reads plain text; `extract` makes columns of it"
+            )
+
+
 class OpenOptions(NamedTuple):
     """How files are opened: what a table's options of these names say."""
 
