@@ -11,8 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import datasets
+import polars as pl
 import pytest
 
+from vldata import build
+from vldata.errors import SourceError
 from vldata.pipeline.plan import plan
 from vldata.pipeline.plan_record import Plan
 from vldata.pipeline.session import open_session
@@ -281,6 +285,10 @@ ENTRIES: dict[str, Entry] = {
         {"image_size_unknown": 1_272},  # pixels of screenshots that are not there
     ),
     "screen_annotation": Entry(native("screen_annotation", "screen_annotation/valid_part1.csv", **KEEP), 1_617),
+    "screen_annotation, elements": Entry(
+        native("screen_annotation", "screen_annotation/valid_part1.csv", task="reg", **KEEP),
+        39_541,  # the two of its 39,543 boxes that are no boxes are numbers in texts on the screens
+    ),
     "screen_qa": Entry(
         table(
             "screen_qa/short_answers/validation.json.gz",
@@ -289,6 +297,17 @@ ENTRIES: dict[str, Entry] = {
             **KEEP,
         ),
         8_614,
+    ),
+    "screen_qa where there is an answer": Entry(
+        table(
+            "screen_qa/short_answers/validation.json.gz",
+            "vqa_open",
+            where="NOT ARRAY_CONTAINS(answers, '<no answer>')",
+            fields={"images": "image_id || '.jpg'", "answer": "ground_truth[1]", "answers": "ground_truth"},
+            **KEEP,
+        ),
+        8_614,
+        {"where": 893},
     ),
     "screen_qa of a split of widget_caption_splits": Entry(
         table(
@@ -464,3 +483,64 @@ def test_every_record_is_read_or_named(planned: Plan, name: str) -> None:
     expected = ENTRIES[name]
     assert (found.rows_in, found.reasons) == (expected.turns, expected.reasons)
     assert found.rows_out == expected.turns - sum(expected.reasons.values())
+
+
+def rows_of(data: Path, out: Path, *names: str, **head: Any) -> list[dict[str, Any]]:
+    built = build(recipe_of(data, [*names], **head), out / "out", store=out / "store", workers=1)
+    return list(datasets.load_from_disk(str(built.out)).cast_column("images", [datasets.Image(decode=False)]))
+
+
+def test_text_regions_keep_their_commas_and_their_order(shared_data: Path, tmp_path: Path) -> None:
+    rows = {row["id"]: row for row in rows_of(shared_data, tmp_path, "sroie text")}
+    assert len(rows) == 32
+    said = [row["messages"][1]["content"][0]["text"].split("\n") for row in rows.values()]
+    assert sum(map(len, said)) == 1_278
+    first = rows["sroie_text/000"]["messages"][1]["content"][0]["text"].split("\n")
+    assert first[:4] == [
+        "TAN WOON YANN",
+        "BOOK TA .K(TAMAN DAYA) SDN BND",
+        "789417-W",
+        "NO.53 55,57 & 59, JALAN SAGU 18,",
+    ]
+    (image,) = rows["sroie_text/000"]["images"]
+    assert image["bytes"] == (shared_data / "sroie/data/img/000.jpg").read_bytes()
+
+
+def test_photographs_of_yolo_and_of_coco_have_the_same_boxes(shared_data: Path, tmp_path: Path) -> None:
+    """The things of COCO's panoptic file and the lines of the YOLO files were written from the same annotations."""
+    rows = rows_of(shared_data, tmp_path, "coco128 yolo", "coco128 panoptic", output={"images": "path"})
+    found: dict[str, set[tuple[str, str, str]]] = {}
+    for row in rows:
+        question, answer = (message["content"][-1]["text"] for message in row["messages"])
+        box = question[question.index("[") :]
+        found.setdefault(row["source"], set()).add((row["images"][0]["path"], box, answer))
+    yolo, panoptic = found["coco128_yolo"], found["coco128_panoptic"]
+    assert len(yolo & panoptic) > 300
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("okvqa", "okvqa/OpenEnded_mscoco_train2014_questions.json.gz"),
+        ("textvqa", "textvqa/train_questions_vqa_format.json.gz"),
+    ],
+)
+def test_questions_without_their_answers_are_refused_by_the_format(shared_data: Path, name: str, path: str) -> None:
+    entry = from_tree({"name": "q", "sources": {"q": {"format": name, "path": str(shared_data / path)}}}).entries["q"]
+    with pytest.raises(SourceError, match="no such file of answers beside the questions"):
+        entry.source.turns(entry.task.name)
+
+
+def test_conversations_with_tools_are_all_read_or_named(shared_data: Path) -> None:
+    path = shared_data / "llamafactory_demo/glaive_toolcall_en_demo.json"
+    entry = from_tree({"name": "t", "sources": {"t": {"format": "sharegpt", "path": str(path)}}}).entries["t"]
+    assert entry.source.turns(entry.task.name)["thread"].n_unique() == 300
+
+
+def test_clauses_of_other_encodings_are_their_letters(shared_data: Path) -> None:
+    entry = recipe_of(shared_data, ["iaprtc12_captions"], output={"images": "path"}).entries["iaprtc12_captions"]
+    turns = entry.source.turns(entry.task.name)
+    assert turns["images"].list.first().n_unique() == 20_000
+    assert turns.filter(pl.col("caption").str.contains("[^\\x00-\\x7f]")).height > 0
+    assert not turns["caption"].str.contains("\ufffd").any()
+    assert not turns["caption"].str.contains(r"^\s|;|^$").any()

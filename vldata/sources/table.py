@@ -20,8 +20,9 @@ cannot fit is an error.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -53,7 +54,7 @@ from vldata.sources.reading.files import UTF8
 from vldata.sources.reading.gather import gathered
 from vldata.sources.reading.inline_images import referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
-from vldata.sources.reading.join import Join, options_of, read_join, with_columns_of
+from vldata.sources.reading.join import Join, read_join, with_columns_of
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
 from vldata.sources.reading.open import (
@@ -62,7 +63,6 @@ from vldata.sources.reading.open import (
     Pattern,
     TextRows,
     folder_of,
-    name_in,
     opened,
     paths_of,
     refuse_beside_text,
@@ -74,6 +74,7 @@ from vldata.sources.reading.tables import (
     KEY,
     TableFile,
     details_of,
+    suffix_of,
     with_file_name,
     with_nulls_for,
 )
@@ -220,11 +221,11 @@ class Table(Source):
         Raises:
             SourceError: There is none, or the folder holds several splits.
         """
-        joined = [path for join in self.join for path in paths_of(join.path, options_of(join))]
+        joined = [path for join in self.join for path in paths_of(join.path, join.text)]
         return [*self._tables(), *joined]
 
     def _tables(self) -> list[Path]:
-        return (None if self.text else saved_files(self.path)) or paths_of(self.path, self._opening())
+        return (None if self.text else saved_files(self.path)) or paths_of(self.path, self.text)
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every row; a value that does not fit its column makes its row an ``unparsable_row``.
@@ -234,9 +235,11 @@ class Table(Source):
         """
         tables: list[pl.DataFrame] = []
         talks: list[Talk] = []
-        for frame in self._frames(self._tables()):
-            path = frame.path
+        others = [read_join(join) for join in self.join]
+        everywhere = self._columns_of_documents()
+        for path in self._tables():
             try:
+                frame = with_columns_of(with_nulls_for(self._opened(path), everywhere), others)
                 if self._holds_talks(frame, task):
                     if self.keep:
                         raise SourceError("keep", "a table of conversations keeps no columns", "leave `keep` out")
@@ -329,21 +332,14 @@ class Table(Source):
     def _plain_fields(self) -> dict[str, str]:
         """``fields`` where each reads columns of one row: what a stand-in's table can be written for."""
         plain = {name: text for name, text in self.fields.items() if isinstance(text, str)}
-        is_other = (
-            self.explode
-            or self.gather
-            or self.extract
-            or self.join
-            or self.keep
-            or self.take is not None
-            or len(plain) < len(self.fields)
-        )
+        is_other = bool(self.text or self.extract or self.gather or self.explode or self.join or self.keep)
+        is_other = is_other or self.take is not None or len(plain) < len(self.fields)
         parts = [text.partition(".")[0] for text in plain.values() if _NESTED.fullmatch(text)]
         is_other = is_other or len(parts) > len({*parts})  # two parts of one column, which is written for one
         return {} if is_other or any(_FILE.search(text) for text in plain.values()) else plain
 
     def _first(self) -> TableFile:
-        return next(self._frames(self._tables()[:1]))
+        return with_columns_of(self._opened(self._tables()[0]), [read_join(join) for join in self.join])
 
     def _refuse_other_columns(self, task: str) -> None:
         """Hold the fields against the files, where these are there already."""
@@ -365,25 +361,20 @@ class Table(Source):
         is_named = bool({*frame.columns, *self.fields} & {*_EXCHANGE})
         return task in _DIALOGUES and "texts" in frame.columns and not is_named
 
-    def _opening(self) -> OpenOptions:
-        return OpenOptions(self.at, self.columns, self.explode, self.text, self.extract, self.encoding)
-
-    def _frames(self, files: Sequence[Path]) -> Iterator[TableFile]:
-        """These tables, each with the columns of its joined files."""
-        others = [read_join(join) for join in self.join]
+    def _opened(self, path: Path) -> TableFile:
+        options = OpenOptions(self.at, self.columns, self.explode, self.text, self.extract, self.encoding)
+        frame = opened(path, options, self.path)
         texts = [text for given in self.fields.values() for text in ([given] if isinstance(given, str) else given)]
-        names_files = any(_FILE.search(text) for text in (*texts, *self.keep, *self.gather))
-        names_files |= any({FILE_NAME, FILE_STEM} & {*join.on} for join in self.join)
-        everywhere: list[str] | None = None
-        for frame in opened(self.path, self._opening(), files):
-            if frame.row == FILE_STEM and len(files) > 1:
-                if everywhere is None:
-                    every = opened(self.path, self._opening(), files)
-                    everywhere = [*dict.fromkeys(column for one in every for column in one.columns)]
-                frame = with_nulls_for(frame, everywhere)
-            if frame.row == FILE_STEM or names_files:
-                frame = with_file_name(frame, name_in(self.path, frame.path))
-            yield with_columns_of(frame, others)
+        if frame.row == FILE_STEM or any(_FILE.search(text) for text in (*texts, *self.keep, *self.gather)):
+            frame = with_file_name(frame, Path(os.path.relpath(path, folder_of(self.path))).as_posix())
+        return frame
+
+    def _columns_of_documents(self) -> list[str]:
+        """The columns of a folder with a row a file, where one may lack what others have; else none."""
+        files = self._tables()
+        if len(files) < 2 or suffix_of(files[0]) != ".json" or self._opened(files[0]).row != FILE_STEM:
+            return []
+        return [*dict.fromkeys(column for path in files for column in self._opened(path).columns)]
 
     def _named(self, frame: TableFile) -> tuple[dict[str, str | list[str]], tuple[str, ...]]:
         """``fields`` with the id that the form of the file gives, and every name that they may use."""

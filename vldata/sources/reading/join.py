@@ -13,7 +13,7 @@ from vldata.errors import SourceError, nearest
 from vldata.schema.spec import Spec
 from vldata.sources.reading import nested
 from vldata.sources.reading.files import UTF8
-from vldata.sources.reading.open import Encoding, OpenOptions, Pattern, TextRows, opened, refuse_beside_text
+from vldata.sources.reading.open import Encoding, OpenOptions, Pattern, TextRows, opened, paths_of, refuse_beside_text
 from vldata.sources.reading.tables import TableFile
 
 _KEY = "\0key"
@@ -62,11 +62,6 @@ class Joined(NamedTuple):
     rows: pl.DataFrame
 
 
-def options_of(join: Join) -> OpenOptions:
-    """How its files are opened."""
-    return OpenOptions(join.at, join.columns, (), join.text, join.extract, join.encoding)
-
-
 def read_join(join: Join) -> Joined:
     """Read the other files.
 
@@ -75,8 +70,9 @@ def read_join(join: Join) -> Joined:
             same one.
     """
     tables = []
-    for frame in opened(join.path, options_of(join)):
-        path = frame.path
+    options = OpenOptions(join.at, join.columns, (), join.text, join.extract, join.encoding)
+    for path in paths_of(join.path, join.text):
+        frame = opened(path, options, join.path)
         names = tuple(dict.fromkeys((*join.on.values(), *join.keep.values())))
         known = (*frame.columns, *frame.inside()) if any("." in name for name in names) else frame.columns
         for name in names:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import codecs
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from glob import has_magic
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -17,7 +16,7 @@ from vldata.sources.reading.files import UTF8, expand
 from vldata.sources.reading.tables import SUFFIXES, TableFile, open_frame, suffix_of
 from vldata.sources.reading.texts import TextRows, open_lines, open_texts
 
-__all__ = ["Encoding", "OpenOptions", "Pattern", "TextRows", "folder_of", "name_in", "opened", "paths_of"]
+__all__ = ["Encoding", "OpenOptions", "Pattern", "TextRows", "folder_of", "opened", "paths_of"]
 
 
 def _encoding(name: str) -> str:
@@ -63,36 +62,33 @@ class OpenOptions(NamedTuple):
     encoding: str = UTF8
 
 
-def paths_of(path: str, options: OpenOptions) -> list[Path]:
+def paths_of(path: str, text: TextRows | None) -> list[Path]:
     """The files that a path, a folder or a glob names.
 
     Raises:
         SourceError: There is none.
     """
-    return expand(path, suffixes=() if options.text else SUFFIXES)
+    return expand(path, suffixes=() if text else SUFFIXES)
 
 
-def opened(path: str, options: OpenOptions, files: Sequence[Path] | None = None) -> Iterator[TableFile]:
-    """Each file as a table; with ``text: files`` all of them as one.
+def opened(path: Path, options: OpenOptions, named: str) -> TableFile:
+    """A file as a table.
 
     Args:
-        files: What ``path`` names, where that is known already.
+        named: The path, folder or glob of a recipe that has led to it.
 
     Raises:
-        SourceError: One cannot be read, or is not what the options say.
+        SourceError: It cannot be read, or is not what the options say.
     """
-    is_whole = home(path).is_dir() or has_magic(path)
-    files = paths_of(path, options) if files is None else files
-    if options.text == "files":
-        yield with_extracted(open_texts(files, folder_of(path), encoding=options.encoding), options.extract)
-        return
-    for file in files:
-        if options.text == "lines":
-            frame = open_lines(file, encoding=options.encoding)
-        else:
-            at, columns, explode, *_, encoding = options
-            frame = open_frame(file, at=at, columns=columns, explode=explode, is_whole=is_whole, encoding=encoding)
-        yield with_extracted(frame, options.extract) if options.extract else frame
+    at, columns, explode, text, extract, encoding = options
+    if text == "files":
+        frame = open_texts(path, folder_of(named), encoding=encoding)
+    elif text == "lines":
+        frame = open_lines(path, encoding=encoding)
+    else:
+        is_whole = home(named).is_dir() or has_magic(named)
+        frame = open_frame(path, at=at, columns=columns, explode=explode, is_whole=is_whole, encoding=encoding)
+    return with_extracted(frame, extract) if extract else frame
 
 
 def folder_of(path: str) -> Path:
@@ -102,8 +98,3 @@ def folder_of(path: str) -> Path:
         return whole.parent if suffix_of(whole) in SUFFIXES or whole.is_file() else whole
     plain = [part for part in whole.parts[: next(k for k, part in enumerate(whole.parts) if has_magic(part))]]
     return Path(*plain)
-
-
-def name_in(path: str, file: Path) -> str:
-    """A file, seen from the folder of ``path``."""
-    return Path(os.path.relpath(file, folder_of(path))).as_posix()

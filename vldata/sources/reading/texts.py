@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -33,23 +33,22 @@ def open_lines(path: Path, *, encoding: str = UTF8) -> TableFile:
     return open_rows(path, rows.filter(pl.col(LINE).str.strip_chars() != ""))
 
 
-def open_texts(paths: Sequence[Path], folder: Path, *, encoding: str = UTF8) -> TableFile:
-    """Files, each as one row with its whole text and its name; of a tar archive, its files.
+def open_texts(path: Path, folder: Path, *, encoding: str = UTF8) -> TableFile:
+    """A file as one row with its whole text and its name, or the files of a tar archive, a row each.
 
     Args:
-        folder: From which the names are seen; those in an archive are seen from its top.
+        folder: From which the name is seen; those in an archive are seen from its top.
 
     Raises:
         SourceError: One cannot be read, or is not in this encoding.
     """
     names, texts = [], []
-    for path in paths:
-        for name, where, raw in _files_in(path, folder):
-            names.append(name)
-            texts.append(decoded(raw, where, encoding))
+    for name, where, raw in _files_in(path, folder):
+        names.append(name)
+        texts.append(decoded(raw, where, encoding))
     stems = [name.removesuffix(PurePosixPath(name).suffix) for name in (name.removesuffix(".gz") for name in names)]
     rows = pl.DataFrame({TEXT: texts, FILE_NAME: names, FILE_STEM: stems}, schema=dict.fromkeys(_OF_FILES, pl.String))
-    return open_rows(paths[0] if len(paths) == 1 else folder, rows)
+    return open_rows(path, rows)
 
 
 _OF_FILES = (TEXT, FILE_NAME, FILE_STEM)
