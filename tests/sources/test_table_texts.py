@@ -186,6 +186,23 @@ def test_answers_of_annotators_are_gathered_and_a_task_without_lists_cannot_be(t
         Table(path=path, gather="imag", fields={"caption": "said"}).turns("caption")
 
 
+def test_keys_of_numbers_are_written_as_whole_ones_and_lists_are_none(tmp_path):
+    path = write(tmp_path / "t.jsonl", '{"image": "a", "k": 1.0, "l": [1], "b": [0, 0, 1, 1]}\n' * 2)
+    fields = {"boxes": "b", "phrase": "'x'"}
+    turns = Table(path=path, gather="k", fields=fields).turns("rec")
+    assert turns["row"].to_list() == ["1"] and turns["boxes"].list.len().to_list() == [2]
+    with pytest.raises(SourceError, match="'l' is List"):
+        Table(path=path, gather="l", fields=fields).turns("rec")
+
+
+@pytest.mark.parametrize("rows", ["1,2\n1,2\n", "1,2,A bus,and a cat\n1,2,A dog\n"])
+def test_a_file_of_other_columns_than_are_named_is_refused_with_their_number(tmp_path, rows):
+    path = write(tmp_path / "t.csv", rows)
+    with pytest.raises(SourceError, match=r"its first line has \d values, and `columns` names 3") as caught:
+        Table(path=path, columns=["i", "j", "caption"]).turns("caption")
+    assert caught.value.where == f"{path}:1"
+
+
 @pytest.mark.parametrize("form", ["{0: person, 1: no, 10: 'on'}", "[person, no, 'on']"])
 def test_names_of_classes_are_read_from_yaml_as_they_are_written(tmp_path, form):
     names = {"path": write(tmp_path / "data.yaml", f"train: x\nnames: {form}\n"), "at": "names"}

@@ -60,7 +60,7 @@ def scan(path: Path, separator: str, columns: Sequence[str] | None, encoding: st
         columns: Names of the columns of a file without a header; None: the first line names them.
 
     Raises:
-        SourceError: As `is_quoted`; or the text is not in this encoding.
+        SourceError: As `is_quoted`; or the text is not in this encoding, or has another number of columns.
     """
     file: Path | io.BytesIO = path
     if encoding == UTF8:
@@ -69,7 +69,15 @@ def scan(path: Path, separator: str, columns: Sequence[str] | None, encoding: st
         file = io.BytesIO(read_text(path, encoding=encoding).encode())
     mark = '"' if is_quoted(path, separator, encoding) else None
     options = {"separator": separator, "infer_schema": False, "glob": False, "quote_char": mark}
-    return pl.scan_csv(file, has_header=columns is None, new_columns=columns, **options)  # type: ignore[arg-type]
+    rows = pl.scan_csv(file, has_header=columns is None, **options)  # type: ignore[arg-type]
+    if columns is None:
+        return rows
+    there = rows.collect_schema().names()
+    if len(there) != len(columns):
+        problem = f"its first line has {len(there)} values, and `columns` names {len(columns)}"
+        fix = "name each; where the last one is text that holds the mark, say `text: lines` and `extract`"
+        raise SourceError(f"{path}:1", problem, fix)
+    return rows.rename(dict(zip(there, columns, strict=True)))
 
 
 def collected(rows: pl.LazyFrame) -> pl.DataFrame:

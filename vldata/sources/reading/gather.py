@@ -22,15 +22,19 @@ def gathered(turns: pl.DataFrame, keys: pl.DataFrame, task: str) -> pl.DataFrame
         keys: As many rows; one with a null belongs to no other.
 
     Raises:
-        SourceError: Nothing of the task is a list.
+        SourceError: Nothing of the task is a list, or a key is one.
     """
     lists = [name for name in LISTS if isinstance(turns.schema.get(name), pl.List)]
     if not lists:
         problem = f"of the task {task!r} nothing here is a list that rows could be gathered into"
         raise SourceError("gather", problem, f"name one in `fields`: {', '.join(LISTS)}")
+    for name, dtype in keys.schema.items():
+        if dtype.is_nested() or dtype == pl.Binary:
+            raise SourceError("gather", f"{name!r} is {dtype}", "name columns of texts or numbers")
     names = keys.columns
     alone = pl.any_horizontal(pl.col(name).is_null() for name in names)
     group = pl.when(alone).then(_PLACE).otherwise(pl.col(_PLACE).first().over(names))
+    keys = pl.DataFrame([_whole_where_all_are(one) for one in keys])
     key = pl.concat_str([pl.col(name).cast(pl.String) for name in names], separator="/")
     table = turns.with_columns(keys.with_row_index(_PLACE).select(group.alias(_GROUP), key.alias(_FIRST)))
     if "row" not in table.columns:
@@ -47,3 +51,10 @@ def gathered(turns: pl.DataFrame, keys: pl.DataFrame, task: str) -> pl.DataFrame
         said = pl.lit(f"{name!r} is not the same in all rows that `gather` puts together")
         found = note(found, pl.col(f"{_FIRST}{name}"), "unparsable_row", said)
     return found.select(*turns.columns, *({"row"} - {*turns.columns}))
+
+
+def _whole_where_all_are(values: pl.Series) -> pl.Series:
+    if not values.dtype.is_float():
+        return values
+    whole = values.cast(pl.Int64, strict=False)
+    return whole if values.ne_missing(whole).sum() == 0 else values

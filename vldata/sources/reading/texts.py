@@ -67,4 +67,5 @@ def _files_in(path: Path, folder: Path) -> Iterator[tuple[str, str, bytes]]:
                     assert file is not None, "it is a file"
                     yield member.name.removeprefix("./"), f"{path}::{member.name}", file.read()
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise SourceError(str(path), f"not readable as a tar archive ({error})", "download it again") from None
+        said = str(error).partition("\n")[0]
+        raise SourceError(str(path), f"not readable as a tar archive ({said})", "download it again") from None
