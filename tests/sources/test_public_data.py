@@ -7,6 +7,7 @@ as names (``missing: keep``).
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -544,3 +545,22 @@ def test_clauses_of_other_encodings_are_their_letters(shared_data: Path) -> None
     assert turns.filter(pl.col("caption").str.contains("[^\\x00-\\x7f]")).height > 0
     assert not turns["caption"].str.contains("\ufffd").any()
     assert (turns["caption"].str.strip_chars() != "").all()
+
+
+def test_records_of_tensorflow_are_phrases_with_one_of_the_objects(shared_data: Path, tmp_path: Path) -> None:
+    """uibert_refexp: the label is the place of a box in four lists of edges; the file is unpacked first."""
+    pytest.importorskip("vldata.sources.tfrecord")
+    path = tmp_path / "dev.tfrecord"
+    path.write_bytes(gzip.decompress((shared_data / "uibert_refexp/ref_exp/dev.tfrecord.gz").read_bytes()))
+    edges = [f'"image/object/bbox/{edge}"' for edge in ("xmin", "ymin", "xmax", "ymax")]
+    fields = {
+        "images": "\"image/id\" || '.jpg'",
+        "phrase": '"image/ref_exp/text"',
+        "boxes": [f'ARRAY_GET({edge}, "image/ref_exp/label" + 1)' for edge in edges],
+    }
+    options = {"task": "rec", "boxes_are": "fraction", "fields": fields, **KEEP}
+    source = {"format": "tfrecord", "path": str(path), **options}
+    tree = {"name": "u", "sources": {"u": source}, "output": {"images": "path"}}
+    with open_session(tmp_path / "store", 1) as session:
+        report = plan(from_tree(tree), session).sources["u"]
+    assert (report.rows_in, report.rows_out, report.reasons) == (509, 509, {})

@@ -6,6 +6,8 @@ column, or which SQL expression over columns, each canonical column comes from (
 row of POPE, for one: {"question_id": 1, "image": "COCO_val2014_000000310196.jpg", "text": "Is there a snowboard in the
 image?", "label": "yes"} is read with ``fields: {row: question_id, question: text, answer: label}``; ``images`` finds
 its column ``image`` by itself.
+Plain text is a table with ``text``: parallel files of captions by their lines' numbers, one text region a line (YOLO's
+labels, ICDAR's words) with ``extract`` and ``gather``, or thousands of marked-up files in a tar archive.
 Images are paths (text or lists of text) below ``image_root``, which is the folder of the table when the recipe
 names none; or they are the bytes in a Parquet or Arrow column, as the Hub has them, and then a reference is
 "<file>::<column>/<row>/<place in the list>"; or base64 or data URIs in any column, named by their place in the file.
