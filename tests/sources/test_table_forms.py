@@ -387,3 +387,16 @@ def test_a_broken_row_of_the_other_file_and_keep_beside_conversations_are_errors
     (tmp_path / "c.jsonl").write_text(talk)
     with pytest.raises(SourceError, match="keeps no columns"):
         Table(path=str(tmp_path / "c.jsonl"), keep=["score"]).turns("text_instruction")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+@pytest.mark.parametrize("has_head", [True, False])
+def test_a_row_with_more_values_than_columns_is_no_shorter_row(tmp_path, suffix, has_head):
+    """Also where some column is not asked for, of which Polars then reads no more than it needs."""
+    names, mark = ["image", "url", "caption"], {".csv": ",", ".tsv": "\t"}[suffix]
+    rows = [["a.jpg", "u", "A bus."], ["b.jpg", "u", "A bus", " and a cat."]]
+    path = tmp_path / f"t{suffix}"
+    path.write_text("".join(f"{mark.join(row)}\n" for row in ([names] * has_head + rows)), encoding="utf-8")
+    turns = Table(path=str(path), columns=None if has_head else names).turns("caption")
+    assert turns.select("caption", "problem").rows() == [("A bus.", None), (None, "unparsable_row")]
+    assert turns["detail"][1] == f"line {2 + has_head}: 4 values for 3 columns"

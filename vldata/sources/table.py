@@ -6,6 +6,8 @@ column, or which SQL expression over columns, each canonical column comes from (
 row of POPE, for one: {"question_id": 1, "image": "COCO_val2014_000000310196.jpg", "text": "Is there a snowboard in the
 image?", "label": "yes"} is read with ``fields: {row: question_id, question: text, answer: label}``; ``images`` finds
 its column ``image`` by itself.
+Plain text is a table with ``text``: parallel files of captions by their lines' numbers, one text region a line (YOLO's
+labels, ICDAR's words) with ``extract`` and ``gather``, or thousands of marked-up files in a tar archive.
 Images are paths (text or lists of text) below ``image_root``, which is the folder of the table when the recipe
 names none; or they are the bytes in a Parquet or Arrow column, as the Hub has them, and then a reference is
 "<file>::<column>/<row>/<place in the list>"; or base64 or data URIs in any column, named by their place in the file.
@@ -23,15 +25,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
-from glob import has_magic
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 import polars as pl
 from pydantic import BeforeValidator, Field, computed_field, field_validator, model_validator
 
 from vldata.errors import SourceError, nearest
-from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes
@@ -52,23 +52,33 @@ from vldata.sources.reading.fields import (
     origins,
     texts_of,
 )
-from vldata.sources.reading.files import expand
+from vldata.sources.reading.files import UTF8
+from vldata.sources.reading.gather import gathered
 from vldata.sources.reading.inline_images import referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
 from vldata.sources.reading.join import Join, read_join, with_columns_of
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
+from vldata.sources.reading.open import (
+    Encoding,
+    OpenOptions,
+    Pattern,
+    TextRows,
+    folder_of,
+    opened,
+    paths_of,
+    refuse_beside_text,
+)
 from vldata.sources.reading.rows import note
 from vldata.sources.reading.tables import (
     FILE_NAME,
     FILE_STEM,
     KEY,
-    SUFFIXES,
     TableFile,
     details_of,
-    open_frame,
     suffix_of,
     with_file_name,
+    with_nulls_for,
 )
 from vldata.sources.reading.take import Take
 from vldata.sources.reading.talk_keys import is_harmless_in_message, the_fix
@@ -106,6 +116,12 @@ class Table(Source):
         at: Dotted path to the rows inside a JSON document that has more than them; ``.`` where the document is one row.
             The rows of an object of objects have its keys as the column ``key``, which is their id.
         columns: Names of the columns of a CSV or TSV file without a header.
+        text: Read the files as plain text: ``lines``, a row for each with the columns ``line`` and ``number`` (from 1),
+            or ``files``, a row for each (also for those of a tar archive) with the column ``text``.
+        encoding: Of text, CSV and TSV files; UTF-8 unless it is named.
+        extract: Column of texts -> regular expression that each of them fits as a whole; its named groups
+            ``(?<name>...)`` are columns, and a dot is any character.
+        gather: Columns; the rows of a file that agree in them are one turn, with the boxes (answers, choices) of all.
         explode: Columns with lists, side by side, whose items become rows of their own, ``row/0``, ``row/1`` ….
         join: Other files with more columns for the same rows.
         keep: Columns that ``where`` may look at; they are not in the dataset.
@@ -123,12 +139,16 @@ class Table(Source):
     )
     licence: ClassVar[str] = "as the table's publisher states"
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     fields: dict[str, str | Annotated[list[str], Field(min_length=1)]] = {}
     at: str | None = None
     columns: list[str] | None = None
+    text: TextRows | None = None
+    encoding: Encoding = UTF8
+    extract: dict[str, Pattern] = {}
     explode: Annotated[list[str], BeforeValidator(_as_list)] = []
+    gather: Annotated[list[str], BeforeValidator(_as_list)] = []
     join: Annotated[list[Join], BeforeValidator(_as_list)] = []
     keep: Annotated[list[str], BeforeValidator(_as_list)] = []
     take: Take | None = None
@@ -144,7 +164,7 @@ class Table(Source):
     @property
     def root_when_unset(self) -> str | None:
         """Said of the table's own folder, whether or not the recipe names it."""
-        is_own = self.image_root == str(_folder(self.path))
+        is_own = self.image_root == str(folder_of(self.path))
         return "the table's own folder, as where image_root is unset" if is_own else None
 
     @property
@@ -156,7 +176,7 @@ class Table(Source):
     @property
     def below_root(self) -> str:
         """Where the table lies, seen from ``image_root``: references to images inside it begin with it."""
-        return name_below(_folder(self.path), self.image_root)
+        return name_below(folder_of(self.path), self.image_root)
 
     @field_validator("path")
     @classmethod
@@ -185,11 +205,16 @@ class Table(Source):
                 raise ValueError(f"{name!r} is a canonical column's name, which `where` has anyway")
         return keep
 
+    @model_validator(mode="after")
+    def _is_table_or_text(self) -> Self:
+        refuse_beside_text(self.text, at=self.at, columns=self.columns, explode=self.explode)
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _with_root(cls, data: Any) -> Any:
         if isinstance(data, dict) and isinstance(data.get("path"), str) and data.get("image_root") is None:
-            return {**data, "image_root": str(_folder(data["path"]))}
+            return {**data, "image_root": str(folder_of(data["path"]))}
         return data
 
     def files(self) -> list[Path]:
@@ -198,11 +223,11 @@ class Table(Source):
         Raises:
             SourceError: There is none, or the folder holds several splits.
         """
-        joined = [path for join in self.join for path in expand(join.path, suffixes=SUFFIXES)]
+        joined = [path for join in self.join for path in paths_of(join.path, join.text)]
         return [*self._tables(), *joined]
 
     def _tables(self) -> list[Path]:
-        return saved_files(self.path) or expand(self.path, suffixes=SUFFIXES)
+        return (None if self.text else saved_files(self.path)) or paths_of(self.path, self.text)
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every row; a value that does not fit its column makes its row an ``unparsable_row``.
@@ -213,9 +238,10 @@ class Table(Source):
         tables: list[pl.DataFrame] = []
         talks: list[Talk] = []
         others = [read_join(join) for join in self.join]
+        everywhere = self._columns_of_documents()
         for path in self._tables():
             try:
-                frame = with_columns_of(self._opened(path), others)
+                frame = with_columns_of(with_nulls_for(self._opened(path), everywhere), others)
                 if self._holds_talks(frame, task):
                     if self.keep:
                         raise SourceError("keep", "a table of conversations keeps no columns", "leave `keep` out")
@@ -223,7 +249,7 @@ class Table(Source):
                 else:
                     tables.append(self._turns(frame, task))
             except SourceError as error:
-                if error.where.partition(".")[0] not in ("fields", "keep", "explode"):
+                if error.where.partition(".")[0] not in ("fields", "keep", "gather", "explode"):
                     raise
                 raise SourceError(f"{path}, {error.where}", error.problem, error.fix) from None
         if self.take is not None:
@@ -295,14 +321,21 @@ class Table(Source):
         if self._holds_conversations(frame, task):
             return None
         found = {name: list(origin.needs) for name, origin in origins(*self._named(frame), task).items()}
-        read = {*self.keep, *self.explode, *(column for needs in found.values() for column in needs)}
+        read = {
+            *self.keep,
+            *self.explode,
+            *self.gather,
+            *self.extract,
+            *(column for needs in found.values() for column in needs),
+        }
         read |= {column.partition(".")[0] for column in read}
         return {**found, "": [column for column in frame.columns if column not in read]}
 
     def _plain_fields(self) -> dict[str, str]:
         """``fields`` where each reads columns of one row: what a stand-in's table can be written for."""
         plain = {name: text for name, text in self.fields.items() if isinstance(text, str)}
-        is_other = self.explode or self.join or self.keep or self.take is not None or len(plain) < len(self.fields)
+        is_other = bool(self.text or self.extract or self.gather or self.explode or self.join or self.keep)
+        is_other = is_other or self.take is not None or len(plain) < len(self.fields)
         parts = [text.partition(".")[0] for text in plain.values() if _NESTED.fullmatch(text)]
         is_other = is_other or len(parts) > len({*parts})  # two parts of one column, which is written for one
         return {} if is_other or any(_FILE.search(text) for text in plain.values()) else plain
@@ -331,13 +364,19 @@ class Table(Source):
         return task in _DIALOGUES and "texts" in frame.columns and not is_named
 
     def _opened(self, path: Path) -> TableFile:
-        is_whole = home(self.path).is_dir() or has_magic(self.path)
-        frame = open_frame(path, at=self.at, columns=self.columns, explode=self.explode, is_whole=is_whole)
+        options = OpenOptions(self.at, self.columns, self.explode, self.text, self.extract, self.encoding)
+        frame = opened(path, options, self.path)
         texts = [text for given in self.fields.values() for text in ([given] if isinstance(given, str) else given)]
-        if frame.row == FILE_STEM or any(_FILE.search(text) for text in (*texts, *self.keep)):
-            base = _folder(self.path)
-            frame = with_file_name(frame, Path(os.path.relpath(path, base)).as_posix())
+        if frame.row == FILE_STEM or any(_FILE.search(text) for text in (*texts, *self.keep, *self.gather)):
+            frame = with_file_name(frame, Path(os.path.relpath(path, folder_of(self.path))).as_posix())
         return frame
+
+    def _columns_of_documents(self) -> list[str]:
+        """The columns of a folder with a row a file, where one may lack what others have; else none."""
+        files = self._tables()
+        if len(files) < 2 or suffix_of(files[0]) != ".json" or self._opened(files[0]).row != FILE_STEM:
+            return []
+        return [*dict.fromkeys(column for path in files for column in self._opened(path).columns)]
 
     def _named(self, frame: TableFile) -> tuple[dict[str, str | list[str]], tuple[str, ...]]:
         """``fields`` with the id that the form of the file gives, and every name that they may use."""
@@ -354,13 +393,15 @@ class Table(Source):
         found = origins(fields, (*columns, *_EXCHANGE) if is_cauldron else columns, task)
         if is_cauldron:
             found |= {name: Origin(name, name, ("texts",)) for name in _EXCHANGE}
-        for name in self.keep:
+        for name in (*self.keep, *self.gather):
             if name not in columns:
-                raise SourceError("keep", f"no column {name!r}", nearest(name, columns))
+                option = "keep" if name in self.keep else "gather"
+                raise SourceError(option, f"no column {name!r}", nearest(name, columns))
         inside = self._inside(frame, found["images"]) if "images" in found else None
         images = found.pop("images") if inside is not None else None
         needs = dict.fromkeys(column for origin in found.values() for column in origin.needs)
-        table, notes = frame.read(tuple(needs | dict.fromkeys(self.keep)), texts_of(found, task) - {*self.keep})
+        aside = dict.fromkeys((*self.keep, *self.gather))
+        table, notes = frame.read(tuple(needs | aside), texts_of(found, task) - {*aside})
         if is_cauldron:
             table = _one_exchange_a_row(table, frame.path, self.ignore)
         turns = self._canonical(table, found, notes, task).with_columns(table[name] for name in self.keep)
@@ -401,6 +442,8 @@ class Table(Source):
             item = pl.when(length > 0).then(pl.int_ranges(length, dtype=pl.Int32)).alias(ITEM)
             lists = turns.with_columns(item, caption=pl.when(length > 0).then("caption"))
             turns = _items(lists.explode("caption", ITEM), ["caption"])
+        if self.gather:
+            turns = gathered(turns, table.select(self.gather), task)
         return _dialogue(turns, task) if task in _DIALOGUES else turns
 
     def _canonical(
@@ -507,15 +550,6 @@ class Table(Source):
                     rows[place] = {**kept, _OF_TALKS[name]: value}
         ignore = frozenset(self.ignore)
         return [talk(row, pictured=task == "instruction", ignore=ignore) for row in rows]
-
-
-def _folder(path: str) -> Path:
-    """The folder that a table's path is or lies in; decided by the name alone, as nothing need exist yet."""
-    whole = home(path)
-    if not has_magic(path):
-        return whole.parent if suffix_of(whole) in SUFFIXES else whole
-    plain = [part for part in whole.parts[: next(k for k, part in enumerate(whole.parts) if has_magic(part))]]
-    return Path(*plain)
 
 
 def _same_places(origin: Origin, table: pl.DataFrame, images: pl.Series) -> str | None:

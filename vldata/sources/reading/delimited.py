@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from vldata.errors import SourceError
-from vldata.sources.reading.files import read_text, refuse_wide
+from vldata.sources.reading.files import UTF8, read_text, refuse_wide
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 """By suffix."""
@@ -26,17 +26,17 @@ SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _CHUNK_BYTES = 1 << 20
 
 
-def is_quoted(path: Path, separator: str) -> bool:
+def is_quoted(path: Path, separator: str, encoding: str = UTF8) -> bool:
     """Whether quotation marks enclose fields in the file.
 
     Raises:
         SourceError: A CSV file in which a mark opens a field and nothing closes it; says the line.
     """
-    if not _any_field_opens_with_a_mark(path, separator):
+    if not _any_field_opens_with_a_mark(path, separator, encoding):
         return False
     line = 1
     try:
-        with _text(path) as file:
+        with _text(path, encoding) as file:
             rows = csv.reader(file, delimiter=separator, strict=True)
             width: int | None = None
             for row in rows:
@@ -53,35 +53,57 @@ def is_quoted(path: Path, separator: str) -> bool:
     return True
 
 
-def scan(path: Path, separator: str, columns: Sequence[str] | None) -> pl.LazyFrame:
+def scan(path: Path, separator: str, columns: Sequence[str] | None, encoding: str = UTF8) -> pl.LazyFrame:
     """The file with every value as text.
 
     Args:
         columns: Names of the columns of a file without a header; None: the first line names them.
 
     Raises:
-        SourceError: As `is_quoted`; or the text is in UTF-16 or UTF-32.
+        SourceError: As `is_quoted`; or the text is not in this encoding, or has another number of columns.
     """
-    refuse_wide(path)
-    mark = '"' if is_quoted(path, separator) else None
+    file: Path | io.BytesIO = path
+    if encoding == UTF8:
+        refuse_wide(path)
+    else:
+        file = io.BytesIO(read_text(path, encoding=encoding).encode())
+    mark = '"' if is_quoted(path, separator, encoding) else None
     options = {"separator": separator, "infer_schema": False, "glob": False, "quote_char": mark}
-    return pl.scan_csv(path, has_header=columns is None, new_columns=columns, **options)  # type: ignore[arg-type]
+    rows = pl.scan_csv(file, has_header=columns is None, **options)  # type: ignore[arg-type]
+    if columns is None:
+        return rows
+    there = rows.collect_schema().names()
+    if len(there) != len(columns):
+        problem = f"its first line has {len(there)} values, and `columns` names {len(columns)}"
+        fix = "name each; where the last one is text that holds the mark, say `text: lines` and `extract`"
+        raise SourceError(f"{path}:1", problem, fix)
+    return rows.rename(dict(zip(there, columns, strict=True)))
+
+
+def collected(rows: pl.LazyFrame) -> pl.DataFrame:
+    """The rows of a `scan`, or of what was made of one.
+
+    Raises:
+        polars.exceptions.ComputeError: A row has more values than there are columns.
+    """
+    # of a row with too many values Polars cuts off those that no column asks for, and only says so when all are asked
+    return rows.collect(optimizations=pl.QueryOptFlags(projection_pushdown=False))
 
 
 def rows_one_by_one(
-    path: Path, separator: str, columns: Sequence[str] | None
+    path: Path, separator: str, columns: Sequence[str] | None, encoding: str = UTF8
 ) -> tuple[list[dict[str, str | None]], dict[int, str]]:
     """The rows of a file in which some have more values than there are columns, and what is wrong with those.
 
     Raises:
-        SourceError: It cannot be parsed, or is not UTF-8.
+        SourceError: It cannot be parsed, or is not in this encoding.
     """
     csv.field_size_limit(1 << 30)
-    quoted = is_quoted(path, separator)
+    quoted = is_quoted(path, separator, encoding)
     rows: list[dict[str, str | None]] = []
     notes: dict[int, str] = {}
     try:
-        text = io.StringIO(read_text(path), newline="")
+        text = io.StringIO(read_text(path, encoding=encoding), newline="")
         lines = csv.reader(text, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
         head = next(lines) if columns is None else columns
         for line in filter(None, lines):
@@ -102,10 +124,10 @@ def _swallows(value: str, separator: str, width: int | None) -> bool:
     return all(line.count(separator) == width - 1 for line in value.split("\n")[1:])
 
 
-def _any_field_opens_with_a_mark(path: Path, separator: str) -> bool:
+def _any_field_opens_with_a_mark(path: Path, separator: str, encoding: str) -> bool:
     opening = ('\n"', '\r"', f'{separator}"')
     tail = "\n"
-    with _text(path) as file:
+    with _text(path, encoding) as file:
         while chunk := file.read(_CHUNK_BYTES):
             chunk = tail + chunk
             if '"' in chunk and any(mark in chunk for mark in opening):
@@ -115,14 +137,14 @@ def _any_field_opens_with_a_mark(path: Path, separator: str) -> bool:
 
 
 @contextmanager
-def _text(path: Path) -> Iterator[io.TextIOBase]:
-    """The file as text, gzip by content; bytes that are not UTF-8 become replacement characters."""
+def _text(path: Path, encoding: str) -> Iterator[io.TextIOBase]:
+    """The file as text, gzip by content; bytes that are not in its encoding become replacement characters."""
     csv.field_size_limit(1 << 30)
     try:
         with path.open("rb") as raw:
             is_gzip = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             unpacked: Any = gzip.GzipFile(fileobj=raw) if is_gzip else raw
-            yield io.TextIOWrapper(unpacked, encoding="utf-8-sig", errors="replace", newline="")
+            yield io.TextIOWrapper(unpacked, encoding=encoding, errors="replace", newline="")
     except (OSError, EOFError) as error:
         raise SourceError(str(path), f"cannot be read: {error}", "check the file, or download it again") from None

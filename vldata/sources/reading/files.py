@@ -30,6 +30,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
 _LIKELIEST = "ISO-8859-1"
+UTF8 = "utf-8-sig"
+"""The encoding of texts of which nobody says another: UTF-8, with or without a byte-order mark."""
 _FAST_BYTES = 64 * 1024 * 1024
 """Above it the slower reader is used, which keeps equal strings once and so needs two thirds of the memory."""
 
@@ -136,7 +138,7 @@ def _missing(pattern: str, path: Path) -> SourceError:
     return SourceError(pattern, "no such file" if whole == pattern else f"no such file ({whole})", fix)
 
 
-def read_text(path: Path, *, encoding: str = "utf-8-sig") -> str:
+def read_text(path: Path, *, encoding: str = UTF8) -> str:
     """The whole file as text; gzip by content, not by name.
 
     Raises:
@@ -145,14 +147,24 @@ def read_text(path: Path, *, encoding: str = "utf-8-sig") -> str:
     raw = read_bytes(path)
     if not raw.strip():
         raise SourceError(str(path), "the file is empty", "download it again")
+    return decoded(raw, str(path), encoding)
+
+
+def decoded(raw: bytes, name: str, encoding: str = UTF8) -> str:
+    """Bytes as text.
+
+    Raises:
+        SourceError: They are not in ``encoding``; names the line, and the encoding that they seem to have.
+    """
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
+        likely = _encoding_of(raw)
         raise SourceError(
-            f"{path}:{line}",
+            f"{name}:{line}",
             f"byte {raw[error.start]:#04x} at offset {error.start} is not {encoding.removesuffix('-sig')}",
-            f"convert the file: iconv -f {_encoding_of(raw)} -t UTF-8",
+            f"convert the file: iconv -f {likely} -t UTF-8; of CSV, TSV and text a table may say `encoding: {likely}`",
         ) from None
 
 

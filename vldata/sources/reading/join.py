@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
 import polars as pl
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from vldata.errors import SourceError, nearest
 from vldata.schema.spec import Spec
 from vldata.sources.reading import nested
-from vldata.sources.reading.files import expand
-from vldata.sources.reading.tables import SUFFIXES, TableFile, open_frame
+from vldata.sources.reading.files import UTF8
+from vldata.sources.reading.open import Encoding, OpenOptions, Pattern, TextRows, opened, paths_of, refuse_beside_text
+from vldata.sources.reading.tables import TableFile
 
 _KEY = "\0key"
 
@@ -27,20 +28,31 @@ class Join(Spec):
         columns: As `Table.columns`, of these files.
         on: Column of the table -> column of these files with the same values; a name alone is both. No two rows of
             these files may agree in all of them.
-        keep: The columns to take over.
+        text: As `Table.text`, of these files.
+        extract: As `Table.extract`, of these files.
+        encoding: As `Table.encoding`, of these files.
+        keep: The columns to take over; ``{answer: text}`` takes over ``text`` and calls it ``answer``.
     """
 
     path: str
     at: str | None = None
     columns: list[str] | None = None
     on: Annotated[dict[str, str], Field(min_length=1)]
-    keep: Annotated[list[str], Field(min_length=1)]
+    keep: Annotated[dict[str, str], Field(min_length=1)]
+    text: TextRows | None = None
+    extract: dict[str, Pattern] = {}
+    encoding: Encoding = UTF8
 
-    @field_validator("on", mode="before")
+    @model_validator(mode="after")
+    def _is_table_or_text(self) -> Self:
+        refuse_beside_text(self.text, at=self.at, columns=self.columns)
+        return self
+
+    @field_validator("on", "keep", mode="before")
     @classmethod
-    def _by_name(cls, on: Any) -> Any:
-        names = [on] if isinstance(on, str) else on
-        return {name: name for name in names} if isinstance(names, list) else on
+    def _by_name(cls, said: Any) -> Any:
+        names = [said] if isinstance(said, str) else said
+        return {name: name for name in names} if isinstance(names, list) else said
 
 
 class Joined(NamedTuple):
@@ -58,9 +70,10 @@ def read_join(join: Join) -> Joined:
             same one.
     """
     tables = []
-    for path in expand(join.path, suffixes=SUFFIXES):
-        frame = open_frame(path, at=join.at, columns=join.columns)
-        names = tuple(dict.fromkeys((*join.on.values(), *join.keep)))
+    options = OpenOptions(join.at, join.columns, (), join.text, join.extract, join.encoding)
+    for path in paths_of(join.path, join.text):
+        frame = opened(path, options, join.path)
+        names = tuple(dict.fromkeys((*join.on.values(), *join.keep.values())))
         known = (*frame.columns, *frame.inside()) if any("." in name for name in names) else frame.columns
         for name in names:
             if name not in known:
@@ -70,7 +83,7 @@ def read_join(join: Join) -> Joined:
             place = min(broken)
             raise SourceError(f"{path}, join", f"row {place + 1} cannot be read: {broken[place]}", "fix the file")
         keyed = _with_key(table, list(join.on.values()), str(path))
-        tables.append(keyed.filter(pl.col(_KEY).is_not_null()).select(_KEY, *join.keep))
+        tables.append(keyed.filter(pl.col(_KEY).is_not_null()).select(_KEY, **join.keep))
     rows = pl.concat(tables, how="diagonal_relaxed")
     double = rows.filter(~pl.col(_KEY).is_first_distinct())
     if double.height:

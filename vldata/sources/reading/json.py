@@ -1,4 +1,4 @@
-"""Rows of JSON files, whichever way they are written: one list, or a document a line.
+"""Rows of JSON files, whichever way they are written: one list, or a document a line; and of YAML documents.
 
 Public corpora name both forms ``.json`` (POPE's files are JSON lines), so the contents decide, not the name.
 """
@@ -15,6 +15,8 @@ from vldata.sources.reading.rows import list_of_rows
 
 LINES = (".jsonl", ".ndjson")
 """Suffixes that are JSON lines for certain; ``.gz`` may follow."""
+
+YAML = (".yaml", ".yml")
 
 
 def json_rows(path: Path) -> list[Any]:
@@ -35,6 +37,8 @@ def json_document(path: Path, *, floats: type[float] = float) -> Any:
     Raises:
         SourceError: The file holds neither.
     """
+    if is_yaml(path):
+        return _yaml(path)
     if _is_lines(path, read_text(path)):
         return [value for _, value in read_json_lines(path, floats=floats)]
     return read_json(path, floats=floats)
@@ -42,10 +46,27 @@ def json_document(path: Path, *, floats: type[float] = float) -> Any:
 
 def written_rows(path: Path) -> Any:
     """`json_document` in which every number is a text, as the file writes it; what is no JSON is null."""
+    if is_yaml(path):
+        return _yaml(path)
     text = read_text(path)
     if not _is_lines(path, text):
         return _written(text)
     return [_written(line) for line in text.split("\n") if line.strip()]
+
+
+def is_yaml(path: Path) -> bool:
+    """Whether a file is YAML, going by its name; all its values are texts, as written: a class called no is no flag."""
+    return Path(path.name.removesuffix(".gz")).suffix in YAML
+
+
+def _yaml(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.load(read_text(path), Loader=yaml.BaseLoader)  # makes texts, lists and dicts only
+    except (yaml.YAMLError, RecursionError) as error:
+        said = str(error).replace("\n", " ") if isinstance(error, yaml.YAMLError) else "nested too deeply"
+        raise SourceError(str(path), f"not YAML: {said}", "fix the file") from None
 
 
 def at_path(document: Any, at: str, path: Path) -> Any:

@@ -21,17 +21,18 @@ import polars as pl
 
 from vldata.errors import SourceError
 from vldata.sources.reading import class_names, nested
-from vldata.sources.reading.delimited import SEPARATORS, rows_one_by_one, scan
-from vldata.sources.reading.files import read_bytes
-from vldata.sources.reading.json import LINES, at_path, json_document, written_rows
+from vldata.sources.reading.delimited import SEPARATORS, collected, rows_one_by_one, scan
+from vldata.sources.reading.files import UTF8, read_bytes
+from vldata.sources.reading.json import LINES, YAML, at_path, json_document, written_rows
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import list_of_rows, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KEY, FILE_NAME, FILE_STEM = "key", "file_name", "file_stem"
-"""Columns that the form of a file gives: the key of an object of objects, the file's name, and that without suffix."""
+KEY, VALUE, FILE_NAME, FILE_STEM = "key", "value", "file_name", "file_stem"
+"""Columns that the form of a file gives: the key of an object of objects (or, with the value, of single values), the
+file's name, and that without suffix."""
 
 _PLACES = pl.List(pl.UInt32)
 _FLOAT = r"^-?\d+(\.\d+)?([eE][+-]?\d+)?$"
@@ -81,6 +82,7 @@ def open_frame(
     columns: Sequence[str] | None = None,
     explode: Sequence[str] = (),
     is_whole: bool = False,
+    encoding: str = UTF8,
 ) -> TableFile:
     """Look at a file; its suffix tells how it is written.
 
@@ -88,6 +90,7 @@ def open_frame(
         at: Dotted path to the rows inside a JSON document; None: the document itself; ``.``: the document is one row.
         columns: Names of the columns of a CSV or TSV file without a header.
         explode: Dotted paths to lists, side by side, whose items become rows.
+        encoding: Of a CSV or TSV file.
         is_whole: A JSON document that is an object, and neither one of columns nor one of rows by id, is one row.
 
     Raises:
@@ -100,13 +103,35 @@ def open_frame(
     if suffix == ".arrow":
         return _open_arrow(form)
     if suffix in SEPARATORS:
-        return _open_delimited(form, SEPARATORS[suffix], columns)
+        return _open_delimited(form, SEPARATORS[suffix], columns, encoding)
     if suffix in LINES and at is None:
         return _open_json_lines(form)
-    if suffix in (*LINES, ".json"):
+    if suffix in (*LINES, *YAML, ".json"):
         return _open_json(form)
-    known = ", ".join(SUFFIXES)
-    raise SourceError(str(path), f"the suffix {suffix!r} does not tell how this table is written", f"one of: {known}")
+    fix = f"one of: {', '.join(SUFFIXES)}; if it is plain text, say `text: lines` or `text: files`"
+    raise SourceError(str(path), f"the suffix {suffix!r} does not tell how this table is written", fix)
+
+
+def open_rows(path: Path, rows: pl.DataFrame) -> TableFile:
+    """A table that is in memory already.
+
+    Args:
+        path: What it comes from.
+    """
+    return TableFile(path, tuple(rows.columns), lambda names, texts=(): (_placed(rows.lazy(), names).collect(), {}))
+
+
+def with_nulls_for(frame: TableFile, columns: Sequence[str]) -> TableFile:
+    """The table with these columns more, where it lacks them: of a folder with a row a file, what other files have."""
+    lacking = [name for name in columns if name not in frame.columns]
+    if not lacking:
+        return frame
+
+    def read(names: Sequence[str], texts: Collection[str] = ()) -> tuple[pl.DataFrame, dict[int, str]]:
+        table, notes = frame.read([name for name in names if name not in lacking], texts)
+        return table.with_columns(pl.lit(None).alias(name) for name in names if name in lacking), notes
+
+    return replace(frame, columns=(*frame.columns, *lacking), read=read)
 
 
 def json_objects(frame: TableFile) -> list[Any]:
@@ -159,9 +184,10 @@ def _open_arrow(form: _Form) -> TableFile:
     return _table_file(form, empty.lazy(), partial(_read_arrow, form, table), partial(_arrow_images, table))
 
 
-def _open_delimited(form: _Form, separator: str, columns: Sequence[str] | None) -> TableFile:
-    rows = _polars(form.path, scan, form.path, separator, columns)
-    return _table_file(form, rows, partial(_read_delimited, form.path, _shaped(form, rows), separator, columns))
+def _open_delimited(form: _Form, separator: str, columns: Sequence[str] | None, encoding: str) -> TableFile:
+    rows = _polars(form.path, scan, form.path, separator, columns, encoding)
+    read = partial(_read_delimited, form.path, _shaped(form, rows), separator, columns, encoding)
+    return _table_file(form, rows, read)
 
 
 def _open_json_lines(form: _Form) -> TableFile:
@@ -210,13 +236,14 @@ def _read_delimited(
     rows: pl.LazyFrame,
     separator: str,
     columns: Sequence[str] | None,
+    encoding: str,
     names: Sequence[str],
     texts: Collection[str] = (),
 ) -> tuple[pl.DataFrame, dict[int, str]]:
     try:
-        return _placed(rows, names).collect(), {}
+        return collected(_placed(rows, names)), {}
     except pl.exceptions.ComputeError:
-        each, notes = rows_one_by_one(path, separator, columns)
+        each, notes = rows_one_by_one(path, separator, columns, encoding)
         schema = {PLACE: pl.UInt32, **dict.fromkeys(names, pl.String)}
         return pl.DataFrame([{PLACE: k, **row} for k, row in enumerate(each)], schema=schema), notes
 
@@ -390,9 +417,13 @@ def _as_objects(document: Any, form: _Form) -> tuple[Sequence[Any], str | None]:
         are_objects = [isinstance(value, dict) for value in document.values()]
         if any(are_objects) if at else document and all(are_objects):
             return _keyed(document), KEY
+        if at and document and not any(isinstance(value, list) for value in document.values()):
+            return _valued(document.items()), KEY
         if form.is_whole and not _is_columns(document):
             return [document], FILE_STEM
         return list(_from_columns(document, path)), None
+    if at and isinstance(document, list) and document and all(isinstance(value, str) for value in document):
+        return _valued(enumerate(document)), KEY
     # easy-VQA's triples: named like the columns of a file without a header
     return [
         {f"column_{k}": value for k, value in enumerate(row, start=1)} if isinstance(row, list) else row
@@ -400,9 +431,14 @@ def _as_objects(document: Any, form: _Form) -> tuple[Sequence[Any], str | None]:
     ], None
 
 
+def _valued(items: Iterable[tuple[Any, Any]]) -> list[Any]:
+    """Single values, such as the names of classes: each is a row of the columns ``key`` and ``value``."""
+    return [{KEY: str(key), VALUE: value} for key, value in items]
+
+
 def _keyed(document: dict[str, Any]) -> list[Any]:
     """An object of objects: each is a row, and its key is the column ``key``."""
-    return [{KEY: key, **row} if isinstance(row, dict) else row for key, row in document.items()]
+    return [{KEY: str(key), **row} if isinstance(row, dict) else row for key, row in document.items()]
 
 
 def _is_columns(document: dict[str, Any]) -> bool:
