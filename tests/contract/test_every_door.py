@@ -103,7 +103,9 @@ def read_otherwise(source: Source, native: NativeFile, task: str) -> pl.DataFram
 
 
 OF_OBJECTS = [
-    name for name in FORMATS if name not in ("flickr8k", "multi30k", "screen_annotation", "table", "url_table")
+    name
+    for name in FORMATS
+    if name not in ("flickr8k", "image_folder", "multi30k", "screen_annotation", "table", "url_table")
 ]
 """Formats whose stand-in is JSON; `vldata.sources.reading.tables` has tests of its own for tables of every kind."""
 

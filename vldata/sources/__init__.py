@@ -16,6 +16,7 @@ SOURCES: dict[str, str] = {
     "coco_instances": "vldata.sources.coco_instances:CocoInstances",
     "flickr8k": "vldata.sources.flickr8k:Flickr8k",
     "gqa": "vldata.sources.gqa:Gqa",
+    "image_folder": "vldata.sources.image_folder:ImageFolder",
     "llava": "vldata.sources.llava:Llava",
     "multi30k": "vldata.sources.multi30k:Multi30k",
     "ocrvqa": "vldata.sources.ocrvqa:OcrVqa",

@@ -52,7 +52,7 @@ from vldata.sources.reading.fields import (
     origins,
     texts_of,
 )
-from vldata.sources.reading.files import expand
+from vldata.sources.reading.files import expand, is_braced
 from vldata.sources.reading.inline_images import referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
 from vldata.sources.reading.join import Join, read_join, with_columns_of
@@ -62,7 +62,6 @@ from vldata.sources.reading.rows import note
 from vldata.sources.reading.tables import (
     FILE_NAME,
     FILE_STEM,
-    KEY,
     SUFFIXES,
     TableFile,
     details_of,
@@ -72,6 +71,7 @@ from vldata.sources.reading.tables import (
 )
 from vldata.sources.reading.take import Take
 from vldata.sources.reading.talk_keys import is_harmless_in_message, the_fix
+from vldata.sources.reading.tars import is_tar, open_tar
 from vldata.sources.reading.text_lists import lists_from_texts
 from vldata.sources.shapes import Shapes
 from vldata.sources.standins import draw, scenes_for
@@ -240,7 +240,7 @@ class Table(Source):
     ) -> dict[str, Any]:
         """Open questions about scenes, as ``questions.parquet`` and ``images/``; other tasks as ``turns.parquet``."""
         if task not in (None, "vqa_open"):
-            return _turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=images)
+            return turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=images)
         table: list[tuple[str, str, str, str]] = []
         for scene in scenes_for(rows, 10, seed):
             name = f"{scene.number + 1:06d}.jpg"
@@ -268,7 +268,7 @@ class Table(Source):
         if not fields:
             return self.standin(folder, rows=rows, seed=seed, task=task)
         self._refuse_other_columns(task)
-        keys = _turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=True, scenes=-(-rows // 10))
+        keys = turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=True, scenes=-(-rows // 10))
         world = _all_columns(pl.read_parquet(keys["path"]), fields, task, self.boxes_are)
         table_for(world, fields).write_parquet(keys["path"])
         source = self.model_validate({**keys, **{name: getattr(self, name) for name in _OF_ROWS}})
@@ -331,18 +331,31 @@ class Table(Source):
         return task in _DIALOGUES and "texts" in frame.columns and not is_named
 
     def _opened(self, path: Path) -> TableFile:
-        is_whole = home(self.path).is_dir() or has_magic(self.path)
-        frame = open_frame(path, at=self.at, columns=self.columns, explode=self.explode, is_whole=is_whole)
+        name = Path(os.path.relpath(path, _folder(self.path))).as_posix()
+        frame = self._frame(path, name)
         texts = [text for given in self.fields.values() for text in ([given] if isinstance(given, str) else given)]
-        if frame.row == FILE_STEM or any(_FILE.search(text) for text in (*texts, *self.keep)):
-            base = _folder(self.path)
-            frame = with_file_name(frame, Path(os.path.relpath(path, base)).as_posix())
+        if any(_FILE.search(text) for text in (frame.row or "", *texts, *self.keep)):
+            frame = with_file_name(frame, name)
         return frame
+
+    def _frame(self, path: Path, name: str) -> TableFile:
+        """Look at a file.
+
+        Args:
+            name: Its name, seen from the source's folder.
+        """
+        if is_tar(path):
+            named = self.fields.get("images")
+            images = [named] if isinstance(named, str) else named
+            stem = name[: name.lower().rindex(".t")]
+            return open_tar(path, image_root=self.image_root, stem=stem, explode=self.explode, images=images)
+        is_whole = home(self.path).is_dir() or has_magic(self.path)
+        return open_frame(path, at=self.at, columns=self.columns, explode=self.explode, is_whole=is_whole)
 
     def _named(self, frame: TableFile) -> tuple[dict[str, str | list[str]], tuple[str, ...]]:
         """``fields`` with the id that the form of the file gives, and every name that they may use."""
         fields = dict(self.fields)
-        if frame.row == KEY or (frame.row == FILE_STEM and not {"row", "id"} & {*frame.columns}):
+        if frame.row is not None and (frame.row != FILE_STEM or not {"row", "id"} & {*frame.columns}):
             fields.setdefault("row", frame.row)
         texts = [text for given in fields.values() for text in ([given] if isinstance(given, str) else given)]
         is_nested = self.explode or any("." in text for text in (*texts, *self.keep))
@@ -491,6 +504,8 @@ class Table(Source):
                 raise SourceError(f"fields.{name}", problem, nearest(name, _OF_TALKS))
         rows = talk_rows(frame.path, image_root=self.image_root, frame=frame, at=self.at)
         fields, columns = self._named(frame)
+        if frame.talks is not None and "row" not in self.fields:
+            fields.pop("row", None)  # its rows have their ids already
         found = {name: one for name, one in origins(fields, columns, task, whole=False).items() if name in fields}
         inside = self._inside(frame, found["images"]) if "images" in found else None
         needs = {name: one.needs for name, one in found.items() if name != "images" or inside is None}
@@ -512,10 +527,10 @@ class Table(Source):
 def _folder(path: str) -> Path:
     """The folder that a table's path is or lies in; decided by the name alone, as nothing need exist yet."""
     whole = home(path)
-    if not has_magic(path):
-        return whole.parent if suffix_of(whole) in SUFFIXES else whole
-    plain = [part for part in whole.parts[: next(k for k, part in enumerate(whole.parts) if has_magic(part))]]
-    return Path(*plain)
+    open_parts = [k for k, part in enumerate(whole.parts) if has_magic(part) or is_braced(part)]
+    if not open_parts:
+        return whole.parent if suffix_of(whole) in SUFFIXES or is_tar(whole) else whole
+    return Path(*whole.parts[: open_parts[0]])
 
 
 def _same_places(origin: Origin, table: pl.DataFrame, images: pl.Series) -> str | None:
@@ -609,7 +624,7 @@ def _all_columns(turns: pl.DataFrame, names: Collection[str], task: str, unit: s
     return turns
 
 
-def _turns_of_shapes(
+def turns_of_shapes(
     folder: Path, *, rows: int, seed: int, task: str, images: bool, scenes: int | None = None
 ) -> dict[str, Any]:
     """A table whose columns have the canonical names already, which need no ``fields``."""

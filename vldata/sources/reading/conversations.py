@@ -190,6 +190,8 @@ def talk_rows(
     Raises:
         SourceError: The file is no table.
     """
+    if frame is not None and frame.talks is not None:
+        return frame.talks()
     if suffix_of(path) in _JSON:
         return json_rows(path) if frame is None else json_objects(frame)
     frame = frame or open_frame(path)
