@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import polars as pl
 from vldata.sources import SOURCES, source_class
 from vldata.sources.base import Source
 from vldata.sources.reading.pickle import load_pickle
+from vldata.sources.webdataset import write_tar
 
 WITHOUT_FILES = {"shapes"}
 FORMATS = sorted(set(SOURCES) - WITHOUT_FILES)
@@ -62,6 +64,8 @@ def opened(path: Path) -> NativeFile:
     if path.suffix == ".parquet":
         table = pl.read_parquet(path)
         return NativeFile(path, table.to_dicts(), lambda to, rows: _write_parquet(to, rows, table.schema))
+    if path.suffix == ".tar":
+        return NativeFile(path, _samples(path), _write_tar)
     lines = path.read_text().splitlines()
     return NativeFile(path, lines, lambda to, rows: _write(to, "".join(f"{row}\n" for row in rows)))
 
@@ -120,6 +124,34 @@ def _json(value: Any) -> str:
     text = json.dumps(value)
     head, *tails = text.split(json.dumps(VERBATIM)[:-1])
     return head + "".join(tail.replace('"', "", 1) for tail in tails)
+
+
+def _samples(path: Path) -> list[dict[str, Any]]:
+    """The samples of a shard: JSON as a value, all else as text; ``.`` is what the names of its files begin with."""
+    samples: dict[str, dict[str, Any]] = {}
+    with tarfile.open(path) as tar:
+        for member in tar:
+            key, _, kind = member.name.partition(".")
+            file = tar.extractfile(member)
+            assert file is not None
+            text = file.read().decode()
+            samples.setdefault(key, {".": key})[kind] = json.loads(text) if kind == "json" else text
+    return list(samples.values())
+
+
+def _write_tar(path: Path, samples: list[Any]) -> None:
+    """What is no object is a file of one sample, which has no suffix."""
+    files = []
+    for place, sample in enumerate(samples):
+        if not isinstance(sample, dict):
+            files.append((f"stray{place}", _json(sample)))
+            continue
+        key = str(sample.get(".", f"lost{place}"))
+        for kind, value in sample.items():
+            if kind != ".":
+                files.append((f"{key}.{kind}", value if isinstance(value, str) and kind != "json" else _json(value)))
+    written = [text.encode(errors="replace").decode() for file in files for text in file]
+    write_tar(path, [(name, text.encode()) for name, text in zip(written[::2], written[1::2], strict=True)])
 
 
 def _write(path: Path, text: str) -> None:

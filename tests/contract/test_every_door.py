@@ -105,7 +105,7 @@ def read_otherwise(source: Source, native: NativeFile, task: str) -> pl.DataFram
 OF_OBJECTS = [
     name
     for name in FORMATS
-    if name not in ("flickr8k", "image_folder", "multi30k", "screen_annotation", "table", "url_table")
+    if name not in ("flickr8k", "image_folder", "multi30k", "screen_annotation", "table", "url_table", "webdataset")
 ]
 """Formats whose stand-in is JSON; `vldata.sources.reading.tables` has tests of its own for tables of every kind."""
 

@@ -34,6 +34,7 @@ SOURCES: dict[str, str] = {
     "visual_genome": "vldata.sources.visual_genome:VisualGenome",
     "vqav2": "vldata.sources.vqa_pairs:VqaV2",
     "vsr": "vldata.sources.vsr:Vsr",
+    "webdataset": "vldata.sources.webdataset:WebDataset",
 }
 """Format name -> ``module:class``; a module is imported when its format is first used."""
 

@@ -56,10 +56,10 @@ def open_tar(
     for part in _parts(path, before):
         folder, name = posixpath.split(part.name)
         key, _, kind = name.partition(".")
-        if kind:
+        if key and kind:
             samples.setdefault(posixpath.join(folder, key), []).append(part._replace(kind=kind.lower()))
         else:
-            strays[part.name] = f"{part.name} has no suffix, so it is part of no sample"
+            strays[part.name] = f"{part.name} has no name and suffix, so it is part of no sample"
     found = rows_of(samples, images=images)
     for name, detail in strays.items():
         found.notes[len(found.rows)] = detail
@@ -113,6 +113,6 @@ def _refuse_rest(tar: tarfile.TarFile, path: Path) -> None:
 
 
 def _is_clutter(name: str) -> bool:
-    """Whether a member is hidden, or what macOS puts beside each file."""
-    parts = name.split("/")
-    return "__MACOSX" in parts or any(part.startswith(".") and part not in (".", "..") for part in parts)
+    """Whether a member is what macOS puts beside files."""
+    *folders, last = name.split("/")
+    return "__MACOSX" in folders or last.startswith("._") or last == ".DS_Store"
