@@ -150,8 +150,8 @@ def _write_tar(path: Path, samples: list[Any]) -> None:
         for kind, value in sample.items():
             if kind != ".":
                 files.append((f"{key}.{kind}", value if isinstance(value, str) and kind != "json" else _json(value)))
-    written = [text.encode(errors="replace").decode() for file in files for text in file]
-    write_tar(path, [(name, text.encode()) for name, text in zip(written[::2], written[1::2], strict=True)])
+    raw = [(name.encode(errors="replace").decode(), text.encode(errors="replace")) for name, text in files]
+    write_tar(path, raw)
 
 
 def _write(path: Path, text: str) -> None:

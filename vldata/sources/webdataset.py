@@ -12,7 +12,7 @@ is one for the tasks ``instruction`` and ``text_instruction``.
 Quirks: ids are ``<shard>/<key>``, as keys repeat between shards; files of one sample need not stand together; a caption
 is the ``txt``, else JSON's; .tar.gz is read, but unpacked first when its images are; a shard that was cut off is an
 error, and so is anything behind its end. What macOS puts beside files is none of a sample; what else has no name or no
-suffix is an ``unparsable_row``. ``img2dataset`` names what it could not fetch in its Parquet files alone, not in its shards.
+suffix is an ``unparsable_row``. What ``img2dataset`` could not fetch stands in its Parquet files, not in its shards.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.shapes.draw import encoded
 from vldata.shapes.language import captions
-from vldata.sources.reading.files import expand, visible
-from vldata.sources.reading.tars import is_blank, is_tar
+from vldata.sources.reading.files import expand
+from vldata.sources.reading.tars import is_blank, tars_below
 from vldata.sources.standins import scenes_for
 from vldata.sources.table import Table, turns_of_shapes
 
@@ -49,7 +49,7 @@ class WebDataset(Table):
 
     def _tables(self) -> list[Path]:
         folder = home(self.path)
-        found = sorted(path for path in visible(folder) if is_tar(path)) if folder.is_dir() else expand(self.path)
+        found = tars_below(folder) if folder.is_dir() else expand(self.path)
         if not found:
             raise SourceError(self.path, "the folder holds no tar", "fix `path`")
         whole = [path for path in found if not is_blank(path)]

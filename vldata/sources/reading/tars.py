@@ -17,6 +17,7 @@ from pathlib import Path
 from vldata.errors import SourceError
 from vldata.images.archives import TAR, TAR_GZ
 from vldata.sources.reading.embedded import prefix_of
+from vldata.sources.reading.files import visible
 from vldata.sources.reading.samples import Part, is_text, rows_of, talks_of, written_rows
 from vldata.sources.reading.tables import FILE_STEM, TableFile, open_objects
 
@@ -30,6 +31,11 @@ _REST_BYTES = 1 << 20
 def is_tar(path: Path) -> bool:
     """Whether a file is a shard, by its name."""
     return path.name.lower().endswith(TARS + _OTHERS)
+
+
+def tars_below(folder: Path) -> list[Path]:
+    """The shards below a folder."""
+    return sorted(path for path in visible(folder) if is_tar(path))
 
 
 def is_blank(path: Path) -> bool:
