@@ -67,6 +67,7 @@ from vldata.sources.reading.tables import (
     details_of,
     open_frame,
     suffix_of,
+    with_columns_seen,
     with_file_name,
 )
 from vldata.sources.reading.take import Take
@@ -213,9 +214,10 @@ class Table(Source):
         tables: list[pl.DataFrame] = []
         talks: list[Talk] = []
         others = [read_join(join) for join in self.join]
+        seen: dict[str, None] = {}
         for path in self._tables():
             try:
-                frame = with_columns_of(self._opened(path), others)
+                frame = with_columns_of(with_columns_seen(self._opened(path), seen), others)
                 if self._holds_talks(frame, task):
                     if self.keep:
                         raise SourceError("keep", "a table of conversations keeps no columns", "leave `keep` out")

@@ -117,12 +117,12 @@ def talk_files(path: str) -> list[Path]:
         SourceError: There is none, or the folder holds several splits.
     """
     folder = home(path)
+    shards = tars_below(folder) if folder.is_dir() else []
+    if shards and not any(suffix_of(file) in SUFFIXES for file in visible(folder) if not is_about(file)):
+        return shards
     saved = saved_files(path)
     if saved is not None or not folder.is_dir():
         return saved or expand(path)
-    shards = tars_below(folder)
-    if shards and not any(suffix_of(file) in SUFFIXES for file in visible(folder) if not is_about(file)):
-        return shards
     found = [file for file in expand(path, suffixes=SUFFIXES) if file.name not in _ABOUT_TABLES]
     best = [file for file in found if suffix_of(file) in (*_JSON, *_EMBEDDING)]
     if not found:

@@ -134,6 +134,24 @@ def open_objects(
     return _of_objects(form, rows, notes, places)
 
 
+def with_columns_seen(frame: TableFile, seen: dict[str, None]) -> TableFile:
+    """A table of objects from many files, with the columns that others of the same source have: null in all its rows.
+
+    Args:
+        seen: Names of columns, and dotted paths into these; those of the table are added.
+    """
+    if frame.form is None or frame.form.written is None:
+        return frame
+    columns, paths = frame.columns, frame.inside()
+    others = tuple(name for name in seen if name not in {*columns, *paths})
+    seen |= dict.fromkeys((*columns, *paths))
+    return replace(
+        frame,
+        columns=(*columns, *(name for name in others if "." not in name)),
+        inside=lambda: (*paths, *(name for name in others if "." in name)),
+    )
+
+
 def json_objects(frame: TableFile) -> list[Any]:
     """The rows of a JSON file as they are: objects, and what is none.
 
