@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -88,13 +88,23 @@ def open_images(folder: Path, parts: Mapping[str, Sequence[str]], *, before: str
     samples = {name: list(_read(folder, name, texts, before)) for name, texts in parts.items()}
     found = rows_of(samples)
     for place, (name, row) in enumerate(zip(samples, found.rows, strict=True)):
-        row[FILE_NAME], row[FILE_STEM] = name, posixpath.splitext(name)[0]
-        row.setdefault(LABEL, posixpath.basename(posixpath.dirname(name)) or None)
         named = row.get("image")
         if row.get("images") and isinstance(named, str) and posixpath.basename(named) != posixpath.basename(name):
             found.notes.setdefault(place, f"the JSON beside it is of {named!r}")
-    frame = open_objects(folder, found.rows, found.notes, written=partial(written_rows, samples), explode=explode)
+
+    def written() -> list[dict[str, Any]]:
+        return _with_names(samples, written_rows(samples))
+
+    rows = _with_names(samples, found.rows)
+    frame = open_objects(folder, rows, found.notes, written=written, explode=explode)
     return replace(frame, row=FILE_NAME, talks=partial(talks_of, samples, found, list(samples)))
+
+
+def _with_names(names: Iterable[str], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for name, row in zip(names, rows, strict=True):
+        row[FILE_NAME], row[FILE_STEM] = name, posixpath.splitext(name)[0]
+        row.setdefault(LABEL, posixpath.basename(posixpath.dirname(name)) or None)
+    return rows
 
 
 def open_metadata(path: Path, rest: TableFile, *, folder: str, before: str, explode: Sequence[str]) -> TableFile:
