@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -81,6 +81,7 @@ def _parts(path: Path, before: str) -> Iterator[Part]:
     if path.name.lower().endswith(_OTHERS):
         problem = "it is compressed in a way in which no image of it can be read alone"
         raise SourceError(str(path), problem, "unpack it to a .tar")
+    texts: dict[str, bytes] = {}
     try:
         with tarfile.open(path, "r:gz" if path.name.endswith(TAR_GZ) else "r:") as tar:
             while (member := tar.next()) is not None:
@@ -88,15 +89,32 @@ def _parts(path: Path, before: str) -> Iterator[Part]:
                 name = posixpath.normpath(member.name).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
                 if member.isdir() or _is_clutter(name):
                     continue
-                file = tar.extractfile(member) if is_text(name) else None
-                yield Part("", name, before + name, file.read() if file else None)
+                if is_text(name):
+                    texts[name] = _content(tar, member, name, texts)
+                yield Part("", name, before + name, texts.get(name))
             _refuse_rest(tar, path)
     except KeyError as error:
-        raise SourceError(str(path), f"a link in it leads nowhere: {error}", "pack it again") from None
+        raise SourceError(
+            str(path), f"a link in it leads to {error}, which is no text before it", "unpack it"
+        ) from None
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise SourceError(str(path), f"not a whole tar: {error}", "download it again") from None
     except OSError as error:
         raise SourceError(str(path), error.strerror or str(error), "check the path and its permissions") from None
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str, texts: Mapping[str, bytes]) -> bytes:
+    """The bytes of a text; of a link, which can only lead to what stands before it, those of its target.
+
+    Raises:
+        KeyError: It leads nowhere.
+    """
+    if member.issym():
+        return texts[posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))]
+    if member.islnk():
+        return texts[posixpath.normpath(member.linkname)]
+    file = tar.extractfile(member)
+    return file.read() if file else b""
 
 
 def _refuse_rest(tar: tarfile.TarFile, path: Path) -> None:
