@@ -30,6 +30,7 @@ SOURCES: dict[str, str] = {
     "sharegpt": "vldata.sources.sharegpt:ShareGpt",
     "table": "vldata.sources.table:Table",
     "textvqa": "vldata.sources.textvqa:TextVqa",
+    "tfrecord": "vldata.sources.tfrecord:TfRecord",
     "url_table": "vldata.sources.url_table:UrlTable",
     "visual_genome": "vldata.sources.visual_genome:VisualGenome",
     "vqav2": "vldata.sources.vqa_pairs:VqaV2",

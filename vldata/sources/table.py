@@ -74,6 +74,7 @@ from vldata.sources.reading.take import Take
 from vldata.sources.reading.talk_keys import is_harmless_in_message, the_fix
 from vldata.sources.reading.tars import is_tar, open_tar
 from vldata.sources.reading.text_lists import lists_from_texts
+from vldata.sources.reading.tfrecords import is_records, open_records
 from vldata.sources.shapes import Shapes
 from vldata.sources.standins import draw, scenes_for
 
@@ -347,12 +348,20 @@ class Table(Source):
             name: Its name, seen from the source's folder.
         """
         if is_tar(path):
-            named = self.fields.get("images")
-            images = [named] if isinstance(named, str) else named
             stem = name[: name.lower().rindex(".t")]
+            images = self._named_images()
             return open_tar(path, image_root=self.image_root, stem=stem, explode=self.explode, images=images)
+        if is_records(path):
+            return self._records(path)
         is_whole = home(self.path).is_dir() or has_magic(self.path)
         return open_frame(path, at=self.at, columns=self.columns, explode=self.explode, is_whole=is_whole)
+
+    def _records(self, path: Path) -> TableFile:
+        return open_records(path, image_root=self.image_root, explode=self.explode, images=self._named_images())
+
+    def _named_images(self) -> list[str] | None:
+        named = self.fields.get("images")
+        return [named] if isinstance(named, str) else named
 
     def _named(self, frame: TableFile) -> tuple[dict[str, str | list[str]], tuple[str, ...]]:
         """``fields`` with the id that the form of the file gives, and every name that they may use."""
@@ -531,7 +540,7 @@ def _folder(path: str) -> Path:
     whole = home(path)
     open_parts = [k for k, part in enumerate(whole.parts) if has_magic(part) or is_braced(part)]
     if not open_parts:
-        return whole.parent if suffix_of(whole) in SUFFIXES or is_tar(whole) else whole
+        return whole.parent if suffix_of(whole) in SUFFIXES or is_tar(whole) or is_records(whole) else whole
     return Path(*whole.parts[: open_parts[0]])
 
 
