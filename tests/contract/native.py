@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,17 @@ import polars as pl
 
 from vldata.sources import SOURCES, source_class
 from vldata.sources.base import Source
+from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.pickle import load_pickle
+from vldata.sources.reading.tfrecords import open_records
+from vldata.sources.tfrecord import write_records
+from vldata.sources.webdataset import write_tar
 
 WITHOUT_FILES = {"shapes"}
-FORMATS = sorted(set(SOURCES) - WITHOUT_FILES)
+NEEDS = {"tfrecord": "google_crc32c"}
+"""Formats that cannot be read or written without a library of an extra."""
+NOT_INSTALLED = {name for name, module in NEEDS.items() if find_spec(module) is None}
+FORMATS = sorted(set(SOURCES) - WITHOUT_FILES - NOT_INSTALLED)
 JSON = (".json", ".jsonl")
 VERBATIM = "\N{NULL}verbatim "
 """A text that begins so is written without quotation marks: a number as a person would write it."""
@@ -62,6 +72,10 @@ def opened(path: Path) -> NativeFile:
     if path.suffix == ".parquet":
         table = pl.read_parquet(path)
         return NativeFile(path, table.to_dicts(), lambda to, rows: _write_parquet(to, rows, table.schema))
+    if path.suffix == ".tar":
+        return NativeFile(path, _samples(path), _write_tar)
+    if path.suffix == ".tfrecord":
+        return NativeFile(path, _examples(path), _write_examples)
     lines = path.read_text().splitlines()
     return NativeFile(path, lines, lambda to, rows: _write(to, "".join(f"{row}\n" for row in rows)))
 
@@ -111,15 +125,67 @@ def is_sound(turns: pl.DataFrame) -> pl.Series:
 
 
 def said(turns: pl.DataFrame) -> list[str]:
-    """Each turn as one text, without its id (which may be told apart, or be the hash of what it says)."""
+    """Each turn as one text, without its id (which may be told apart, or be the hash of what it says).
+
+    Nor does where in its file an image lies say anything: it moves when a value before it gets longer.
+    """
     columns = sorted(set(turns.columns) - {"row", "thread"})
-    return [json.dumps(turn, sort_keys=True, default=str) for turn in turns.select(columns).iter_rows(named=True)]
+    texts = (json.dumps(turn, sort_keys=True, default=str) for turn in turns.select(columns).iter_rows(named=True))
+    return [re.sub(r"::bytes/\d+/\d+", "::bytes", text) for text in texts]
 
 
 def _json(value: Any) -> str:
     text = json.dumps(value)
     head, *tails = text.split(json.dumps(VERBATIM)[:-1])
     return head + "".join(tail.replace('"', "", 1) for tail in tails)
+
+
+def _samples(path: Path) -> list[dict[str, Any]]:
+    """The samples of a shard: JSON as a value, all else as text; ``.`` is what the names of its files begin with."""
+    samples: dict[str, dict[str, Any]] = {}
+    with tarfile.open(path) as tar:
+        for member in tar:
+            key, _, kind = member.name.partition(".")
+            file = tar.extractfile(member)
+            assert file is not None
+            text = file.read().decode()
+            samples.setdefault(key, {".": key})[kind] = json.loads(text) if kind == "json" else text
+    return list(samples.values())
+
+
+def _write_tar(path: Path, samples: list[Any]) -> None:
+    """What is no object is a file of one sample, which has no suffix."""
+    files = []
+    for place, sample in enumerate(samples):
+        if not isinstance(sample, dict):
+            files.append((f"stray{place}", _json(sample)))
+            continue
+        key = str(sample.get(".", f"lost{place}"))
+        for kind, value in sample.items():
+            if kind != ".":
+                files.append((f"{key}.{kind}", value if isinstance(value, str) and kind != "json" else _json(value)))
+    raw = [(name.encode(errors="replace").decode(), text.encode(errors="replace")) for name, text in files]
+    write_tar(path, raw)
+
+
+def _examples(path: Path) -> list[dict[str, Any]]:
+    """The records of a file: text, numbers and the bytes of images."""
+    raw = path.read_bytes()
+    frame = open_records(path, image_root=str(path.parent))
+    rows = frame.read(frame.columns)[0].drop(PLACE, "images", "caption").to_dicts()
+    for row in rows:
+        _, offset, length = row["jpg"].split("/")
+        row["jpg"] = raw[int(offset) : int(offset) + int(length)]
+    return rows
+
+
+def _write_examples(path: Path, rows: list[Any]) -> None:
+    def plain(value: Any) -> Any:
+        is_plain = isinstance(value, int | float | bytes)
+        return value if is_plain else (value if isinstance(value, str) else _json(value)).encode(errors="replace")
+
+    examples = [row if isinstance(row, dict) else {"stray": row} for row in rows]
+    write_records(path, [{name: plain(value) for name, value in row.items()} for row in examples])
 
 
 def _write(path: Path, text: str) -> None:

@@ -102,9 +102,9 @@ def read_otherwise(source: Source, native: NativeFile, task: str) -> pl.DataFram
         return None
 
 
-OF_OBJECTS = [
-    name for name in FORMATS if name not in ("flickr8k", "multi30k", "screen_annotation", "table", "url_table")
-]
+OF_LINES = {"flickr8k", "multi30k", "screen_annotation"}
+OF_TABLES = {"image_folder", "table", "tfrecord", "url_table", "webdataset"}
+OF_OBJECTS = [name for name in FORMATS if name not in OF_LINES | OF_TABLES]
 """Formats whose stand-in is JSON; `vldata.sources.reading.tables` has tests of its own for tables of every kind."""
 
 

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from tests.contract.native import NEEDS, NOT_INSTALLED
 from vldata.errors import SourceError
 from vldata.images.references import ImageReader
 from vldata.schema.turns import COMMON
@@ -29,7 +30,7 @@ def tasks_of_standin(adapter: type[Source]) -> tuple[str, ...]:
     return adapter.tasks[:1] if "fields" in adapter.model_fields else adapter.tasks
 
 
-FORMATS = sorted(SOURCES)
+FORMATS = sorted(set(SOURCES) - NOT_INSTALLED)
 PAIRS = [(name, task) for name in FORMATS for task in tasks_of_standin(source_class(name))]
 WITHOUT_FILES = {"shapes"}
 IN_FILES = [name for name in FORMATS if name not in WITHOUT_FILES]
@@ -72,7 +73,14 @@ def size_of(image_bytes: bytes) -> tuple[int, int]:
 
 
 def test_the_list_of_formats_is_sorted() -> None:
-    assert list(SOURCES) == FORMATS
+    assert list(SOURCES) == sorted(SOURCES)
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS))
+def test_a_format_that_needs_a_library_is_tested_where_it_is_installed(name: str) -> None:
+    if name in NOT_INSTALLED:
+        pytest.skip(f"{NEEDS[name]} is not installed: none of the tests of every format has tested {name}")
+    assert name in FORMATS
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -5,6 +5,7 @@
     train-0.parquet::image/17/0           the bytes in a table's cell: column, 0-based row, position in a list (else 0);
                                           binary, struct<bytes, path>, or a list of either (.parquet, .arrow)
     rows.jsonl::text/4711/2048            the base64 or data URI at these bytes of a table that is text (`inline`)
+    train.tfrecord::bytes/4711/2048       these bytes of a file of any name (`spans`)
 
 A reference that climbs out of its root is refused: ``..``, a drive, a NUL byte, an absolute path that is not below the
 root. Symbolic links below the root are followed wherever they lead, as they are the user's own doing and not the
@@ -29,6 +30,7 @@ from vldata.images.files import read_file, read_file_into
 from vldata.images.inline import COLUMN, TEXT_TABLES, TextTable
 from vldata.images.missing import short
 from vldata.images.problem import ImageProblem
+from vldata.images.spans import SPAN, ByteSpans
 from vldata.images.tables import ARROW, PARQUET, ArrowTable, ParquetTable, Stretches, address, spooled_parquet
 from vldata.paths import absolute
 
@@ -87,6 +89,8 @@ class ImageReader:
         if separator and outer.endswith(ARCHIVES + TABLES):
             return ImageLocation(self._below(outer), _inside(member))
         if separator and outer.endswith(TEXT_TABLES) and _SPAN.fullmatch(member):
+            return ImageLocation(self._below(outer), member)
+        if separator and SPAN.fullmatch(member):
             return ImageLocation(self._below(outer), member)
         return ImageLocation(self._below(ref), None)
 
@@ -179,6 +183,8 @@ class ImageReader:
             return ArrowTable(path, self._follow)
         if path.endswith(TEXT_TABLES):
             return TextTable(path, self._spool)
+        if not path.endswith(PARQUET):
+            return ByteSpans(path)
         if self._spool is not None:
             return spooled_parquet(path, address(member)[0], self._spool, self._follow)
         return ParquetTable(path, self._follow, self._stretches)
@@ -218,7 +224,7 @@ def _resolved(folder: str) -> str:
 
 def _storage_key(ref: str) -> tuple[str, str, int, int]:
     outer, separator, member = ref.partition(SEPARATOR)
-    if not separator or not outer.endswith(TABLES + TEXT_TABLES):
+    if not separator or not (outer.endswith(TABLES + TEXT_TABLES) or SPAN.fullmatch(member)):
         return outer, member, 0, 0
     try:
         return outer, *address(member)

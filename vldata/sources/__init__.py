@@ -16,6 +16,7 @@ SOURCES: dict[str, str] = {
     "coco_instances": "vldata.sources.coco_instances:CocoInstances",
     "flickr8k": "vldata.sources.flickr8k:Flickr8k",
     "gqa": "vldata.sources.gqa:Gqa",
+    "image_folder": "vldata.sources.image_folder:ImageFolder",
     "llava": "vldata.sources.llava:Llava",
     "multi30k": "vldata.sources.multi30k:Multi30k",
     "ocrvqa": "vldata.sources.ocrvqa:OcrVqa",
@@ -29,10 +30,12 @@ SOURCES: dict[str, str] = {
     "sharegpt": "vldata.sources.sharegpt:ShareGpt",
     "table": "vldata.sources.table:Table",
     "textvqa": "vldata.sources.textvqa:TextVqa",
+    "tfrecord": "vldata.sources.tfrecord:TfRecord",
     "url_table": "vldata.sources.url_table:UrlTable",
     "visual_genome": "vldata.sources.visual_genome:VisualGenome",
     "vqav2": "vldata.sources.vqa_pairs:VqaV2",
     "vsr": "vldata.sources.vsr:Vsr",
+    "webdataset": "vldata.sources.webdataset:WebDataset",
 }
 """Format name -> ``module:class``; a module is imported when its format is first used."""
 

@@ -73,16 +73,18 @@ from vldata.sources.reading.rows import note
 from vldata.sources.reading.tables import (
     FILE_NAME,
     FILE_STEM,
-    KEY,
     TableFile,
     details_of,
     suffix_of,
+    with_columns_seen,
     with_file_name,
     with_nulls_for,
 )
 from vldata.sources.reading.take import Take
 from vldata.sources.reading.talk_keys import is_harmless_in_message, the_fix
+from vldata.sources.reading.tars import is_tar, open_tar
 from vldata.sources.reading.text_lists import lists_from_texts
+from vldata.sources.reading.tfrecords import is_records, open_records
 from vldata.sources.shapes import Shapes
 from vldata.sources.standins import draw, scenes_for
 
@@ -238,10 +240,11 @@ class Table(Source):
         tables: list[pl.DataFrame] = []
         talks: list[Talk] = []
         others = [read_join(join) for join in self.join]
-        everywhere = self._columns_of_documents()
+        everywhere, seen = self._columns_of_documents(), dict[str, None]()
         for path in self._tables():
             try:
-                frame = with_columns_of(with_nulls_for(self._opened(path), everywhere), others)
+                frame = with_nulls_for(with_columns_seen(self._opened(path), seen), everywhere)
+                frame = with_columns_of(frame, others)
                 if self._holds_talks(frame, task):
                     if self.keep:
                         raise SourceError("keep", "a table of conversations keeps no columns", "leave `keep` out")
@@ -266,7 +269,7 @@ class Table(Source):
     ) -> dict[str, Any]:
         """Open questions about scenes, as ``questions.parquet`` and ``images/``; other tasks as ``turns.parquet``."""
         if task not in (None, "vqa_open"):
-            return _turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=images)
+            return turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=images)
         table: list[tuple[str, str, str, str]] = []
         for scene in scenes_for(rows, 10, seed):
             name = f"{scene.number + 1:06d}.jpg"
@@ -294,7 +297,7 @@ class Table(Source):
         if not fields:
             return self.standin(folder, rows=rows, seed=seed, task=task)
         self._refuse_other_columns(task)
-        keys = _turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=True, scenes=-(-rows // 10))
+        keys = turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=True, scenes=-(-rows // 10))
         world = _all_columns(pl.read_parquet(keys["path"]), fields, task, self.boxes_are)
         table_for(world, fields).write_parquet(keys["path"])
         source = self.model_validate({**keys, **{name: getattr(self, name) for name in _OF_ROWS}})
@@ -364,12 +367,27 @@ class Table(Source):
         return task in _DIALOGUES and "texts" in frame.columns and not is_named
 
     def _opened(self, path: Path) -> TableFile:
-        options = OpenOptions(self.at, self.columns, self.explode, self.text, self.extract, self.encoding)
-        frame = opened(path, options, self.path)
+        name = Path(os.path.relpath(path, folder_of(self.path))).as_posix()
+        frame = self._frame(path, name)
         texts = [text for given in self.fields.values() for text in ([given] if isinstance(given, str) else given)]
-        if frame.row == FILE_STEM or any(_FILE.search(text) for text in (*texts, *self.keep, *self.gather)):
-            frame = with_file_name(frame, Path(os.path.relpath(path, folder_of(self.path))).as_posix())
+        if any(_FILE.search(text) for text in (frame.row or "", *texts, *self.keep, *self.gather)):
+            frame = with_file_name(frame, name)
         return frame
+
+    def _frame(self, path: Path, name: str) -> TableFile:
+        """Look at a file.
+
+        Args:
+            name: Its name, seen from the source's folder.
+        """
+        if self.text is None and is_tar(path):
+            stem = name[: name.lower().rindex(".t")]
+            images = self._named_images()
+            return open_tar(path, image_root=self.image_root, stem=stem, explode=self.explode, images=images)
+        if is_records(path):
+            return self._records(path)
+        options = OpenOptions(self.at, self.columns, self.explode, self.text, self.extract, self.encoding)
+        return opened(path, options, self.path)
 
     def _columns_of_documents(self) -> list[str]:
         """The columns of a folder with a row a file, where one may lack what others have; else none."""
@@ -378,10 +396,17 @@ class Table(Source):
             return []
         return [*dict.fromkeys(column for path in files for column in self._opened(path).columns)]
 
+    def _records(self, path: Path) -> TableFile:
+        return open_records(path, image_root=self.image_root, explode=self.explode, images=self._named_images())
+
+    def _named_images(self) -> list[str] | None:
+        named = self.fields.get("images")
+        return [named] if isinstance(named, str) else named
+
     def _named(self, frame: TableFile) -> tuple[dict[str, str | list[str]], tuple[str, ...]]:
         """``fields`` with the id that the form of the file gives, and every name that they may use."""
         fields = dict(self.fields)
-        if frame.row == KEY or (frame.row == FILE_STEM and not {"row", "id"} & {*frame.columns}):
+        if frame.row is not None and (frame.row != FILE_STEM or not {"row", "id"} & {*frame.columns}):
             fields.setdefault("row", frame.row)
         texts = [text for given in fields.values() for text in ([given] if isinstance(given, str) else given)]
         is_nested = self.explode or any("." in text for text in (*texts, *self.keep))
@@ -534,6 +559,8 @@ class Table(Source):
                 raise SourceError(f"fields.{name}", problem, nearest(name, _OF_TALKS))
         rows = talk_rows(frame.path, image_root=self.image_root, frame=frame, at=self.at)
         fields, columns = self._named(frame)
+        if frame.talks is not None and "row" not in self.fields:
+            fields.pop("row", None)  # its rows have their ids already
         found = {name: one for name, one in origins(fields, columns, task, whole=False).items() if name in fields}
         inside = self._inside(frame, found["images"]) if "images" in found else None
         needs = {name: one.needs for name, one in found.items() if name != "images" or inside is None}
@@ -643,7 +670,7 @@ def _all_columns(turns: pl.DataFrame, names: Collection[str], task: str, unit: s
     return turns
 
 
-def _turns_of_shapes(
+def turns_of_shapes(
     folder: Path, *, rows: int, seed: int, task: str, images: bool, scenes: int | None = None
 ) -> dict[str, Any]:
     """A table whose columns have the canonical names already, which need no ``fields``."""

@@ -22,7 +22,7 @@ import xxhash
 from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.sources.reading.embedded import embedded_images
-from vldata.sources.reading.files import expand, read_json
+from vldata.sources.reading.files import expand, is_about, is_braced, read_json, visible
 from vldata.sources.reading.json import LINES, json_rows
 from vldata.sources.reading.keys import is_blank, is_harmless
 from vldata.sources.reading.marks import with_image_places
@@ -31,6 +31,7 @@ from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import lists_of_texts, note, shown
 from vldata.sources.reading.tables import SUFFIXES, TableFile, json_objects, open_frame, suffix_of
 from vldata.sources.reading.talk_keys import EXCHANGES, MESSAGES, form_of, may_name_images, unknown_key
+from vldata.sources.reading.tars import is_tar, open_tar, tars_below
 
 _JSON = (*LINES, ".json")
 _EMBEDDING = (".parquet", ".arrow")
@@ -116,6 +117,9 @@ def talk_files(path: str) -> list[Path]:
         SourceError: There is none, or the folder holds several splits.
     """
     folder = home(path)
+    shards = tars_below(folder) if folder.is_dir() else []
+    if shards and not any(suffix_of(file) in SUFFIXES for file in visible(folder) if not is_about(file)):
+        return shards
     saved = saved_files(path)
     if saved is not None or not folder.is_dir():
         return saved or expand(path)
@@ -132,13 +136,17 @@ def folder_of_images(path: str) -> str | None:
     Of a folder only what lies right in it or in its ``data``, as on the Hub, is looked at: there may be many images.
     """
     whole = home(path)
-    if has_magic(path):
-        plain = next(k for k, part in enumerate(whole.parts) if has_magic(part))
-        return str(Path(*whole.parts[:plain])) if suffix_of(whole) in _EMBEDDING else None
+    if has_magic(path) or is_braced(path):
+        plain = next(k for k, part in enumerate(whole.parts) if has_magic(part) or is_braced(part))
+        return str(Path(*whole.parts[:plain])) if _may_embed(whole) else None
     if not whole.is_dir():
-        return str(whole.parent) if suffix_of(whole) in _EMBEDDING else None
+        return str(whole.parent) if _may_embed(whole) else None
     here = (file for folder in (whole, whole / "data") if folder.is_dir() for file in folder.iterdir())
-    return str(whole) if any(suffix_of(file) in _EMBEDDING for file in here) else None
+    return str(whole) if any(map(_may_embed, here)) else None
+
+
+def _may_embed(path: Path) -> bool:
+    return suffix_of(path) in _EMBEDDING or is_tar(path)
 
 
 def saved_files(path: str) -> list[Path] | None:
@@ -190,6 +198,10 @@ def talk_rows(
     Raises:
         SourceError: The file is no table.
     """
+    if frame is None and is_tar(path):
+        frame = open_tar(path, image_root=image_root, stem=path.name.partition(".")[0])
+    if frame is not None and frame.talks is not None:
+        return frame.talks()
     if suffix_of(path) in _JSON:
         return json_rows(path) if frame is None else json_objects(frame)
     frame = frame or open_frame(path)

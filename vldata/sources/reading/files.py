@@ -10,6 +10,7 @@ import codecs
 import gzip
 import json
 import os
+import re
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ _ABOUT_STEMS = frozenset({"license", "licence", "readme", "copying", "notice", "
 _MEDIA = frozenset(
     {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".tar", ".zip", ".tgz", ".mp4", ".pdf"}
 )
+_BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
+_MOST_IN_BRACES = 1_000_000
 
 
 class Written(float):
@@ -75,6 +78,9 @@ def expand(pattern: str, *, suffixes: tuple[str, ...] = (), names: tuple[str, ..
     if not pattern.strip():
         raise SourceError("path", "it is empty", "name a file, a folder or a pattern")
     path = home(pattern)
+    if is_braced(pattern) and not path.exists():
+        each = (expand(name, suffixes=suffixes, names=names) for name in braced(pattern))
+        return list(dict.fromkeys(file for files in each for file in files))
     if has_magic(pattern) and not path.exists():
         anchor = Path(path.anchor) if path.is_absolute() else Path()
         hidden = any(part.startswith(".") for part in path.parts if has_magic(part))
@@ -84,7 +90,7 @@ def expand(pattern: str, *, suffixes: tuple[str, ...] = (), names: tuple[str, ..
             raise SourceError(pattern, "no file matches this pattern", f"looked below {anchor.resolve()}; fix `path`")
         return found
     if path.is_dir():
-        data = (p for p in visible(path) if p.is_file() and not _is_about(p))
+        data = (p for p in visible(path) if p.is_file() and not is_about(p))
         found = sorted(p for p in data if not suffixes or _suffix(p).lower() in suffixes)
         found = [p for p in found if any(fnmatch(p.name.removesuffix(".gz"), name) for name in names)] or found
         if not found:
@@ -93,6 +99,31 @@ def expand(pattern: str, *, suffixes: tuple[str, ...] = (), names: tuple[str, ..
     if not path.is_file():
         raise _missing(pattern, path)
     return [path]
+
+
+def is_braced(pattern: str) -> bool:
+    """Whether a path has braces that stand for several names."""
+    return _BRACES.search(pattern) is not None
+
+
+def braced(pattern: str) -> list[str]:
+    """The paths that braces stand for, as in a shell: ``{000000..000012}`` (as wide as its first number), ``{a,b}``.
+
+    Raises:
+        SourceError: A range ends before it begins, or has over a million numbers.
+    """
+    found = _BRACES.search(pattern)
+    if found is None:
+        return [pattern]
+    first, last, listed = found.groups()
+    if listed is not None:
+        parts = listed.split(",")
+    elif not 0 <= int(last) - int(first) < _MOST_IN_BRACES:
+        raise SourceError(pattern, f"{found[0]} is no range from a smaller to a larger number", "fix `path`")
+    else:
+        parts = [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
+    head, tail = pattern[: found.start()], braced(pattern[found.end() :])
+    return [f"{head}{part}{rest}" for part in parts for rest in tail]
 
 
 def passed_over(pattern: str, taken: Collection[Path]) -> list[str]:
@@ -104,7 +135,7 @@ def passed_over(pattern: str, taken: Collection[Path]) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in left)
 
 
-def _is_about(path: Path) -> bool:
+def is_about(path: Path) -> bool:
     """Whether a file says something about data by its name."""
     name = path.name.lower()
     return name in _ABOUT or name.partition(".")[0] in _ABOUT_STEMS or path.suffix.lower() in _MEDIA
@@ -255,6 +286,14 @@ def plain(part: Any) -> Any:
         ValueError: It is no JSON inside.
     """
     return _loads(bytes(part), float) if isinstance(part, msgspec.Raw) else part
+
+
+def plain_or_error(raw: bytes) -> Any:
+    """A small JSON text as `read_json` gives it, or what is wrong with it."""
+    try:
+        return _loads(raw, float)
+    except (ValueError, RecursionError) as error:
+        return error if isinstance(error, ValueError) else ValueError("nested too deeply")
 
 
 @contextmanager

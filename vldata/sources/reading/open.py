@@ -12,9 +12,11 @@ from pydantic import AfterValidator
 
 from vldata.paths import home
 from vldata.sources.reading.extract import groups_of, with_extracted
-from vldata.sources.reading.files import UTF8, expand
+from vldata.sources.reading.files import UTF8, expand, is_braced
 from vldata.sources.reading.tables import SUFFIXES, TableFile, open_frame, suffix_of
+from vldata.sources.reading.tars import is_tar
 from vldata.sources.reading.texts import TextRows, open_lines, open_texts
+from vldata.sources.reading.tfrecords import is_records
 
 __all__ = ["Encoding", "OpenOptions", "Pattern", "TextRows", "folder_of", "opened", "paths_of"]
 
@@ -94,7 +96,8 @@ def opened(path: Path, options: OpenOptions, named: str) -> TableFile:
 def folder_of(path: str) -> Path:
     """The folder that a table's path is or lies in; nothing need exist yet."""
     whole = home(path)
-    if not has_magic(path):
-        return whole.parent if suffix_of(whole) in SUFFIXES or whole.is_file() else whole
-    plain = [part for part in whole.parts[: next(k for k, part in enumerate(whole.parts) if has_magic(part))]]
-    return Path(*plain)
+    open_parts = [k for k, part in enumerate(whole.parts) if has_magic(part) or is_braced(part)]
+    if open_parts:
+        return Path(*whole.parts[: open_parts[0]])
+    is_file = suffix_of(whole) in SUFFIXES or is_tar(whole) or is_records(whole) or whole.is_file()
+    return whole.parent if is_file else whole

@@ -47,6 +47,7 @@ class _Form(NamedTuple):
     at: str | None = None
     explode: tuple[str, ...] = ()
     is_whole: bool = False
+    written: Callable[[], Sequence[Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,9 @@ class TableFile:
         images: For a column that holds images as bytes: for each row the places of those that are there, a list of
             whole numbers; None for any other column.
         inside: Dotted paths to what the columns hold.
-        row: The column that says which row it is, where the form of the file tells.
+        row: The column, or an expression over columns, that says which row it is, where the form of the file tells.
         form: How it was opened.
+        talks: Its rows as conversations have them, where these are not its columns.
     """
 
     path: Path
@@ -73,6 +75,7 @@ class TableFile:
     inside: Callable[[], tuple[str, ...]] = lambda: ()
     row: str | None = None
     form: _Form | None = None
+    talks: Callable[[], list[Any]] | None = None
 
 
 def open_frame(
@@ -132,6 +135,46 @@ def with_nulls_for(frame: TableFile, columns: Sequence[str]) -> TableFile:
         return table.with_columns(pl.lit(None).alias(name) for name in names if name in lacking), notes
 
     return replace(frame, columns=(*frame.columns, *lacking), read=read)
+
+
+def open_objects(
+    path: Path,
+    rows: list[dict[str, Any]],
+    notes: dict[int, str],
+    *,
+    written: Callable[[], Sequence[Any]],
+    explode: Sequence[str] = (),
+) -> TableFile:
+    """A table of objects that come from many files, or from parts of one.
+
+    Args:
+        path: What they come from.
+        notes: Place of a row to what is wrong with it.
+        written: The same rows, in which every number is a text, as its file writes it.
+    """
+    form = _Form(path, explode=tuple(explode), written=written)
+    places = pl.DataFrame({PLACE: pl.Series(range(len(rows)), dtype=pl.UInt32)})
+    if explode:
+        rows, notes, places = nested.exploded_objects(rows, notes, explode)
+    return _of_objects(form, rows, notes, places)
+
+
+def with_columns_seen(frame: TableFile, seen: dict[str, None]) -> TableFile:
+    """A table of objects from many files, with the columns that others of the same source have: null in all its rows.
+
+    Args:
+        seen: Names of columns, and dotted paths into these; those of the table are added.
+    """
+    if frame.form is None or frame.form.written is None:
+        return frame
+    columns, paths = frame.columns, frame.inside()
+    others = tuple(name for name in seen if name not in {*columns, *paths})
+    seen |= dict.fromkeys((*columns, *paths))
+    return replace(
+        frame,
+        columns=(*columns, *(name for name in others if "." not in name)),
+        inside=lambda: (*paths, *(name for name in others if "." in name)),
+    )
 
 
 def json_objects(frame: TableFile) -> list[Any]:
@@ -202,9 +245,13 @@ def _open_json_lines(form: _Form) -> TableFile:
 
 def _open_json(form: _Form) -> TableFile:
     rows, notes, places, row = _objects(form)
+    return replace(_of_objects(form, rows, notes, places), row=row)
+
+
+def _of_objects(form: _Form, rows: list[dict[str, Any]], notes: dict[int, str], places: pl.DataFrame) -> TableFile:
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
     read = partial(_read_objects, form, rows, notes, places)
-    return TableFile(form.path, columns, read, inside=partial(nested.paths_of_objects, rows), row=row, form=form)
+    return TableFile(form.path, columns, read, inside=partial(nested.paths_of_objects, rows), form=form)
 
 
 def _table_file(
@@ -279,7 +326,8 @@ def _read_objects(
     notes = dict(notes)
     written: Sequence[Any] = ()
     if any(_has_float(nested.value(row, name)) for name in texts for row in rows):
-        written = [row if isinstance(row, dict) else {} for row in _as_objects(written_rows(form.path), form)[0]]
+        all_written = form.written() if form.written else _as_objects(written_rows(form.path), form)[0]
+        written = [row if isinstance(row, dict) else {} for row in all_written]
         written = nested.exploded_objects(written, {}, form.explode)[0] if form.explode else written
     for name in names:
         values = [nested.value(row, name) for row in (written if written and name in texts else rows)]
@@ -307,6 +355,8 @@ def _read_objects(
 
 def _column(path: Path, name: str, texts: Sequence[str]) -> pl.Series:
     """One column of JSON lines."""
+    if not texts:
+        return pl.Series(name, [], dtype=pl.Null)
     try:
         lines = "".join(f"{text}\n" for text in texts).encode()
         return pl.read_ndjson(io.BytesIO(lines), infer_schema_length=None)[name]

@@ -1,0 +1,166 @@
+"""A plain folder of images: a text or JSON of the same name beside each, folders for classes, or a table of them.
+
+https://huggingface.co/docs/datasets/image_dataset (``imagefolder``), and what caption trainers and taggers write.
+Licence and terms are those of whoever made the folder.
+Layout: ``path`` is the folder; whatever lies below it counts, at any depth. ``cats/a.jpg`` has its caption in
+``cats/a.txt`` (or ``a.caption``, or ``a.jpg.txt``), its fields in ``cats/a.json``, and ``label`` is its folder, "cats".
+A table ``metadata.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` says more of the images that it names, seen from its own
+folder, in ``file_name`` (or ``file_names``, or columns that end in ``_file_name``):
+file_name,text
+cats/a.jpg,A cat on a wall.
+Quirks: an image's id is its path below ``path``. An image without a text is a row that lacks a caption, and a text
+without an image is a row that lacks an image, so that both stand in the ledger. Where the text and JSON both have a
+caption, it is the text's; a table's caption goes before both. Two images of one name, ``a.jpg`` and ``a.png``, share
+what lies beside them, which the plan says. JSON with a conversation is read as `vldata.sources.llava` reads it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+from pydantic import computed_field
+from xxhash import xxh3_64_hexdigest
+
+from vldata.errors import SourceError
+from vldata.paths import home
+from vldata.shapes.language import captions
+from vldata.sources.reading.embedded import name_below
+from vldata.sources.reading.image_folders import (
+    Listing,
+    list_folder,
+    open_images,
+    open_metadata,
+    parts_of,
+    shared_stems,
+)
+from vldata.sources.reading.tables import FILE_NAME, TableFile, open_frame
+from vldata.sources.standins import draw, scenes_for
+from vldata.sources.table import Table, turns_of_shapes
+
+
+class ImageFolder(Table):
+    """One turn an image; the options are those of `vldata.sources.table.Table`."""
+
+    format: ClassVar[str] = "image_folder"
+    about: ClassVar[str] = "a folder of images with .txt, .json or a metadata table beside them, or folders for classes"
+    licence: ClassVar[str] = "as the folder's publisher states"
+    tasks: ClassVar[tuple[str, ...]] = ("caption", *(name for name in Table.tasks if name != "caption"))
+    version: ClassVar[int] = 1
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def listing(self) -> str | None:
+        """The names of the images, hashed: they decide the rows beside the texts."""
+        if not home(self.path).is_dir():
+            return None
+        try:
+            return xxh3_64_hexdigest("\0".join(list_folder(home(self.path)).images).encode(errors="replace"))
+        except SourceError:
+            return None  # told by whoever reads it
+
+    def files(self) -> list[Path]:
+        """Tables of images, then texts and JSON.
+
+        Raises:
+            SourceError: ``path`` is no folder, or has no image below it and no table of any.
+        """
+        listing = self._listing()
+        return [home(self.path) / name for name in (*listing.tables, *listing.texts)]
+
+    def turns(self, task: str) -> pl.DataFrame:
+        """Every image, every row of a table of images, and every text without an image."""
+        turns = super().turns(task)
+        below = self._before()
+        shared = [below + name for name in shared_stems(self._listing().images)]
+        if not shared:
+            return turns
+        is_shared = pl.col("images").list.first().is_in(shared)
+        return turns.with_columns(
+            remark=pl.when(is_shared).then(pl.lit("another image has its name, but for the suffix"))
+        )
+
+    @classmethod
+    def standin(
+        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
+    ) -> dict[str, Any]:
+        """Captions of scenes in ``metadata.csv``; turns for other tasks in ``metadata.parquet``."""
+        if task not in (None, "caption"):
+            keys = turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=images)
+            turns = pl.read_parquet(keys["path"])
+            first = pl.col("images").list.first() if "images" in turns.columns else pl.lit(None, pl.String)
+            Path(keys["path"]).unlink()
+            turns.with_columns(first.alias(FILE_NAME)).drop("images", "row", strict=False).write_parquet(
+                folder / "images" / "metadata.parquet"
+            )
+            return {"path": keys["image_root"]}
+        lines = []
+        for scene in scenes_for(rows, 1, seed):
+            name = f"{scene.number + 1:06d}.jpg"
+            lines.append((name, captions(scene)[0]))
+            if images:
+                draw(folder, name, scene)
+        folder.mkdir(parents=True, exist_ok=True)
+        pl.DataFrame(lines, schema=[FILE_NAME, "text"], orient="row").write_csv(folder / "metadata.csv")
+        return {"path": str(folder.resolve()), "image_root": str(folder.resolve())}
+
+    def _listing(self) -> Listing:
+        folder = home(self.path)
+        if not folder.is_dir():
+            problem = "not a folder" if folder.exists() else f"no such folder ({folder.absolute()})"
+            raise SourceError(self.path, problem, "name the folder below which the images lie")
+        listing = list_folder(folder)
+        if not listing.images and not listing.tables:
+            raise SourceError(self.path, "the folder holds no image, and no table metadata.*", "fix `path`")
+        return listing
+
+    def _before(self) -> str:
+        name = name_below(home(self.path), self.image_root)
+        if name.startswith(".."):
+            fix = "leave `image_root` out, or name a folder above it"
+            raise SourceError(self.path, f"it lies outside image_root {self.image_root!r}", fix)
+        return "" if name == "." else f"{name}/"
+
+    def _tables(self) -> list[Path]:
+        """The tables of images, and the folder itself where it has images below no table's folder."""
+        listing, folder = self._listing(), home(self.path)
+        tables = [folder / name for name in listing.tables]
+        scopes = [name.rpartition("/")[0] for name in listing.tables]
+        double = next((name for name in scopes if scopes.count(name) > 1), None)
+        if double is not None:
+            named = ", ".join(name for name in listing.tables if name.rpartition("/")[0] == double)
+            raise SourceError(self.path, f"one folder has several tables of its images: {named}", "leave one of them")
+        rest = _outside(listing, scopes)
+        return [*tables, folder] if rest.images or rest.texts else tables
+
+    def _frame(self, path: Path, name: str) -> TableFile:
+        folder, listing, before = home(self.path), self._listing(), self._before()
+        scopes = [table.rpartition("/")[0] for table in listing.tables]
+        if path == folder:
+            frame = open_images(folder, parts_of(_outside(listing, scopes)), before=before, explode=self.explode)
+            others = [column for table in listing.tables for column in open_frame(folder / table).columns]
+            given = ["caption"] if listing.texts or {"caption", "text"} & {*others} else []
+            return replace(frame, columns=tuple(dict.fromkeys([*frame.columns, *others, *given])))
+        own = name.rpartition("/")[0]
+        rest = _outside(_below(listing, own), [scope for scope in scopes if scope != own and _is_below(scope, own)])
+        frame = open_images(folder, parts_of(rest), before=before, explode=())
+        return open_metadata(path, frame, folder=own, before=before, explode=self.explode)
+
+
+def _is_below(name: str, folder: str) -> bool:
+    return not folder or name.startswith(f"{folder}/")
+
+
+def _below(listing: Listing, folder: str) -> Listing:
+    return Listing(*([name for name in names if _is_below(name, folder)] for names in listing))
+
+
+def _outside(listing: Listing, folders: list[str]) -> Listing:
+    """What lies below none of these folders, without tables."""
+    images, texts = (
+        [name for name in names if not any(_is_below(name, folder) for folder in folders)]
+        for names in (listing.images, listing.texts)
+    )
+    return Listing(images, texts, [])
