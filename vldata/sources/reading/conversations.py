@@ -34,7 +34,6 @@ from vldata.sources.reading.talk_keys import EXCHANGES, MESSAGES, form_of, may_n
 
 _JSON = (*LINES, ".json")
 _EMBEDDING = (".parquet", ".arrow")
-_ABOUT_TABLES = ("state.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json")
 _STRETCH = 20_000
 """Rows of a table that are written as JSON at a time."""
 
@@ -119,10 +118,8 @@ def talk_files(path: str) -> list[Path]:
     saved = saved_files(path)
     if saved is not None or not folder.is_dir():
         return saved or expand(path)
-    found = [file for file in expand(path, suffixes=SUFFIXES) if file.name not in _ABOUT_TABLES]
+    found = expand(path, suffixes=SUFFIXES)
     best = [file for file in found if suffix_of(file) in (*_JSON, *_EMBEDDING)]
-    if not found:
-        raise SourceError(path, "the folder holds no file of this format", "fix `path`")
     return best or found  # tables of text often lie beside conversations, and hold something else
 
 

@@ -187,7 +187,7 @@ def name_of(thread: Any) -> str | None:
     """A native id as text; None of what is none."""
     if type(thread) is str:
         return thread if thread and _is_text(thread) else None
-    if type(thread) is int or (type(thread) is float and math.isfinite(thread)):
+    if type(thread) is int or (isinstance(thread, float) and math.isfinite(thread)):
         return str(thread)
     return None
 
@@ -372,7 +372,7 @@ def _weight(value: Any) -> float | None:
     """A mask or a weight as a number; None of what is neither."""
     if type(value) is str:
         value = {"true": True, "false": False}.get(value.lower())
-    return float(value) if type(value) in (bool, int, float) and math.isfinite(value) else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _with_images(references: list[str], words: Any, number: int, images: Images) -> Any:
