@@ -123,7 +123,7 @@ class Table(Source):
     )
     licence: ClassVar[str] = "as the table's publisher states"
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     fields: dict[str, str | Annotated[list[str], Field(min_length=1)]] = {}
     at: str | None = None
