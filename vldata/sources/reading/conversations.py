@@ -32,7 +32,14 @@ from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.objects import KEY, BoxFields, has_places, placed
 from vldata.sources.reading.rows import lists_of_texts, note, shown
 from vldata.sources.reading.tables import SUFFIXES, TableFile, json_objects, open_frame, suffix_of
-from vldata.sources.reading.talk_keys import EXCHANGES, MESSAGES, form_of, may_name_images, unknown_key
+from vldata.sources.reading.talk_keys import (
+    EXCHANGES,
+    MESSAGES,
+    form_of,
+    may_name_images,
+    speaks_of_images,
+    unknown_key,
+)
 
 _JSON = (*LINES, ".json")
 _EMBEDDING = (".parquet", ".arrow")
@@ -101,6 +108,8 @@ def talk(row: Any, *, pictured: bool, ignore: frozenset[str] = frozenset()) -> T
         unread = may_name_images(form, row) if pictured else None
         if unread is not None:
             return refused("unknown_key", unread)
+        if problem and pictured and any(speaks_of_images(row[key]) for key in form.messages):
+            return refused(problem, detail)
         return refused("not_for_task", "it has an image" if images else "it has no image")
     if said is None or problem:
         return refused(problem, detail)
