@@ -21,8 +21,7 @@ from PIL import Image
 import vldata
 from vldata.dataset.export import FORMS, export
 from vldata.dataset.export.outcome import NOT_EXPORTED
-from vldata.sources import source_class
-from vldata.sources.reading.tables import SUFFIXES
+from vldata.sources import SOURCES, source_class
 
 BUILD = "the build folder"
 SPLITS = ("train", "val")
@@ -45,8 +44,16 @@ NOT_SAID: dict[str, Counter[str]] = {
 NOT_READ = {"image_count_mismatch": 1}
 """Turns of what a form says that are refused: in a dialogue ``<image>`` is a place, here one is a word."""
 
-TAR_IS_NOT_READ = pytest.mark.skipif(".tar" not in SUFFIXES, reason="tar shards are not read as tables yet")
-READABLE = [pytest.param(form, marks=TAR_IS_NOT_READ if form == "webdataset" else ()) for form in (BUILD, *FORMS)]
+READERS = {"webdataset": ("webdataset",)}
+"""Formats that read a form, where these are not those of any table of conversations."""
+
+NO_READER = pytest.mark.skipif("webdataset" not in SOURCES, reason="tar shards are not a source's format yet")
+READABLE = [pytest.param(form, marks=NO_READER if form == "webdataset" else ()) for form in (BUILD, *FORMS)]
+DOORS = [
+    pytest.param(form, reader, marks=NO_READER if form == "webdataset" else ())
+    for form in (BUILD, *FORMS)
+    for reader in READERS.get(form, ("llava", "table"))
+]
 
 Said = tuple[str, tuple[float, ...], tuple[bytes, ...]]
 
@@ -149,8 +156,7 @@ def first(request: pytest.FixtureRequest, natives: Path, tmp_path_factory: pytes
     return build(folder, "first", sources, splits={"val": 0.3}, mixture=mixture, output={"images": request.param})
 
 
-@pytest.mark.parametrize("reader", ["llava", "table"])
-@pytest.mark.parametrize("form", READABLE)
+@pytest.mark.parametrize(("form", "reader"), DOORS)
 def test_what_an_export_says_is_what_is_built_of_it(form: str, reader: str, first: Path, tmp_path: Path) -> None:
     """Every sample but those that the export names as what it cannot say, and those that the ledger names."""
     exported, unsaid = first, Counter[str]()
@@ -182,7 +188,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 def test_an_export_is_read_by_the_name_of_its_folder(form: str, first: Path, tmp_path: Path) -> None:
     exported = tmp_path / "export"
     written = export(first, exported, to=form)
-    source = source_class("llava")(path=str(exported), image_root=str(exported))
+    source = source_class(READERS.get(form, ("llava",))[0])(path=str(exported), image_root=str(exported))
     turns = [source.turns(task) for task in ("instruction", "text_instruction")]
     threads = {thread for of in turns for thread in of.filter(pl.col("problem").is_null())["thread"].to_list()}
     assert len(threads) == written["rows"] - (0 if form in NOT_SAID else 1)
@@ -199,6 +205,6 @@ def test_the_place_of_a_lone_image_is_that_of_the_recipe(form: str, place: str, 
     if form != BUILD:
         export(made, exported, to=form)
     path, root = (str(made), str(made)) if form == BUILD else (HOW_TO_READ[form](exported, "train"), str(exported))
-    source = {"format": "llava", "task": "instruction", "path": path, "image_root": root}
+    source = {"format": READERS.get(form, ("llava",))[0], "task": "instruction", "path": path, "image_root": root}
     again = build(tmp_path, "again", {"talk": {**source, **where}})
     assert said_in(again) == said_in(made)
