@@ -9,6 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 import vldata
@@ -161,6 +163,29 @@ def test_images_named_in_another_order_by_the_messages_are_refused() -> None:
     parts.reverse()
     native["messages"][0]["content"][:2] = parts
     assert talk(native, pictured=True).problem is None
+
+
+NUMBERS = st.sampled_from([0, -1, 2, 0.5, True, None, "1", float("inf")])
+BOX_LIKE = st.lists(NUMBERS, min_size=2, max_size=4) | st.just(MUG) | st.none() | st.lists(st.just(MUG), max_size=2)
+NATIVE = st.fixed_dictionaries({}, optional={
+    "ref": st.lists(st.sampled_from(["a", "", "<bbox>", None]), max_size=3) | st.just("a"),
+    "caption": st.sampled_from(["a", None, 3, ["a"]]),
+    "bbox": BOX_LIKE | st.lists(BOX_LIKE, max_size=3),
+    "bbox_type": st.sampled_from(["real", "norm1", "norm_1000", "px", None, 1]),
+    "image_id": st.lists(NUMBERS, max_size=3) | NUMBERS,
+    "image": NUMBERS,
+    "z": st.sampled_from([None, 1]),
+})  # fmt: skip
+SAID = st.lists(st.sampled_from(["x", "<bbox>", "<ref-object>", "<image>"]), min_size=1, max_size=4).map(" ".join)
+
+
+@given(NATIVE | st.lists(NATIVE | st.none(), max_size=3) | st.text(max_size=3), SAID, SAID)
+def test_whatever_objects_are_each_place_has_its_box_or_the_row_its_reason(objects: Any, ask: str, tell: str) -> None:
+    turns = exchanges([read(objects, ask, tell)])
+    (turn,) = turns.to_dicts()
+    if turn["problem"] is None:
+        assert (turn["instruction"] + turn["response"]).count("<bbox>") == len(turn.get("boxes") or [])
+        assert "<ref-object>" not in turn["instruction"] + turn["response"]
 
 
 ROWS = [

@@ -1,4 +1,7 @@
-"""What LLaVA JSON and ShareGPT JSON share: speeches ``{from, value}``, and a JSON list for each split."""
+"""What LLaVA JSON and ShareGPT JSON share: speeches ``{from, value}``, and a JSON list for each split.
+
+Neither can say that an answer counts less than another or is not to be learnt: such samples are not exported.
+"""
 
 from __future__ import annotations
 
