@@ -252,6 +252,16 @@ def test_and_in_its_frame_and_codec(folder: Path) -> None:
     assert [small["r0"]["turns"][0]["boxes"][0][edge] for edge in ("x0", "y0", "x1", "y1")] == [10, 5, 50, 25]
 
 
+def test_answers_with_other_boxes_are_other_answers(folder: Path) -> None:
+    rows = [row({"ref": ["a mug"], "bbox": [box]}) for box in (MUG, SPOON, MUG)]
+    (folder / "rows.jsonl").write_text(
+        "".join(f"{json.dumps({**each, 'id': f'r{k}'})}\n" for k, each in enumerate(rows))
+    )
+    samples, ledger = built(folder, "dedup", conversation={"max_turns": "all", "dedup": {"by": ["answer"]}})
+    assert set(answers(samples).values()) == {"[0.10, 0.10, 0.50, 0.50]", "[0.50, 0.50, 0.90, 0.90]"}
+    assert [*ledger.values()] == ["duplicate"]
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "arrow"])
 def test_tables_hold_objects_too(suffix: str, folder: Path) -> None:
     frame = pl.DataFrame(
