@@ -71,7 +71,12 @@ def test_03_nor_is_one_in_an_option_a_phrase_or_a_grouped_question(case: Build, 
 
 def test_04_places_that_objects_fill_are_never_words(case: Build) -> None:
     built = case("04-swift-bbox-placeholders")
-    assert built.error is not None and "unknown_key 2" in built.error
+    assert built.texts == {
+        "g1/0": "user: <IMG>Find the blue mug. | assistant: [0.10, 0.10, 0.50, 0.50]",
+        "g2/0": "user: <IMG>What is at [0.50, 0.50, 0.90, 0.90]? | assistant: a spoon",
+    }
+    (turn,) = built.samples["g1/0"]["turns"]
+    assert [(box["x0"], box["y1"], box["phrase"]) for box in turn["boxes"]] == [(20, 50, "the blue mug")]
 
 
 def test_05_texts_in_typed_parts_are_read(case: Build) -> None:

@@ -50,6 +50,25 @@ def test_a_plain_file_is_read_below_the_root(tmp_path):
     assert reader.path_of("a/b.jpg") == str(tmp_path / "a" / "b.jpg")
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_a_table_may_name_files_below_the_root_by_absolute_paths(suffix, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "b.jpg").write_bytes(b"bytes")
+    cells = [{"bytes": None, "path": path} for path in (f"{root}/b.jpg", f"{tmp_path}/b.jpg", f"{root}/../b.jpg")]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    table = pa.table({"image": pa.array(cells, kind)})
+    if suffix == "parquet":
+        pq.write_table(table, root / "t.parquet")
+    else:
+        with pa.ipc.new_file(str(root / "t.arrow"), table.schema) as writer:
+            writer.write_table(table)
+    for reader in (ImageReader(root), ImageReader(root / f"t.{suffix}")):
+        member = "image/{}/0" if reader.root != str(root) else f"t.{suffix}::image/{{}}/0"
+        assert reader.read(member.format(0)) == b"bytes"
+        assert [reason(reader, member.format(k)) for k in (1, 2)] == ["image_outside_root"] * 2
+
+
 def test_no_root_means_the_working_directory(tmp_path, monkeypatch):
     (tmp_path / "b.jpg").write_bytes(b"bytes")
     monkeypatch.chdir(tmp_path)

@@ -164,6 +164,12 @@ def test_an_image_that_is_no_path_is_refused(tmp_path, image):
     ]
 
 
+def test_numbers_with_a_fraction_are_weights_and_ids(tmp_path):
+    said_with_weight = [*said("A?"), {"from": "gpt", "value": "B.", "weight": 0.25}]
+    turns = read(tmp_path, {"id": 1.50, "image": "a.jpg", "conversations": said_with_weight})
+    assert turns.select("row", "weight", "problem").rows() == [("1.5/0", 0.25, None)]
+
+
 @pytest.mark.parametrize("media", ["video", "videos", "audio", "audios"])
 def test_sound_and_video_are_refused_for_either_task(tmp_path, media):
     rows = {"id": "v", "conversations": said("A?", "B."), media: ["clip.mp4"]}

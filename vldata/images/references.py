@@ -94,16 +94,20 @@ class ImageReader:
             return ImageLocation(self._below(outer), member)
         return ImageLocation(self._below(ref), None)
 
-    def _below(self, path: str) -> str:
+    def _below(self, path: str, root: str | None = None) -> str:
         """The absolute path of what lies below the root.
+
+        Args:
+            path: Of it, absolute or seen from there.
+            root: None: that of the reader.
 
         Raises:
             ImageProblem: It does not.
         """
         if not path.startswith("/") or "\0" in path:
-            return posixpath.join(self.root, _inside(path))
+            return posixpath.join(root or self.root, _inside(path))
         clean = posixpath.normpath("/" + path.lstrip("/"))
-        if _is_below(clean, self.root) or _reaches(clean, self.root):
+        if _is_below(clean, root or self.root) or _reaches(clean, root or self.root):
             return clean
         raise ImageProblem("image_outside_root", f"the absolute path {short(path)!r} is not below image_root")
 
@@ -190,9 +194,8 @@ class ImageReader:
         return ParquetTable(path, self._follow, self._stretches)
 
     def _follow(self, path: str) -> bytes:
-        """A plain file that a table names in place of bytes; relative to the root, or to a table that is the root."""
-        folder = posixpath.dirname(self.root) if self._root_is_container else self.root
-        return read_file(posixpath.join(folder, _inside(path)))
+        """A plain file that a table names in place of bytes; below the root, or beside a table that is the root."""
+        return read_file(self._below(path, posixpath.dirname(self.root) if self._root_is_container else None))
 
 
 def _inside(path: str) -> str:

@@ -174,7 +174,7 @@ def fit_boxes(turns: pl.DataFrame, samples: pl.DataFrame, entry: Entry) -> pl.Da
     """
     numbered = turns.with_row_index("turn")
     each = (
-        numbered.select("turn", "at", "boxes")
+        numbered.select("turn", "at", "boxes", in_fractions=_in_fractions(turns, entry))
         .explode("boxes")
         .drop_nulls("boxes")
         .unnest("boxes")
@@ -194,10 +194,11 @@ def fit_boxes(turns: pl.DataFrame, samples: pl.DataFrame, entry: Entry) -> pl.Da
             h=pl.col("size").struct.field("height").cast(pl.Float64),
         )
     )
-    in_fractions = entry.source.box_unit == "fraction"
-    unit_w, unit_h = (pl.lit(1.0), pl.lit(1.0)) if in_fractions else (pl.col("w"), pl.col("h"))
-    slack_w = OUTSIDE_PX / pl.col("w").fill_null(1000.0) if in_fractions else pl.lit(OUTSIDE_PX)
-    slack_h = OUTSIDE_PX / pl.col("h").fill_null(1000.0) if in_fractions else pl.lit(OUTSIDE_PX)
+    in_fractions = pl.when("in_fractions")
+    unit_w, unit_h = (in_fractions.then(1.0).otherwise(pl.col(side)) for side in ("w", "h"))
+    slack_w, slack_h = (
+        in_fractions.then(OUTSIDE_PX / pl.col(side).fill_null(1000.0)).otherwise(OUTSIDE_PX) for side in ("w", "h")
+    )
     coordinates = (
         pl.concat_list("x0", "y0", "x1", "y1").list.eval(pl.element().round(1).cast(pl.String)).list.join(", ")
     )
@@ -213,9 +214,11 @@ def fit_boxes(turns: pl.DataFrame, samples: pl.DataFrame, entry: Entry) -> pl.Da
     )
     wide = pl.min_horizontal("x1", unit_w) - pl.max_horizontal("x0", 0.0)
     high = pl.min_horizontal("y1", unit_h) - pl.max_horizontal("y0", 0.0)
-    px_wide, px_high = (wide * pl.col("w"), high * pl.col("h")) if in_fractions else (wide, high)
+    px_wide, px_high = (
+        in_fractions.then(edge * pl.col(side)).otherwise(edge) for edge, side in ((wide, "w"), (high, "h"))
+    )
     is_speck = ((px_wide < LEAST_PX) & (px_high < LEAST_PX)).fill_null(False)
-    differs = _of_another_shape() if in_fractions else pl.col("annotated") != pl.col("size")
+    differs = in_fractions.then(_of_another_shape()).otherwise(pl.col("annotated") != pl.col("size"))
     each = each.with_columns(
         reason=pl.when((pl.col("image") < 0) | (pl.col("image") >= pl.col("count")))
         .then(pl.lit("box_wrong_image"))
@@ -223,7 +226,7 @@ def fit_boxes(turns: pl.DataFrame, samples: pl.DataFrame, entry: Entry) -> pl.Da
         .then(pl.lit("no_box"))
         .when(differs.fill_null(False))
         .then(pl.lit("image_size_mismatch"))
-        .when((pl.col("w").is_null() | pl.col("h").is_null()) & pl.lit(not in_fractions))
+        .when((pl.col("w").is_null() | pl.col("h").is_null()) & ~pl.col("in_fractions"))
         .then(pl.lit("image_size_unknown"))
         .when(outside)
         .then(pl.lit("box_outside_image"))
@@ -234,8 +237,8 @@ def fit_boxes(turns: pl.DataFrame, samples: pl.DataFrame, entry: Entry) -> pl.Da
         detail=pl.concat_str(pl.lit("["), coordinates, pl.lit("]"), frame),
     )
     to_px = [("x0", "w"), ("y0", "h"), ("x1", "w"), ("y1", "h")]
-    fraction = {c: (pl.col(c) / (1.0 if in_fractions else pl.col(s))).clip(0.0, 1.0) for c, s in to_px}
-    pixels = {c: (pl.col(c) * (pl.col(s) if in_fractions else 1.0)).clip(0.0, pl.col(s)) for c, s in to_px}
+    fraction = {c: (pl.col(c) / in_fractions.then(1.0).otherwise(pl.col(s))).clip(0.0, 1.0) for c, s in to_px}
+    pixels = {c: (pl.col(c) * in_fractions.then(pl.col(s)).otherwise(1.0)).clip(0.0, pl.col(s)) for c, s in to_px}
     by_turn = each.group_by("turn").agg(
         fractions=_boxes(fraction),
         px=_boxes(pixels),
@@ -250,7 +253,13 @@ def fit_boxes(turns: pl.DataFrame, samples: pl.DataFrame, entry: Entry) -> pl.Da
         reason=pl.coalesce("reason", "box_reason"),
         boxes=pl.when(pl.col("sized").fill_null(True)).then(pl.col("px").fill_null(none)).cast(pl.List(BOX)),
         fractions=pl.col("fractions").fill_null(none).cast(pl.List(BOX)),
-    ).drop("turn", "px", "box_reason", "box_detail", "sized")
+    ).drop("turn", "px", "box_reason", "box_detail", "sized", *{"box_unit"} & {*joined.columns})
+
+
+def _in_fractions(turns: pl.DataFrame, entry: Entry) -> pl.Expr:
+    """Whether a turn's boxes are fractions: as it says itself, else as its source."""
+    of_source = pl.lit(entry.source.box_unit == "fraction")
+    return (pl.col("box_unit") == "fraction").fill_null(of_source) if "box_unit" in turns.columns else of_source
 
 
 def _of_another_shape() -> pl.Expr:

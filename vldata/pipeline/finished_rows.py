@@ -145,7 +145,7 @@ def _columns(
     if boxed:
         columns |= words.task.write_boxes(columns, _framed(turns, samples, words), codec(words.box_format))
     marked = [name for name in words.task.places if turns[name].str.contains(MARK, literal=True).any()]
-    columns |= {name: [text and places(text) for text in turns[name].to_list()] for name in marked}
+    columns |= {name: [text and places(text) for text in columns.get(name) or turns[name].to_list()] for name in marked}
     return columns, bool(marked) or words.template.has_places
 
 

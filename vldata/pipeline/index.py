@@ -135,7 +135,8 @@ def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str, kept: Collection
         SourceError: A column the task needs is missing, of another type, or unknown.
     """
     native = {name: turns.schema[name] for name in kept}
-    columns: dict[str, PolarsType] = {**COMMON, **task.columns, **native}
+    extras = {name: dtype for name, dtype in task.extras.items() if name in turns.columns}
+    columns: dict[str, PolarsType] = {**COMMON, **task.columns, **extras, **native}
     _refuse_strangers(turns, columns, task, where)
     filled = turns.select(
         (pl.col(name) if name in turns.columns else pl.lit(None)).cast(dtype).alias(name)

@@ -10,6 +10,9 @@ from __future__ import annotations
 MARK = "<image>"
 PLACE = "\udcff"
 
+BOX_MARK = "<bbox>"
+"""Where ms-swift puts a box in a text. Only in turns that have boxes is it a place; nowhere else is it looked at."""
+
 
 def places(text: str) -> str:
     """The text with its marks as places."""

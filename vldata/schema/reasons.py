@@ -51,6 +51,7 @@ REJECTED = {
     "broken_conversation": "another exchange of its conversation is unusable or missing, or has the same place, so the "
     "rest would hang in the air",
     "image_mark_in_text": "its text has another corpus's mark of an image or a box, and the row has none for it",
+    "box_count_mismatch": "the text's places of boxes and phrases are not as many as the row's boxes and phrases",
     "image_count_mismatch": "the text's image places and the row's images do not match in number",
     "no_image": "the task needs an image and the row names none",
     "image_missing": "the image file does not exist",

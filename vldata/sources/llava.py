@@ -12,7 +12,8 @@ mix; some originals spell the key ``conversatons``. Read too, in the same file o
 or ``images`` is a list), ``messages`` of ``role`` and ``content`` with texts or typed parts (OpenAI, TRL, Qwen),
 ``query``, ``response`` and ``history`` (ms-swift), ``instruction``, ``input`` and ``output`` with ``images`` (Alpaca),
 ``texts`` (The Cauldron), any of these as JSON in a text, and marks of images as Qwen, Mantis, MiniGPT-4 and others
-write them. A message's ``weight``, ``loss``, ``loss_weight`` or ``train`` is the weight of its answer's loss. Rows with
+write them. A message's ``weight``, ``loss``, ``loss_weight`` or ``train`` is the weight of its answer's loss, and
+``objects`` holds the phrases and boxes of ``<ref-object>`` and ``<bbox>`` (`vldata.sources.reading.objects`). Rows with
 sound or video are refused, and so is one with a key that may change what is learnt
 (`vldata.sources.reading.talk_keys`).
 """
@@ -47,7 +48,7 @@ class Llava(Source):
     about: ClassVar[str] = "LLaVA: conversations about images, or without (id, image, conversations)"
     licence: ClassVar[str] = "CC BY 4.0, generated with GPT-4 (OpenAI's terms)"
     tasks: ClassVar[tuple[str, ...]] = ("instruction", "text_instruction")
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     @model_validator(mode="before")
     @classmethod

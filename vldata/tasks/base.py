@@ -53,6 +53,8 @@ class Task(Spec):
     columns: ClassVar[dict[str, PolarsType]]
     optional: ClassVar[frozenset[str]] = frozenset()
     """Columns that may be null or missing."""
+    extras: ClassVar[dict[str, PolarsType]] = {}
+    """Columns that few sources give, and turns of the others do not have."""
     texts: ClassVar[tuple[str, ...]] = ()
     """String columns that may not be blank; also what near-duplicate search and length filters read, in this order."""
     places: ClassVar[tuple[str, ...]] = ()

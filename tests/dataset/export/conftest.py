@@ -87,7 +87,7 @@ def plain(sample_id: str, images: Sequence[Mapping[str, Any]]) -> Row:
         "variant": "user",
         "boxes": [box],
         "synthetic": None,
-        "weight": 0.1,
+        "weight": 1.0,
     }
     return {
         "id": sample_id,

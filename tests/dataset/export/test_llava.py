@@ -138,6 +138,7 @@ MASKED = {"row": "1", "template": "t", "variant": "user", "boxes": [], "syntheti
         ({"images": [{"bytes": None, "path": "/no/such/a.jpg"}]}, "image_missing"),
         ({"images": [{"bytes": None, "path": None}]}, "image_missing"),
         ({"turns": [MASKED]}, "answer_masked"),
+        ({"turns": [{**MASKED, "weight": 0.5}]}, "answer_weighted"),
     ],
 )
 def test_what_cannot_be_said_is_listed_with_its_reason(

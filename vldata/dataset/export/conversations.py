@@ -1,4 +1,7 @@
-"""What LLaVA JSON and ShareGPT JSON share: speeches ``{from, value}``, and a JSON list for each split."""
+"""What LLaVA JSON and ShareGPT JSON share: speeches ``{from, value}``, and a JSON list for each split.
+
+Neither can say that an answer counts less than another or is not to be learnt: such samples are not exported.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ def write_conversations(
             with _json_list(folder / f"{split}.json") as append:
                 for row in build.rows(split):
                     try:
-                        _refuse_masked(row)
+                        _refuse_weighted(row)
                         append(form(row, images))
                         rows += 1
                     except (CannotExpressError, ImageProblem) as why:
@@ -73,10 +76,15 @@ def speeches(row: Mapping[str, Any], *, reserved: Collection[str] = (IMAGE,)) ->
     return said
 
 
-def _refuse_masked(row: Mapping[str, Any]) -> None:
-    masked = [turn["row"] for turn in row["turns"] or () if turn["weight"] == 0]
+def _refuse_weighted(row: Mapping[str, Any]) -> None:
+    """Readers of these forms learn every answer alike, whatever stands beside it."""
+    weights = {turn["row"]: turn["weight"] for turn in row["turns"] or () if turn["weight"] not in (None, 1)}
+    masked = [name for name, weight in weights.items() if weight == 0]
     if masked:
         raise CannotExpressError("answer_masked", f"the answer of {', '.join(masked)} is not to be learnt")
+    if weights:
+        said = ", ".join(f"that of {name} by {weight:.6g}" for name, weight in weights.items())
+        raise CannotExpressError("answer_weighted", f"its answers count differently: {said}")
 
 
 @contextmanager

@@ -298,6 +298,7 @@ def wrong_unit(turns: pl.DataFrame, source: Source) -> WrongUnit | None:
     is_fixed = "boxes_are" not in type(source).model_fields and source.box_unit == "fraction"
     if "boxes" not in turns.columns or is_fixed:
         return None
+    turns = _in_unit_of(source, turns)
     reach = _reach(turns) * _WHOLE_SIDE.get(unit, 1)
     if not reach.len():
         return None
@@ -320,6 +321,7 @@ def outside_unit(turns: pl.DataFrame, looked_at: int, source: Source) -> WrongUn
     """
     if unit_of(source) != "px" or 2 * turns.height <= looked_at:
         return None
+    turns = _in_unit_of(source, turns)
     corners = _corners_of(turns).select(pl.concat_list(_EDGES).explode()).to_series()
     least, largest = (float(cast(float, edge or 0)) for edge in (corners.min(), corners.max()))
     if least < 0 or not _LARGE_THOUSANDTHS <= largest <= 1000:
@@ -329,6 +331,13 @@ def outside_unit(turns: pl.DataFrame, looked_at: int, source: Source) -> WrongUn
         f"(the largest is {largest:g}): they look like thousandths that were read as px"
     )
     return WrongUnit(problem, ("thousandths",))
+
+
+def _in_unit_of(source: Source, turns: pl.DataFrame) -> pl.DataFrame:
+    """Turns that do not say themselves that their boxes are in another unit than those of their source."""
+    if "box_unit" not in turns.columns:
+        return turns
+    return turns.filter(pl.col("box_unit").fill_null(source.box_unit) == source.box_unit)
 
 
 def _units_up_to(largest: float) -> tuple[BoxesAre, ...]:

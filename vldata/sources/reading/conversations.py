@@ -21,6 +21,7 @@ import xxhash
 
 from vldata.errors import SourceError
 from vldata.paths import home
+from vldata.schema.turns import BOX
 from vldata.sources.reading.embedded import embedded_images
 from vldata.sources.reading.files import expand, is_about, is_braced, read_json, visible
 from vldata.sources.reading.json import LINES, json_rows
@@ -28,14 +29,21 @@ from vldata.sources.reading.keys import is_blank, is_harmless
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.messages import Images, Refused, conversation_of, images_of, name_of, num_questions
 from vldata.sources.reading.nested import PLACE
+from vldata.sources.reading.objects import KEY, BoxFields, has_places, placed
 from vldata.sources.reading.rows import lists_of_texts, note, shown
 from vldata.sources.reading.tables import SUFFIXES, TableFile, json_objects, open_frame, suffix_of
-from vldata.sources.reading.talk_keys import EXCHANGES, MESSAGES, form_of, may_name_images, unknown_key
+from vldata.sources.reading.talk_keys import (
+    EXCHANGES,
+    MESSAGES,
+    form_of,
+    may_name_images,
+    speaks_of_images,
+    unknown_key,
+)
 from vldata.sources.reading.tars import is_tar, open_tar, tars_below
 
 _JSON = (*LINES, ".json")
 _EMBEDDING = (".parquet", ".arrow")
-_ABOUT_TABLES = ("state.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json")
 _STRETCH = 20_000
 """Rows of a table that are written as JSON at a time."""
 
@@ -51,6 +59,8 @@ class Talk(NamedTuple):
         problem: A name of `vldata.schema.reasons`; None of a sound one.
         detail: What exactly is wrong.
         weights: Of each answer's loss; None: all are learnt alike.
+        boxes: Of each exchange, for its places of boxes; None: it has none.
+        box_unit: Of these.
     """
 
     thread: str | None
@@ -60,6 +70,8 @@ class Talk(NamedTuple):
     problem: str | None = None
     detail: str | None = None
     weights: Sequence[float] | None = None
+    boxes: Sequence[Sequence[BoxFields]] | None = None
+    box_unit: str | None = None
 
 
 def talk(row: Any, *, pictured: bool, ignore: frozenset[str] = frozenset()) -> Talk:
@@ -97,9 +109,21 @@ def talk(row: Any, *, pictured: bool, ignore: frozenset[str] = frozenset()) -> T
         unread = may_name_images(form, row) if pictured else None
         if unread is not None:
             return refused("unknown_key", unread)
+        if problem and pictured and any(speaks_of_images(row[key]) for key in form.messages):
+            return refused(problem, detail)
         return refused("not_for_task", "it has an image" if images else "it has no image")
     if said is None or problem:
         return refused(problem, detail)
+    boxes = None
+    if not is_blank(row.get(KEY)) and KEY not in ignore and has_places(said.exchanges):
+        try:
+            boxes = placed(row[KEY], said.exchanges, num_images=len(found), ignore=ignore)
+        except Refused as error:
+            return refused(error.problem, str(error))
+        if images.named and found != images.named and len(found) > 1:
+            return refused("unparsable_row", f"its parts name its images in another order, and so may {KEY!r}")
+        said = said._replace(exchanges=boxes.exchanges)
+        form = form._replace(others=tuple(key for key in form.others if key != KEY))
     if form.others:
         texts = {text for exchange in said.exchanges for text in exchange} | {said.system or ""}
         unread = unknown_key(row, form, texts, has_images=pictured)
@@ -107,7 +131,8 @@ def talk(row: Any, *, pictured: bool, ignore: frozenset[str] = frozenset()) -> T
             return refused("unknown_key", unread)
     if said.weights is not None and not any(said.weights):
         return refused("not_for_task", "none of its answers is to be learnt")
-    return Talk(thread, found, said.system, said.exchanges, weights=said.weights)
+    own, unit = (boxes.boxes, boxes.unit) if boxes is not None else (None, None)
+    return Talk(thread, found, said.system, said.exchanges, weights=said.weights, boxes=own, box_unit=unit)
 
 
 def talk_files(path: str) -> list[Path]:
@@ -123,10 +148,8 @@ def talk_files(path: str) -> list[Path]:
     saved = saved_files(path)
     if saved is not None or not folder.is_dir():
         return saved or expand(path)
-    found = [file for file in expand(path, suffixes=SUFFIXES) if file.name not in _ABOUT_TABLES]
+    found = expand(path, suffixes=SUFFIXES)
     best = [file for file in found if suffix_of(file) in (*_JSON, *_EMBEDDING)]
-    if not found:
-        raise SourceError(path, "the folder holds no file of this format", "fix `path`")
     return best or found  # tables of text often lie beside conversations, and hold something else
 
 
@@ -260,6 +283,12 @@ def exchanges(talks: Sequence[Talk]) -> pl.DataFrame:
     if any(t.weights for t in talks):
         weights = [weight for t in talks for weight in (t.weights or [1.0] * len(t.exchanges))]
         turns = turns.with_columns(pl.Series("weight", weights, dtype=pl.Float32))
+    if any(t.boxes is not None for t in talks):
+        boxes = [of for t in talks for of in (t.boxes if t.boxes is not None else [None] * len(t.exchanges))]
+        units = pl.Series([t.box_unit for t in talks], dtype=pl.String).gather(
+            np.repeat(np.arange(len(talks)), lengths)
+        )
+        turns = turns.with_columns(pl.Series("boxes", boxes, dtype=pl.List(BOX)), units.alias("box_unit"))
     return with_image_places(turns).with_columns(row=pl.format("{}/{}", "thread", "position"))
 
 

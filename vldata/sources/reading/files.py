@@ -38,7 +38,16 @@ _FAST_BYTES = 64 * 1024 * 1024
 
 _STRETCH_BYTES = 1024 * 1024
 
-_ABOUT = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "croissant.json"})
+_ABOUT = frozenset(
+    {
+        "dataset_info.json",
+        "dataset_infos.json",
+        "dataset_dict.json",
+        "state.json",
+        "croissant.json",
+        "not_exported.jsonl",
+    }
+)
 _ABOUT_STEMS = frozenset({"license", "licence", "readme", "copying", "notice", "changelog", "citation", "md5sums"})
 _MEDIA = frozenset(
     {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".tar", ".zip", ".tgz", ".mp4", ".pdf"}

@@ -21,7 +21,7 @@ HARMLESS = keys_named("""
     id ids uid uuid guid idx index key row sample_id question_id conv_id dialog_id turn_id message_id parent_id hash md5
     sha256 __index_level_0__ source sources dataset dataset_name datasource data_source origin subset split config task
     tasks task_name category categories cate domain topic topics subject subjects tag tags kind type level difficulty
-    quality intent knowledge score scores rating ratings similarity clip_score reward helpfulness width height widths
+    quality intent knowledge score scores rating ratings similarity clip_score helpfulness width height widths
     heights w h width_list height_list size image_size image_sizes image_width image_height length num_turns turn turns
     num_tokens token_count tokens license licence licenses copyright attribution author authors annotator language lang
     languages locale country model models model_name generator engine temperature timestamp tstamp created created_at
@@ -33,10 +33,12 @@ HARMLESS = keys_named("""
 
 _HARMLESS_ENDING = re.compile(
     r"(^|.+_)(ids?|uids?|hash|urls?|scores?|ratings?|min|max|source|name|type|category|count|tokens?|length|len|width"
-    r"|height|size|license|licence|lang|language|version|date|time|timestamp|difficulty|quality|reward|model)$"
+    r"|height|size|license|licence|lang|language|version|date|time|timestamp|difficulty|quality|model)$"
     r"|^(num|n)_\w+$"
 )
-_NEVER = re.compile("loss|mask|weight|train|reject|chosen|tool|func|system|prompt|box|label|object|answer|image|input")
+_NEVER = re.compile(
+    "loss|mask|weight|train|reject|chosen|reward|tool|func|system|prompt|box|label|object|answer|image|input"
+)
 
 
 def is_harmless(key: str) -> bool:

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 import polars as pl
 
+from vldata.prompts.places import BOX_MARK
 from vldata.sources.reading.rows import note
 
 IMAGE_MARK = "<image>"
@@ -21,10 +22,13 @@ FOREIGN = (
     r"<\|(?:image|vision|video|audio|media|IMAGE|VIDEO|AUDIO|object_ref|box|quad)[a-z0-9_]*\|>"
     r"|<[Ii]mg>[^<\n]*(?:<\w+>)*</[Ii]mg>"
     r"|<(?:Image|IMAGE|ImageHere|ImageContent|image_placeholder|IMAGE_PLACEHOLDER|image_pad|image_soft_token"
-    r"|start_of_image|im_start|im_patch|im_end|video|audio|VIDEO|AUDIO|bbox|ref-object)>"
+    r"|start_of_image|im_start|im_patch|im_end|video|audio|VIDEO|AUDIO)>"
     r"|<(?:[Ii]mage|[Vv]ideo|[Aa]udio)[_ -]?\d+>|</[Ii]mage>"
 )
 """What other corpora write where an image, a sound, a video or a box is to stand."""
+
+_TEXTS = ("instruction", "response", "system")
+_BOX_PLACES = rf"{BOX_MARK}|<ref-object>"
 
 _FOREIGN = re.compile(FOREIGN)
 _PLACE = re.compile(
@@ -54,10 +58,10 @@ def with_image_places(turns: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         turns: ``thread`` (a turn without one stands alone), ``position``, ``images``, ``instruction``, ``response``,
-            ``system``, ``problem`` and ``detail``.
+            ``system``, ``problem`` and ``detail``; ``boxes`` where a turn may have places of boxes.
     """
     alone = pl.format("\0{}", pl.int_range(pl.len()))
-    turns = _of_other_corpora(turns.with_columns(talk=pl.coalesce("thread", alone)))
+    turns = _of_other_corpora(_without_unfilled(turns.with_columns(talk=pl.coalesce("thread", alone))))
     turns = turns.with_columns(text=pl.col("instruction").str.strip_chars())
     here, num_images = _marks("instruction"), pl.col("images").list.len().fill_null(0)
     astray = (_marks("response") + _marks("system")).sum().over("talk")
@@ -79,11 +83,21 @@ def _marks(column: str) -> pl.Expr:
     return pl.col(column).str.count_matches(IMAGE_MARK, literal=True).fill_null(0)
 
 
+def _without_unfilled(turns: pl.DataFrame) -> pl.DataFrame:
+    """The turns of conversations with a place of a box, or of its phrase, that nothing fills, refused."""
+    if not turns.select(pl.any_horizontal(pl.col(_TEXTS).str.contains(_BOX_PLACES)).any()).item():
+        return turns
+    found = [pl.col(column).str.extract(f"({_BOX_PLACES})") for column in _TEXTS]
+    if "boxes" in turns.columns:
+        in_order = [pl.when(pl.col("boxes").is_null()).then(mark).otherwise(None) for mark in found[:2]]
+        found = [*in_order, found[2]]
+    unfilled = pl.coalesce(found).drop_nulls().first().over("talk")
+    return note(turns, unfilled.is_not_null(), "image_mark_in_text", pl.format("{}, and nothing fills it", unfilled))
+
+
 def _of_other_corpora(turns: pl.DataFrame) -> pl.DataFrame:
     """The turns with other corpora's marks written as `IMAGE_MARK`, or with ``image_mark_in_text``."""
-    has_any = pl.any_horizontal(
-        pl.col(column).str.contains(FOREIGN).fill_null(False) for column in ("instruction", "response", "system")
-    )
+    has_any = pl.any_horizontal(pl.col(column).str.contains(FOREIGN).fill_null(False) for column in _TEXTS)
     suspects = turns.select(is_suspect=has_any & pl.col("problem").is_null())["is_suspect"]
     if not suspects.any():
         return turns

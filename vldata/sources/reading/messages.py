@@ -129,7 +129,7 @@ def images_of(row: Mapping[str, Any], form: Form) -> Images:
     found: Images | None = None
     for key in form.images:
         value = row[key]
-        if type(value) is str and value[:1] != "[" and not is_blank(value) and _is_text(value):
+        if type(value) is str and value[:1] != "[" and not is_blank(value) and is_text(value):
             one = Images([value])
         elif is_blank(value):
             continue
@@ -156,7 +156,7 @@ def conversation_of(row: Mapping[str, Any], form: Form, images: Images, ignore: 
         words = row[key]
         if is_blank(words):
             continue
-        if not _is_text(words):
+        if not is_text(words):
             raise Refused("unparsable_row", f"{key!r} is {shown(words)}, not text")
         if system is not None and system.strip() != words.strip():
             detail = f"{key!r} is {shown(words)}, elsewhere the system says {shown(system)}"
@@ -186,7 +186,7 @@ def num_questions(row: Mapping[str, Any], form: Form) -> int:
 def name_of(thread: Any) -> str | None:
     """A native id as text; None of what is none."""
     if type(thread) is str:
-        return thread if thread and _is_text(thread) else None
+        return thread if thread and is_text(thread) else None
     if type(thread) is int or (isinstance(thread, float) and math.isfinite(thread)):
         return str(thread)
     return None
@@ -203,7 +203,7 @@ def _messages(row: Mapping[str, Any], form: Form) -> list[Any]:
         elif not is_blank(row[key]) and row[key] != value:
             raise Refused("unknown_key", f"{form.messages[0]!r} and {key!r} say different things; {the_fix(key)}")
     if type(value) is str:
-        value = _from_text(value)
+        value = from_text(value)
     if not isinstance(value, list):
         raise Refused("unparsable_row", f"no list of messages, but {shown(value)}")
     if value and type(value[0]) is dict and not value[0].keys() & {"from", "role"}:
@@ -225,12 +225,12 @@ def _of_exchange(row: Mapping[str, Any], keys: tuple[str, str]) -> list[Any]:
     if isinstance(question, list) and isinstance(answer, list):
         return [*question, *answer]  # TRL writes both as messages
     if "input" in row and keys[0] == "instruction" and not is_blank(row["input"]):
-        if not (_is_text(question) and _is_text(row["input"])):
+        if not (is_text(question) and is_text(row["input"])):
             raise Refused("unparsable_row", f"'input' is {shown(row['input'])}, not text")
         question = f"{question}\n{row['input']}"
     history = row.get("history")
     if type(history) is str:
-        history = [] if is_blank(history) else _from_text(history)
+        history = [] if is_blank(history) else from_text(history)
     if is_blank(history):
         history = []
     if not isinstance(history, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in history):
@@ -241,7 +241,7 @@ def _of_exchange(row: Mapping[str, Any], keys: tuple[str, str]) -> list[Any]:
     ]
 
 
-def _from_text(text: str) -> Any:
+def from_text(text: str) -> Any:
     """What a text holds that JSON or Python wrote; the text itself where it is neither."""
     if text.lstrip()[:1] not in ("[", "{"):
         return text
@@ -258,15 +258,15 @@ def _from_text(text: str) -> Any:
 def _listed(key: str, value: Any) -> Images:
     """Images of a list, of a list of lists, of an object with a path, or of any of these in a text."""
     if type(value) is str:
-        from_text = _from_text(value)
-        return Images([value]) if type(from_text) is str else _listed(key, from_text)
+        inside = from_text(value)
+        return Images([value]) if type(inside) is str else _listed(key, inside)
     items = value if isinstance(value, list) else [value]
     is_nested = any(isinstance(item, list) for item in items)
     lists = [item if isinstance(item, list) else [item] for item in items] if is_nested else [items]
     references = []
     for item in (item for items in lists for item in items):
         reference = item if not isinstance(item, dict) else _reference(item)
-        if not _is_text(reference) or is_blank(reference):
+        if not is_text(reference) or is_blank(reference):
             raise Refused("unparsable_row", f"{key!r} is {shown(value)}, not a path or a list of paths")
         references.append(reference)
     return Images(references, list(map(len, lists)) if is_nested else None)
@@ -396,7 +396,7 @@ def _joined(parts: Any, images: Images, number: int, ignore: frozenset[str]) -> 
         if kind in _TEXT_PARTS:
             read = {"text", "value", "content"}
             text = next((part[key] for key in ("text", "value", "content") if part.get(key) is not None), None)
-            if not _is_text(text):
+            if not is_text(text):
                 raise Refused("unparsable_row", f"message {number}: the text of a part is {shown(text)}")
             texts.append(text)
         elif kind in _IMAGE_PARTS:
@@ -421,7 +421,7 @@ def _reference(part: Mapping[str, Any]) -> str | int | None:
         if is_blank(value):
             continue
         reference = _reference(value) if isinstance(value, dict) else value
-        if not _is_text(reference):
+        if not is_text(reference):
             raise Refused("unparsable_row", f"an image is {shown(value)}, not a path")
         return reference
     place = part.get("index")
@@ -431,14 +431,14 @@ def _reference(part: Mapping[str, Any]) -> str | int | None:
 def _words(words: Any, number: int) -> str:
     if type(words) is str and words.isascii() and not words.isspace() and words:
         return words
-    if not _is_text(words):
+    if not is_text(words):
         raise Refused("unparsable_row", f"message {number}: its text is {shown(words)}")
     if not words or words.isspace():
         raise Refused("unparsable_row", f"message {number} is empty")
     return words
 
 
-def _is_text(value: Any) -> TypeGuard[str]:
+def is_text(value: Any) -> TypeGuard[str]:
     """False also for text with half a surrogate pair, which JSON can write and UTF-8 cannot."""
     if type(value) is not str:
         return False

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from vldata.sources.reading.keys import HARMLESS, is_blank, is_harmless
+from vldata.sources.reading.marks import IMAGE_MARK
 from vldata.sources.reading.rows import shown
 
 MESSAGES = ("conversations", "conversatons", "conversation", "messages", "texts")
@@ -36,7 +37,7 @@ WEIGHTS = frozenset(
 MASKED = "masked"
 """Of a message: whether it is not learnt."""
 
-_HARMLESS_OF_MESSAGE = HARMLESS - {"name", "index", "reward", "type"}
+_HARMLESS_OF_MESSAGE = HARMLESS - {"name", "index", "type"}
 _BESIDE_IMAGES = """
     image_url image_urls image_path image_paths image_name image_names image_file image_id img_id img_path img
     image_ids image_hash image_source coco_url flickr_url image_count
@@ -103,6 +104,18 @@ def may_name_images(form: Form, row: Mapping[str, Any]) -> str | None:
             fix = f"if these are its images, read it as a table with `fields: {{images: {key}}}`; {the_fix(key)}"
             return f"{key!r} is {shown(row[key])}; {fix}"
     return None
+
+
+def speaks_of_images(value: Any) -> bool:
+    """Whether a native value that could not be read has a key, a kind or a mark of an image in it."""
+    if isinstance(value, dict):
+        return any(
+            speaks_of_images(inside) or (_NAMES_AN_IMAGE.search(key) is not None and not is_blank(inside))
+            for key, inside in value.items()
+        )
+    if isinstance(value, list):
+        return any(map(speaks_of_images, value))
+    return isinstance(value, str) and (value.startswith("image") or IMAGE_MARK in value)
 
 
 def the_fix(key: str) -> str:
