@@ -324,6 +324,57 @@ def test_classes_inside_objects_are_read_by_name(tmp_path):
     assert [box["phrase"] for box in turns["boxes"][0]] == ["pan", "cup"]
 
 
+@pytest.mark.parametrize(
+    ("task", "options", "column", "found"),
+    [
+        ("vqa_open", {"fields": {"answer": "'a ' || kind"}}, "answer", ["a True", "a False"]),
+        ("vqa_open", {"fields": {"answer": "kinds[1]"}}, "answer", ["False", "True"]),
+        ("vqa_open", {"fields": {"answer": "kind"}, "keep": ["kind"]}, "answer", ["True", "False"]),
+        ("vqa_open", {"fields": {"answer": "'x'"}, "keep": ["kind"]}, "kind", ["True", "False"]),
+        ("true_false", {"fields": {"statement": "question", "answer": "kind"}}, "answer", [True, False]),
+        ("vqa_mc", {"fields": {"choices": ["'False'", "'True'"], "answer": "kind"}}, "answer", [1, 0]),
+    ],
+)
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_classes_have_names_wherever_they_are_read(tmp_path, form, task, options, column, found):
+    kind = {"_type": "ClassLabel", "names": ["True", "False"]}
+    features = {"kind": kind, "kinds": {"_type": "List", "feature": kind}}
+    columns = {"question": ["q?", "r?"], "kind": [0, 1], "kinds": [[1, 0], [0, 1]]}
+    table = pa.table(columns).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    if form == "parquet":
+        pq.write_table(table, tmp_path / "t.parquet")
+    else:
+        with pa.ipc.new_file(tmp_path / "t.arrow", table.schema) as file:
+            file.write_table(table)
+    turns = turns_of(tmp_path / f"t.{form}", task, **options)
+    assert turns[column].to_list() == found
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+@pytest.mark.parametrize(
+    ("options", "answers"),
+    [
+        ({"fields": {"answer": "'about ' || n"}}, ["about 3", "about 2.50", "about 9007199254740993"]),
+        ({"fields": {"answer": "CONCAT(LEFT(question, 1), n)"}}, ["q3", "r2.50", "s9007199254740993"]),
+        ({"fields": {"answer": "ns[1]"}}, ["1", "1.50", "7"]),
+        ({"fields": {"answer": "n"}, "keep": ["n"]}, ["3", "2.50", "9007199254740993"]),
+        ({"fields": {"answer": "CASE WHEN n > 2.75 THEN 'many' ELSE 'few' END"}}, ["many", "few", "many"]),
+    ],
+)
+def test_numbers_are_written_as_the_file_writes_them_also_inside_a_text(tmp_path, form, options, answers):
+    rows = [
+        '{"question": "q?", "n": 3, "ns": [1, 2]}',
+        '{"question": "r?", "n": 2.50, "ns": [1.50]}',
+        '{"question": "s?", "n": 9007199254740993, "ns": [7, 8.0]}',
+    ]
+    path = tmp_path / f"t.{form}"
+    path.write_text("\n".join(rows) if form == "jsonl" else f"[{', '.join(rows)}]")
+    turns = turns_of(path, **options)
+    assert turns["answer"].to_list() == answers
+    if "keep" in options:
+        assert turns["n"].to_list() == [3, 2.5, 9007199254740992]
+
+
 def test_where_sees_kept_columns_and_the_dataset_does_not(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = [{"id": str(k), "instruction": f"Say {k}.", "response": "No.", "m": {"score": k / 4}} for k in range(4)]

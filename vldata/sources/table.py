@@ -85,7 +85,7 @@ _OF_TALKS = {"images": "images", "thread": "id", "row": "id", "system": "system"
 """What `fields` may name of a table of conversations, to the key of a conversation."""
 
 
-_RECORD, _RECORD_ID, _TAKEN = "\0record", "\0record id", "\0taken"
+_RECORD, _RECORD_ID, _TAKEN, _KEPT = "\0record", "\0record id", "\0taken", "\0kept "
 _NESTED = re.compile(r"\w+(?:\.\w+)+")
 _FILE = re.compile(rf"\b(?:{FILE_NAME}|{FILE_STEM})\b")
 
@@ -123,7 +123,7 @@ class Table(Source):
     )
     licence: ClassVar[str] = "as the table's publisher states"
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     fields: dict[str, str | Annotated[list[str], Field(min_length=1)]] = {}
     at: str | None = None
@@ -360,10 +360,15 @@ class Table(Source):
         inside = self._inside(frame, found["images"]) if "images" in found else None
         images = found.pop("images") if inside is not None else None
         needs = dict.fromkeys(column for origin in found.values() for column in origin.needs)
-        table, notes = frame.read(tuple(needs | dict.fromkeys(self.keep)), texts_of(found, task) - {*self.keep})
+        texts = texts_of(found, task)
+        table, notes = frame.read(tuple(needs | dict.fromkeys(self.keep)), texts)
+        counted = [name for name in self.keep if name in texts]  # as text in the row, but perhaps a number in `where`
+        if counted:
+            table = table.hstack(frame.read(counted)[0].select(pl.col(name).alias(_KEPT + name) for name in counted))
         if is_cauldron:
             table = _one_exchange_a_row(table, frame.path, self.ignore)
-        turns = self._canonical(table, found, notes, task).with_columns(table[name] for name in self.keep)
+        turns = self._canonical(table, found, notes, task)
+        turns = turns.with_columns(table[_KEPT * (name in counted) + name].alias(name) for name in self.keep)
         records = table[ROW if self.explode else PLACE]
         if "images" in found:
             references = referenced(

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from vldata.errors import SourceError, nearest
-from vldata.schema.expressions import is_row_by_row, quoted_paths, trouble
+from vldata.schema.expressions import is_row_by_row, only_builds_text, quoted_paths, trouble
 from vldata.schema.turns import BOX, COMMON, SIZE
 from vldata.sources.reading.rows import shown
 from vldata.sources.reading.text_lists import lists_from_texts
@@ -178,17 +178,17 @@ def _holding(columns: Sequence[str]) -> str:
 
 
 def texts_of(found: Mapping[str, Origin], task: str) -> set[str]:
-    """Columns of the table that become text as they are: their numbers are to be read as the file writes them.
+    """Columns of the table that become text, or part of one: their numbers are to be read as the file writes them.
 
-    A column that an expression looks at stays what it is there: the expression may count with it.
+    A column with which an expression may count stays what it is.
     """
     types = fields_of(task)
     as_text: set[str] = set()
     as_is: set[str] = set()
     for name, whole in found.items():
         for part in whole.parts or (whole,):
-            is_text = part.expression is None and types[name] in (pl.String, _TEXTS)
-            (as_text if is_text else as_is).update(part.needs)
+            is_text = part.expression is None or only_builds_text(part.text, part.needs)
+            (as_text if is_text and types[name] in (pl.String, _TEXTS) else as_is).update(part.needs)
     return as_text - as_is
 
 
