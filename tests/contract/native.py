@@ -111,8 +111,8 @@ def is_sound(turns: pl.DataFrame) -> pl.Series:
 
 
 def said(turns: pl.DataFrame) -> list[str]:
-    """Each turn as one text, without its id (which may be told apart, or be the hash of what it says)."""
-    columns = sorted(set(turns.columns) - {"row", "thread"})
+    """Each turn as one text, without its id (which may be told apart, or be the hash of what it says) and remark."""
+    columns = sorted(set(turns.columns) - {"row", "thread", "remark"})
     return [json.dumps(turn, sort_keys=True, default=str) for turn in turns.select(columns).iter_rows(named=True)]
 
 

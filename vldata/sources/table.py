@@ -56,7 +56,7 @@ from vldata.sources.reading.files import expand
 from vldata.sources.reading.inline_images import referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
 from vldata.sources.reading.join import Join, read_join, with_columns_of
-from vldata.sources.reading.marks import with_image_places
+from vldata.sources.reading.marks import with_image_places, with_remark_of_marks
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
 from vldata.sources.reading.rows import note
 from vldata.sources.reading.tables import (
@@ -231,7 +231,9 @@ class Table(Source):
         tables = [turns.drop(_RECORD, _RECORD_ID) for turns in tables]
         turns = pl.concat([*tables, exchanges(talks)] if talks or not tables else tables, how="diagonal_relaxed")
         if task == "vqa_mc":
-            return with_right_choice(turns, self.answer_is)
+            turns = with_right_choice(turns, self.answer_is)
+        if task not in _DIALOGUES:
+            return with_remark_of_marks(turns, task)
         return in_order(turns) if tables and {"thread", "position"} <= {*turns.columns} else turns
 
     @classmethod

@@ -264,7 +264,7 @@ def test_a_box_of_other_numbers_is_a_misfit(values, phrases):
     assert boxes_of(values, phrases=phrases)[1] == [0]
 
 
-@pytest.mark.parametrize("values", [["1,2,3,4"], [["1", "2", "3", "4"]], [[["1", "2"]]], [{"x": 1}], [[{"x": 1}]], [5]])
+@pytest.mark.parametrize("values", [["a dog"], [["a", "b", "c", "d"]], [[["1", "2"]]], [{"x": 1}], [[{"x": 1}]], [5]])
 def test_boxes_of_another_type_are_an_error(values):
     with pytest.raises(SourceError, match="not boxes of 4 numbers"):
         boxes_of(values)
