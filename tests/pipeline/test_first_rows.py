@@ -166,3 +166,10 @@ def test_a_condition_is_tried_on_the_rows(folder: Path, options: dict[str, Any],
     with pytest.raises(RecipeErrors, match=problem) as caught:
         checked(path=path, **options)
     assert [error.where for error in caught.value.errors] == ["sources.t.where"]
+
+
+@pytest.mark.parametrize("reference", ["x.jpg/" * 1000, "a\0b.jpg"])
+def test_a_reference_that_no_file_could_have_is_a_note(folder: Path, reference: str) -> None:
+    path = write(folder / "rows.jsonl", [{**ROWS[0], "image": reference}, ROWS[1]])
+    (note,) = checked(path=path)["notes"]
+    assert "1 of the first 2 images are not there" in note or "unparsable_row" in note

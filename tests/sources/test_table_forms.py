@@ -324,6 +324,57 @@ def test_classes_inside_objects_are_read_by_name(tmp_path):
     assert [box["phrase"] for box in turns["boxes"][0]] == ["pan", "cup"]
 
 
+VOTES = ["chair", "porch", "chair", "chair ", "porch", "chair"]
+
+
+@pytest.mark.parametrize(
+    "answers", [VOTES, [{"answer": vote, "answer_confidence": "yes"} for vote in VOTES], {"answer": VOTES}, str(VOTES)]
+)
+@pytest.mark.parametrize("form", ["json", "parquet"])
+def test_of_several_people_s_answers_the_most_frequent_is_learnt(tmp_path, form, answers):
+    rows = [{"id": "a", "question": "q?", "answers": answers}, {"id": "b", "question": "r?", "answers": None}]
+    path = write(tmp_path, form, rows)
+    assert rows_and(turns_of(path), "answer") == [("a", "chair", None), ("b", None, "missing_value")]
+    assert turns_of(path)["answers"][0].to_list() == VOTES
+    assert turns_of(path, answer="first")["answer"].to_list() == ["chair", None]
+    each = turns_of(path, answer="all")
+    assert rows_and(each, "answer")[:2] == [("a/0", "chair", None), ("a/1", "porch", None)]
+    with pytest.raises(SourceError, match="no question has an answer of its own"):
+        turns_of(path, answer="given")
+
+
+def test_an_answer_beside_those_of_several_people_is_taken_and_told_where_they_differ(tmp_path):
+    path = write(tmp_path, "json", [{"question": "q?", "answer": " porch", "answers": VOTES}])
+    given = turns_of(path)
+    assert given["answer"].to_list() == [" porch"]
+    assert "not the answer that most people gave, and was taken" in given["remark"][0]
+    assert turns_of(path, answer="majority")["answer"].to_list() == ["chair"]
+    named = turns_of(path, fields={"answer": "answers[2]"})
+    assert named["answer"].to_list() == ["porch"]
+
+
+@pytest.mark.parametrize("answers", [["B", "C", "D", "A", "D"], [1, 2, 3, 0, 3]])
+def test_a_letter_counts_the_columns_of_choices_also_the_empty_ones(tmp_path, answers):
+    choices = [
+        ["x", "y", None, None],
+        ["x", None, "z", "w"],
+        [None, "y", "z", "w"],
+        ["", "y", "z", "w"],
+        ["x", "y", " ", " "],
+    ]
+    rows = [
+        {"question": "q?", **dict(zip("ABCD", given, strict=True)), "answer": answer}
+        for given, answer in zip(choices, answers, strict=True)
+    ]
+    turns = turns_of(write(tmp_path, "json", rows), "vqa_mc", fields={"choices": list("ABCD")})
+    right = [
+        given[k] if problem is None else problem
+        for given, k, problem in turns.select("choices", "answer", "problem").iter_rows()
+    ]
+    assert right == ["y", "z", "w", "unparsable_row", "unparsable_row"]
+    assert turns["choices"].to_list()[:3] == [["x", "y"], ["x", "z", "w"], ["y", "z", "w"]]
+
+
 @pytest.mark.parametrize(
     ("task", "options", "column", "found"),
     [

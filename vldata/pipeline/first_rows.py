@@ -150,7 +150,10 @@ def _missing(reader: ImageReader, ref: str) -> str | None:
         file = reader.locate(ref).file
     except ImageProblem as problem:
         return problem.detail
-    return None if Path(file).exists() else f"no {file}"
+    try:
+        return None if Path(file).exists() else f"no {file}"
+    except OSError as error:  # a name that no file system takes, such as one of 5,000 characters
+        return str(error.strerror)
 
 
 def _lists(files: list[Path]) -> Iterator[Path]:

@@ -34,6 +34,7 @@ from vldata.errors import SourceError, nearest
 from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
+from vldata.sources.reading.answers import AnswerRule, with_answer, without_blank_remarks
 from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes
 from vldata.sources.reading.choices import AnswerForm, with_right_choice
 from vldata.sources.reading.conversations import Talk, exchanges, holds_talks, in_order, saved_files, talk, talk_rows
@@ -86,6 +87,7 @@ _OF_TALKS = {"images": "images", "thread": "id", "row": "id", "system": "system"
 
 
 _RECORD, _RECORD_ID, _TAKEN, _KEPT = "\0record", "\0record id", "\0taken", "\0kept "
+_GIVEN = "given answer"
 _NESTED = re.compile(r"\w+(?:\.\w+)+")
 _FILE = re.compile(rf"\b(?:{FILE_NAME}|{FILE_STEM})\b")
 
@@ -113,6 +115,8 @@ class Table(Source):
         box_order: What the four numbers of a box are: corners (also with x and y by turns, or y first), or a corner or
             the centre with width and height. Polygons become the box around them.
         boxes_are: Pixels of the upright image, or fractions, percent or thousandths of its sides.
+        answer: Which of several people's ``answers`` to an open question is learnt; None: the one in ``answer`` where
+            the table has one, else the most frequent.
         answer_is: How a multiple-choice row says which choice is right: by its words, its letter, or its number from 0
             or 1. None: the one way that fits all rows; numbers count from 0 where nothing speaks against it.
     """
@@ -134,6 +138,7 @@ class Table(Source):
     take: Take | None = None
     box_order: BoxOrder = "xyxy"
     boxes_are: BoxesAre = "px"
+    answer: AnswerRule | None = None
     answer_is: AnswerForm | None = None
 
     @property
@@ -231,7 +236,7 @@ class Table(Source):
         tables = [turns.drop(_RECORD, _RECORD_ID) for turns in tables]
         turns = pl.concat([*tables, exchanges(talks)] if talks or not tables else tables, how="diagonal_relaxed")
         if task == "vqa_mc":
-            turns = with_right_choice(turns, self.answer_is)
+            turns = with_right_choice(turns, self.answer_is, has_gaps=isinstance(self.fields.get("choices"), list))
         if task not in _DIALOGUES:
             return with_remark_of_marks(turns, task)
         return in_order(turns) if tables and {"thread", "position"} <= {*turns.columns} else turns
@@ -408,7 +413,20 @@ class Table(Source):
             item = pl.when(length > 0).then(pl.int_ranges(length, dtype=pl.Int32)).alias(ITEM)
             lists = turns.with_columns(item, caption=pl.when(length > 0).then("caption"))
             turns = _items(lists.explode("caption", ITEM), ["caption"])
+        if task == "vqa_open" and "answers" in turns.columns:
+            return self._answered(turns)
         return _dialogue(turns, task) if task in _DIALOGUES else turns
+
+    def _answered(self, turns: pl.DataFrame) -> pl.DataFrame:
+        """The turns with one of several people's answers each, or a turn for each."""
+        own = _GIVEN if "answer" in turns.columns else None
+        rule: AnswerRule = self.answer or ("given" if own else "majority")
+        if rule == "all" and "row" not in turns.columns:
+            turns = turns.with_columns(row=_RECORD_ID)
+        key = "row" if "row" in turns.columns else _RECORD_ID
+        answered = with_answer(turns.rename({"answer": _GIVEN}, strict=False), rule, key=key, given=own)
+        answer = pl.col(_GIVEN if rule == "given" else "answer").alias("answer")
+        return without_blank_remarks(answered.with_columns(answer).drop(_GIVEN, strict=False))
 
     def _canonical(
         self, table: pl.DataFrame, origin_of: Mapping[str, Origin], notes: Mapping[int, str], task: str

@@ -80,7 +80,10 @@ def test_words_that_are_no_marks_stay(text: str) -> None:
 @pytest.mark.parametrize("mark", ["<img>", "<IMG>", "[IMG]", "[image]", "<image/>", "&lt;image&gt;"])
 def test_what_may_be_a_mark_is_one_unless_the_images_have_others(mark: str) -> None:
     assert placed(f"{mark}\nWhat is it?", ["a.jpg"]) == ("What is it?", None)
-    assert placed(f"{mark} What is it?", [])[1] == "image_mark_in_text"
+    assert placed(f"{mark} What is it?", []) == (f"{mark} What is it?", None)
+    assert placed("What is it?", ["a.jpg"], answer=mark) == ("What is it?", None)
+    if mark != "<img>":  # in the middle it is HTML's
+        assert placed(f"{mark} or {mark}?", ["a.jpg"])[1] == "image_mark_in_text"
     assert placed(f"<image>\nWhat is it that stands behind {mark}", ["a.jpg"])[1] is None
 
 

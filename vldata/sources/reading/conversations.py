@@ -25,7 +25,7 @@ from vldata.sources.reading.embedded import embedded_images
 from vldata.sources.reading.files import expand, read_json
 from vldata.sources.reading.json import LINES, json_rows
 from vldata.sources.reading.keys import is_blank, is_harmless
-from vldata.sources.reading.marks import with_image_places
+from vldata.sources.reading.marks import IMAGE_MARK, with_image_places
 from vldata.sources.reading.messages import Images, Refused, conversation_of, images_of, name_of, num_questions
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import lists_of_texts, note, shown
@@ -96,6 +96,8 @@ def talk(row: Any, *, pictured: bool, ignore: frozenset[str] = frozenset()) -> T
         unread = may_name_images(form, row) if pictured else None
         if unread is not None:
             return refused("unknown_key", unread)
+        if pictured and said is not None and any(IMAGE_MARK in question for question, _ in said.exchanges):
+            return refused("image_count_mismatch", f"{IMAGE_MARK} in a question, and the row names no image")
         return refused("not_for_task", "it has an image" if images else "it has no image")
     if said is None or problem:
         return refused(problem, detail)

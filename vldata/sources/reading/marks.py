@@ -32,7 +32,7 @@ _SPOKEN_OF = (
     r"^\s*<[Ii]mg>|<[Ii]mg>\s*$|<IMG>|<image ?/>|< image >"
     r"|\[(?:[Ii]mage|IMAGE|[Ii]mg|IMG)\]|&lt;(?:image|img)&gt;"
 )
-"""What is a mark as well, but also what people write about; where `IMAGE_MARK` names every image it is no mark."""
+"""What is a mark as well, but also what people write about; it is no mark where every image has its `IMAGE_MARK`."""
 
 _FOREIGN = re.compile(FOREIGN)
 _ANY = re.compile(f"{FOREIGN}|{_SPOKEN_OF}")
@@ -135,13 +135,13 @@ def _of_other_corpora(turns: pl.DataFrame) -> pl.DataFrame:
 
 def _placed(questions: Sequence[str], elsewhere: Sequence[str], images: Sequence[str]) -> list[str] | str:
     """The questions of a conversation with `IMAGE_MARK` at every place of an image, or what does not fit."""
-    are_named = bool(images) and sum(text.count(IMAGE_MARK) for text in questions) == len(images)
+    are_named = not images or sum(text.count(IMAGE_MARK) for text in questions) == len(images)
     foreign = _FOREIGN if are_named else _ANY
-    if are_named and not any(map(foreign.search, (*questions, *elsewhere))):
-        return list(questions)
     for text in elsewhere:
-        if found := foreign.search(text):
+        if found := _FOREIGN.search(text):
             return f"{found[0]:.80} in what the system or the assistant says"
+    if not any(map(foreign.search, questions)):
+        return list(questions)
     first = next((found[0] for text in questions if (found := foreign.search(text))), IMAGE_MARK)
     places = [place for text in questions for place in _PLACE.finditer(text)]
     written = [_PLACE.sub(IMAGE_MARK, text) for text in questions]
