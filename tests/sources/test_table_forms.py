@@ -324,6 +324,19 @@ def test_classes_inside_objects_are_read_by_name(tmp_path):
     assert [box["phrase"] for box in turns["boxes"][0]] == ["pan", "cup"]
 
 
+def test_columns_that_say_what_is_learnt_are_not_passed_over(tmp_path):
+    rows = [
+        {"id": "a", "instruction": "q", "response": "r", "loss": 0},
+        {"id": "b", "instruction": "q", "response": "r", "loss": 1, "rejected": "s"},
+        {"id": "c", "instruction": "q", "response": "r", "loss": 1.0, "rejected": None},
+    ]
+    path = write(tmp_path, "json", rows)
+    problems = turns_of(path, "text_instruction")["problem"].to_list()
+    assert problems == ["unknown_key", "unknown_key", None]
+    for options in ({"ignore": ["loss", "rejected"]}, {"ignore": ["loss"], "fields": {"response": "response"}}):
+        assert turns_of(path, "text_instruction", **options)["problem"].to_list() == [None] * 3
+
+
 VOTES = ["chair", "porch", "chair", "chair ", "porch", "chair"]
 
 

@@ -57,6 +57,7 @@ from vldata.sources.reading.files import expand
 from vldata.sources.reading.inline_images import referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
 from vldata.sources.reading.join import Join, read_join, with_columns_of
+from vldata.sources.reading.keys import unknown_key
 from vldata.sources.reading.marks import with_image_places, with_remark_of_marks
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
 from vldata.sources.reading.rows import note
@@ -72,7 +73,7 @@ from vldata.sources.reading.tables import (
     with_file_name,
 )
 from vldata.sources.reading.take import Take
-from vldata.sources.reading.talk_keys import is_harmless_in_message, the_fix
+from vldata.sources.reading.talk_keys import MASKED, WEIGHTS, is_harmless_in_message, the_fix
 from vldata.sources.reading.text_lists import lists_from_texts
 from vldata.sources.shapes import Shapes
 from vldata.sources.standins import draw, scenes_for
@@ -87,7 +88,11 @@ _OF_TALKS = {"images": "images", "thread": "id", "row": "id", "system": "system"
 
 
 _RECORD, _RECORD_ID, _TAKEN, _KEPT = "\0record", "\0record id", "\0taken", "\0kept "
-_GIVEN = "given answer"
+_GIVEN, _SAYS = "given answer", "\0says"
+_OTHER_ANSWERS = ("chosen", "rejected", "rejected_response")
+_CHANGING = (*sorted(WEIGHTS), MASKED, *_OTHER_ANSWERS)
+"""Columns of exchanges that say whether, or how much, these are learnt."""
+_SAYS_NOTHING = ("", "1", "1.0", "true")
 _NESTED = re.compile(r"\w+(?:\.\w+)+")
 _FILE = re.compile(rf"\b(?:{FILE_NAME}|{FILE_STEM})\b")
 
@@ -415,7 +420,14 @@ class Table(Source):
             turns = _items(lists.explode("caption", ITEM), ["caption"])
         if task == "vqa_open" and "answers" in turns.columns:
             return self._answered(turns)
-        return _dialogue(turns, task) if task in _DIALOGUES else turns
+        if task not in _DIALOGUES:
+            return turns
+        unread = [
+            name for name in _CHANGING if name in frame.columns and name not in (*needs, *self.keep, *self.ignore)
+        ]
+        if "response" in self.fields:
+            unread = [name for name in unread if name not in _OTHER_ANSWERS]
+        return _dialogue(turns if is_cauldron else _without_unread(turns, frame, unread), task)
 
     def _answered(self, turns: pl.DataFrame) -> pl.DataFrame:
         """The turns with one of several people's answers each, or a turn for each."""
@@ -608,6 +620,21 @@ def _dialogue(turns: pl.DataFrame, task: str) -> pl.DataFrame:
     else:
         turns = note(turns, pictured, "not_for_task", pl.lit("it has an image"))
     return with_image_places(turns)
+
+
+def _without_unread(turns: pl.DataFrame, frame: TableFile, names: Sequence[str]) -> pl.DataFrame:
+    """The turns, refused where a column that nobody reads says how much of them is learnt."""
+    if not names:
+        return turns
+    table, _ = frame.read(tuple(names))
+    for name in names:
+        values = table[name]
+        says = values.is_not_null()
+        if not values.dtype.is_nested():
+            says &= ~values.cast(pl.String).str.strip_chars().str.to_lowercase().is_in(_SAYS_NOTHING)
+        problem, detail = unknown_key(name)
+        turns = note(turns.with_columns(says.alias(_SAYS)), pl.col(_SAYS), problem, pl.lit(detail)).drop(_SAYS)
+    return turns
 
 
 def _count(turns: pl.DataFrame, name: str) -> int:

@@ -222,6 +222,13 @@ def test_images_under_a_name_that_nobody_reads_are_told_for_either_task() -> Non
     assert talk({"tools": "[1]", "conversations": text}, pictured=True).problem == "not_for_task"
 
 
+def test_lists_of_objects_as_datasets_writes_them_are_messages() -> None:
+    said = {"from": ["human", "gpt"], "value": ["What is it?", "A cat."]}
+    assert talk({"image": "a.jpg", "conversations": said}, pictured=True).exchanges == [("What is it?", "A cat.")]
+    said["value"].append("No.")
+    assert talk({"image": "a.jpg", "conversations": said}, pictured=True).problem == "unparsable_row"
+
+
 @pytest.mark.parametrize("image", [None, "", []])
 def test_a_mark_for_which_the_row_names_no_image_is_broken_and_not_of_another_task(image: object) -> None:
     row = {"id": "a", "image": image, "conversations": messages("from", "value")}
