@@ -125,11 +125,11 @@ def is_sound(turns: pl.DataFrame) -> pl.Series:
 
 
 def said(turns: pl.DataFrame) -> list[str]:
-    """Each turn as one text, without its id (which may be told apart, or be the hash of what it says).
+    """Each turn as one text, without its id (which may be told apart, or be the hash of what it says) and remark.
 
     Nor does where in its file an image lies say anything: it moves when a value before it gets longer.
     """
-    columns = sorted(set(turns.columns) - {"row", "thread"})
+    columns = sorted(set(turns.columns) - {"row", "thread", "remark"})
     texts = (json.dumps(turn, sort_keys=True, default=str) for turn in turns.select(columns).iter_rows(named=True))
     return [re.sub(r"::bytes/\d+/\d+", "::bytes", text) for text in texts]
 

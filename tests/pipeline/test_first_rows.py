@@ -211,3 +211,28 @@ def test_images_in_the_cells_of_a_large_table_are_not_missed(folder: Path, monke
     monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
     row = checked(path="part/rows.jsonl", image_root=".")
     assert (row["all_rows"], row["notes"]) == (False, [])
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"where": "note = 'x'", "keep": ["note"]}, None),
+        ({"where": "note > 3", "keep": ["note"]}, "cannot compare string with numeric"),
+        ({"where": "CAST(answer AS INT) > 3"}, "conversion from `str` to `i32` failed"),
+    ],
+)
+def test_a_condition_is_tried_on_the_rows(folder: Path, options: dict[str, Any], problem: str | None) -> None:
+    path = write(folder / "rows.jsonl", ROWS)
+    if problem is None:
+        assert checked(path=path, **options)["notes"] == []
+        return
+    with pytest.raises(RecipeErrors, match=problem) as caught:
+        checked(path=path, **options)
+    assert [error.where for error in caught.value.errors] == ["sources.t.where"]
+
+
+@pytest.mark.parametrize("reference", ["x.jpg/" * 1000, "a\0b.jpg"])
+def test_a_reference_that_no_file_could_have_is_a_note(folder: Path, reference: str) -> None:
+    path = write(folder / "rows.jsonl", [{**ROWS[0], "image": reference}, ROWS[1]])
+    (note,) = checked(path=path)["notes"]
+    assert "1 of the first 2 images are not there" in note or "unparsable_row" in note

@@ -324,6 +324,121 @@ def test_classes_inside_objects_are_read_by_name(tmp_path):
     assert [box["phrase"] for box in turns["boxes"][0]] == ["pan", "cup"]
 
 
+def test_columns_that_say_what_is_learnt_are_not_passed_over(tmp_path):
+    rows = [
+        {"id": "a", "instruction": "q", "response": "r", "loss": 0},
+        {"id": "b", "instruction": "q", "response": "r", "loss": 1, "rejected": "s"},
+        {"id": "c", "instruction": "q", "response": "r", "loss": 1.0, "rejected": None},
+    ]
+    path = write(tmp_path, "json", rows)
+    problems = turns_of(path, "text_instruction")["problem"].to_list()
+    assert problems == ["unknown_key", "unknown_key", None]
+    for options in ({"ignore": ["loss", "rejected"]}, {"ignore": ["loss"], "fields": {"response": "response"}}):
+        assert turns_of(path, "text_instruction", **options)["problem"].to_list() == [None] * 3
+
+
+VOTES = ["chair", "porch", "chair", "chair ", "porch", "chair"]
+
+
+@pytest.mark.parametrize(
+    "answers", [VOTES, [{"answer": vote, "answer_confidence": "yes"} for vote in VOTES], {"answer": VOTES}, str(VOTES)]
+)
+@pytest.mark.parametrize("form", ["json", "parquet"])
+def test_of_several_people_s_answers_the_most_frequent_is_learnt(tmp_path, form, answers):
+    rows = [{"id": "a", "question": "q?", "answers": answers}, {"id": "b", "question": "r?", "answers": None}]
+    path = write(tmp_path, form, rows)
+    assert rows_and(turns_of(path), "answer") == [("a", "chair", None), ("b", None, "missing_value")]
+    assert turns_of(path)["answers"][0].to_list() == VOTES
+    assert turns_of(path, answer="first")["answer"].to_list() == ["chair", None]
+    each = turns_of(path, answer="all")
+    assert rows_and(each, "answer")[:2] == [("a/0", "chair", None), ("a/1", "porch", None)]
+    with pytest.raises(SourceError, match="no question has an answer of its own"):
+        turns_of(path, answer="given")
+
+
+def test_an_answer_beside_those_of_several_people_is_taken_and_told_where_they_differ(tmp_path):
+    path = write(tmp_path, "json", [{"question": "q?", "answer": " porch", "answers": VOTES}])
+    given = turns_of(path)
+    assert given["answer"].to_list() == [" porch"]
+    assert "not the answer that most people gave, and was taken" in given["remark"][0]
+    assert turns_of(path, answer="majority")["answer"].to_list() == ["chair"]
+    named = turns_of(path, fields={"answer": "answers[2]"})
+    assert named["answer"].to_list() == ["porch"]
+
+
+@pytest.mark.parametrize("answers", [["B", "C", "D", "A", "D"], [1, 2, 3, 0, 3]])
+def test_a_letter_counts_the_columns_of_choices_also_the_empty_ones(tmp_path, answers):
+    choices = [
+        ["x", "y", None, None],
+        ["x", None, "z", "w"],
+        [None, "y", "z", "w"],
+        ["", "y", "z", "w"],
+        ["x", "y", " ", " "],
+    ]
+    rows = [
+        {"question": "q?", **dict(zip("ABCD", given, strict=True)), "answer": answer}
+        for given, answer in zip(choices, answers, strict=True)
+    ]
+    turns = turns_of(write(tmp_path, "json", rows), "vqa_mc", fields={"choices": list("ABCD")})
+    right = [
+        given[k] if problem is None else problem
+        for given, k, problem in turns.select("choices", "answer", "problem").iter_rows()
+    ]
+    assert right == ["y", "z", "w", "unparsable_row", "unparsable_row"]
+    assert turns["choices"].to_list()[:3] == [["x", "y"], ["x", "z", "w"], ["y", "z", "w"]]
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "column", "found"),
+    [
+        ("vqa_open", {"fields": {"answer": "'a ' || kind"}}, "answer", ["a True", "a False"]),
+        ("vqa_open", {"fields": {"answer": "kinds[1]"}}, "answer", ["False", "True"]),
+        ("vqa_open", {"fields": {"answer": "kind"}, "keep": ["kind"]}, "answer", ["True", "False"]),
+        ("vqa_open", {"fields": {"answer": "'x'"}, "keep": ["kind"]}, "kind", ["True", "False"]),
+        ("true_false", {"fields": {"statement": "question", "answer": "kind"}}, "answer", [True, False]),
+        ("vqa_mc", {"fields": {"choices": ["'False'", "'True'"], "answer": "kind"}}, "answer", [1, 0]),
+    ],
+)
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_classes_have_names_wherever_they_are_read(tmp_path, form, task, options, column, found):
+    kind = {"_type": "ClassLabel", "names": ["True", "False"]}
+    features = {"kind": kind, "kinds": {"_type": "List", "feature": kind}}
+    columns = {"question": ["q?", "r?"], "kind": [0, 1], "kinds": [[1, 0], [0, 1]]}
+    table = pa.table(columns).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    if form == "parquet":
+        pq.write_table(table, tmp_path / "t.parquet")
+    else:
+        with pa.ipc.new_file(tmp_path / "t.arrow", table.schema) as file:
+            file.write_table(table)
+    turns = turns_of(tmp_path / f"t.{form}", task, **options)
+    assert turns[column].to_list() == found
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+@pytest.mark.parametrize(
+    ("options", "answers"),
+    [
+        ({"fields": {"answer": "'about ' || n"}}, ["about 3", "about 2.50", "about 9007199254740993"]),
+        ({"fields": {"answer": "CONCAT(LEFT(question, 1), n)"}}, ["q3", "r2.50", "s9007199254740993"]),
+        ({"fields": {"answer": "ns[1]"}}, ["1", "1.50", "7"]),
+        ({"fields": {"answer": "n"}, "keep": ["n"]}, ["3", "2.50", "9007199254740993"]),
+        ({"fields": {"answer": "CASE WHEN n > 2.75 THEN 'many' ELSE 'few' END"}}, ["many", "few", "many"]),
+    ],
+)
+def test_numbers_are_written_as_the_file_writes_them_also_inside_a_text(tmp_path, form, options, answers):
+    rows = [
+        '{"question": "q?", "n": 3, "ns": [1, 2]}',
+        '{"question": "r?", "n": 2.50, "ns": [1.50]}',
+        '{"question": "s?", "n": 9007199254740993, "ns": [7, 8.0]}',
+    ]
+    path = tmp_path / f"t.{form}"
+    path.write_text("\n".join(rows) if form == "jsonl" else f"[{', '.join(rows)}]")
+    turns = turns_of(path, **options)
+    assert turns["answer"].to_list() == answers
+    if "keep" in options:
+        assert turns["n"].to_list() == [3, 2.5, 9007199254740992]
+
+
 def test_where_sees_kept_columns_and_the_dataset_does_not(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = [{"id": str(k), "instruction": f"Say {k}.", "response": "No.", "m": {"score": k / 4}} for k in range(4)]

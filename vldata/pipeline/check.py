@@ -55,7 +55,9 @@ def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
             problems.append(type(error)(f"{entry.where}: {error.where}", error.problem, error.fix))
             native = []
         seen = FirstRows() if entry.synth is not None else look(entry, native)
-        problems += seen.problems + _where_problems(entry)
+        problems += seen.problems
+        if not any(problem.where == f"{entry.where}.where" for problem in seen.problems):
+            problems += _where_problems(entry)
         root = entry.source.image_root
         if files and root is not None and entry.settings.images.missing == "reject" and not Path(root).exists():
             problems.append(

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from vldata.curate.where import where
 from vldata.errors import BuildError, SourceError, VldataError
 from vldata.images.problem import ImageProblem
 from vldata.images.references import SEPARATOR, ImageReader
@@ -77,13 +78,16 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
             native = source.turns(entry.task.name)
             given = native.drop("remark", strict=False)
             turns = keyed_turns(given, entry.task, where=entry.where, kept=entry.source.kept_columns)
+            if entry.settings.where:
+                usable = turns.filter(pl.col("problem").is_null())
+                where(usable, entry.settings.where, f"{entry.where}.where")  # kept columns have types only now
             if (in_wrong_unit := wrong_unit(turns, entry.source)) is not None:
                 seen.problems.append(in_wrong_unit.error(entry.source, entry.where))
         except VldataError as error:
-            where = error.where if error.where.startswith(entry.where) else f"{entry.where}: {error.where}"
+            at = error.where if error.where.startswith(entry.where) else f"{entry.where}: {error.where}"
             for head, whole in heads.items():
-                where = where.replace(head, whole)
-            seen.problems.append(type(error)(where.replace(folder, entry.source.path), error.problem, error.fix))
+                at = at.replace(head, whole)
+            seen.problems.append(type(error)(at.replace(folder, entry.source.path), error.problem, error.fix))
             return seen
         except OSError as error:
             seen.problems.append(SourceError(f"{entry.where}.path", str(error), "check the path and its permissions"))
@@ -158,7 +162,10 @@ def _missing(reader: ImageReader, ref: str) -> str | None:
         file = reader.locate(ref).file
     except ImageProblem as problem:
         return problem.detail
-    return None if Path(file).exists() else f"no {file}"
+    try:
+        return None if Path(file).exists() else f"no {file}"
+    except OSError as error:  # a name that no file system takes, such as one of 5,000 characters
+        return str(error.strerror)
 
 
 def _lists(files: list[Path]) -> Iterator[Path]:

@@ -19,10 +19,26 @@ _FUNCTIONS = (
     "string_to_array strpos substr trim try_cast upper "
 )
 
+_TEXT_FUNCTIONS = """
+    concat concat_ws initcap left lower ltrim replace reverse right rtrim substr substring trim upper
+    cast as varchar text string
+"""
+_TEXT_WORDS = frozenset(_TEXT_FUNCTIONS.split())
+_TEXT_MARKS = frozenset(["||", "(", ")", ",", "[", "]"])
+
 
 def quoted_paths(text: str, columns: Collection[str]) -> str:
     """An expression in which dotted names of columns stand in double quotes, so that SQL takes each for one name."""
     return _DOTTED.sub(lambda found: f'"{found[2]}"' if found[2] in columns else found[0], text)
+
+
+def only_builds_text(text: str, columns: Collection[str]) -> bool:
+    """Whether an expression does nothing with these columns but put their values, or those of a list, into a text."""
+    tokens = (token[0] for token in _TOKEN.finditer(text))
+    return all(
+        token in columns or token in _TEXT_MARKS or token[0] in "'\"0123456789" or token.lower() in _TEXT_WORDS
+        for token in tokens
+    )
 
 
 def trouble(text: str, error: Exception) -> tuple[str, str]:

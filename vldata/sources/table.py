@@ -34,6 +34,7 @@ from pydantic import BeforeValidator, Field, computed_field, field_validator, mo
 from vldata.errors import SourceError, nearest
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
+from vldata.sources.reading.answers import AnswerRule, with_answer, without_blank_remarks
 from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes
 from vldata.sources.reading.choices import AnswerForm, with_right_choice
 from vldata.sources.reading.conversations import Talk, exchanges, holds_talks, in_order, saved_files, talk, talk_rows
@@ -57,7 +58,8 @@ from vldata.sources.reading.gather import gathered
 from vldata.sources.reading.inline_images import referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
 from vldata.sources.reading.join import Join, read_join, with_columns_of
-from vldata.sources.reading.marks import with_image_places
+from vldata.sources.reading.keys import unknown_key
+from vldata.sources.reading.marks import with_image_places, with_remark_of_marks
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
 from vldata.sources.reading.open import (
     Encoding,
@@ -81,7 +83,7 @@ from vldata.sources.reading.tables import (
     with_nulls_for,
 )
 from vldata.sources.reading.take import Take
-from vldata.sources.reading.talk_keys import is_harmless_in_message, the_fix
+from vldata.sources.reading.talk_keys import MASKED, WEIGHTS, is_harmless_in_message, the_fix
 from vldata.sources.reading.tars import is_tar, open_tar
 from vldata.sources.reading.text_lists import lists_from_texts
 from vldata.sources.reading.tfrecords import is_records, open_records
@@ -97,7 +99,12 @@ _OF_TALKS = {"images": "images", "thread": "id", "row": "id", "system": "system"
 """What `fields` may name of a table of conversations, to the key of a conversation."""
 
 
-_RECORD, _RECORD_ID, _TAKEN = "\0record", "\0record id", "\0taken"
+_RECORD, _RECORD_ID, _TAKEN, _KEPT = "\0record", "\0record id", "\0taken", "\0kept "
+_GIVEN, _SAYS = "given answer", "\0says"
+_OTHER_ANSWERS = ("chosen", "rejected", "rejected_response")
+_CHANGING = (*sorted(WEIGHTS), MASKED, *_OTHER_ANSWERS)
+"""Columns of exchanges that say whether, or how much, these are learnt."""
+_SAYS_NOTHING = ("", "1", "1.0", "true")
 _NESTED = re.compile(r"\w+(?:\.\w+)+")
 _FILE = re.compile(rf"\b(?:{FILE_NAME}|{FILE_STEM})\b")
 
@@ -131,6 +138,8 @@ class Table(Source):
         box_order: What the four numbers of a box are: corners (also with x and y by turns, or y first), or a corner or
             the centre with width and height. Polygons become the box around them.
         boxes_are: Pixels of the upright image, or fractions, percent or thousandths of its sides.
+        answer: Which of several people's ``answers`` to an open question is learnt; None: the one in ``answer`` where
+            the table has one, else the most frequent.
         answer_is: How a multiple-choice row says which choice is right: by its words, its letter, or its number from 0
             or 1. None: the one way that fits all rows; numbers count from 0 where nothing speaks against it.
     """
@@ -156,6 +165,7 @@ class Table(Source):
     take: Take | None = None
     box_order: BoxOrder = "xyxy"
     boxes_are: BoxesAre = "px"
+    answer: AnswerRule | None = None
     answer_is: AnswerForm | None = None
 
     @property
@@ -260,7 +270,9 @@ class Table(Source):
         tables = [turns.drop(_RECORD, _RECORD_ID) for turns in tables]
         turns = pl.concat([*tables, exchanges(talks)] if talks or not tables else tables, how="diagonal_relaxed")
         if task == "vqa_mc":
-            return with_right_choice(turns, self.answer_is)
+            turns = with_right_choice(turns, self.answer_is, has_gaps=isinstance(self.fields.get("choices"), list))
+        if task not in _DIALOGUES:
+            return with_remark_of_marks(turns, task)
         return in_order(turns) if tables and {"thread", "position"} <= {*turns.columns} else turns
 
     @classmethod
@@ -425,11 +437,16 @@ class Table(Source):
         inside = self._inside(frame, found["images"]) if "images" in found else None
         images = found.pop("images") if inside is not None else None
         needs = dict.fromkeys(column for origin in found.values() for column in origin.needs)
+        texts = texts_of(found, task)
         aside = dict.fromkeys((*self.keep, *self.gather))
-        table, notes = frame.read(tuple(needs | aside), texts_of(found, task) - {*aside})
+        table, notes = frame.read(tuple(needs | aside), texts)
+        counted = [name for name in self.keep if name in texts]  # as text in the row, but perhaps a number in `where`
+        if counted:
+            table = table.hstack(frame.read(counted)[0].select(pl.col(name).alias(_KEPT + name) for name in counted))
         if is_cauldron:
             table = _one_exchange_a_row(table, frame.path, self.ignore)
-        turns = self._canonical(table, found, notes, task).with_columns(table[name] for name in self.keep)
+        turns = self._canonical(table, found, notes, task)
+        turns = turns.with_columns(table[_KEPT * (name in counted) + name].alias(name) for name in self.keep)
         records = table[ROW if self.explode else PLACE]
         if "images" in found:
             references = referenced(
@@ -469,7 +486,27 @@ class Table(Source):
             turns = _items(lists.explode("caption", ITEM), ["caption"])
         if self.gather:
             turns = gathered(turns, table.select(self.gather), task)
-        return _dialogue(turns, task) if task in _DIALOGUES else turns
+        if task == "vqa_open" and "answers" in turns.columns:
+            return self._answered(turns)
+        if task not in _DIALOGUES:
+            return turns
+        unread = [
+            name for name in _CHANGING if name in frame.columns and name not in (*needs, *self.keep, *self.ignore)
+        ]
+        if "response" in self.fields:
+            unread = [name for name in unread if name not in _OTHER_ANSWERS]
+        return _dialogue(turns if is_cauldron else _without_unread(turns, frame, unread), task)
+
+    def _answered(self, turns: pl.DataFrame) -> pl.DataFrame:
+        """The turns with one of several people's answers each, or a turn for each."""
+        own = _GIVEN if "answer" in turns.columns else None
+        rule: AnswerRule = self.answer or ("given" if own else "majority")
+        if rule == "all" and "row" not in turns.columns:
+            turns = turns.with_columns(row=_RECORD_ID)
+        key = "row" if "row" in turns.columns else _RECORD_ID
+        answered = with_answer(turns.rename({"answer": _GIVEN}, strict=False), rule, key=key, given=own)
+        answer = pl.col(_GIVEN if rule == "given" else "answer").alias("answer")
+        return without_blank_remarks(answered.with_columns(answer).drop(_GIVEN, strict=False))
 
     def _canonical(
         self, table: pl.DataFrame, origin_of: Mapping[str, Origin], notes: Mapping[int, str], task: str
@@ -644,6 +681,21 @@ def _dialogue(turns: pl.DataFrame, task: str) -> pl.DataFrame:
     else:
         turns = note(turns, pictured, "not_for_task", pl.lit("it has an image"))
     return with_image_places(turns)
+
+
+def _without_unread(turns: pl.DataFrame, frame: TableFile, names: Sequence[str]) -> pl.DataFrame:
+    """The turns, refused where a column that nobody reads says how much of them is learnt."""
+    if not names:
+        return turns
+    table, _ = frame.read(tuple(names))
+    for name in names:
+        values = table[name]
+        says = values.is_not_null()
+        if not values.dtype.is_nested():
+            says &= ~values.cast(pl.String).str.strip_chars().str.to_lowercase().is_in(_SAYS_NOTHING)
+        problem, detail = unknown_key(name)
+        turns = note(turns.with_columns(says.alias(_SAYS)), pl.col(_SAYS), problem, pl.lit(detail)).drop(_SAYS)
+    return turns
 
 
 def _count(turns: pl.DataFrame, name: str) -> int:

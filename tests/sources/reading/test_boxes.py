@@ -275,3 +275,49 @@ def test_sizes_that_are_unknown_cost_nothing_and_half_of_one_does(tmp_path):
     turns = Table(path=str(tmp_path / "t.parquet")).turns("caption")
     assert turns["problem"].to_list() == [None, None, None, "unparsable_row"]
     assert turns["image_sizes"].to_list()[:3] == [[{"width": 3, "height": 2}], [None], None]
+
+
+TEXTS = ["[20, 10, 60.0, 50]", "(20,10,60,50)", "20 10 60 50", "[20. 10. 60. 50.]", "[[20, 10, 60, 50]]"]
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "[[20, 10], [60, 50]]", "[[[20, 10], [60, 50]]]"])
+def test_a_box_that_stands_in_a_text(text, tmp_path):
+    assert corners(read(tmp_path, text, text)) == [[DOG], [DOG]]
+
+
+def test_a_text_without_a_box_costs_its_row_and_one_of_words_is_an_error(tmp_path):
+    assert corners(read(tmp_path, "[20, 10, 60, 50]", "[20, 10", "a dog")) == [[DOG], None, None]
+    assert corners(read(tmp_path, ["20", "10", "60", "50"], ["20", "x", "60", "50"])) == [[DOG], None]
+    with pytest.raises(SourceError, match="not boxes of 4 numbers"):
+        read(tmp_path, "a dog", "a cat")
+
+
+@pytest.mark.parametrize(
+    ("names", "right"),
+    [
+        ("x y w h", "xywh"),
+        ("bbox_x bbox_y bbox_width bbox_height", "xywh"),
+        ("cx cy w h", "cxcywh"),
+        ("XMin XMax YMin YMax", "xxyy"),
+        ("ymin xmin ymax xmax", "yxyx"),
+        ("x1 y1 x2 y2", "xyxy"),
+        ("a b c d", "xyxy"),
+    ],
+)
+@pytest.mark.parametrize("order", ORDERS)
+def test_columns_that_say_by_their_names_what_they_are_are_held_to_it(names, right, order, tmp_path):
+    names = names.split()
+    row = {"image": "a.png", "phrase": "a dog", **dict(zip(names, ORDERS[right], strict=True))}
+    (tmp_path / "t.jsonl").write_text(json.dumps(row))
+    table = Table(path=str(tmp_path / "t.jsonl"), fields={"boxes": names}, box_order=order)
+    if order == right:
+        assert corners(table.turns("rec")) == [[DOG]]
+    elif names[0] != "a" and (right, order) != ("xywh", "cxcywh"):
+        with pytest.raises(SourceError, match="by their names") as error:
+            table.turns("rec")
+        assert f"box_order: {right}" in error.value.fix
+
+
+def test_fields_of_a_box_are_known_in_any_case(tmp_path):
+    box = {"Left": 20, "Top": 10, "Width": 40, "Height": 40}
+    assert corners(read(tmp_path, box, box_order="xywh")) == [[DOG]]

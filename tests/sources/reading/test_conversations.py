@@ -199,7 +199,8 @@ def test_a_key_that_says_nothing_changes_nothing(value: Any) -> None:
 
 
 HARMLESS = ["source", "data_source", "question_id", "clip_score", "width", "license", "model", "num_turns", "metadata",
-            "relevance_ratings", "image_path", "Unnamed: 0", "conversation_hash", "language"]  # fmt: skip
+            "relevance_ratings", "image_correspondence_ratings", "image_correspondence_min",
+            "image_path", "Unnamed: 0", "conversation_hash", "language"]  # fmt: skip
 
 
 @pytest.mark.parametrize("key", HARMLESS)
@@ -217,8 +218,21 @@ def test_a_key_that_repeats_what_is_said_changes_nothing() -> None:
 def test_images_under_a_name_that_nobody_reads_are_told_for_either_task() -> None:
     row = {"photo": "a.jpg", "conversations": messages("from", "value")}
     assert {talk(row, pictured=pictured).problem for pictured in (True, False)} == {"unknown_key"}
-    tools = {"tools": "[1]", "conversations": messages("from", "value")}
-    assert talk(tools, pictured=True).problem == "not_for_task"
+    text = [{"from": "human", "value": "What is it?"}, {"from": "gpt", "value": "A cat."}]
+    assert talk({"tools": "[1]", "conversations": text}, pictured=True).problem == "not_for_task"
+
+
+def test_lists_of_objects_as_datasets_writes_them_are_messages() -> None:
+    said = {"from": ["human", "gpt"], "value": ["What is it?", "A cat."]}
+    assert talk({"image": "a.jpg", "conversations": said}, pictured=True).exchanges == [("What is it?", "A cat.")]
+    said["value"].append("No.")
+    assert talk({"image": "a.jpg", "conversations": said}, pictured=True).problem == "unparsable_row"
+
+
+@pytest.mark.parametrize("image", [None, "", []])
+def test_a_mark_for_which_the_row_names_no_image_is_broken_and_not_of_another_task(image: object) -> None:
+    row = {"id": "a", "image": image, "conversations": messages("from", "value")}
+    assert talk(row, pictured=True).problem == "image_count_mismatch"
 
 
 @pytest.mark.parametrize("key", ["system", "system_prompt", "sys_prompt"])

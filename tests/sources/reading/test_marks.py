@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from vldata.sources.reading.marks import with_image_places
+from vldata.sources.reading.marks import with_image_places, with_remark_of_marks
 
 
 def placed(question: str, images: list[str], *, answer: str = "x", system: str | None = None) -> tuple[str, str | None]:
@@ -24,6 +24,8 @@ MARKS = [
     "<image_1>", "<image1>", "<image 1>", "<image_0>", "<|image_1|>", "<|image|>", "<img>a.jpg</img>",
     "<image>./</image>",
     "<img><IMG_CONTEXT></img>", "<im_start><image><im_end>", "<start_of_image>", "<image_placeholder>",
+    "<img></img>", "<img_1>", "<|img|>", "<image_token>", "<MM_IMG>", "<image_start><image><image_end>",
+    "<fake_token_around_image><image><fake_token_around_image>",
 ]  # fmt: skip
 
 
@@ -73,6 +75,30 @@ def test_marks_of_two_kinds_are_counted_together() -> None:
 )
 def test_words_that_are_no_marks_stay(text: str) -> None:
     assert placed(text, []) == placed(text, ["a.jpg"]) == (text, None)
+
+
+@pytest.mark.parametrize("mark", ["<img>", "<IMG>", "[IMG]", "[image]", "<image/>", "&lt;image&gt;"])
+def test_what_may_be_a_mark_is_one_unless_the_images_have_others(mark: str) -> None:
+    assert placed(f"{mark}\nWhat is it?", ["a.jpg"]) == ("What is it?", None)
+    assert placed(f"{mark} What is it?", []) == (f"{mark} What is it?", None)
+    assert placed("What is it?", ["a.jpg"], answer=mark) == ("What is it?", None)
+    if mark != "<img>":  # in the middle it is HTML's
+        assert placed(f"{mark} or {mark}?", ["a.jpg"])[1] == "image_mark_in_text"
+    assert placed(f"<image>\nWhat is it that stands behind {mark}", ["a.jpg"])[1] is None
+
+
+@pytest.mark.parametrize("mark", ["<|endofchunk|>", "<image_start>", "<|imgpad|>x<|img_end|>", "<vision_start_token>"])
+def test_half_a_mark_is_refused(mark: str) -> None:
+    assert placed(f"<image>{mark} What is it?", ["a.jpg"])[1] == "image_mark_in_text"
+
+
+def test_marks_in_tasks_without_places_are_remarked() -> None:
+    words = ["Is <image 1> left of <image 2>?", "Is it red?", "<image 3>?"]
+    problems = pl.Series([None, None, "no_box"], dtype=pl.String)
+    turns = pl.DataFrame({"question": words, "problem": problems})
+    first, *others = with_remark_of_marks(turns, "vqa_open")["remark"]
+    assert "marks such as <image 1> in its words are text" in first
+    assert others == [None, None]
 
 
 def test_a_lone_mark_is_a_question() -> None:

@@ -14,6 +14,7 @@ import polars as pl
 from vldata.errors import SourceError
 from vldata.schema.turns import BOX
 from vldata.sources.reading.fields import Cast, Origin, Unfit, blaming
+from vldata.sources.reading.text_lists import numbers_from_texts
 
 if TYPE_CHECKING:
     from vldata.sources.base import Source
@@ -38,6 +39,7 @@ _ORDERS: dict[str, Callable[[pl.Expr, pl.Expr, pl.Expr, pl.Expr], _Corners]] = {
     "yxyx": lambda y0, x0, y1, x1: (x0, y0, x1, y1),
 }
 
+_Fields = tuple[str, str, str, str]
 _EDGES = ("x0", "y0", "x1", "y1")
 _BY_CORNERS = (
     _EDGES,
@@ -48,6 +50,10 @@ _BY_CORNERS = (
 )
 _BY_SIDES = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
 _BY_CENTRE = (("cx", "cy", "w", "h"), ("cx", "cy", "width", "height"))
+_ALL_FIELDS = (*_BY_CORNERS, *_BY_SIDES, *_BY_CENTRE)
+_PLACES: dict[BoxOrder, tuple[int, ...]] = {"xyxy": (0, 1, 2, 3), "xxyy": (0, 2, 1, 3), "yxyx": (1, 0, 3, 2)}
+"""Where each of four columns stands among left, top, right and bottom."""
+_IN_ORDER = "set `box_order: {}`"
 
 _FAR = 2.0
 """Corners this many pixels, or whole sides, away from the upper left one belong to no box that is read right."""
@@ -80,7 +86,12 @@ def cast_boxes(
     Raises:
         SourceError: Values of their type never fit.
     """
-    return blaming(origin, values, "boxes of 4 numbers", lambda: _boxes(values, order, boxes_are, phrases, phrase))
+    return blaming(
+        origin,
+        values,
+        "boxes of 4 numbers",
+        lambda: _boxes(values, _order_of_columns(origin, order), boxes_are, phrases, phrase),
+    )
 
 
 def box_of(
@@ -116,8 +127,33 @@ def _on_edge(corner: pl.Expr, side: pl.Expr | None) -> pl.Expr:
     return pl.when((corner > side) & (corner <= side + EDGE_PX)).then(side.cast(pl.Float64)).otherwise(low)
 
 
+def _order_of_columns(origin: Origin, order: BoxOrder) -> BoxOrder:
+    """The order, held against what four columns' names say by themselves.
+
+    Raises:
+        Unfit: They say something else.
+    """
+    names = [part.text.rpartition(".")[2].lower() for part in origin.parts]
+    before = f"{names[0].rpartition('_')[0]}_" if names else ""
+    names = [name.removeprefix(before) for name in names] if all(name.startswith(before) for name in names) else names
+    for fields in _BY_CORNERS:
+        if {*names} == {*fields}:
+            given = tuple(fields.index(name) for name in names)
+            meant = next((other for other, places in _PLACES.items() if places == given), "xyxy")
+            if order != meant or _PLACES[meant] != given:
+                raise Unfit(f"these are corners by their names, and `box_order` is {order}", _IN_ORDER.format(meant))
+    for four in (*_BY_SIDES, *_BY_CENTRE):
+        if {*names} == {*four}:
+            orders = ("cxcywh",) if four in _BY_CENTRE else ("xywh", "cxcywh")
+            if order not in orders or tuple(names) != four:
+                said = f"these are a corner or the centre and two sides by their names, and `box_order` is {order}"
+                fix = f"{_IN_ORDER.format(' or '.join(orders))}, and name them in the order {', '.join(four)}"
+                raise Unfit(said, fix)
+    return order
+
+
 def _boxes(values: pl.Series, order: str, boxes_are: str, phrases: pl.Series | None, phrase: pl.Series | None) -> Cast:
-    values, depth, leaf = _as_lists(values)
+    values, depth, leaf = _as_lists(numbers_from_texts(values))
     is_struct = isinstance(leaf, pl.Struct)
     if leaf == pl.Null and depth < 2:
         return Cast(values.cast(pl.List(BOX)), pl.repeat(False, values.len(), dtype=pl.Boolean, eager=True))
@@ -219,9 +255,10 @@ def _of_structs(each: pl.DataFrame, order: str, boxes_are: str) -> pl.DataFrame:
     types = cast(pl.Struct, each.schema["box"]).to_schema()
     names = list(types)
     fields, order = _box_fields(names, order)
+    is_by_corners = tuple(field.lower() for field in fields) in _BY_CORNERS
     if any(types[field].is_nested() or types[field] == pl.Binary for field in fields):
         raise Unfit(f"{', '.join(fields)} are not all numbers")
-    if "original_width" in names and fields not in _BY_CORNERS and boxes_are == "px":
+    if "original_width" in names and not is_by_corners and boxes_are == "px":
         raise Unfit("structs of Label Studio, whose numbers are percent", "set `boxes_are: percent`")
     numbers = [box.struct.field(field).cast(pl.Float64, strict=False) for field in fields]
     corners = _corners(order, boxes_are, *numbers)
@@ -240,25 +277,27 @@ def _of_structs(each: pl.DataFrame, order: str, boxes_are: str) -> pl.DataFrame:
     )
 
 
-def _box_fields(names: list[str], order: str) -> tuple[tuple[str, str, str, str], str]:
+def _box_fields(names: list[str], order: str) -> tuple[_Fields, str]:
     """The four fields of a struct that are its box, and their order.
 
     Raises:
         Unfit: There are none, or ``box_order`` does not say what they are.
     """
+    named = {name.lower(): name for name in names}
+    own = {fields: cast(_Fields, tuple(map(named.get, fields))) for fields in _ALL_FIELDS if {*fields} <= {*named}}
     for fields in _BY_CORNERS:
-        if set(fields) <= set(names):
-            return fields, "xyxy"
+        if fields in own:
+            return own[fields], "xyxy"
     for fields in _BY_SIDES:
-        if set(fields) <= set(names):
+        if fields in own:
             if order in ("xywh", "cxcywh"):
-                return fields, order
+                return own[fields], order
             fix = "set `box_order: xywh` (x and y are the upper left corner), or `cxcywh` (they are the centre)"
             fix += "; what Label Studio writes is percent, so `boxes_are: percent` too" * ("original_width" in names)
             raise Unfit(f"structs of {', '.join(names)}: no x0, y0, x1, y1 in them, and `box_order` is {order}", fix)
     for fields in _BY_CENTRE:
-        if set(fields) <= set(names):
-            return fields, "cxcywh"
+        if fields in own:
+            return own[fields], "cxcywh"
     missing = ", ".join(edge for edge in _EDGES if edge not in names)
     raise Unfit(f"structs of {', '.join(names)}: {missing} are missing")
 

@@ -22,13 +22,14 @@ FROM_ONE = "the right choices were counted from 1, as no other reading fits all 
 _NUMBERS = {"index0", "index1"}
 
 
-def with_right_choice(turns: pl.DataFrame, answer_is: AnswerForm | None) -> pl.DataFrame:
+def with_right_choice(turns: pl.DataFrame, answer_is: AnswerForm | None, *, has_gaps: bool = False) -> pl.DataFrame:
     """The turns with ``answer`` as the number of the right choice, the first being 0.
 
     Args:
         turns: ``choices``; ``answer`` as text; ``is_number``, whether the table holds it as a number, which counts from
             0 where nothing speaks against it; ``problem`` and ``detail``.
         answer_is: None: what fits all rows.
+        has_gaps: A choice that is null counts when the answer is a letter or a number, and is none afterwards.
 
     Raises:
         SourceError: Several readings fit all rows and differ, or none does.
@@ -42,6 +43,12 @@ def with_right_choice(turns: pl.DataFrame, answer_is: AnswerForm | None) -> pl.D
     turns = note(turns, wrong, "unparsable_row", pl.format("'answer' is {}, {}", _quoted("answer"), pl.lit(what)))
     if form == "index1" and answer_is is None:
         turns = turns.with_columns(remark=pl.lit(FROM_ONE))
+    if has_gaps:
+        before = pl.col("choices").list.head(pl.col("said").clip(0)).list.eval(pl.element().is_null()).list.sum()
+        is_gap = pl.col("choices").list.get(pl.col("said").clip(0), null_on_oob=True).is_null()
+        is_gap &= pl.col("said").is_between(0, pl.col("choices").list.len().cast(pl.Int64) - 1)
+        turns = note(turns, is_gap, "unparsable_row", pl.format("'answer' is {}, an empty choice", _quoted("answer")))
+        turns = turns.with_columns(said=pl.col("said") - before, choices=pl.col("choices").list.drop_nulls())
     return turns.drop("answer", "is_number").rename({"said": "answer"})
 
 

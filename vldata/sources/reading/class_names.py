@@ -6,7 +6,7 @@ is its number of a row without a class.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,10 +61,10 @@ def _fields(feature: Any) -> Mapping[str, Any]:
     return {} if "_type" in feature else feature
 
 
-def named(table: pl.DataFrame, classes: Classes, columns: Collection[str]) -> pl.DataFrame:
-    """The table with class names for numbers in those of the columns that have classes; null for a number without."""
-    for name in columns:
-        if name in classes and name in table.columns:
+def named(table: pl.DataFrame, classes: Classes) -> pl.DataFrame:
+    """The table with class names for numbers in the columns that have classes; null for a number without."""
+    for name in classes:
+        if name in table.columns:
             table = table.with_columns(_name_each(pl.col(name), classes[name], table.schema[name]).alias(name))
     return table
 

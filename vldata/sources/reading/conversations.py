@@ -26,7 +26,7 @@ from vldata.sources.reading.embedded import embedded_images
 from vldata.sources.reading.files import expand, is_about, is_braced, read_json, visible
 from vldata.sources.reading.json import LINES, json_rows
 from vldata.sources.reading.keys import is_blank, is_harmless
-from vldata.sources.reading.marks import with_image_places
+from vldata.sources.reading.marks import IMAGE_MARK, with_image_places
 from vldata.sources.reading.messages import Images, Refused, conversation_of, images_of, name_of, num_questions
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.objects import KEY, BoxFields, has_places, placed
@@ -111,6 +111,8 @@ def talk(row: Any, *, pictured: bool, ignore: frozenset[str] = frozenset()) -> T
             return refused("unknown_key", unread)
         if problem and pictured and any(speaks_of_images(row[key]) for key in form.messages):
             return refused(problem, detail)
+        if pictured and said is not None and any(IMAGE_MARK in question for question, _ in said.exchanges):
+            return refused("image_count_mismatch", f"{IMAGE_MARK} in a question, and the row names no image")
         return refused("not_for_task", "it has an image" if images else "it has no image")
     if said is None or problem:
         return refused(problem, detail)

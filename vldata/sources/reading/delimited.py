@@ -40,7 +40,7 @@ def is_quoted(path: Path, separator: str, encoding: str = UTF8) -> bool:
             rows = csv.reader(file, delimiter=separator, strict=True)
             width: int | None = None
             for row in rows:
-                if any(_swallows(value, separator, width) for value in row):
+                if any(_swallows(value, separator, width, row[0]) for value in row):
                     raise csv.Error(f"a quoted field holds {'a tab' if separator == chr(9) else 'whole lines'}")
                 width = len(row) if width is None else width
                 line = rows.line_num + 1
@@ -115,13 +115,26 @@ def rows_one_by_one(
     return rows, notes
 
 
-def _swallows(value: str, separator: str, width: int | None) -> bool:
-    """Whether a quoted field holds what must be rows: a tab of a TSV; of a CSV, lines that each have every column."""
+def _swallows(value: str, separator: str, width: int | None, first: str) -> bool:
+    """Whether a quoted field holds what must be rows: a tab of a TSV; of a CSV, lines that each have every column.
+
+    In a file of two columns one comma is no sign yet: each line must also begin as its row does (``first``).
+    """
     if separator == "\t":
         return "\t" in value
-    if width is None or width < 3 or "\n" not in value:
+    if width is None or width < 2 or "\n" not in value:
         return False
-    return all(line.count(separator) == width - 1 for line in value.split("\n")[1:])
+    lines = value.split("\n")[1:]
+    begin_alike = width > 2 or all(_are_alike(first, line.partition(separator)[0]) for line in lines)
+    return begin_alike and all(line.count(separator) == width - 1 for line in lines)
+
+
+def _are_alike(one: str, other: str) -> bool:
+    """Whether two values are surely of one column: names of files of one kind, or ids of one length."""
+    suffix = Path(one).suffix
+    if suffix and not suffix.endswith(" "):
+        return Path(other).suffix == suffix
+    return one.isdigit() and other.isdigit()
 
 
 def _any_field_opens_with_a_mark(path: Path, separator: str, encoding: str) -> bool:

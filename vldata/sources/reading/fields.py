@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from vldata.errors import SourceError, nearest
-from vldata.schema.expressions import is_row_by_row, quoted_paths, trouble
+from vldata.schema.expressions import is_row_by_row, only_builds_text, quoted_paths, trouble
 from vldata.schema.turns import BOX, COMMON, SIZE
 from vldata.sources.reading.rows import shown
 from vldata.sources.reading.text_lists import lists_from_texts
@@ -124,6 +124,8 @@ def origins(
             found[name] = origin(name, given, columns) if isinstance(given, str) else _listed(name, given, columns)
         elif own is not None:
             found[name] = Origin(name, own, (own,))
+        elif name == "answer" and task == "vqa_open" and {"answers"} & {*fields, *columns}:
+            continue  # the most frequent one
         elif whole and name in TASKS[task] and name not in OPTIONAL:
             problem = f"the task {task!r} needs it, and the table has no column {name!r}"
             raise SourceError(f"fields.{name}", problem, f"name its origin; {_holding(columns)}")
@@ -178,17 +180,17 @@ def _holding(columns: Sequence[str]) -> str:
 
 
 def texts_of(found: Mapping[str, Origin], task: str) -> set[str]:
-    """Columns of the table that become text as they are: their numbers are to be read as the file writes them.
+    """Columns of the table that become text, or part of one: their numbers are to be read as the file writes them.
 
-    A column that an expression looks at stays what it is there: the expression may count with it.
+    A column with which an expression may count stays what it is.
     """
     types = fields_of(task)
     as_text: set[str] = set()
     as_is: set[str] = set()
     for name, whole in found.items():
         for part in whole.parts or (whole,):
-            is_text = part.expression is None and types[name] in (pl.String, _TEXTS)
-            (as_text if is_text else as_is).update(part.needs)
+            is_text = part.expression is None or only_builds_text(part.text, part.needs)
+            (as_text if is_text and types[name] in (pl.String, _TEXTS) else as_is).update(part.needs)
     return as_text - as_is
 
 
@@ -215,6 +217,10 @@ def _side_by_side(origin: Origin, values: Sequence[pl.Series]) -> pl.Series:
     if origin.name == "boxes":
         numbers = [one.cast(pl.Float64, strict=False).alias(str(k)) for k, one in enumerate(values)]
         return pl.DataFrame(numbers).select(pl.concat_list(pl.all())).to_series()
+    if origin.name == "choices" and not any(one.dtype.is_nested() for one in values):
+        given = [_as_text(one).alias(str(k)) for k, one in enumerate(values)]
+        said = [pl.when(pl.col(one.name).str.strip_chars() != "").then(one.name) for one in given]
+        return pl.DataFrame(given).select(pl.concat_list(said)).to_series()  # a letter counts the columns, gaps too
     texts = [
         blaming(part, one, "texts", lambda one=one: _texts(one, "images")).values.alias(str(k))  # type: ignore[misc]
         for k, (part, one) in enumerate(zip(origin.parts, values, strict=True))
@@ -311,7 +317,7 @@ def _whole_if_all_are(values: pl.Series) -> pl.Series:
 def _texts(values: pl.Series, name: str) -> Cast:
     if isinstance(values.dtype, pl.Array):
         values = values.arr.to_list()
-    values = lists_from_texts(values)
+    values = lists_from_texts(_given_answers(values) if name == "answers" else values)
     if isinstance(values.dtype, pl.List):
         inner = values.dtype.inner
         if inner.is_nested() or inner in (pl.Binary, pl.Object):
@@ -332,6 +338,16 @@ def _texts(values: pl.Series, name: str) -> Cast:
     named = texts.list.eval(pl.element().filter(is_named))
     first_gap = texts.list.eval((~is_named).arg_true()).list.first()  # what stands behind it would move into it
     return Cast(named, (first_gap < named.list.len()).fill_null(False) if name == "images" else _never(texts))
+
+
+def _given_answers(values: pl.Series) -> pl.Series:
+    """The texts of several people's answers, which VQA's kin have in objects: {"answer": …, "answer_confidence": …}."""
+    dtype = values.dtype
+    if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct) and "answer" in dtype.inner.to_schema():
+        return values.list.eval(pl.element().struct.field("answer"))
+    if isinstance(dtype, pl.Struct) and "answer" in dtype.to_schema():  # as `datasets` has lists of objects
+        return values.struct.field("answer")
+    return values
 
 
 def _relisted(flat: pl.Series, like: pl.Series) -> pl.Series:

@@ -39,6 +39,7 @@ _HARMLESS_ENDING = re.compile(
 _NEVER = re.compile(
     "loss|mask|weight|train|reject|chosen|reward|tool|func|system|prompt|box|label|object|answer|image|input"
 )
+_IS_JUDGED = re.compile(r"_(ratings?|scores?|min|max)$")
 
 
 def is_harmless(key: str) -> bool:
@@ -46,6 +47,8 @@ def is_harmless(key: str) -> bool:
     key = key.strip().lower()
     if key in HARMLESS or key == "" or key.startswith("unnamed:"):
         return True
+    if _IS_JUDGED.search(key):
+        key = key.replace("image", "")  # FineVision's image_correspondence_ratings
     return _HARMLESS_ENDING.match(key) is not None and _NEVER.search(key) is None
 
 

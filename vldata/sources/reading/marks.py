@@ -19,26 +19,37 @@ IMAGE_MARK = "<image>"
 """Where LLaVA and its kin put an image in a text."""
 
 FOREIGN = (
-    r"<\|(?:image|vision|video|audio|media|IMAGE|VIDEO|AUDIO|object_ref|box|quad)[a-z0-9_]*\|>"
+    r"<\|(?:image|img|vision|video|audio|media|IMAGE|IMG|VIDEO|AUDIO|object_ref|box|quad|endofchunk)[a-z0-9_]*\|>"
     r"|<[Ii]mg>[^<\n]*(?:<\w+>)*</[Ii]mg>"
     r"|<(?:Image|IMAGE|ImageHere|ImageContent|image_placeholder|IMAGE_PLACEHOLDER|image_pad|image_soft_token"
     r"|start_of_image|im_start|im_patch|im_end|video|audio|VIDEO|AUDIO)>"
-    r"|<(?:[Ii]mage|[Vv]ideo|[Aa]udio)[_ -]?\d+>|</[Ii]mage>"
+    r"|<(?:[Ii]mage|[Ii]mg|IMG|[Vv]ideo|[Aa]udio)[_ -]?\d+>|</[Ii]mage>"
+    r"|<\|?(?:[A-Za-z]+_)*(?:[Ii]mage|IMAGE|[Ii]mg|IMG|[Vv]ideo|VIDEO|[Aa]udio|AUDIO|vision)(?:_[A-Za-z]+)+\|?>"
+    r"|<\|?(?:[A-Za-z]+_)+(?:image|IMAGE|img|IMG|video|audio)\|?>"
 )
 """What other corpora write where an image, a sound, a video or a box is to stand."""
 
 _TEXTS = ("instruction", "response", "system")
 _BOX_PLACES = rf"{BOX_MARK}|<ref-object>"
 
+_SPOKEN_OF = (
+    r"^\s*<[Ii]mg>|<[Ii]mg>\s*$|<IMG>|<image ?/>|< image >"
+    r"|\[(?:[Ii]mage|IMAGE|[Ii]mg|IMG)\]|&lt;(?:image|img)&gt;"
+)
+"""What is a mark as well, but also what people write about; it is no mark where every image has its `IMAGE_MARK`."""
+
 _FOREIGN = re.compile(FOREIGN)
+_ANY = re.compile(f"{FOREIGN}|{_SPOKEN_OF}")
 _PLACE = re.compile(
     r"<\|vision_start\|>(?:<\|image_pad\|>)+<\|vision_end\|>|(?:<\|image_pad\|>)+"
     r"|<(?P<tag>[Ii]mg|Image)>(?:<ImageHere>|(?:<IMG_CONTEXT>)+)</(?P=tag)>"
-    r"|<[Ii]mg>(?P<path>[^<>\n]+)</[Ii]mg>"
+    r"|<[Ii]mg>(?P<path>[^<>\n]*)</[Ii]mg>"
     r"|<image>(?:\./)?</image>|<im_start>(?:<image>|(?:<im_patch>)+)<im_end>"
-    r"|<(?:[Ii]mage[_ -]?|\|image_)(?P<number>\d+)\|?>"
+    r"|<(?P<side>image|img)_start><image><(?P=side)_end>|(?P<around><fake_token_around_image>)<image>(?P=around)"
+    r"|<(?:(?:[Ii]mage|[Ii]mg|IMG)[_ -]?|\|image_)(?P<number>\d+)\|?>"
     r"|<(?:image|Image|IMAGE|ImageHere|image_placeholder|IMAGE_PLACEHOLDER|image_pad|image_soft_token|start_of_image)>"
-    r"|<\|(?:image|IMAGE|media_pad)\|>"
+    r"|<\|(?:image|IMAGE|img|IMG|imgpad|media_pad)\|>|<(?:image_token|image_here|image_tag|MM_IMG)>"
+    rf"|{_SPOKEN_OF}"
 )
 _TAG = re.compile(r"<[Ii]mg>([^<>\n]+)</[Ii]mg>")
 
@@ -79,6 +90,20 @@ def with_image_places(turns: pl.DataFrame) -> pl.DataFrame:
     return turns.drop("talk", "text", "marks", "astray", "num_images")
 
 
+def with_remark_of_marks(turns: pl.DataFrame, task: str) -> pl.DataFrame:
+    """The turns of a task that places no images, with a remark on those whose words hold the mark of a place."""
+    mark_in = f"({FOREIGN}|{IMAGE_MARK})"
+    words = [name for name in ("question", "statement", "caption", "context", "phrase") if name in turns.columns]
+    holding = [name for name in words if turns[name].str.contains(mark_in).any()]
+    if not holding:
+        return turns
+    mark = pl.coalesce(pl.col(name).str.extract(mark_in) for name in holding)
+    kind = mark.str.replace_all(r"\d+", "1").str.replace(r"(<[Ii]mg>).*(</[Ii]mg>)", "${1}path${2}")
+    said = pl.format(f"{task!r} places no images, so marks such as {{}} in its words are text", kind)
+    own = [pl.col("remark")] if "remark" in turns.columns else []
+    return turns.with_columns(remark=pl.coalesce(*own, pl.when(pl.col("problem").is_null()).then(said)))
+
+
 def _marks(column: str) -> pl.Expr:
     return pl.col(column).str.count_matches(IMAGE_MARK, literal=True).fill_null(0)
 
@@ -97,7 +122,7 @@ def _without_unfilled(turns: pl.DataFrame) -> pl.DataFrame:
 
 def _of_other_corpora(turns: pl.DataFrame) -> pl.DataFrame:
     """The turns with other corpora's marks written as `IMAGE_MARK`, or with ``image_mark_in_text``."""
-    has_any = pl.any_horizontal(pl.col(column).str.contains(FOREIGN).fill_null(False) for column in _TEXTS)
+    has_any = pl.any_horizontal(pl.col(column).str.contains(_ANY.pattern).fill_null(False) for column in _TEXTS)
     suspects = turns.select(is_suspect=has_any & pl.col("problem").is_null())["is_suspect"]
     if not suspects.any():
         return turns
@@ -124,14 +149,18 @@ def _of_other_corpora(turns: pl.DataFrame) -> pl.DataFrame:
 
 def _placed(questions: Sequence[str], elsewhere: Sequence[str], images: Sequence[str]) -> list[str] | str:
     """The questions of a conversation with `IMAGE_MARK` at every place of an image, or what does not fit."""
+    are_named = not images or sum(text.count(IMAGE_MARK) for text in questions) == len(images)
+    foreign = _FOREIGN if are_named else _ANY
     for text in elsewhere:
         if found := _FOREIGN.search(text):
             return f"{found[0]:.80} in what the system or the assistant says"
-    first = next((found[0] for text in questions if (found := _FOREIGN.search(text))), IMAGE_MARK)
+    if not any(map(foreign.search, questions)):
+        return list(questions)
+    first = next((found[0] for text in questions if (found := foreign.search(text))), IMAGE_MARK)
     places = [place for text in questions for place in _PLACE.finditer(text)]
     written = [_PLACE.sub(IMAGE_MARK, text) for text in questions]
     for text in written:
-        if found := _FOREIGN.search(text):
+        if found := foreign.search(text):
             return f"{found[0]:.80} in a question means no place of an image"
     if len(places) != len(images):
         return f"{first:.80} in a question: {len(places)} places in all, {len(images)} images"
@@ -139,6 +168,6 @@ def _placed(questions: Sequence[str], elsewhere: Sequence[str], images: Sequence
     if numbers and numbers not in (list(range(len(images))), list(range(1, len(images) + 1))):
         return f"{first:.80} in a question: places numbered {numbers}, {len(images)} images"
     for place, image in zip(places, images, strict=True):
-        if place["path"] and PurePosixPath(place["path"].strip()).name != PurePosixPath(image).name:
+        if (place["path"] or "").strip() and PurePosixPath(place["path"].strip()).name != PurePosixPath(image).name:
             return f"{place[0]:.80} in a question, where the row's image is {image:.80}"
     return written

@@ -204,6 +204,8 @@ def _messages(row: Mapping[str, Any], form: Form) -> list[Any]:
             raise Refused("unknown_key", f"{form.messages[0]!r} and {key!r} say different things; {the_fix(key)}")
     if type(value) is str:
         value = from_text(value)
+    if _is_columns(value):  # as `datasets` writes lists of objects
+        value = [dict(zip(value, one, strict=True)) for one in zip(*value.values(), strict=True)]
     if not isinstance(value, list):
         raise Refused("unparsable_row", f"no list of messages, but {shown(value)}")
     if value and type(value[0]) is dict and not value[0].keys() & {"from", "role"}:
@@ -211,6 +213,13 @@ def _messages(row: Mapping[str, Any], form: Form) -> list[Any]:
             if value[0].keys() >= {asked, answered}:
                 return [message for pair in value for message in _of_pair(pair, asked, answered)]
     return value
+
+
+def _is_columns(value: Any) -> bool:
+    """Whether a value is an object of lists of one length."""
+    if not isinstance(value, dict) or not all(isinstance(column, list) for column in value.values()):
+        return False
+    return len({len(column) for column in value.values()}) == 1
 
 
 def _of_pair(pair: Any, asked: str, answered: str) -> list[Any]:

@@ -275,7 +275,7 @@ def _shaped(form: _Form, rows: pl.LazyFrame) -> pl.LazyFrame:
 def _read_parquet(
     path: Path, rows: pl.LazyFrame, classes: class_names.Classes, names: Sequence[str], texts: Collection[str] = ()
 ) -> tuple[pl.DataFrame, dict[int, str]]:
-    return class_names.named(_polars(path, _placed(rows, names).collect), classes, texts), {}
+    return class_names.named(_polars(path, _placed(rows, names).collect), classes), {}
 
 
 def _read_delimited(
@@ -534,7 +534,7 @@ def _read_arrow(
     read = pl.from_arrow(table.select(own))
     assert isinstance(read, pl.DataFrame)
     placed = _placed(_shaped(form, read.lazy()), names).collect()
-    return class_names.named(placed, class_names.of_schema(table.schema), texts), {}
+    return class_names.named(placed, class_names.of_schema(table.schema)), {}
 
 
 def _arrow_images(table: pa.Table, column: str) -> pl.Series | None:

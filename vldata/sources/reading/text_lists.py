@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import tokenize
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import polars as pl
+
+_Numbers = list[float | list[float | list[float | None] | None] | None]
+_NO_COMMA = re.compile(r"(?<=[\d.\]])\s+(?=[-\d\[])")
+_NO_FRACTION = re.compile(r"(?<=\d)\.(?!\d)")
 
 
 def lists_from_texts(values: pl.Series) -> pl.Series:
@@ -70,3 +76,41 @@ def _of_tokens(text: str) -> list[str | None] | None:
     except (tokenize.TokenError, SyntaxError, ValueError):
         return None
     return items if commas in (0, len(items) - 1, len(items)) and not sign else None
+
+
+def numbers_from_texts(values: pl.Series) -> pl.Series:
+    """Lists of numbers, or lists of such, that stand in texts; of numerals in lists their numbers.
+
+    A text that holds none is a list with a null. A column of which no text holds any stays as it is.
+    """
+    if isinstance(values.dtype, pl.List) and values.dtype.inner == pl.String:
+        numbers = values.list.eval(pl.element().str.strip_chars().cast(pl.Float64, strict=False))
+        return numbers if numbers.explode().count() else values
+    if values.dtype != pl.String:
+        return values
+    texts = values.str.strip_chars().replace("", None)
+    found = [None if text is None else _numbers_in(text) for text in texts.to_list()]
+    depths = [_depth(one) for one in found if one]
+    if not depths:
+        return values
+    depth = max(depths, key=depths.count)
+    nothing: Any = None
+    dtype: pl.DataType = pl.Float64()
+    for _ in range(depth):
+        nothing, dtype = [nothing], pl.List(dtype)
+    lists = [one if one is None or (one and _depth(one) == depth) else nothing for one in found]
+    return pl.Series(values.name, lists, dtype=dtype, strict=False)
+
+
+def _numbers_in(text: str) -> Any:
+    """The numbers, or lists of them, that a text holds as JSON, Python and NumPy write them; [] of anything else."""
+    text = text.translate({ord("("): "[", ord(")"): "]"})
+    text = text if text.startswith("[") else f"[{text}]"
+    try:
+        return msgspec.json.decode(_NO_COMMA.sub(",", _NO_FRACTION.sub("", text)), type=_Numbers)
+    except msgspec.MsgspecError:
+        return []
+
+
+def _depth(value: Any) -> int:
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
