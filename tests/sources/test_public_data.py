@@ -92,6 +92,31 @@ def grand(level: str, things: str) -> dict[str, Any]:
     return table(path, "reg", explode=things, fields=fields, **KEEP)
 
 
+def screens_of(split: str) -> dict[str, Any]:
+    ids = {"path": f"widget_caption_splits/{split}.txt", "text": "lines", "on": {"image_id": "line"}, "keep": "number"}
+    return table(
+        "screen_qa/short_answers/validation.json.gz",
+        "vqa_open",
+        join=ids,
+        keep="number",
+        where="number IS NOT NULL",
+        fields={"images": "image_id || '.jpg'", "answer": "ground_truth[1]", "answers": "ground_truth"},
+        **KEEP,
+    )
+
+
+def clauses(**options: Any) -> dict[str, Any]:
+    return table(
+        "iaprtc12_captions/RefClef_Captions.tgz",
+        "caption",
+        text="files",
+        encoding="iso-8859-1",
+        fields={"caption": "STRING_TO_ARRAY(REPLACE(clauses, '; ', ';'), ';')", "row": "file_stem"},
+        **KEEP,
+        **options,
+    )
+
+
 ENTRIES: dict[str, Entry] = {
     "coco_captions": Entry(
         native("coco_captions", "coco_captions/annotations/captions_val2017.json.gz", **KEEP), 25_014
@@ -123,17 +148,21 @@ ENTRIES: dict[str, Entry] = {
         40_460,
         {"unparsable_row": 1, "other_split": 10_459},  # 8,092 - 6,000 photographs, without the row of the malformed key
     ),
-    "iaprtc12_captions": Entry(
-        table(
-            "iaprtc12_captions/RefClef_Captions.tgz",
-            "caption",
-            text="files",
-            encoding="iso-8859-1",
-            extract={"text": SGML},
-            fields={"caption": "STRING_TO_ARRAY(REPLACE(clauses, '; ', ';'), ';')", "row": "file_stem"},
-            **KEEP,
+    "iaprtc12_captions": Entry(clauses(extract={"text": SGML}), 35_259),
+    "iaprtc12_captions, ReferIt's train": Entry(
+        clauses(
+            extract={"text": SGML, "file_stem": r".*/(?<photo>\d+)"},
+            join={
+                "path": "iaprtc12_captions/referit_train_imlist.txt",
+                "text": "lines",
+                "on": {"photo": "line"},
+                "keep": "number",
+            },
+            keep="number",
+            where="number IS NOT NULL",
         ),
         35_259,
+        {"where": 19_430},
     ),
     "coco_mini train captions": Entry(coco("coco_mini", "train", "captions"), 400),
     "coco_mini val captions": Entry(coco("coco_mini", "val", "captions"), 395),
@@ -310,24 +339,9 @@ ENTRIES: dict[str, Entry] = {
         8_614,
         {"where": 893},
     ),
-    "screen_qa of a split of widget_caption_splits": Entry(
-        table(
-            "screen_qa/short_answers/validation.json.gz",
-            "vqa_open",
-            join={
-                "path": "widget_caption_splits/train.txt",
-                "text": "lines",
-                "on": {"image_id": "line"},
-                "keep": "number",
-            },
-            keep="number",
-            where="number IS NOT NULL",
-            fields={"images": "image_id || '.jpg'", "answer": "ground_truth[1]", "answers": "ground_truth"},
-            **KEEP,
-        ),
-        8_614,
-        {"where": 6_375},
-    ),
+    "screen_qa of the train screens of widget_caption_splits": Entry(screens_of("train"), 8_614, {"where": 6_375}),
+    "screen_qa of the dev screens of widget_caption_splits": Entry(screens_of("dev"), 8_614, {"where": 8_417}),
+    "screen_qa of the test screens of widget_caption_splits": Entry(screens_of("test"), 8_614, {"where": 8_440}),
     "screenagent": Entry(
         table(
             "screenagent/train",
