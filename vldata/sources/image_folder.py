@@ -136,6 +136,9 @@ class ImageFolder(Table):
         return [*tables, folder] if rest.images or rest.texts else tables
 
     def _frame(self, path: Path, name: str) -> TableFile:
+        option = next((option for option in ("at", "columns") if getattr(self, option) is not None), None)
+        if option is not None:
+            raise SourceError(str(path), f"`{option}` says nothing of a folder of images", f"leave `{option}` out")
         folder, listing, before = home(self.path), self._listing(), self._before()
         scopes = [table.rpartition("/")[0] for table in listing.tables]
         if path == folder:

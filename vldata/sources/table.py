@@ -52,13 +52,14 @@ from vldata.sources.reading.fields import (
     origins,
     texts_of,
 )
-from vldata.sources.reading.files import expand, is_braced
+from vldata.sources.reading.files import expand, is_braced, visible
 from vldata.sources.reading.inline_images import referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
 from vldata.sources.reading.join import Join, read_join, with_columns_of
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
 from vldata.sources.reading.rows import note
+from vldata.sources.reading.samples import IMAGES
 from vldata.sources.reading.tables import (
     FILE_NAME,
     FILE_STEM,
@@ -204,7 +205,13 @@ class Table(Source):
         return [*self._tables(), *joined]
 
     def _tables(self) -> list[Path]:
-        return saved_files(self.path) or expand(self.path, suffixes=SUFFIXES)
+        try:
+            return saved_files(self.path) or expand(self.path, suffixes=SUFFIXES)
+        except SourceError as error:
+            better = _format_of(home(self.path))
+            if better is None:
+                raise
+            raise SourceError(error.where, error.problem, f"say `format: {better}`") from None
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every row; a value that does not fit its column makes its row an ``unparsable_row``.
@@ -347,6 +354,9 @@ class Table(Source):
         Args:
             name: Its name, seen from the source's folder.
         """
+        option = next((option for option in ("at", "columns") if getattr(self, option) is not None), None)
+        if option is not None and (is_tar(path) or is_records(path)):
+            raise SourceError(str(path), f"`{option}` says nothing of such a file", f"leave `{option}` out")
         if is_tar(path):
             stem = name[: name.lower().rindex(".t")]
             images = self._named_images()
@@ -542,6 +552,18 @@ def _folder(path: str) -> Path:
     if not open_parts:
         return whole.parent if suffix_of(whole) in SUFFIXES or is_tar(whole) or is_records(whole) else whole
     return Path(*whole.parts[: open_parts[0]])
+
+
+def _format_of(folder: Path) -> str | None:
+    """The format of a folder that holds no table, where its files tell."""
+    if not folder.is_dir():
+        return None
+    for path in visible(folder):
+        if is_tar(path) or is_records(path):
+            return "webdataset" if is_tar(path) else "tfrecord"
+        if path.suffix[1:].lower() in IMAGES:
+            return "image_folder"
+    return None
 
 
 def _same_places(origin: Origin, table: pl.DataFrame, images: pl.Series) -> str | None:
