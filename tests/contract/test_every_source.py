@@ -227,3 +227,14 @@ def test_a_json_file_that_ends_too_early_is_refused_by_name(
     damaged.write_bytes(whole[: cut + (whole[cut - 1 : cut] == b"\n")])
     with pytest.raises(SourceError, match=re.escape(damaged.name)):
         source.turns(source.tasks[0])
+
+
+OF_TABLES = [name for name in FORMATS if "fields" in source_class(name).model_fields]
+
+
+@pytest.mark.parametrize(("name", "task"), [(name, task) for name in OF_TABLES for task in source_class(name).tasks])
+def test_a_stand_in_of_a_table_is_read_whole_for_each_task(name: str, task: str, tmp_path: Path) -> None:
+    adapter = source_class(name)
+    turns = adapter(**adapter.standin(tmp_path, rows=12, seed=3, task=task)).turns(task)
+    sound = usable(turns).drop_nulls(sorted(set(task_class(task).columns) - task_class(task).optional))
+    assert sound.height == turns.height >= 12

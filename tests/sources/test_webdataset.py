@@ -250,3 +250,19 @@ def test_an_export_is_read_back(tmp_path):
     assert messages_of(again) == messages_of(first)
     assert len(messages_of(first)[0]) == 3
     assert set(pl.read_parquet(again / "ledger.parquet")["reason"]) == {"not_for_task"}
+
+
+@pytest.mark.parametrize("option", [{"at": "data"}, {"columns": ["a"]}])
+def test_an_option_that_says_nothing_of_a_shard_is_refused(tmp_path, option):
+    shard(tmp_path, *WHOLE)
+    with pytest.raises(SourceError, match=f"`{next(iter(option))}`"):
+        turns_of(tmp_path, **option)
+
+
+@pytest.mark.parametrize(
+    ("name", "format"), [("a.tar", "webdataset"), ("a.jpg", "image_folder"), ("a.tfrec", "tfrecord")]
+)
+def test_a_table_that_is_a_folder_of_other_files_names_their_format(tmp_path, name, format):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(SourceError, match=f"format: {format}"):
+        Table(path=str(tmp_path)).turns("caption")

@@ -67,12 +67,16 @@ class ImageFolder(Table):
         Raises:
             SourceError: ``path`` is no folder, or has no image below it and no table of any.
         """
+        if self._is_standin():
+            return [home(self.path)]
         listing = self._listing()
         return [home(self.path) / name for name in (*listing.tables, *listing.texts)]
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every image, every row of a table of images, and every text without an image."""
         turns = super().turns(task)
+        if self._is_standin():
+            return turns
         below = self._before()
         shared = [below + name for name in shared_stems(self._listing().images)]
         if not shared:
@@ -92,6 +96,11 @@ class ImageFolder(Table):
             turns = pl.read_parquet(keys["path"])
             first = pl.col("images").list.first() if "images" in turns.columns else pl.lit(None, pl.String)
             Path(keys["path"]).unlink()
+            used = {*turns["images"].explode()} if "images" in turns.columns else set()
+            root = Path(keys["image_root"])
+            for path in (path for path in root.rglob("*") if path.is_file()):
+                if path.relative_to(root).as_posix() not in used:
+                    path.unlink()  # a scene without a turn would be an image without a text
             turns.with_columns(first.alias(FILE_NAME)).drop("images", "row", strict=False).write_parquet(
                 folder / "images" / "metadata.parquet"
             )
@@ -105,6 +114,10 @@ class ImageFolder(Table):
         folder.mkdir(parents=True, exist_ok=True)
         pl.DataFrame(lines, schema=[FILE_NAME, "text"], orient="row").write_csv(folder / "metadata.csv")
         return {"path": str(folder.resolve()), "image_root": str(folder.resolve())}
+
+    def _is_standin(self) -> bool:
+        """Whether it is a table of its own: what is written for a recipe's own fields."""
+        return home(self.path).suffix == ".parquet" and home(self.path).is_file()
 
     def _listing(self) -> Listing:
         folder = home(self.path)
@@ -125,6 +138,8 @@ class ImageFolder(Table):
 
     def _tables(self) -> list[Path]:
         """The tables of images, and the folder itself where it has images below no table's folder."""
+        if self._is_standin():
+            return [home(self.path)]
         listing, folder = self._listing(), home(self.path)
         tables = [folder / name for name in listing.tables]
         scopes = [name.rpartition("/")[0] for name in listing.tables]
@@ -136,6 +151,11 @@ class ImageFolder(Table):
         return [*tables, folder] if rest.images or rest.texts else tables
 
     def _frame(self, path: Path, name: str) -> TableFile:
+        option = next((option for option in ("at", "columns") if getattr(self, option) is not None), None)
+        if option is not None:
+            raise SourceError(str(path), f"`{option}` says nothing of a folder of images", f"leave `{option}` out")
+        if self._is_standin():
+            return open_frame(path, explode=self.explode)
         folder, listing, before = home(self.path), self._listing(), self._before()
         scopes = [table.rpartition("/")[0] for table in listing.tables]
         if path == folder:

@@ -32,6 +32,7 @@ import polars as pl
 from pydantic import BeforeValidator, Field, computed_field, field_validator, model_validator
 
 from vldata.errors import SourceError, nearest
+from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.reading.answers import AnswerRule, with_answer, without_blank_remarks
@@ -53,7 +54,7 @@ from vldata.sources.reading.fields import (
     origins,
     texts_of,
 )
-from vldata.sources.reading.files import UTF8
+from vldata.sources.reading.files import UTF8, visible
 from vldata.sources.reading.gather import gathered
 from vldata.sources.reading.inline_images import referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
@@ -72,6 +73,7 @@ from vldata.sources.reading.open import (
     refuse_beside_text,
 )
 from vldata.sources.reading.rows import note
+from vldata.sources.reading.samples import IMAGES
 from vldata.sources.reading.tables import (
     FILE_NAME,
     FILE_STEM,
@@ -239,7 +241,13 @@ class Table(Source):
         return [*self._tables(), *joined]
 
     def _tables(self) -> list[Path]:
-        return (None if self.text else saved_files(self.path)) or paths_of(self.path, self.text)
+        try:
+            return (None if self.text else saved_files(self.path)) or paths_of(self.path, self.text)
+        except SourceError as error:
+            better = None if self.text else _format_of(home(self.path))
+            if better is None:
+                raise
+            raise SourceError(error.where, error.problem, f"say `format: {better}`") from None
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every row; a value that does not fit its column makes its row an ``unparsable_row``.
@@ -392,6 +400,9 @@ class Table(Source):
         Args:
             name: Its name, seen from the source's folder.
         """
+        option = next((option for option in ("at", "columns") if getattr(self, option) is not None), None)
+        if self.text is None and option is not None and (is_tar(path) or is_records(path)):
+            raise SourceError(str(path), f"`{option}` says nothing of such a file", f"leave `{option}` out")
         if self.text is None and is_tar(path):
             stem = name[: name.lower().rindex(".t")]
             images = self._named_images()
@@ -614,6 +625,18 @@ class Table(Source):
                     rows[place] = {**kept, _OF_TALKS[name]: value}
         ignore = frozenset(self.ignore)
         return [talk(row, pictured=task == "instruction", ignore=ignore) for row in rows]
+
+
+def _format_of(folder: Path) -> str | None:
+    """The format of a folder that holds no table, where its files tell."""
+    if not folder.is_dir():
+        return None
+    for path in visible(folder):
+        if is_tar(path) or is_records(path):
+            return "webdataset" if is_tar(path) else "tfrecord"
+        if path.suffix[1:].lower() in IMAGES:
+            return "image_folder"
+    return None
 
 
 def _same_places(origin: Origin, table: pl.DataFrame, images: pl.Series) -> str | None:

@@ -145,7 +145,7 @@ def talk_files(path: str) -> list[Path]:
     """
     folder = home(path)
     shards = tars_below(folder) if folder.is_dir() else []
-    if shards and not any(suffix_of(file) in SUFFIXES for file in visible(folder) if not is_about(file)):
+    if shards and not any(suffix_of(file) in SUFFIXES for file in visible(folder) if not is_about(file.name)):
         return shards
     saved = saved_files(path)
     if saved is not None or not folder.is_dir():

@@ -99,7 +99,7 @@ def expand(pattern: str, *, suffixes: tuple[str, ...] = (), names: tuple[str, ..
             raise SourceError(pattern, "no file matches this pattern", f"looked below {anchor.resolve()}; fix `path`")
         return found
     if path.is_dir():
-        data = (p for p in visible(path) if p.is_file() and not is_about(p))
+        data = (p for p in visible(path) if p.is_file() and not is_about(p.name))
         found = sorted(p for p in data if not suffixes or _suffix(p).lower() in suffixes)
         found = [p for p in found if any(fnmatch(p.name.removesuffix(".gz"), name) for name in names)] or found
         if not found:
@@ -144,10 +144,10 @@ def passed_over(pattern: str, taken: Collection[Path]) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in left)
 
 
-def is_about(path: Path) -> bool:
-    """Whether a file says something about data by its name."""
-    name = path.name.lower()
-    return name in _ABOUT or name.partition(".")[0] in _ABOUT_STEMS or path.suffix.lower() in _MEDIA
+def is_about(name: str) -> bool:
+    """Whether a file of this name, without its folder, says something about data."""
+    name = name.lower()
+    return name in _ABOUT or name.partition(".")[0] in _ABOUT_STEMS or name.endswith(tuple(_MEDIA))
 
 
 def _is_hidden(path: Path, pattern: Path) -> bool:
@@ -157,13 +157,20 @@ def _is_hidden(path: Path, pattern: Path) -> bool:
 
 def visible(folder: Path) -> Iterator[Path]:
     """What lies below a folder, without what is hidden, such as a store."""
+    return (folder / name for name in visible_names(folder))
+
+
+def visible_names(folder: Path) -> Iterator[str]:
+    """`visible`, as names seen from the folder."""
 
     def unreadable(error: OSError) -> None:
         raise SourceError(str(error.filename), error.strerror or str(error), "check its permissions") from None
 
     for place, folders, names in os.walk(folder, onerror=unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(place, name) for name in names if not name.startswith("."))
+        below = Path(place).relative_to(folder).as_posix()
+        before = "" if below == "." else f"{below}/"
+        yield from (before + name for name in names if not name.startswith("."))
 
 
 def _missing(pattern: str, path: Path) -> SourceError:

@@ -14,7 +14,7 @@ import polars as pl
 
 from vldata.errors import SourceError
 from vldata.sources.reading.conversations import talk_rows
-from vldata.sources.reading.files import is_about, visible
+from vldata.sources.reading.files import is_about, visible_names
 from vldata.sources.reading.nested import ITEM, PLACE, ROW
 from vldata.sources.reading.samples import IMAGES, Part, is_text, rows_of, talks_of, written_rows
 from vldata.sources.reading.tables import FILE_NAME, FILE_STEM, TableFile, open_frame, open_objects
@@ -43,15 +43,15 @@ class Listing(NamedTuple):
 def list_folder(folder: Path) -> Listing:
     """Walk a folder, without what is hidden, what only a file system wants, and what speaks of the data as a whole."""
     found = Listing([], [], [])
-    for path in visible(folder):
-        name = path.relative_to(folder).as_posix()
-        if "__MACOSX" in name.split("/"):
+    for name in visible_names(folder):
+        last = name.rpartition("/")[2]
+        if "__MACOSX/" in name:
             continue
-        if path.name.removesuffix(".gz") in METADATA:
+        if last.removesuffix(".gz") in METADATA:
             found.tables.append(name)
-        elif path.suffix[1:].lower() in IMAGES:
+        elif _kind(last) in IMAGES:
             found.images.append(name)
-        elif is_text(name) and not is_about(path):
+        elif is_text(last) and not is_about(last):
             found.texts.append(name)
     return Listing(*(sorted(names) for names in found))
 

@@ -1,6 +1,6 @@
 """Files that belong together by their names -> rows: a photograph with a text, a class or JSON beside it.
 
-What tar shards in the convention of WebDataset and folders of images share. Each kind of file, told by its suffix, is a
+What tar shards in the convention of WebDataset and folders of images share. Each kind of file, by its suffix, is a
 column: ``txt`` and its like are text, ``json`` is an object (``json.size.width`` leads into it, and its keys are
 columns, too), images are references, of anything else the name is all that is read.
 """
@@ -67,7 +67,7 @@ def rows_of(samples: Mapping[str, Sequence[Part]], *, images: Sequence[str] | No
     ``urls`` (JSON's ``url``); and the keys of ``json``, unless a column has their name already.
 
     Args:
-        images: Kinds of files that are a sample's images; None: that is told by their names.
+        images: Kinds of files that are a sample's images; None: their names decide.
     """
     rows: list[dict[str, Any]] = []
     notes: dict[int, str] = {}

@@ -51,7 +51,7 @@ def open_tar(
 
     Args:
         stem: The shard's name, seen from the source's folder: its samples' ids begin with it.
-        images: Kinds of files that are a sample's images; None: that is told by their names.
+        images: Kinds of files that are a sample's images; None: their names decide.
 
     Raises:
         SourceError: It ends too early, is damaged, compressed in another way than with gzip, or outside `image_root`.

@@ -120,7 +120,7 @@ def open_records(
     where a feature has a name that is often used for it; and ``urls`` from ``url``.
 
     Args:
-        images: Features that are a record's images; None: that is told by their names.
+        images: Features that are a record's images; None: their names decide.
 
     Raises:
         SourceError: See `records`.
