@@ -68,6 +68,8 @@ def test_a_language_has_a_folder_of_its_own() -> None:
 
     assert name(None) == name("en") == name("es") == name("en-GB") == "caption.jinja"
     assert name("de") == name("DE") == name("de_AT") == name("de-CH") == name("deu") == "de/caption.jinja"
+    assert name("zh") == name("zh-CN") == name("zh_Hans") == "zh/caption.jinja"
+    assert name("zh-TW") == name("zh-Hant") == "caption.jinja"
     assert name("fr-CA", per="instruction") == "fr/per/instruction.jinja+fr/caption.jinja"
     assert name(None, per="dataset") == "caption.jinja"
 
@@ -98,6 +100,7 @@ def test_words_in_another_language_are_named_and_a_file_without_words_is_in_none
     assert others("caption", "es", per="instruction") == ["caption.jinja", "per/instruction.jinja"]
     assert others("caption", "es", per="dataset_name") == ["caption.jinja"]
     assert others("caption", "en") == others("caption", "eng") == others("caption", "de-AT") == []
+    assert others("caption", "zh-TW") == ["caption.jinja"]
     assert others("instruction", "es") == others("text_instruction", "es") == []
 
 

@@ -30,6 +30,7 @@ from vldata.prompts.places import MARK
 
 _THREE_LETTERS = {"deu": "de", "ger": "de", "eng": "en", "fra": "fr", "fre": "fr", "zho": "zh", "chi": "zh"}
 """Languages that have bundled templates, by their longer names."""
+_TRADITIONAL = frozenset({"hant", "tw", "hk", "mo"})
 
 WRAPPERS = ("instruction", "dataset_name", "task_name")
 """The values of ``templates.per`` that put one sentence around the bare content of every task."""
@@ -110,10 +111,12 @@ class Template:
 
 
 def language_folders(language: str) -> list[str]:
-    """Where templates of a language may lie, best first: ``pt-BR``, ``pt``."""
+    """Where templates of a language may lie, best first: ``pt-BR``, ``pt``; ``zh`` is in simplified characters."""
     tag = language.replace("_", "-")
-    plain = tag.split("-")[0].lower()
-    return list(dict.fromkeys([tag, _THREE_LETTERS.get(plain, plain)]))
+    plain, *rest = tag.lower().split("-")
+    plain = _THREE_LETTERS.get(plain, plain)
+    is_traditional = plain == "zh" and not _TRADITIONAL.isdisjoint(rest)
+    return list(dict.fromkeys([tag, "zh-Hant" if is_traditional else plain]))
 
 
 def load(
