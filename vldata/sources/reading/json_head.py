@@ -29,7 +29,7 @@ _IS_MARK = _STEP != 0
 _IS_MARK[ord('"')] = True
 _NAME = re.compile(rb'"([a-z_]+)"\s*:\s*$')
 _NAMES, _NAME_BYTES = 64, 64
-_FIX = "get the file again, or mend its end"
+_FIX = "get the file again, or repair its end"
 
 
 @dataclass
