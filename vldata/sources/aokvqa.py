@@ -103,8 +103,14 @@ class AokVqa(Source):
         return {"path": str(path.resolve()), "image_root": str(folder.resolve())}
 
     def _read(self, path: Path, task: str) -> pl.DataFrame:
-        fields = {"question_id": ID, "image_id": ID, "split": TEXT, "question": TEXT}
-        wanted = {"choices": TEXTS, "correct_choice_idx": WHOLE} if task == "vqa_mc" else {"direct_answers": TEXTS}
+        fields = {
+            "question_id": ID.to("row"),
+            "image_id": ID.to("images"),
+            "split": TEXT.to("images"),
+            "question": TEXT,
+        }
+        choices = {"choices": TEXTS, "correct_choice_idx": WHOLE.to("answer")}
+        wanted = choices if task == "vqa_mc" else {"direct_answers": TEXTS.to("answer", "answers")}
         ignored = {"choices", "correct_choice_idx", "direct_answers", "difficult_direct_answer", "rationales"}
         rows = typed(list_of_rows(open_json(path), path), {**fields, **wanted}, ignored={*ignored, *self.ignore})
         image = image_name(self.image_name, id=pl.col("image_id"), split=pl.col("split"))

@@ -104,14 +104,6 @@ class Source(Spec):
         """
         return self.standin(folder, rows=rows, seed=seed, task=task)
 
-    def columns_read(self, task: str) -> dict[str, list[str]] | None:
-        """Which native columns feed which canonical ones, and under ``""`` those that are not read; None: it varies.
-
-        Raises:
-            SourceError: The head of the first file does not have what the options name.
-        """
-        return None
-
     @classmethod
     def standin(
         cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True

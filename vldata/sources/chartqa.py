@@ -65,7 +65,7 @@ class ChartQa(Source):
 
 
 def _read(path: Path, root: Path, ignore: Collection[str]) -> pl.DataFrame:
-    fields = {"imgname": TEXT, "query": TEXT, "label": TEXT}
+    fields = {"imgname": TEXT.to("images"), "query": TEXT.to("question"), "label": TEXT.to("answer")}
     rows = typed(list_of_rows(open_json(path), path), fields, ignored=ignore)
     beside = (path.parent.relative_to(root) / "png").as_posix()
     return rows.select(

@@ -90,8 +90,15 @@ def coco_images(document: Any, path: Path) -> pl.DataFrame:
     Raises:
         SourceError: The document is not a COCO file.
     """
-    fields = {"id": ID, "file_name": TEXT, "width": SIDE, "height": SIDE, "coco_url": TEXT, "flickr_url": TEXT}
-    rows = typed(rows_under(document, "images", path), fields, optional={*fields} - {"id"})
+    fields = {
+        "id": ID.to("images"),
+        "file_name": TEXT.to("images"),
+        "width": SIDE.to("image_sizes"),
+        "height": SIDE.to("image_sizes"),
+        "coco_url": TEXT.to("images", "urls"),
+        "flickr_url": TEXT.to("urls"),
+    }
+    rows = typed(rows_under(document, "images", path), fields, optional={*fields} - {"id"}, of="images")
     rows = with_both_sides(rows).rename({"id": "image_id", "problem": "image_problem", "detail": "image_detail"})
     return one_of_each(rows, "image_id").select(
         "image_id",
@@ -122,7 +129,7 @@ def with_coco_images(annotations: pl.DataFrame, images: pl.DataFrame) -> pl.Data
 
 def _captions(path: Path, ignore: Collection[str]) -> pl.DataFrame:
     document = open_json(path)
-    fields = {"id": ID, "image_id": ID, "caption": TEXT}
+    fields = {"id": ID.to("row"), "image_id": ID.to("images"), "caption": TEXT}
     rows = typed(rows_under(document, "annotations", path), fields, ignored=ignore)
     return with_coco_images(rows, coco_images(document, path)).select(
         row="id",

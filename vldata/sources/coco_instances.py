@@ -119,11 +119,19 @@ class CocoInstances(Source):
 
     def _boxes(self, path: Path) -> pl.DataFrame:
         document = open_json(path)
-        fields = {"id": ID, "image_id": ID, "category_id": ID, "bbox": XYWH, "iscrowd": FLAG, "ignore": FLAG}
+        fields = {
+            "id": ID.to("row"),
+            "image_id": ID.to("images", "row"),
+            "category_id": ID.to("phrase", "row"),
+            "bbox": XYWH.to("boxes"),
+            "iscrowd": FLAG.to(),
+            "ignore": FLAG.to(),
+        }
         annotations = rows_under(document, "annotations", path)
         rows = typed(annotations, fields, optional={"iscrowd", "ignore"}, ignored={*UNREAD, *self.ignore})
         rows = rows.with_columns(pl.col("iscrowd").fill_null(False) | pl.col("ignore").fill_null(False))
-        names = one_of_each(typed(rows_under(document, "categories", path), {"id": ID, "name": TEXT}), "id")
+        named = {"id": ID.to("phrase"), "name": TEXT.to("phrase", "boxes")}
+        names = one_of_each(typed(rows_under(document, "categories", path), named, of="categories"), "id")
         names = names.select(category_id="id", phrase="name", has_two_names="is_contradicted")
         rows = with_coco_images(rows, coco_images(document, path)).with_columns(file=pl.lit(str(path)))
         rows = rows.join(names, on="category_id", how="left", maintain_order="left")

@@ -21,6 +21,7 @@ import polars as pl
 
 from vldata.shapes.language import captions
 from vldata.sources.base import Source
+from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.files import expand
 from vldata.sources.reading.lines import text_lines
 from vldata.sources.reading.rows import files_named, note, one_image
@@ -82,6 +83,7 @@ class Flickr8k(Source):
 
 
 def _captions(path: Path) -> pl.DataFrame:
+    note_columns({"name#number": ("row", "images"), "caption": ("caption",)})
     parts = pl.col("line").str.splitn("\t", 2)
     table = (
         text_lines(path)

@@ -79,7 +79,8 @@ class Gqa(Source):
     def _read(self, path: Path) -> pl.DataFrame:
         ids, questions = rows_by_id(open_json(path), path)
         answer = "answer" if self.answer == "short" else "fullAnswer"
-        rows = typed(questions, {"imageId": ID, "question": TEXT, answer: TEXT}, ignored={*UNREAD, *self.ignore})
+        fields = {"imageId": ID.to("images"), "question": TEXT, answer: TEXT.to("answer")}
+        rows = typed(questions, fields, ignored={*UNREAD, *self.ignore})
         return rows.select(
             ids,
             question="question",

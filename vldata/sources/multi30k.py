@@ -24,6 +24,7 @@ from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.shapes.language import captions
 from vldata.sources.base import Source
+from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.lines import text_lines
 from vldata.sources.reading.rows import one_image
 from vldata.sources.standins import draw, scenes_for
@@ -66,6 +67,7 @@ class Multi30k(Source):
             SourceError: A file of captions has more or fewer lines than there are photographs.
         """
         listed, *texts = self.files()
+        note_columns({listed.name: ("row", "images"), texts[0].name: ("caption",)})
         images = text_lines(listed).alias("image").str.strip_chars().str.replace(r"#\d+$", "")
         tables = []
         for path, tag in zip(texts, self._tags(), strict=True):

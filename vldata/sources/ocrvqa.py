@@ -95,8 +95,13 @@ class OcrVqa(Source):
         return {"path": str(path.resolve()), "image_root": str((folder / "images").resolve())}
 
     def _read(self, path: Path) -> pl.DataFrame:
-        ids, books = rows_by_id(open_json(path), path)
-        fields = {"imageURL": TEXT, "questions": TEXTS, "answers": TEXTS, "split": WHOLE}
+        ids, books = rows_by_id(open_json(path), path, feeds=("row", "images"))
+        fields = {
+            "imageURL": TEXT.to("images", "urls"),
+            "questions": TEXTS.to("question"),
+            "answers": TEXTS.to("answer"),
+            "split": WHOLE.to(),
+        }
         rows = typed(books, fields, optional={"imageURL", "split"}, ignored={*UNREAD, *self.ignore}).with_columns(ids)
         n_questions, n_answers = pl.col("questions").list.len(), pl.col("answers").list.len()
         counts = pl.format("{} questions, {} answers", n_questions, n_answers)

@@ -127,9 +127,10 @@ class RefCoco(_Phrases):
         turns = with_coco_images(turns, coco_images(document, instances))
         boxes = typed(
             rows_under(document, "annotations", instances),
-            {"id": ID, "bbox": XYWH, "iscrowd": FLAG},
+            {"id": ID.to("boxes"), "bbox": XYWH.to("boxes"), "iscrowd": FLAG.to()},
             optional={"iscrowd"},
             ignored={"image_id", "category_id", *UNREAD, *self.ignore},
+            of="annotations",
         )
         boxes = one_of_each(boxes, "id").rename({"is_contradicted": "has_two_boxes"})
         boxes = boxes.rename({"id": "ann_id", "problem": "box_problem", "detail": "box_detail"})
@@ -301,18 +302,21 @@ def _sentences(refs: list[Any], ignore: Collection[str]) -> pl.DataFrame:
             said = sentence if isinstance(sentence, dict) else {}
             own = {key: value for key, value in said.items() if key not in _SENTENCE_UNREAD}
             rows.append({**head, **own, "sent": said.get("sent", said.get("raw"))})
-    fields = {"sent_id": ID, "sent": TEXT, "ann_id": ID, "image_id": ID, "split": TEXT}
+    said = {"sent_id": ID.to("row"), "sent": TEXT.to("phrase", "boxes"), "split": TEXT.to()}
+    fields = {**said, "ann_id": ID.to("boxes"), "image_id": ID.to("images")}
     return typed(rows, fields, optional={"sent_id", "split"}, ignored=ignore)
 
 
 def _mdetr(path: Path, ignore: Collection[str]) -> pl.DataFrame:
     document = open_json(path)
-    fields = {"id": ID, "caption": TEXT, "file_name": TEXT, "width": SIDE, "height": SIDE}
+    sides = dict.fromkeys(("width", "height"), SIDE.to("image_sizes"))
+    fields = {"id": ID.to("row"), "caption": TEXT.to("phrase", "boxes"), "file_name": TEXT.to("images"), **sides}
     images = rows_under(document, "images", path)
     phrases = typed(images, fields, optional={"width", "height"}, ignored={*MDETR_UNREAD, *ignore})
     phrases = with_both_sides(phrases)
     annotations = rows_under(document, "annotations", path)
-    boxes = typed(annotations, {"id": ID, "image_id": ID, "bbox": XYWH}, ignored={*MDETR_UNREAD, *ignore})
+    of_box = {"id": ID.to(), "image_id": ID.to("boxes"), "bbox": XYWH.to("boxes")}
+    boxes = typed(annotations, of_box, ignored={*MDETR_UNREAD, *ignore}, of="annotations")
     sized = phrases.select("caption", "width", "height", image_id="id", is_listed=True).unique("image_id", keep="first")
     boxes = boxes.join(sized, on="image_id", how="left", maintain_order="left")
     listed = boxes.filter(pl.col("is_listed")).with_columns(box=box_of("bbox", "caption"))
@@ -336,12 +340,12 @@ def _mdetr(path: Path, ignore: Collection[str]) -> pl.DataFrame:
 
 def _annotated(path: Path, ignore: Collection[str]) -> pl.DataFrame:
     fields = {
-        "annotation_id": ID,
-        "normal_caption": TEXT,
-        "image": TEXT,
-        "width": SIDE,
-        "height": SIDE,
-        "solution": XYWH,
+        "annotation_id": ID.to("row"),
+        "normal_caption": TEXT.to("phrase", "boxes"),
+        "image": TEXT.to("images"),
+        "width": SIDE.to("image_sizes"),
+        "height": SIDE.to("image_sizes"),
+        "solution": XYWH.to("boxes"),
     }
     rows = typed(
         json_rows(path),

@@ -107,8 +107,9 @@ class ScienceQa(Source):
         return self.split is not None and self.split not in OWN_SPLITS
 
     def _read(self, path: Path) -> pl.DataFrame:
-        ids, problems = rows_by_id(open_json(path), path)
-        fields = {"question": TEXT, "choices": TEXTS, "answer": WHOLE, "split": TEXT, "hint": TEXT, "image": TEXT}
+        ids, problems = rows_by_id(open_json(path), path, feeds=("row", "images"))
+        shown = {"hint": TEXT.to("context"), "image": TEXT.to("images"), "split": TEXT.to("images")}
+        fields = {"question": TEXT, "choices": TEXTS, "answer": WHOLE, **shown}
         rows = typed(problems, fields, optional={"hint", "image"}, ignored={*UNREAD, *self.ignore})
         rows = rows.with_columns(ids, pl.col("hint", "image").replace("", None))
         if self.split is not None:

@@ -32,6 +32,7 @@ from vldata.schema.turns import BOX
 from vldata.shapes.language import regions
 from vldata.shapes.scene import Px, Scene
 from vldata.sources.base import Source
+from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.files import expand, read_text
 from vldata.sources.reading.rows import PolarsType, checked_pattern, image_name, one_image, shown
 from vldata.sources.standins import draw, scenes_for
@@ -161,6 +162,9 @@ def _screens(path: Path) -> Iterator[tuple[str, str]]:
     if None in columns:
         problem = f"no columns 'screen_id' and 'screen_annotation', but {', '.join(head) or 'none'}"
         raise SourceError(str(path), problem, "point `path` at another file, or fix `format`")
+    names = [head[place] for place in columns if place is not None]
+    read = dict(zip(names, (("row", "images"), ("caption", "phrase", "boxes", "row")), strict=True))
+    note_columns(read, (name for name in head if name not in read))
     for row in rows[1:]:
         padded = [*row, *[""] * len(head)]
         yield padded[columns[0]], padded[columns[1]]  # type: ignore[index]

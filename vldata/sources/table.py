@@ -36,6 +36,7 @@ from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes
 from vldata.sources.reading.choices import AnswerForm, with_right_choice
+from vldata.sources.reading.columns import UNREAD, note_columns
 from vldata.sources.reading.conversations import Talk, exchanges, holds_talks, in_order, saved_files, talk, talk_rows
 from vldata.sources.reading.embedded import embedded_images, name_below
 from vldata.sources.reading.fields import (
@@ -56,6 +57,7 @@ from vldata.sources.reading.files import expand
 from vldata.sources.reading.inline_images import referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
 from vldata.sources.reading.join import Join, read_join, with_columns_of
+from vldata.sources.reading.keys import is_harmless
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
 from vldata.sources.reading.rows import note
@@ -289,16 +291,6 @@ class Table(Source):
             raise SourceError(f"fields.{name}", problem, "name a plain column, or build from the files themselves")
         return source.model_dump(include={"path", "image_root", *_OF_ROWS})
 
-    def columns_read(self, task: str) -> dict[str, list[str]] | None:
-        """Of the first file; ``""`` are the columns that nothing is made of. None: its rows are conversations."""
-        frame = self._first()
-        if self._holds_conversations(frame, task):
-            return None
-        found = {name: list(origin.needs) for name, origin in origins(*self._named(frame), task).items()}
-        read = {*self.keep, *self.explode, *(column for needs in found.values() for column in needs)}
-        read |= {column.partition(".")[0] for column in read}
-        return {**found, "": [column for column in frame.columns if column not in read]}
-
     def _plain_fields(self) -> dict[str, str]:
         """``fields`` where each reads columns of one row: what a stand-in's table can be written for."""
         plain = {name: text for name, text in self.fields.items() if isinstance(text, str)}
@@ -357,6 +349,7 @@ class Table(Source):
         for name in self.keep:
             if name not in columns:
                 raise SourceError("keep", f"no column {name!r}", nearest(name, columns))
+        self._note_columns(frame, found)
         inside = self._inside(frame, found["images"]) if "images" in found else None
         images = found.pop("images") if inside is not None else None
         needs = dict.fromkeys(column for origin in found.values() for column in origin.needs)
@@ -440,6 +433,19 @@ class Table(Source):
         problem = pl.when(pl.col("detail").is_not_null()).then(pl.lit("unparsable_row")).alias("problem")
         return pl.DataFrame([*columns, detail]).with_columns(problem)
 
+    def _note_columns(self, frame: TableFile, origin_of: Mapping[str, Origin]) -> None:
+        """What the recipe names is read; of the others, what surely changes nothing has a reason of its own."""
+        read: dict[str, list[str]] = {}
+        for canonical, origin in origin_of.items():
+            for column in origin.needs:
+                read.setdefault(column, []).extend(("boxes",) if canonical == PHRASES else (canonical,))
+        read |= {column: [] for join in self.join for column in join.on if column not in read}
+        parts = {*read, *self.keep, *self.explode}
+        parts |= {column.partition(".")[0] for column in parts}
+        rest = [column for column in frame.columns if column not in parts]
+        note_columns(read, [column for column in rest if is_harmless(column)])
+        note_columns({}, rest, why=UNREAD)
+
     def _taken(self, tables: list[pl.DataFrame]) -> list[pl.DataFrame]:
         """The tables with one ``not_taken`` turn for each record that is left out."""
         assert self.take is not None
@@ -492,6 +498,7 @@ class Table(Source):
         rows = talk_rows(frame.path, image_root=self.image_root, frame=frame, at=self.at)
         fields, columns = self._named(frame)
         found = {name: one for name, one in origins(fields, columns, task, whole=False).items() if name in fields}
+        note_columns({column: (name,) for name, one in found.items() for column in one.needs})
         inside = self._inside(frame, found["images"]) if "images" in found else None
         needs = {name: one.needs for name, one in found.items() if name != "images" or inside is None}
         table, _ = frame.read(tuple(dict.fromkeys(column for of in needs.values() for column in of)), set(needs))

@@ -91,8 +91,10 @@ class TextVqa(VqaPairs):
     def _read_alone(self, document: Any, path: Path) -> pl.DataFrame | None:
         if isinstance(document, dict) and "questions" in document:
             return None
-        fields = {"question_id": ID, "image_id": ID, "question": TEXT, "answers": TEXTS}
-        extra = {"image_width": SIDE, "image_height": SIDE, "flickr_original_url": TEXT}
+        answers = TEXTS.to("answer", "answers")
+        fields = {"question_id": ID.to("row"), "image_id": ID.to("images"), "question": TEXT, "answers": answers}
+        sides = dict.fromkeys(("image_width", "image_height"), SIDE.to("image_sizes"))
+        extra = {**sides, "flickr_original_url": TEXT.to("urls")}
         rows = typed(
             rows_under(document, "data", path), {**fields, **extra}, optional=extra, ignored={*UNREAD, *self.ignore}
         )

@@ -28,6 +28,7 @@ from vldata.errors import SourceError
 from vldata.schema.keyed import string_keys
 from vldata.shapes.language import captions
 from vldata.sources.base import Source
+from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.files import expand
 from vldata.sources.reading.lines import text_lines
 from vldata.sources.reading.nested import PLACE
@@ -111,6 +112,10 @@ class UrlTable(Source):
         url = _column(path, "url_column", self.url_column, URLS, frame.columns)
         named = self.key_column is not None or any(key in frame.columns for key in KEYS)
         key = _column(path, "key_column", self.key_column, KEYS, frame.columns) if named else None
+        named_by = ("row", "images")
+        feeds: dict[str, tuple[str, ...]] = {url: ("urls",), key: named_by} if key else {url: (*named_by, "urls")}
+        feeds[caption] = ("caption",)
+        note_columns(feeds, (column for column in frame.columns if column not in feeds))
         table, notes = frame.read(*[tuple(dict.fromkeys(column for column in (caption, url, key) if column))] * 2)
         read = table.select(
             key=pl.col(key).cast(pl.String) if key else pl.lit(None, pl.String),
@@ -127,6 +132,7 @@ def _without_head(path: Path) -> pl.DataFrame | None:
     first = lines[0].split("\t")
     if len(first) != 2 or not any(part.startswith(_SCHEMES) for part in first):
         return None
+    note_columns({"URL": ("row", "images", "urls"), "caption": ("caption",)})
     url, caption = ("field_0", "field_1") if first[0].startswith(_SCHEMES) else ("field_1", "field_0")
     parts = pl.col("line").str.splitn("\t", 3).struct
     table = (

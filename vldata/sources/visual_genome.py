@@ -77,7 +77,9 @@ class VisualGenome(Source):
     def _turns(self, path: Path, task: str) -> pl.DataFrame:
         """The regions of one file: ids are a file's own."""
         photographs = one_of_each(pl.concat([_photographs(file) for file in self._image_data(path)]), "image_id")
-        fields = {"region_id": ID, "image_id": ID, **dict.fromkeys(_XYWH, WHOLE), "phrase": TEXT}
+        phrase = TEXT.to("phrase", "caption", "boxes")
+        box = dict.fromkeys(_XYWH, WHOLE.to("boxes"))
+        fields = {"region_id": ID.to("row"), "image_id": ID.to("images"), **box, "phrase": phrase}
         rows = typed(list(_regions(path)), fields, ignored={"synsets", *self.ignore})
         xywh = pl.concat_arr(pl.col(name).cast(pl.Float64) for name in _XYWH)
         has_box = pl.all_horizontal(pl.col(name).is_not_null() for name in _XYWH)
@@ -150,8 +152,9 @@ def _regions(path: Path) -> Iterator[Any]:
 
 def _photographs(path: Path) -> pl.DataFrame:
     """``image_id``, ``file`` (the URL's last folder and name), ``width``, ``height``, ``url``, and what is wrong."""
-    fields = {"image_id": ID, "width": SIDE, "height": SIDE, "url": TEXT}
-    rows = typed(list_of_rows(read_json(path), path), fields, optional={"width", "height"})
+    sides = dict.fromkeys(("width", "height"), SIDE.to("image_sizes"))
+    fields = {"image_id": ID.to("images"), **sides, "url": TEXT.to("images", "urls")}
+    rows = typed(list_of_rows(read_json(path), path), fields, optional=sides, of="image_data")
     file = pl.col("url").str.extract(r"([^/]+/[^/]+)$", 1)
     rows = with_both_sides(rows).filter(pl.col("image_id").is_not_null())
     wrong = {"image_problem": pl.col("problem"), "image_detail": pl.col("detail")}

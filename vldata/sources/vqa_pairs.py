@@ -214,16 +214,17 @@ class VqaPairs(Source):
         return None
 
     def _read_questions(self, document: Any, path: Path) -> pl.DataFrame:
-        fields = {"question_id": ID, "image_id": ID, "question": TEXT}
+        fields = {"question_id": ID.to("row"), "image_id": ID.to("images"), "question": TEXT}
         rows = typed(rows_under(document, "questions", path), fields, ignored=self.ignore)
         name = image_name(self.image_name, id=pl.col("image_id"), split=pl.lit(self._split(document, path)))
         return rows.with_columns(image=name)
 
     def _answers(self, path: Path) -> pl.DataFrame:
-        fields = {"question_id": ID, _OWN: TEXT, "answers": ANSWERS}
+        answers = ANSWERS.to("answer", "answers")
+        fields = {"question_id": ID.to("answer"), _OWN: TEXT.to("answer"), "answers": answers}
         ignored = {"image_id", "question_type", "answer_type", *self.ignore}
         rows = rows_under(open_json(path), "annotations", path)
-        return typed(rows, fields, optional={_OWN, "answers"}, ignored=ignored)
+        return typed(rows, fields, optional={_OWN, "answers"}, ignored=ignored, of="annotations")
 
     def _paired(self, question_rows: pl.DataFrame, answer_rows: pl.DataFrame) -> pl.DataFrame:
         ids = question_rows["question_id"].drop_nulls().implode()
@@ -259,7 +260,8 @@ class VqaPairs(Source):
         return pl.concat([_turns(pairs), _turns(left).with_columns(row=pl.format("annotation/{}", "row"))])
 
     def _lxmert(self, document: list[Any]) -> pl.DataFrame:
-        fields = {"question_id": ID, "img_id": TEXT, "sent": TEXT, "label": LABEL}
+        label = LABEL.to("answer", "answers")
+        fields = {"question_id": ID.to("row"), "img_id": TEXT.to("images"), "sent": TEXT.to("question"), "label": label}
         ignored = {"class", "answer_type", "question_type", *self.ignore}
         rows = typed(document, fields, optional={"label"}, ignored=ignored)
         rows = rows.rename({"sent": "question"}).unnest("label").with_columns(image=pl.col("img_id") + ".jpg")

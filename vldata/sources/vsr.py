@@ -83,7 +83,12 @@ class Vsr(Source):
         return {"path": str(path.resolve()), "image_root": str((folder / "images").resolve())}
 
     def _read(self, path: Path) -> pl.DataFrame:
-        fields = {"image": TEXT, "image_link": TEXT, "caption": TEXT, "label": FLAG}
+        fields = {
+            "image": TEXT.to("images"),
+            "image_link": TEXT.to("images", "urls"),
+            "caption": TEXT.to("statement"),
+            "label": FLAG.to("answer"),
+        }
         rows = typed(
             [line for _, line in read_json_lines(path, floats=Written)],
             fields,

@@ -21,6 +21,7 @@ import xxhash
 
 from vldata.errors import SourceError
 from vldata.paths import home
+from vldata.sources.reading.columns import is_heard, note_columns
 from vldata.sources.reading.embedded import embedded_images
 from vldata.sources.reading.files import expand, read_json
 from vldata.sources.reading.json import LINES, json_rows
@@ -30,7 +31,7 @@ from vldata.sources.reading.messages import Images, Refused, conversation_of, im
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import lists_of_texts, note, shown
 from vldata.sources.reading.tables import SUFFIXES, TableFile, json_objects, open_frame, suffix_of
-from vldata.sources.reading.talk_keys import EXCHANGES, MESSAGES, form_of, may_name_images, unknown_key
+from vldata.sources.reading.talk_keys import EXCHANGES, MESSAGES, feeds_of, form_of, may_name_images, unknown_key
 
 _JSON = (*LINES, ".json")
 _EMBEDDING = (".parquet", ".arrow")
@@ -191,7 +192,7 @@ def talk_rows(
         SourceError: The file is no table.
     """
     if suffix_of(path) in _JSON:
-        return json_rows(path) if frame is None else json_objects(frame)
+        return _heard(json_rows(path) if frame is None else json_objects(frame))
     frame = frame or open_frame(path)
     inside = {}
     for column in frame.columns:
@@ -205,6 +206,15 @@ def talk_rows(
             row[column] = references
     for place, detail in notes.items():
         rows[place] = ValueError(detail)
+    return _heard(rows)
+
+
+def _heard(rows: list[Any]) -> list[Any]:
+    """The rows, after it is said what their keys feed."""
+    if is_heard():
+        for keys in {tuple(row): None for row in rows if isinstance(row, dict)}:
+            feeds = {key: names for key, names in feeds_of(form_of(keys)).items() if key in keys}
+            note_columns(feeds, (key for key in keys if key not in feeds))
     return rows
 
 
