@@ -44,11 +44,11 @@ def test_an_expression_over_several_columns_is_fed_by_each(tmp_path: Path) -> No
 
 
 def test_columns_of_a_second_file_are_those_of_the_source_too(tmp_path: Path) -> None:
-    for name, row in (("a", ROW), ("b", {**ROW, "context": "It rains."})):
+    for name, row in (("a", ROW), ("b", {**ROW, "answers": ["cup", "mug"]})):
         (tmp_path / f"{name}.json").write_text(json.dumps([row]))
     _, columns = read_with_columns(Table(path=str(tmp_path / "*.json"), fields={"images": "pic"}), "vqa_open")
     assert columns is not None
-    assert columns["read"]["context"] == ["context"]
+    assert columns["read"]["answers"] == ["answers"]
 
 
 def test_of_conversations_the_keys_of_all_rows_are_seen(tmp_path: Path) -> None:
