@@ -317,6 +317,16 @@ def note(turns: pl.DataFrame, where: pl.Expr, problem: str, detail: pl.Expr) -> 
     )
 
 
+def turns_of(rows: pl.DataFrame, *same: str, **columns: pl.Expr | str) -> pl.DataFrame:
+    """Turns in canonical columns, with what is wrong with each, and what is remarked of it where anything is.
+
+    Args:
+        same: Canonical columns that the rows have already.
+        columns: Canonical column -> where it comes from.
+    """
+    return rows.select(*same, "problem", "detail", *({"remark"} & {*rows.columns}), **columns)
+
+
 def one_of_each(rows: pl.DataFrame, key: str) -> pl.DataFrame:
     """The first row of each key, without rows that have none; ``is_contradicted`` where rows of one key differ."""
     others = pl.struct(name for name in rows.columns if name != key)
