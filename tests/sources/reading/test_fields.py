@@ -113,7 +113,8 @@ def test_a_column_that_the_task_needs_and_nothing_gives_is_refused():
     with pytest.raises(SourceError, match="the task 'vqa_open' needs it") as caught:
         origins({"question": "q"}, COLUMNS, "vqa_open")
     assert caught.value.where == "fields.answer"
-    assert caught.value.fix == "name its origin; the table has id, image, q, answers, meta, a b"
+    such = "such as `answer: answers[1]`"
+    assert caught.value.fix == f"name its origin, {such}; the table has id, image, q, answers, meta, a b"
 
 
 def test_a_field_of_another_task_is_refused():
