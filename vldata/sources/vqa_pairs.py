@@ -35,7 +35,7 @@ from vldata.errors import SourceError
 from vldata.paths import packed_or_not
 from vldata.shapes.language import Question, questions
 from vldata.shapes.scene import Scene
-from vldata.sources.base import Source
+from vldata.sources.base import Keys, Source
 from vldata.sources.reading.answers import AnswerRule, with_answer, without_blank_remarks
 from vldata.sources.reading.files import expand, open_json, plain
 from vldata.sources.reading.rows import (
@@ -53,7 +53,7 @@ from vldata.sources.reading.rows import (
     rows_under,
     typed,
 )
-from vldata.sources.standins import draw, scenes_for, write_json
+from vldata.sources.standins import draw, keys_for, scenes_for, write_json
 
 ImageName = Annotated[str, AfterValidator(checked_pattern("id", "split"))]
 
@@ -129,9 +129,7 @@ class VqaPairs(Source):
         return without_blank_remarks(pl.concat(tables, how="diagonal"))
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Questions about scenes, ten people agreeing on each answer, as the pair of files and ``train2014/``."""
         question_rows: list[dict[str, Any]] = []
         annotation_rows: list[dict[str, Any]] = []
@@ -146,7 +144,7 @@ class VqaPairs(Source):
         head = {"task_type": "Open-Ended", "data_type": "mscoco", "data_subtype": "train2014"}
         write_json(path, {**head, "questions": question_rows})
         write_json(folder / f"{cls._stem}mscoco_train2014_annotations.json", {**head, "annotations": annotation_rows})
-        return {"path": str(path.resolve()), "image_root": str((folder / "train2014").resolve())}
+        return keys_for(path, folder / "train2014")
 
     _stem: ClassVar[str] = ""
 
