@@ -68,9 +68,15 @@ def keys_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*dict.fromkeys(key for kind in dict.fromkeys(map(tuple, rows)) for key in kind)]
 
 
-def unknown_keys(rows: Sequence[Mapping[str, Any]], known: Collection[str]) -> dict[int, tuple[str, str]]:
-    """Problem and detail of each row with a key that is not ``known`` and holds something."""
-    unread = {key for key in keys_of(rows) if key not in known and not is_harmless(key)}
+def unknown_keys(
+    rows: Sequence[Mapping[str, Any]], known: Collection[str], keys: Collection[str]
+) -> dict[int, tuple[str, str]]:
+    """Problem and detail of each row with a key that is not ``known`` and holds something.
+
+    Args:
+        keys: Those of all rows, as `keys_of` has them.
+    """
+    unread = {key for key in keys if key not in known and not is_harmless(key)}
     if not unread:
         return {}
     found = {}

@@ -27,7 +27,7 @@ import polars as pl
 from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.schema.turns import SIZE
-from vldata.sources.reading.columns import is_heard, note_columns
+from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.files import Written, expand, visible
 from vldata.sources.reading.keys import is_harmless, keys_of, unknown_keys
 
@@ -212,15 +212,15 @@ def typed(
                 str(row) if isinstance(row, Exception) else f"not an object: {shown(row)}",
             )
     objects = [row if type(row) is dict else {} for row in rows] if notes else rows
+    keys = keys_of(objects)
     if ignored is not None:
-        notes |= unknown_keys(objects, {*columns, *ignored})
+        notes |= unknown_keys(objects, {*columns, *ignored}, keys)
     table = [
         _column([row.get(name) for row in objects], name, kind, name in optional, notes)
         for name, kind in columns.items()
     ]
     whole = _noted(table, len(rows), notes)
-    if is_heard():
-        _note_columns(whole, columns, keys_of(objects), of)
+    _note_columns(whole, columns, keys, of)
     return whole
 
 
