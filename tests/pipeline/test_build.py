@@ -11,8 +11,10 @@ import datasets
 import polars as pl
 import pytest
 
+from vldata import build
 from vldata.errors import BuildError, RecipeError, VldataError
 from vldata.pipeline.build import Built
+from vldata.recipe.load import from_tree
 from vldata.schema.rows import arrow_schema
 from vldata.sources import source_class
 
@@ -344,3 +346,22 @@ def test_licence_and_language_are_what_the_recipe_says_of_a_source(run: Run) -> 
     card = (built.out / "README.md").read_text()
     assert "| CC0 |" in card
     assert "language:\n- de\n" in card
+
+
+def test_the_manifest_says_which_native_columns_feed_which_whoever_reads_them(tmp_path: Path) -> None:
+    sources = {
+        "captions": {"format": "coco_captions", "path": "x"},
+        "chat": {"format": "llava", "path": "x"},
+        "drawn": {"format": "shapes", "scenes": 5},
+    }
+    recipe = from_tree({"name": "columns", "sources": sources})
+    columns = []
+    for workers in (1, 2):
+        out, store = tmp_path / f"out{workers}", tmp_path / f"store{workers}"
+        manifest = build(recipe, out, store=store, workers=workers, standin=12).manifest
+        columns.append(json.dumps({name: source["columns"] for name, source in manifest["sources"].items()}))
+    assert columns[0] == columns[1]
+    found = json.loads(columns[0])
+    assert found["captions"]["read"]["caption"] == ["caption"]
+    assert found["chat"]["read"]["conversations"] == ["instruction", "response"]
+    assert found["drawn"] is None

@@ -29,18 +29,22 @@ def problems(*sources: dict[str, Any], **head: Any) -> list[tuple[str, str]]:
     return [(error.where, error.problem) for error in caught.value.errors]
 
 
+def columns(read: dict[str, list[str]], *unread: str) -> dict[str, Any]:
+    return {"read": read, "kept": [], "ignored": dict.fromkeys(unread, "unread"), "unknown": {}}
+
+
 def test_a_sound_recipe_is_listed_source_by_source(source: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "more.jsonl").write_text((tmp_path / "rows.jsonl").read_text().replace("What", "Which"))
     several = {"task": "vqa_mc", "path": str(tmp_path / "*.jsonl"), "fields": {"answer": "right"}}
     rows = check(recipe({"one": source, "two": {**source, **several}}))
     assert [row.pop("template").partition("@")[0] for row in rows] == ["vqa_open.jinja", "vqa_mc.jinja"]
-    read = {"images": ["image"], "question": ["question"]}
+    read = {"image": ["images"], "question": ["question"]}
     one = {"source": "one", "task": "vqa_open", "files": 1, "rows": 1}
     two = {"source": "two", "task": "vqa_mc", "files": 2, "rows": 2}
     alike: dict[str, Any] = {"format": "table", "all_rows": True, "notes": []}
     assert rows == [
-        {**one, **alike, "columns": {**read, "answer": ["answer"], "": ["choices", "right"]}},
-        {**two, **alike, "columns": {**read, "choices": ["choices"], "answer": ["right"], "": ["answer"]}},
+        {**one, **alike, "columns": columns({**read, "answer": ["answer"]}, "choices", "right")},
+        {**two, **alike, "columns": columns({**read, "choices": ["choices"], "right": ["answer"]}, "answer")},
     ]
 
 

@@ -47,9 +47,8 @@ def write(path: Path, rows: list[dict[str, Any]]) -> str:
 def test_columns_are_named_and_all_rows_looked_at(folder: Path, name: str) -> None:
     row = checked(path=write(folder / name, ROWS))
     assert (row["rows"], row["all_rows"], row["notes"]) == (500, True, [])
-    assert row["columns"] == {
-        "row": ["id"], "images": ["image"], "question": ["question"], "answer": ["label"], "": ["note"],
-    }  # fmt: skip
+    read = {"id": ["row"], "image": ["images"], "question": ["question"], "label": ["answer"]}
+    assert row["columns"] == {"read": read, "kept": [], "ignored": {"note": "harmless"}, "unknown": {}}
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.csv", "rows.parquet"])
@@ -191,7 +190,8 @@ def test_a_table_of_conversations_is_read_as_such(folder: Path) -> None:
     talk = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A cup."}]
     path = write(folder / "rows.jsonl", [{"id": k, "image": "a.jpg", "conversations": talk} for k in range(3)])
     row = checked(path=path, task="instruction", fields={})
-    assert (row["rows"], row["columns"]) == (3, None)
+    read = {"conversations": ["instruction", "response"], "image": ["images"], "id": ["thread", "row"]}
+    assert (row["rows"], row["columns"]["read"]) == (3, read)
 
 
 def test_columns_inside_columns_and_those_kept_for_where_are_read(folder: Path) -> None:
@@ -200,7 +200,8 @@ def test_columns_inside_columns_and_those_kept_for_where_are_read(folder: Path) 
     fields = {"question": "qa.q", "answer": "qa.a"}
     row = checked(path=path, fields=fields, keep=["part"], where="part = 'x'")
     assert (row["rows"], row["notes"]) == (3, [])
-    assert row["columns"] == {"images": ["image"], "question": ["qa.q"], "answer": ["qa.a"], "": ["note"]}
+    read = {"image": ["images"], "qa.q": ["question"], "qa.a": ["answer"]}
+    assert row["columns"] == {"read": read, "kept": ["part"], "ignored": {"note": "harmless"}, "unknown": {}}
 
 
 def test_images_in_the_cells_of_a_large_table_are_not_missed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,14 @@ def test_a_boolean_key_is_refused_with_a_hint(tmp_path: Path) -> None:
     assert "quotes" in problem
 
 
+@pytest.mark.parametrize("join", ["{path: b.json, on: id, keep: [x]}", "[{path: b.json, on: {id: key}, keep: [x]}]"])
+def test_a_bare_on_is_the_key_of_a_join(tmp_path: Path, join: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(f"name: r\nsources:\n  a: {{format: table, path: a.json, task: caption, join: {join}}}\n")
+    (found,) = load(path).entries["a"].source.model_dump()["join"]
+    assert list(found["on"]) == ["id"]
+
+
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path, GOOD + "seed: 4\n")
     assert "'seed' stands twice" in problem

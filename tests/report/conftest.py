@@ -63,7 +63,8 @@ def corpus(folder: Path) -> dict[str, Any]:
     coco = folder / "instances.json"
     coco.write_text(json.dumps({"images": images, "annotations": annotations, "categories": names}))
     rows = [
-        {"id": f"row {i} {text}", "img": "wide.jpg", "q": text, "a": f"{text} again"} for i, text in enumerate(HOSTILE)
+        {"id": f"row {i} {text}", "img": "wide.jpg", "q": text, "a": f"{text} again", HOSTILE[1]: i}
+        for i, text in enumerate(HOSTILE)
     ]
     rows += [
         {"id": text, "img": f"{text[:9]}.png".replace("/", ""), "q": "is it there?", "a": "no"} for text in HOSTILE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.report.conftest import HOSTILE
 from vldata import build
 from vldata.dataset.open import block_table, list_values
 from vldata.dataset.split_leaks import find_leaks
@@ -67,6 +69,26 @@ def test_the_build_is_still_a_build(place) -> None:
     assert verify(place.built.out, place.folder / "store") == []
     dataset = datasets.load_from_disk(str(place.built.out))
     assert sum(len(split) for split in dataset.values()) == place.built.manifest["totals"]["samples"]
+
+
+def test_native_columns_stand_on_it_with_what_they_feed_and_as_inert_text(place) -> None:
+    page = place.page.read_text()
+    section = page[page.index('<section id="columns"') : page.index('<section id="lengths"')]
+    rows = re.findall(r'<td class="code">(.*?)</td><td.*?>(.*?)</td>', section)
+    assert ("q", "question") in [tuple(re.sub("<.*?>", "", cell) for cell in row) for row in rows]
+    assert "not read: the recipe names others" in section
+    assert HOSTILE[1] not in section
+    assert HOSTILE[1].replace("<", "&lt;").replace(">", "&gt;").split("&gt;")[0][:9] in section
+    assert not {"words", "choices"} & {*re.findall(r'scope="rowgroup"[^>]*>(?:<bdi>)?(\w+)', section)}
+
+
+def test_a_build_whose_manifest_has_no_columns_has_a_page(place, tmp_path) -> None:
+    manifest = json.loads((place.built.out / "manifest.json").read_text())
+    shutil.copytree(place.built.out, tmp_path / "older")
+    for source in manifest["sources"].values():
+        del source["columns"]
+    (tmp_path / "older" / "manifest.json").write_text(json.dumps(manifest))
+    assert "No source of this build has columns of its own." in build_page(tmp_path / "older")
 
 
 def test_remaking_the_page_gives_the_same_bytes(place, tmp_path) -> None:

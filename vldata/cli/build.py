@@ -87,7 +87,7 @@ def _with_page(folder: Path) -> None:
 def plan(recipe: RecipeArg, options: BuildOptions, as_json: JsonOption = False) -> None:
     """Say exactly what a build would hold, and what it would have to make."""
     from vldata import plan as overview
-    from vldata.cli.terminal import bars, columns_lines, heading, say, sources_table
+    from vldata.cli.terminal import bars, columns_table, heading, say, sources_table
     from vldata.recipe.load import load
 
     loaded = load(recipe, options.set_ or [])
@@ -98,7 +98,7 @@ def plan(recipe: RecipeArg, options: BuildOptions, as_json: JsonOption = False) 
         return
     heading(f"{planned['name']}: {planned['totals']['samples']:,} samples planned")
     sources_table(planned["sources"], planned["totals"])
-    columns_lines({name: source["columns"] for name, source in planned["sources"].items()})
+    columns_table({name: source["columns"] for name, source in planned["sources"].items()})
     for note in planned["notes"]:
         say(f"note: {note}")
     room = f"{size(planned['bytes_to_write'])} to write, {size(planned['bytes_free'])} free"
@@ -114,7 +114,7 @@ def check(
 ) -> None:
     """Find everything wrong with a recipe, its templates, its files and their first rows."""
     from vldata import plan as overview
-    from vldata.cli.terminal import columns_lines, say, table
+    from vldata.cli.terminal import columns_table, say, table
     from vldata.pipeline.check import check as run
     from vldata.recipe.load import load
 
@@ -129,7 +129,7 @@ def check(
         ["source", "format", "task", "template", "files", "rows looked at"],
         [[*(r[k] for k in ("source", "format", "task", "template", "files")), _looked_at(r)] for r in rows],
     )
-    columns_lines({row["source"]: row["columns"] for row in rows})
+    columns_table({row["source"]: row["columns"] for row in rows})
     for note in (note for row in rows for note in row["notes"]):
         say(f"note: {note}")
     say("the recipe is fine" if standin is None else "the recipe is fine with stand-ins; its files were not looked at")

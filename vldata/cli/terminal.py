@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from vldata.dataset.columns import column_lines
 from vldata.errors import RecipeErrors, VldataError
 from vldata.schema.reasons import FILTERED, REJECTED
 
@@ -166,16 +167,21 @@ def sources_table(sources: Mapping[str, Mapping[str, Any]], totals: Mapping[str,
         say(f"and {len(counted) - _MAX_REASONS} more reasons: see ledger.parquet")
 
 
-def columns_lines(columns: Mapping[str, Mapping[str, Sequence[str]] | None]) -> None:
-    """Of each source that names its columns, which one feeds which canonical one, and which are not read."""
-    for source, found in columns.items():
-        if found is None:
-            continue
-        fed = ", ".join(f"{name} from {' and '.join(needs) or 'no column'}" for name, needs in found.items() if name)
-        unread = ", ".join(found.get("", ())) or "none"
-        say(visible(f"columns of {source}: {fed}; not read: {unread}"))
+def columns_table(columns: Mapping[str, Mapping[str, Any] | None]) -> None:
+    """Which native columns of each source feed which canonical ones, and what became of the others."""
+    rows = []
+    for source, summary in columns.items():
+        for k, line in enumerate(column_lines(summary)):
+            rest = len(line.native) - _MAX_COLUMNS
+            names = ", ".join(line.native[:_MAX_COLUMNS]) + (f" and {rest} more" if rest > 0 else "")
+            rows.append([source if k == 0 else "", names, line.fate])
+    if rows:
+        say()
+        table(["columns of", "native", "feeds"], rows)
+        say()
 
 
+_MAX_COLUMNS = 12
 _MAX_REASONS = 10
 _UNITS = ("samples", "images", "turns", "answer_chars")
 

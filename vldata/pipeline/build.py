@@ -11,7 +11,6 @@ from typing import Any
 from vldata.errors import BuildError
 from vldata.paths import home
 from vldata.pipeline.assemble import assemble, current, refuse_foreign
-from vldata.pipeline.first_rows import columns_of
 from vldata.pipeline.image_facts import Lookup
 from vldata.pipeline.plan import plan
 from vldata.pipeline.plan_record import Block, Plan
@@ -203,10 +202,7 @@ def overview(
         "name": recipe.head.name,
         "plan": planned.key,
         "totals": planned.totals,
-        "sources": {
-            name: {**vars(report), "columns": columns_of(ready.entries[name])}
-            for name, report in planned.sources.items()
-        },
+        "sources": {name: vars(report) for name, report in planned.sources.items()},
         "notes": planned.notes,
         "num_blocks": len(planned.blocks),
         "num_missing": len(missing),

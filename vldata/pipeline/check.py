@@ -12,7 +12,7 @@ from vldata.curate.exclude import ExclusionList
 from vldata.curate.where import compiled
 from vldata.errors import RecipeErrors, VldataError
 from vldata.mixture.strategies import STRATEGIES
-from vldata.pipeline.first_rows import FirstRows, columns_of, look
+from vldata.pipeline.first_rows import FirstRows, look
 from vldata.pipeline.plan import language_notes, load_templates
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.turns import COMMON
@@ -29,8 +29,8 @@ def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
 
     Returns:
         A source each: its name, format, task, template, number of files, ``rows`` looked at (None: its files were not
-        opened) and whether they are ``all_rows``, ``columns`` as `vldata.sources.base.Source.columns_read` has them,
-        and ``notes``.
+        opened) and whether they are ``all_rows``, ``columns`` as `vldata.pipeline.plan_record.SourceReport` has
+        them, and ``notes``.
 
     Raises:
         RecipeErrors: Everything that is missing or unusable.
@@ -77,7 +77,7 @@ def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
                 "files": len(native),
                 "rows": seen.rows,
                 "all_rows": seen.is_all,
-                "columns": columns_of(entry) if native and not seen.problems else None,
+                "columns": seen.columns,
                 "notes": [*seen.notes, *(note for note in spoken if note.startswith(f"{name}: "))],
             }
         )

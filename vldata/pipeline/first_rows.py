@@ -18,7 +18,7 @@ from vldata.images.problem import ImageProblem
 from vldata.images.references import SEPARATOR, ImageReader
 from vldata.paths import home
 from vldata.pipeline.image_facts import place_of
-from vldata.pipeline.index import keyed_turns
+from vldata.pipeline.index import keyed_turns, read_with_columns
 from vldata.recipe.models import Entry
 from vldata.schema.reasons import REJECTED
 from vldata.sources.base import Source
@@ -46,12 +46,14 @@ class FirstRows:
         is_all: Whether these are all of them.
         problems: What a build would stop at.
         notes: What may be as it should be.
+        columns: Which native columns the rows are made of, as `vldata.pipeline.plan_record.SourceReport` has them.
     """
 
     rows: int | None = None
     is_all: bool = False
     problems: list[VldataError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    columns: dict[str, Any] | None = None
 
 
 def look(entry: Entry, files: list[Path]) -> FirstRows:
@@ -75,7 +77,7 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
                 seen.notes.append(f"{entry.name}: its files are large and were not opened; `vldata plan` reads them")
                 return seen
             source, heads = cut
-            native = source.turns(entry.task.name)
+            native, seen.columns = read_with_columns(source, entry.task.name)
             given = native.drop("remark", strict=False)
             turns = keyed_turns(given, entry.task, where=entry.where, kept=entry.source.kept_columns)
             if entry.settings.where:
@@ -102,15 +104,6 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
     _judge_rows(entry, turns, seen, len(heads))
     _judge_images(entry, turns, seen)
     return seen
-
-
-def columns_of(entry: Entry) -> dict[str, list[str]] | None:
-    """Native columns by the canonical ones that they feed; None where the format decides, or it takes long to say."""
-    try:
-        large = any(f.stat().st_size > WHOLE_BYTES and f.suffix != ".parquet" for f in entry.source.files()[:1])
-        return None if large else entry.source.columns_read(entry.task.name)
-    except (VldataError, OSError):
-        return None  # told by whoever reads the rows
 
 
 def _judge_rows(entry: Entry, turns: pl.DataFrame, seen: FirstRows, num_files: int) -> None:

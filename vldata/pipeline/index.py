@@ -16,19 +16,21 @@ from vldata.recipe.models import Entry
 from vldata.schema.keyed import canonical_text, string_keys
 from vldata.schema.reasons import OUTCOMES
 from vldata.schema.turns import COMMON, KEY
+from vldata.sources.base import Source
 from vldata.sources.reading.boxes import wrong_unit
+from vldata.sources.reading.columns import listening
 from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.remember import file_digest
 from vldata.store.store import Store
 from vldata.tasks.base import PolarsType, Task
 
-TURNS_VERSION = 2
+TURNS_VERSION = 3
 
 _NOT_CONTENT = frozenset({"row", "weight", "generator", "problem", "detail"})
 
-_REMARKS = "vldata.remarks"
-"""Under which the file of turns keeps what the source says of them."""
+_REMARKS, _COLUMNS = "vldata.remarks", "vldata.columns"
+"""Under which the file of turns keeps what the source says of them, and which native columns they are made of."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class IndexedTurns:
         path: Parquet: `COMMON`, the task's columns and `KEY`, one row a turn.
         digests: Annotation file, as the recipe names it, to the hash of its contents.
         remarks: What the source says of turns that are used all the same, to how many.
+        columns: As `vldata.sources.reading.columns.ColumnsSeen.summary` has them.
     """
 
     key: str
@@ -47,6 +50,7 @@ class IndexedTurns:
     digests: dict[str, str]
     rows: int
     remarks: dict[str, int] = field(default_factory=dict)
+    columns: dict[str, Any] | None = None
 
 
 def already_indexed(entry: Entry, store: Store) -> IndexedTurns | VldataError | None:
@@ -65,15 +69,15 @@ def index(entry: Entry, store: Store) -> IndexedTurns | VldataError:
         indexed = _in_store(entry, store, digests)
         if indexed is None:
             with no_collector():
-                native = entry.source.turns(entry.task.name)
-                remarks = {_REMARKS: json.dumps(_remarks(native))}
+                native, columns = read_with_columns(entry.source, entry.task.name)
+                said = {_REMARKS: json.dumps(_remarks(native)), _COLUMNS: json.dumps(columns)}
                 turns = native.drop("remark", strict=False)
                 turns = keyed_turns(turns, entry.task, where=entry.where, kept=entry.source.kept_columns)
             in_wrong_unit = wrong_unit(turns, entry.source)
             if in_wrong_unit is not None:
                 raise in_wrong_unit.error(entry.source, entry.where)
             with store.write(Folder.TURNS, _key(entry, digests), ".parquet") as path:
-                turns.write_parquet(path, compression="lz4", row_group_size=131_072, metadata=remarks)
+                turns.write_parquet(path, compression="lz4", row_group_size=131_072, metadata=said)
             del native, turns
             indexed = _in_store(entry, store, digests)
             assert indexed is not None, "it was written just now"
@@ -88,7 +92,19 @@ def _in_store(entry: Entry, store: Store, digests: dict[str, str]) -> IndexedTur
         return None
     path = store.path(Folder.TURNS, key, ".parquet")
     rows = int(pl.scan_parquet(path).select(pl.len()).collect().item())
-    return IndexedTurns(key, path, digests, rows, json.loads(pl.read_parquet_metadata(path).get(_REMARKS, "{}")))
+    said = pl.read_parquet_metadata(path)
+    return IndexedTurns(key, path, digests, rows, json.loads(said[_REMARKS]), json.loads(said[_COLUMNS]))
+
+
+def read_with_columns(source: Source, task: str) -> tuple[pl.DataFrame, dict[str, Any] | None]:
+    """The turns of a source, and which native columns they are made of; None where it has none.
+
+    Raises:
+        SourceError: As `vldata.sources.base.Source.turns`.
+    """
+    with listening() as seen:
+        turns = source.turns(task)
+    return turns, seen.summary(turns, ignore=source.ignore, kept=source.kept_columns)
 
 
 def _remarks(turns: pl.DataFrame) -> dict[str, int]:

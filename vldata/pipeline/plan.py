@@ -39,7 +39,7 @@ from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
 
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 
 
 def plan(recipe: Recipe, session: Session, *, limit: int | None = None) -> Plan:
@@ -369,6 +369,7 @@ def _reports(
             reasons=_reasons(ledgers[name]),
             licence=entry.settings.licence or entry.source.licence,
             language=entry.settings.language,
+            columns=indexed[name].columns,
             templates=templates[name].lineage,
         )
     return reports

@@ -46,6 +46,8 @@ class SourceReport:
         achieved: Unit to amount in the dataset, repeats counted.
         short: Requested units that could not be given.
         reasons: Why turns were filtered or rejected, to how many.
+        columns: Native columns that are ``read`` (to the canonical ones they feed), ``kept`` for ``where``, ``ignored``
+            (and why), and ``unknown`` (to the turns that they cost); None of a source without any.
     """
 
     rows_in: int
@@ -64,6 +66,7 @@ class SourceReport:
     licence: str
     templates: str
     language: str | None = None
+    columns: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,10 @@ _TRAPS = {
 }
 
 
+_OF_JOIN = re.compile(r"(^|\.)join(\[\d+\])?$")
+"""Where a bare ``on`` is a key that a source has, and can mean nothing else."""
+
+
 class _TooDeep(yaml.MarkedYAMLError):
     """More than `MAX_DEPTH` levels."""
 
@@ -159,6 +163,8 @@ def _mapping(node: yaml.MappingNode, loader: yaml.SafeLoader, name: str, path: s
     for key_node, value_node in node.value:
         where = f"{name}:{key_node.start_mark.line + 1}"
         key = _plain(key_node, loader, name, path)
+        if key is True and key_node.value == "on" and _OF_JOIN.search(path):
+            key = "on"
         if not isinstance(key, str):
             hint = _TRAPS.get(key) if isinstance(key, bool) else None
             shown = key_node.value if isinstance(key_node, yaml.ScalarNode) else str(key)

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from vldata.dataset.columns import column_lines
 from vldata.report import text
 from vldata.report.build_facts import DUPLICATES, LEAKS, TOKEN_POLICIES, PageFacts, Spread, read_facts
 from vldata.report.gallery import gallery
@@ -20,6 +21,7 @@ _NUM_OPEN = 3  # samples of a source that are seen at once
 _PARTS = (
     ("mixture", "Mixture"),
     ("rows", "Rows"),
+    ("columns", "Columns"),
     ("lengths", "Lengths"),
     ("tasks", "Tasks and templates"),
     ("leaks", "Duplicates and leaks"),
@@ -92,6 +94,7 @@ def _of_build(facts: PageFacts) -> dict[str, Any]:
         "spreads": _spreads(facts),
         "doubles": [r for r in (*DUPLICATES, *LEAKS) if any(r in s["reasons"] for s in manifest["sources"].values())],
         "synth": manifest.get("synth"),
+        "columns": {n: lines for n, s in manifest["sources"].items() if (lines := column_lines(s.get("columns")))},
         "inputs": inputs,
         "num_bytes": sum(block["size_bytes"] for block in manifest["blocks"]),
         "max_reasons": _MAX_REASONS,

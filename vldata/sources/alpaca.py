@@ -27,7 +27,13 @@ from vldata.sources.reading.rows import ID, TEXT, note, typed
 from vldata.sources.reading.talk_keys import form_of
 from vldata.sources.standins import write_json
 
-_FIELDS = {"id": ID, "instruction": TEXT, "input": TEXT, "output": TEXT, "system": TEXT}
+_FIELDS = {
+    "id": ID.to("row"),
+    "instruction": TEXT,
+    "input": TEXT.to("instruction"),
+    "output": TEXT.to("response"),
+    "system": TEXT,
+}
 _WHOLE_PROMPT = "text"
 """The first release on the Hub repeats the whole prompt under this key."""
 

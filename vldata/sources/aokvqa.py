@@ -13,34 +13,35 @@ did not agree on a free answer.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import polars as pl
 from pydantic import AfterValidator
 
 from vldata.shapes.language import questions
-from vldata.sources.base import Source
+from vldata.sources.base import Keys
+from vldata.sources.native_rows import NativeRows
 from vldata.sources.reading.answers import with_answer, without_blank_remarks
-from vldata.sources.reading.files import open_json
+from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import (
     ID,
     TEXT,
     TEXTS,
     WHOLE,
+    NativeType,
     checked_pattern,
-    files_named,
     image_name,
-    list_of_rows,
     note,
     one_image,
-    typed,
+    turns_of,
 )
-from vldata.sources.standins import draw, scenes_for, write_json
+from vldata.sources.standins import draw, keys_for, scenes_for, write_json
 
 
-class AokVqa(Source):
+class AokVqa(NativeRows):
     """Task ``vqa_mc``: the four choices. Task ``vqa_open``: the free answers. ``row`` is the question's id.
 
     Args:
@@ -56,26 +57,45 @@ class AokVqa(Source):
     tasks: ClassVar[tuple[str, ...]] = ("vqa_mc", "vqa_open")
     version: ClassVar[int] = 3
 
+    names: ClassVar[tuple[str, ...]] = ("aokvqa_*.json",)
+    native: ClassVar[Mapping[str, NativeType]] = {
+        "question_id": ID.to("row"),
+        "image_id": ID.to("images"),
+        "split": TEXT.to("images"),
+        "question": TEXT,
+    }
+    unread: ClassVar[Collection[str]] = keys_named(
+        "choices correct_choice_idx direct_answers difficult_direct_answer rationales"
+    )
+
     split: Literal["train", "val", "test"] | None = None
     image_name: Annotated[str, AfterValidator(checked_pattern("id", "split"))] = "{split}2017/{id:012d}.jpg"
     answer: Literal["majority", "all", "first"] = "majority"
 
-    def files(self) -> list[Path]:
-        """``path``, or the ``aokvqa_*.json`` below it."""
-        return files_named(self.path, "aokvqa_*.json")
+    def fields_for(self, task: str) -> Mapping[str, NativeType]:
+        """Those of every row, and the answers that the task needs."""
+        choices = {"choices": TEXTS, "correct_choice_idx": WHOLE.to("answer")}
+        answers = {"direct_answers": TEXTS.to("answer", "answers")}
+        return {**self.native, **(choices if task == "vqa_mc" else answers)}
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every question; one without the answer that ``task`` needs is a ``missing_value``."""
-        rows = without_blank_remarks(pl.concat([self._read(path, task) for path in self.files()]))
-        if self.split is None:
-            return rows.drop("split")
-        other = pl.col("split") != self.split
-        return note(rows, other, "other_split", pl.format("a row of {}", "split")).drop("split")
+        return without_blank_remarks(super().turns(task))
+
+    def of_rows(self, rows: pl.DataFrame, path: Path, task: str) -> pl.DataFrame:
+        """The questions of one file, with their choices or their free answers."""
+        if task == "vqa_mc":
+            rows = rows.rename({"correct_choice_idx": "answer"}).with_columns(remark=pl.lit(None, pl.String))
+        else:
+            rows = with_answer(rows.rename({"direct_answers": "answers"}), self.answer, key="question_id")
+        if self.split is not None:
+            rows = note(rows, pl.col("split") != self.split, "other_split", pl.format("a row of {}", "split"))
+        images = one_image(image_name(self.image_name, id=pl.col("image_id"), split=pl.col("split")))
+        answers = "choices" if task == "vqa_mc" else "answers"
+        return turns_of(rows, "question", "answer", answers, row=pl.col("question_id"), images=images)
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Questions about scenes that have four choices, as ``aokvqa_v1p0_train.json`` and ``train2017/``."""
         every = (
             (scene, k, question)
@@ -100,18 +120,4 @@ class AokVqa(Source):
                 draw(folder / "train2017", f"{scene.number + 1:012d}.jpg", scene)
         path = folder / "aokvqa_v1p0_train.json"
         write_json(path, table)
-        return {"path": str(path.resolve()), "image_root": str(folder.resolve())}
-
-    def _read(self, path: Path, task: str) -> pl.DataFrame:
-        fields = {"question_id": ID, "image_id": ID, "split": TEXT, "question": TEXT}
-        wanted = {"choices": TEXTS, "correct_choice_idx": WHOLE} if task == "vqa_mc" else {"direct_answers": TEXTS}
-        ignored = {"choices", "correct_choice_idx", "direct_answers", "difficult_direct_answer", "rationales"}
-        rows = typed(list_of_rows(open_json(path), path), {**fields, **wanted}, ignored={*ignored, *self.ignore})
-        image = image_name(self.image_name, id=pl.col("image_id"), split=pl.col("split"))
-        rows = rows.with_columns(row="question_id", images=one_image(image))
-        if task == "vqa_mc":
-            rows = rows.rename({"correct_choice_idx": "answer"}).with_columns(remark=pl.lit(None, pl.String))
-            columns = ("question", "choices", "answer", "split", "problem", "detail", "remark", "row", "images")
-            return rows.select(columns)
-        rows = with_answer(rows.rename({"direct_answers": "answers"}), self.answer, key="row")
-        return rows.select("question", "answer", "answers", "split", "problem", "detail", "remark", "row", "images")
+        return keys_for(path, folder)

@@ -14,6 +14,9 @@ import polars as pl
 
 from vldata.schema.spec import Spec
 
+Keys = dict[str, Any]
+"""Keys of a source in a recipe."""
+
 
 class Source(Spec):
     """One corpus in one native format.
@@ -96,7 +99,7 @@ class Source(Spec):
         """What of the source's options decides the stand-in of it, as plain data; None: nothing."""
         return None
 
-    def standin_for(self, folder: Path, *, rows: int, seed: int, task: str) -> dict[str, Any]:
+    def standin_for(self, folder: Path, *, rows: int, seed: int, task: str) -> Keys:
         """A stand-in that is read with the options of this source that say how its rows are read; see `standin`.
 
         Raises:
@@ -104,18 +107,8 @@ class Source(Spec):
         """
         return self.standin(folder, rows=rows, seed=seed, task=task)
 
-    def columns_read(self, task: str) -> dict[str, list[str]] | None:
-        """Which native columns feed which canonical ones, and under ``""`` those that are not read; None: it varies.
-
-        Raises:
-            SourceError: The head of the first file does not have what the options name.
-        """
-        return None
-
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Write a corpus of this format with at least ``rows`` turns about shapes scenes, true in every label.
 
         The same arguments write the same bytes. One scene gives several turns where the format has several per image.

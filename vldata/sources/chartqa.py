@@ -12,22 +12,22 @@ is known by its contents; most charts are RGBA.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from glob import has_magic
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import polars as pl
 
 from vldata.paths import home
 from vldata.shapes.language import questions
-from vldata.sources.base import Source
-from vldata.sources.reading.files import open_json
-from vldata.sources.reading.rows import TEXT, files_named, list_of_rows, one_image, typed
-from vldata.sources.standins import draw, scenes_for, write_json
+from vldata.sources.base import Keys
+from vldata.sources.native_rows import NativeRows
+from vldata.sources.reading.rows import TEXT, NativeType, one_image, turns_of
+from vldata.sources.standins import draw, keys_for, scenes_for, write_json
 
 
-class ChartQa(Source):
+class ChartQa(NativeRows):
     """One turn a question."""
 
     format: ClassVar[str] = "chartqa"
@@ -36,19 +36,21 @@ class ChartQa(Source):
     tasks: ClassVar[tuple[str, ...]] = ("vqa_open",)
     version: ClassVar[int] = 2
 
-    def files(self) -> list[Path]:
-        """``path``, or the files below it that are named after a split; ``annotations/`` holds other things."""
-        return files_named(self.path, "train_*.json", "val_*.json", "test_*.json")
+    names: ClassVar[tuple[str, ...]] = ("train_*.json", "val_*.json", "test_*.json")  # annotations/ holds other things
+    native: ClassVar[Mapping[str, NativeType]] = {
+        "imgname": TEXT.to("images"),
+        "query": TEXT.to("question"),
+        "label": TEXT.to("answer"),
+    }
 
-    def turns(self, task: str) -> pl.DataFrame:
+    def of_rows(self, rows: pl.DataFrame, path: Path, task: str) -> pl.DataFrame:
         """Every question with its answer as written."""
-        root = _root(self.path)
-        return pl.concat([_read(path, root, self.ignore) for path in self.files()])
+        beside = (path.parent.relative_to(_root(self.path)) / "png").as_posix()
+        images = one_image(pl.lit(f"{beside}/") + pl.col("imgname"))
+        return turns_of(rows, question=pl.col("query"), answer=pl.col("label"), images=images)
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Ten questions a scene, shared by ``train_human.json`` and ``train_augmented.json``, and ``train/png/``."""
         human: list[dict[str, str]] = []
         augmented: list[dict[str, str]] = []
@@ -61,20 +63,7 @@ class ChartQa(Source):
                 draw(folder / "train" / "png", name, scene)
         write_json(folder / "train" / "train_human.json", human)
         write_json(folder / "train" / "train_augmented.json", augmented)
-        return {"path": str(folder.resolve()), "image_root": str(folder.resolve())}
-
-
-def _read(path: Path, root: Path, ignore: Collection[str]) -> pl.DataFrame:
-    fields = {"imgname": TEXT, "query": TEXT, "label": TEXT}
-    rows = typed(list_of_rows(open_json(path), path), fields, ignored=ignore)
-    beside = (path.parent.relative_to(root) / "png").as_posix()
-    return rows.select(
-        "problem",
-        "detail",
-        question="query",
-        answer="label",
-        images=one_image(pl.lit(f"{beside}/") + pl.col("imgname")),
-    )
+        return keys_for(folder, folder)
 
 
 def _root(path: str) -> Path:

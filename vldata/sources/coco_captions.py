@@ -22,22 +22,11 @@ from typing import Any, ClassVar
 import polars as pl
 
 from vldata.shapes.language import captions
-from vldata.sources.base import Source
+from vldata.sources.base import Keys, Source
 from vldata.sources.reading.files import open_json
-from vldata.sources.reading.rows import (
-    ID,
-    SIDE,
-    TEXT,
-    files_named,
-    image_sizes,
-    note,
-    one_image,
-    one_of_each,
-    rows_under,
-    typed,
-    with_both_sides,
-)
-from vldata.sources.standins import draw, scenes_for, write_json
+from vldata.sources.reading.lookup import with_coco_images
+from vldata.sources.reading.rows import ID, TEXT, files_named, image_sizes, one_image, rows_under, turns_of, typed
+from vldata.sources.standins import draw, keys_for, scenes_for, write_json
 
 
 class CocoCaptions(Source):
@@ -58,9 +47,7 @@ class CocoCaptions(Source):
         return pl.concat([_captions(path, self.ignore) for path in self.files()])
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Five captions a scene, as ``captions_train2017.json`` and ``train2017/``."""
         root = folder / "train2017"
         listed, annotations = [], []
@@ -72,7 +59,7 @@ class CocoCaptions(Source):
                 draw(root, listed[-1]["file_name"], scene)
         path = folder / "annotations" / "captions_train2017.json"
         write_json(path, {"info": {"year": 2017}, "licenses": [], "images": listed, "annotations": annotations})
-        return {"path": str(path.resolve()), "image_root": str(root.resolve())}
+        return keys_for(path, root)
 
 
 def coco_image(image_id: int, width: int, height: int) -> dict[str, Any]:
@@ -80,56 +67,15 @@ def coco_image(image_id: int, width: int, height: int) -> dict[str, Any]:
     return {"id": image_id, "file_name": f"{image_id:012d}.jpg", "width": width, "height": height}
 
 
-def coco_images(document: Any, path: Path) -> pl.DataFrame:
-    """The photographs of a COCO file: ``image_id``, ``file_name``, ``width``, ``height``, ``urls``; one row an id.
-
-    LVIS has no ``file_name``: its file is the last two parts of ``coco_url``. Of an id that the file gives to different
-    photographs ``is_contradicted`` is true; ``image_problem`` and ``image_detail`` say what is wrong with one, as a
-    side that is no number.
-
-    Raises:
-        SourceError: The document is not a COCO file.
-    """
-    fields = {"id": ID, "file_name": TEXT, "width": SIDE, "height": SIDE, "coco_url": TEXT, "flickr_url": TEXT}
-    rows = typed(rows_under(document, "images", path), fields, optional={*fields} - {"id"})
-    rows = with_both_sides(rows).rename({"id": "image_id", "problem": "image_problem", "detail": "image_detail"})
-    return one_of_each(rows, "image_id").select(
-        "image_id",
-        "image_problem",
-        "image_detail",
-        "width",
-        "height",
-        "is_contradicted",
-        file_name=pl.coalesce("file_name", pl.col("coco_url").str.extract(r"([^/]+/[^/]+)$")),
-        urls=pl.concat_list("flickr_url", "coco_url").list.drop_nulls(),
-        is_listed=True,
-    )
-
-
-def with_coco_images(annotations: pl.DataFrame, images: pl.DataFrame) -> pl.DataFrame:
-    """Annotations, each with its photograph's columns; one whose photograph is not listed gets a problem."""
-    joined = annotations.join(images, on="image_id", how="left", maintain_order="left")
-    unlisted = pl.format("image {} is not among the file's `images`", pl.col("image_id"))
-    joined = note(joined, pl.col("is_listed").is_null(), "missing_value", unlisted)
-    twice = pl.format("the file's `images` lists {} twice, with different values", pl.col("image_id"))
-    joined = note(joined, pl.col("is_contradicted").fill_null(False), "unparsable_row", twice)
-    unfit = pl.format("image {}: {}", "image_id", "image_detail")
-    joined = note(joined, pl.col("image_problem").is_not_null(), "unparsable_row", unfit)
-    return note(
-        joined, pl.col("file_name").is_null(), "missing_value", pl.format("image {} has no file_name", "image_id")
-    )
-
-
 def _captions(path: Path, ignore: Collection[str]) -> pl.DataFrame:
     document = open_json(path)
-    fields = {"id": ID, "image_id": ID, "caption": TEXT}
+    fields = {"id": ID.to("row"), "image_id": ID.to("images"), "caption": TEXT}
     rows = typed(rows_under(document, "annotations", path), fields, ignored=ignore)
-    return with_coco_images(rows, coco_images(document, path)).select(
+    return turns_of(
+        with_coco_images(rows, document, path),
+        "urls",
         row="id",
         images=one_image(pl.col("file_name")),
         image_sizes=image_sizes(),
-        urls="urls",
         caption=pl.col("caption").str.strip_chars().str.replace_all(r"\s*\n\s*", " "),
-        problem="problem",
-        detail="detail",
     )

@@ -20,11 +20,12 @@ from typing import Any, ClassVar
 import polars as pl
 
 from vldata.shapes.scene import Scene
-from vldata.sources.base import Source
-from vldata.sources.coco_captions import coco_image, coco_images, with_coco_images
+from vldata.sources.base import Keys, Source
+from vldata.sources.coco_captions import coco_image
 from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_of, box_unit
 from vldata.sources.reading.files import open_json
 from vldata.sources.reading.keys import keys_named
+from vldata.sources.reading.lookup import looked_up, with_coco_images
 from vldata.sources.reading.rows import (
     FLAG,
     ID,
@@ -34,11 +35,10 @@ from vldata.sources.reading.rows import (
     image_sizes,
     note,
     one_image,
-    one_of_each,
     rows_under,
     typed,
 )
-from vldata.sources.standins import draw, scenes_for, write_json
+from vldata.sources.standins import draw, keys_for, scenes_for, write_json
 
 UNREAD = keys_named(
     "area attributes category_name isfake isreflected iscrowded keypoints num_keypoints occluded segmentation "
@@ -94,9 +94,7 @@ class CocoInstances(Source):
         )
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """The shapes of each scene as categories, as ``instances_train2017.json`` and ``train2017/``."""
         root = folder / "train2017"
         listed: list[dict[str, Any]] = []
@@ -115,22 +113,33 @@ class CocoInstances(Source):
         path = folder / "annotations" / "instances_train2017.json"
         named = [{"supercategory": "shape", "id": number, "name": name} for name, number in categories.items()]
         write_json(path, {"info": {"year": 2017}, "images": listed, "annotations": annotations, "categories": named})
-        return {"path": str(path.resolve()), "image_root": str(root.resolve())}
+        return keys_for(path, root)
 
     def _boxes(self, path: Path) -> pl.DataFrame:
         document = open_json(path)
-        fields = {"id": ID, "image_id": ID, "category_id": ID, "bbox": XYWH, "iscrowd": FLAG, "ignore": FLAG}
+        fields = {
+            "id": ID.to("row"),
+            "image_id": ID.to("images", "row"),
+            "category_id": ID.to("phrase", "row"),
+            "bbox": XYWH.to("boxes"),
+            "iscrowd": FLAG.to(),
+            "ignore": FLAG.to(),
+        }
         annotations = rows_under(document, "annotations", path)
         rows = typed(annotations, fields, optional={"iscrowd", "ignore"}, ignored={*UNREAD, *self.ignore})
         rows = rows.with_columns(pl.col("iscrowd").fill_null(False) | pl.col("ignore").fill_null(False))
-        names = one_of_each(typed(rows_under(document, "categories", path), {"id": ID, "name": TEXT}), "id")
-        names = names.select(category_id="id", phrase="name", has_two_names="is_contradicted")
-        rows = with_coco_images(rows, coco_images(document, path)).with_columns(file=pl.lit(str(path)))
-        rows = rows.join(names, on="category_id", how="left", maintain_order="left")
-        unnamed = pl.format("category {} has no name in the file's `categories`", pl.col("category_id"))
-        rows = note(rows, pl.col("phrase").is_null(), "missing_value", unnamed)
-        two_names = pl.format("the file's `categories` names {} twice, differently", pl.col("category_id"))
-        rows = note(rows, pl.col("has_two_names").fill_null(False), "unparsable_row", two_names)
+        named = {"id": ID.to("phrase"), "name": TEXT.to("phrase", "boxes")}
+        names = typed(rows_under(document, "categories", path), named, of="categories")
+        nothing = pl.lit(None, pl.String)
+        unnamed = "category {} has no name in the file's `categories`"
+        rows = looked_up(
+            with_coco_images(rows, document, path).with_columns(file=pl.lit(str(path))),
+            names.select(category_id="id", phrase="name", problem=nothing, detail=nothing),
+            "category_id",
+            unlisted=unnamed,
+            twice="the file's `categories` names {} twice, differently",
+        )
+        rows = note(rows, pl.col("phrase").is_null(), "missing_value", pl.format(unnamed, "category_id"))
         return rows.with_columns(box=box_of("bbox", "phrase", order=self.box_order, boxes_are=self.boxes_are))
 
 

@@ -15,16 +15,17 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import polars as pl
 
 from vldata.shapes.language import captions
-from vldata.sources.base import Source
+from vldata.sources.base import Keys, Source
+from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.files import expand
 from vldata.sources.reading.lines import text_lines
 from vldata.sources.reading.rows import files_named, note, one_image
-from vldata.sources.standins import draw, scenes_for
+from vldata.sources.standins import draw, keys_for, scenes_for
 
 _KEY = r"(?i)^([^#]+\.(?:jpg|jpeg|png))#(\d+)$"
 
@@ -60,9 +61,7 @@ class Flickr8k(Source):
         return note(turns, ~in_split, "other_split", pl.lit(f"not in {Path(self.split_file).name}"))
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Five captions a scene, as ``Flickr8k.token.txt``, the train split's names and ``Flicker8k_Dataset/``."""
         root = folder / "Flicker8k_Dataset"
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,13 +74,14 @@ class Flickr8k(Source):
         path = folder / "Flickr8k.token.txt"
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         (folder / "Flickr_8k.trainImages.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-        return {"path": str(path.resolve()), "image_root": str(root.resolve())}
+        return keys_for(path, root)
 
     def _caption_files(self) -> list[Path]:
         return files_named(self.path, "*.token.txt", "*.token")
 
 
 def _captions(path: Path) -> pl.DataFrame:
+    note_columns({"name#number": ("row", "images"), "caption": ("caption",)})
     parts = pl.col("line").str.splitn("\t", 2)
     table = (
         text_lines(path)

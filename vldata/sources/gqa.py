@@ -11,6 +11,7 @@ questions of an image have the same answer, "yes" above all (see `dedup.by: answ
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,17 +19,17 @@ import polars as pl
 from pydantic import AfterValidator
 
 from vldata.shapes.language import questions
-from vldata.sources.base import Source
-from vldata.sources.reading.files import open_json
+from vldata.sources.base import Keys
+from vldata.sources.native_rows import BY_KEY, NativeRows
 from vldata.sources.reading.keys import keys_named
-from vldata.sources.reading.rows import ID, TEXT, checked_pattern, files_named, image_name, one_image, rows_by_id, typed
-from vldata.sources.standins import draw, scenes_for, write_json
+from vldata.sources.reading.rows import ID, TEXT, NativeType, checked_pattern, image_name, one_image, turns_of
+from vldata.sources.standins import draw, keys_for, scenes_for, write_json
 
 UNREAD = keys_named("answer fullAnswer isBalanced groups entailed equivalent types annotations semantic semanticStr")
 """What else a question of GQA says, as its authors list it: how it was made from the scene graph."""
 
 
-class Gqa(Source):
+class Gqa(NativeRows):
     """One turn a question; ``row`` is the question's key.
 
     Args:
@@ -42,21 +43,26 @@ class Gqa(Source):
     tasks: ClassVar[tuple[str, ...]] = ("vqa_open",)
     version: ClassVar[int] = 2
 
+    names: ClassVar[tuple[str, ...]] = ("*questions*.json",)
+    rows_at: ClassVar[str] = BY_KEY
+    unread: ClassVar[Collection[str]] = UNREAD
+
     answer: Literal["short", "full"] = "short"
     image_name: Annotated[str, AfterValidator(checked_pattern("id"))] = "{id}.jpg"
 
-    def files(self) -> list[Path]:
-        """``path``, or the ``*questions*.json`` below it."""
-        return files_named(self.path, "*questions*.json")
+    def fields_for(self, task: str) -> Mapping[str, NativeType]:
+        """The short answer or the full one."""
+        answer = "answer" if self.answer == "short" else "fullAnswer"
+        return {"imageId": ID.to("images"), "question": TEXT, answer: TEXT.to("answer")}
 
-    def turns(self, task: str) -> pl.DataFrame:
+    def of_rows(self, rows: pl.DataFrame, path: Path, task: str) -> pl.DataFrame:
         """Every question with its answer; those of a test file are ``missing_value``."""
-        return pl.concat([self._read(path) for path in self.files()])
+        answer = pl.col("answer" if self.answer == "short" else "fullAnswer")
+        images = one_image(image_name(self.image_name, id=pl.col("imageId")))
+        return turns_of(rows, "row", "question", answer=answer, images=images)
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Ten questions a scene, as ``train_balanced_questions.json`` and ``images/``."""
         by_key: dict[str, dict[str, Any]] = {}
         for scene in scenes_for(rows, 10, seed):
@@ -74,17 +80,4 @@ class Gqa(Source):
                 draw(folder / "images", f"{image_id}.jpg", scene)
         path = folder / "train_balanced_questions.json"
         write_json(path, by_key)
-        return {"path": str(path.resolve()), "image_root": str((folder / "images").resolve())}
-
-    def _read(self, path: Path) -> pl.DataFrame:
-        ids, questions = rows_by_id(open_json(path), path)
-        answer = "answer" if self.answer == "short" else "fullAnswer"
-        rows = typed(questions, {"imageId": ID, "question": TEXT, answer: TEXT}, ignored={*UNREAD, *self.ignore})
-        return rows.select(
-            ids,
-            question="question",
-            answer=answer,
-            images=one_image(image_name(self.image_name, id=pl.col("imageId"))),
-            problem="problem",
-            detail="detail",
-        )
+        return keys_for(path, folder / "images")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field
@@ -23,10 +23,11 @@ from pydantic import Field
 from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.shapes.language import captions
-from vldata.sources.base import Source
+from vldata.sources.base import Keys, Source
+from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.lines import text_lines
 from vldata.sources.reading.rows import one_image
-from vldata.sources.standins import draw, scenes_for
+from vldata.sources.standins import draw, keys_for, scenes_for
 
 _PEOPLE = (1, 2, 3, 4, 5)
 Name = Annotated[str, Field(pattern=r"^\w+$")]
@@ -66,6 +67,7 @@ class Multi30k(Source):
             SourceError: A file of captions has more or fewer lines than there are photographs.
         """
         listed, *texts = self.files()
+        note_columns({listed.name: ("row", "images"), texts[0].name: ("caption",)})
         images = text_lines(listed).alias("image").str.strip_chars().str.replace(r"#\d+$", "")
         tables = []
         for path, tag in zip(texts, self._tags(), strict=True):
@@ -78,9 +80,7 @@ class Multi30k(Source):
         return captions.select("caption", row=pl.format("{}#{}", "image", "tag"), images=one_image(pl.col("image")))
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """One caption a scene as task 1 and five as task 2, both in English, with ``images/``."""
         names: list[str] = []
         said: list[list[str]] = []
@@ -94,7 +94,7 @@ class Multi30k(Source):
         _write_lines(folder / "data/task2/image_splits/train_images.txt", names)
         for k in _PEOPLE:
             _write_lines(folder / f"data/task2/raw/train.{k}.en", [by_five[k - 1] for by_five in said])
-        return {"path": str((folder / "data").resolve()), "image_root": str((folder / "images").resolve())}
+        return keys_for(folder / "data", folder / "images")
 
     def _tags(self) -> list[str]:
         """How the names of the caption files differ: "en", or "1.en" to "5.en"."""

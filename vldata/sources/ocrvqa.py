@@ -12,6 +12,7 @@ Quirks: splits are numbers (1 train, 2 val, 3 test); a few covers are gif or png
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -19,30 +20,26 @@ import polars as pl
 from pydantic import AfterValidator
 
 from vldata.shapes.language import questions, words
-from vldata.sources.base import Source
-from vldata.sources.reading.files import expand, open_json
+from vldata.sources.base import Keys
+from vldata.sources.native_rows import BY_KEY, NativeRows
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import (
     TEXT,
     TEXTS,
     WHOLE,
+    NativeType,
     checked_pattern,
     image_name,
     note,
     one_image,
-    rows_by_id,
-    typed,
+    turns_of,
 )
-from vldata.sources.standins import draw, scenes_for, write_json
+from vldata.sources.standins import draw, keys_for, scenes_for, write_json
 
 SPLITS = {"train": 1, "val": 2, "test": 3}
 
 
-UNREAD = keys_named("title authorName genre")
-"""What a book says besides its cover, its questions and answers."""
-
-
-class OcrVqa(Source):
+class OcrVqa(NativeRows):
     """One turn a question; ``row`` is "book's key/place of the question".
 
     Args:
@@ -56,21 +53,23 @@ class OcrVqa(Source):
     tasks: ClassVar[tuple[str, ...]] = ("vqa_open",)
     version: ClassVar[int] = 2
 
+    names: ClassVar[tuple[str, ...]] = ("dataset*.json",)
+    rows_at: ClassVar[str] = BY_KEY
+    key_feeds: ClassVar[tuple[str, ...]] = ("row", "images")
+    native: ClassVar[Mapping[str, NativeType]] = {
+        "imageURL": TEXT.to("images", "urls"),
+        "questions": TEXTS.to("question"),
+        "answers": TEXTS.to("answer"),
+        "split": WHOLE.to(),
+    }
+    optional: ClassVar[Collection[str]] = ("imageURL", "split")
+    unread: ClassVar[Collection[str]] = keys_named("title authorName genre")
+
     split: Literal["train", "val", "test"] | None = None
     image_name: Annotated[str, AfterValidator(checked_pattern("id", "suffix"))] = "{id}{suffix}"
 
-    def files(self) -> list[Path]:
-        """The files that ``path`` names."""
-        return expand(self.path, suffixes=(".json",), names=("dataset*.json",))
-
-    def turns(self, task: str) -> pl.DataFrame:
-        """Every question with its answer; a book with more of one than of the other is one ``unparsable_row``."""
-        return pl.concat([self._read(path) for path in self.files()])
-
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Scenes as covers, their printed words as titles, as ``dataset.json`` and ``images/``."""
         books: dict[str, dict[str, Any]] = {}
         for scene in scenes_for(rows, 5, seed):
@@ -92,12 +91,10 @@ class OcrVqa(Source):
                 draw(folder / "images", f"{key}.jpg", scene)
         path = folder / "dataset.json"
         write_json(path, books)
-        return {"path": str(path.resolve()), "image_root": str((folder / "images").resolve())}
+        return keys_for(path, folder / "images")
 
-    def _read(self, path: Path) -> pl.DataFrame:
-        ids, books = rows_by_id(open_json(path), path)
-        fields = {"imageURL": TEXT, "questions": TEXTS, "answers": TEXTS, "split": WHOLE}
-        rows = typed(books, fields, optional={"imageURL", "split"}, ignored={*UNREAD, *self.ignore}).with_columns(ids)
+    def of_rows(self, rows: pl.DataFrame, path: Path, task: str) -> pl.DataFrame:
+        """Every question with its answer; a book with more of one than of the other is one ``unparsable_row``."""
         n_questions, n_answers = pl.col("questions").list.len(), pl.col("answers").list.len()
         counts = pl.format("{} questions, {} answers", n_questions, n_answers)
         rows = note(rows, n_questions != n_answers, "unparsable_row", counts)
@@ -120,12 +117,11 @@ class OcrVqa(Source):
         ).explode("place", "questions", "answers")
         suffix = pl.col("imageURL").str.extract(r"(\.[A-Za-z0-9]+)$").fill_null(".jpg")
         book = pl.col("row").str.split("/").list.first()
-        return rows.select(
+        return turns_of(
+            rows,
             row=pl.concat_str("row", pl.col("place").cast(pl.String).fill_null("")),
-            question="questions",
-            answer="answers",
+            question=pl.col("questions"),
+            answer=pl.col("answers"),
             images=one_image(image_name(self.image_name, id=book, suffix=suffix)),
             urls=one_image(pl.col("imageURL")),
-            problem="problem",
-            detail="detail",
         )

@@ -41,13 +41,14 @@ from vldata.paths import packed_or_not
 from vldata.schema.turns import BOX
 from vldata.shapes.language import Expression, expressions
 from vldata.shapes.scene import Px, Scene
-from vldata.sources.base import Source
-from vldata.sources.coco_captions import coco_image, coco_images, with_coco_images
+from vldata.sources.base import Keys, Source
+from vldata.sources.coco_captions import coco_image
 from vldata.sources.coco_instances import UNREAD
 from vldata.sources.reading.boxes import box_of
 from vldata.sources.reading.files import expand, open_json
 from vldata.sources.reading.json import json_rows
 from vldata.sources.reading.keys import keys_named
+from vldata.sources.reading.lookup import looked_up, with_coco_images
 from vldata.sources.reading.pickle import load_pickle
 from vldata.sources.reading.rows import (
     FLAG,
@@ -60,12 +61,12 @@ from vldata.sources.reading.rows import (
     list_of_rows,
     note,
     one_image,
-    one_of_each,
     rows_under,
+    turns_of,
     typed,
     with_both_sides,
 )
-from vldata.sources.standins import draw, scenes_for, write_json
+from vldata.sources.standins import draw, keys_for, scenes_for, write_json
 
 REFS = "refs(*).p"
 MDETR_UNREAD = keys_named(
@@ -124,33 +125,28 @@ class RefCoco(_Phrases):
         if self.split is not None:
             turns = self._of_split(turns, refs)
         document = open_json(instances)
-        turns = with_coco_images(turns, coco_images(document, instances))
+        turns = with_coco_images(turns, document, instances)
         boxes = typed(
             rows_under(document, "annotations", instances),
-            {"id": ID, "bbox": XYWH, "iscrowd": FLAG},
+            {"id": ID.to("boxes"), "bbox": XYWH.to("boxes"), "iscrowd": FLAG.to()},
             optional={"iscrowd"},
             ignored={"image_id", "category_id", *UNREAD, *self.ignore},
+            of="annotations",
         )
-        boxes = one_of_each(boxes, "id").rename({"is_contradicted": "has_two_boxes"})
-        boxes = boxes.rename({"id": "ann_id", "problem": "box_problem", "detail": "box_detail"})
-        turns = turns.join(boxes.with_columns(has_box=True), on="ann_id", how="left", maintain_order="left")
-        unlisted = pl.format("annotation {} is not among the file's `annotations`", pl.col("ann_id"))
-        turns = note(turns, pl.col("has_box").is_null(), "missing_value", unlisted)
-        turns = turns.with_columns(
-            problem=pl.coalesce("problem", "box_problem"),
-            detail=pl.when(pl.col("problem").is_null()).then("box_detail").otherwise("detail"),
+        turns = looked_up(
+            turns,
+            boxes.rename({"id": "ann_id"}),
+            "ann_id",
+            unlisted="annotation {} is not among the file's `annotations`",
+            twice="the file's `annotations` lists {} twice, with different values",
         )
-        twice = pl.format("the file's `annotations` lists {} twice, with different values", pl.col("ann_id"))
-        turns = note(turns, pl.col("has_two_boxes").fill_null(False), "unparsable_row", twice)
         turns = note(turns, pl.col("iscrowd").fill_null(False), "is_crowd", pl.lit("a crowd region"))
         return _turns(turns.with_columns(boxes=_one_box("bbox")), row="sent_id", phrase="sent").with_columns(
             turns["urls"]
         )
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """The phrases that fit one thing of a scene, as ``refs(unc).p``, ``instances.json`` and ``train2014/``."""
         refs: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
@@ -187,7 +183,7 @@ class RefCoco(_Phrases):
             corpus / "instances.json", {"images": image_rows, "annotations": annotations, "categories": categories}
         )
         (corpus / "refs(unc).p").write_bytes(pickle.dumps(refs, protocol=2))
-        return {"path": str(corpus.resolve()), "image_root": str((folder / "train2014").resolve())}
+        return keys_for(corpus, folder / "train2014")
 
     def _refs(self) -> Path:
         found = files_named(self.path, REFS)
@@ -225,9 +221,7 @@ class RefCocoMdetr(_Phrases):
         return pl.concat([_mdetr(path, self.ignore) for path in self.files()])
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """The phrases that fit one thing of a scene, as ``finetune_refcoco_train.json`` and ``train2014/``."""
         phrases: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
@@ -243,7 +237,7 @@ class RefCocoMdetr(_Phrases):
                 draw(folder / "train2014", image["file_name"], scene)
         path = folder / "finetune_refcoco_train.json"
         write_json(path, {"info": [], "licenses": [], "images": phrases, "annotations": annotations, "categories": []})
-        return {"path": str(path.resolve()), "image_root": str((folder / "train2014").resolve())}
+        return keys_for(path, folder / "train2014")
 
 
 class RefCocoS(_Phrases):
@@ -263,9 +257,7 @@ class RefCocoS(_Phrases):
         return pl.concat([_annotated(path, self.ignore) for path in self.files()])
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """The phrases that fit one thing of a scene, as ``refcocos_test.json`` and ``val2017/``."""
         data: list[dict[str, Any]] = []
         for scene, found in _described(rows, seed):
@@ -282,7 +274,7 @@ class RefCocoS(_Phrases):
                 draw(folder, f"val2017/{name}.jpg", scene)
         path = folder / "refcocos_test.json"
         write_json(path, data)
-        return {"path": str(path.resolve()), "image_root": str(folder.resolve())}
+        return keys_for(path, folder)
 
 
 def _sentences(refs: list[Any], ignore: Collection[str]) -> pl.DataFrame:
@@ -301,18 +293,21 @@ def _sentences(refs: list[Any], ignore: Collection[str]) -> pl.DataFrame:
             said = sentence if isinstance(sentence, dict) else {}
             own = {key: value for key, value in said.items() if key not in _SENTENCE_UNREAD}
             rows.append({**head, **own, "sent": said.get("sent", said.get("raw"))})
-    fields = {"sent_id": ID, "sent": TEXT, "ann_id": ID, "image_id": ID, "split": TEXT}
+    said = {"sent_id": ID.to("row"), "sent": TEXT.to("phrase", "boxes"), "split": TEXT.to()}
+    fields = {**said, "ann_id": ID.to("boxes"), "image_id": ID.to("images")}
     return typed(rows, fields, optional={"sent_id", "split"}, ignored=ignore)
 
 
 def _mdetr(path: Path, ignore: Collection[str]) -> pl.DataFrame:
     document = open_json(path)
-    fields = {"id": ID, "caption": TEXT, "file_name": TEXT, "width": SIDE, "height": SIDE}
+    sides = dict.fromkeys(("width", "height"), SIDE.to("image_sizes"))
+    fields = {"id": ID.to("row"), "caption": TEXT.to("phrase", "boxes"), "file_name": TEXT.to("images"), **sides}
     images = rows_under(document, "images", path)
     phrases = typed(images, fields, optional={"width", "height"}, ignored={*MDETR_UNREAD, *ignore})
     phrases = with_both_sides(phrases)
     annotations = rows_under(document, "annotations", path)
-    boxes = typed(annotations, {"id": ID, "image_id": ID, "bbox": XYWH}, ignored={*MDETR_UNREAD, *ignore})
+    of_box = {"id": ID.to(), "image_id": ID.to("boxes"), "bbox": XYWH.to("boxes")}
+    boxes = typed(annotations, of_box, ignored={*MDETR_UNREAD, *ignore}, of="annotations")
     sized = phrases.select("caption", "width", "height", image_id="id", is_listed=True).unique("image_id", keep="first")
     boxes = boxes.join(sized, on="image_id", how="left", maintain_order="left")
     listed = boxes.filter(pl.col("is_listed")).with_columns(box=box_of("bbox", "caption"))
@@ -336,12 +331,12 @@ def _mdetr(path: Path, ignore: Collection[str]) -> pl.DataFrame:
 
 def _annotated(path: Path, ignore: Collection[str]) -> pl.DataFrame:
     fields = {
-        "annotation_id": ID,
-        "normal_caption": TEXT,
-        "image": TEXT,
-        "width": SIDE,
-        "height": SIDE,
-        "solution": XYWH,
+        "annotation_id": ID.to("row"),
+        "normal_caption": TEXT.to("phrase", "boxes"),
+        "image": TEXT.to("images"),
+        "width": SIDE.to("image_sizes"),
+        "height": SIDE.to("image_sizes"),
+        "solution": XYWH.to("boxes"),
     }
     rows = typed(
         json_rows(path),
@@ -363,10 +358,9 @@ def _one_box(bbox: str) -> pl.Expr:
 
 
 def _turns(rows: pl.DataFrame, *, row: str, phrase: str) -> pl.DataFrame:
-    return rows.select(
+    return turns_of(
+        rows,
         "boxes",
-        "problem",
-        "detail",
         row=row,
         phrase=phrase,
         images=one_image(pl.col("file_name")),

@@ -14,6 +14,7 @@ trimmed ``problems.json``.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,20 +23,17 @@ from pydantic import StrictBool
 
 from vldata.errors import SourceError, nearest
 from vldata.shapes.language import captions, questions
-from vldata.sources.base import Source
-from vldata.sources.reading.files import expand, open_json, read_json
+from vldata.sources.base import Keys
+from vldata.sources.native_rows import BY_KEY, NativeRows
+from vldata.sources.reading.files import expand, read_json
 from vldata.sources.reading.keys import keys_named
-from vldata.sources.reading.rows import TEXT, TEXTS, WHOLE, note, one_image, rows_by_id, typed
-from vldata.sources.standins import draw, scenes_for, write_json
+from vldata.sources.reading.rows import TEXT, TEXTS, WHOLE, NativeType, note, one_image, turns_of
+from vldata.sources.standins import draw, keys_for, scenes_for, write_json
 
 OWN_SPLITS = ("train", "val", "test")
 
 
-UNREAD = keys_named("task grade subject topic category skill lecture solution")
-"""What a problem says besides its question, options, answer and hint."""
-
-
-class ScienceQa(Source):
+class ScienceQa(NativeRows):
     """One turn a problem; ``row`` is its id, ``context`` its hint, and text-only problems have no image.
 
     Args:
@@ -51,6 +49,20 @@ class ScienceQa(Source):
     version: ClassVar[int] = 2
     has_text_rows: ClassVar[bool] = True
 
+    names: ClassVar[tuple[str, ...]] = ("problems*.json",)
+    rows_at: ClassVar[str] = BY_KEY
+    key_feeds: ClassVar[tuple[str, ...]] = ("row", "images")
+    native: ClassVar[Mapping[str, NativeType]] = {
+        "question": TEXT,
+        "choices": TEXTS,
+        "answer": WHOLE,
+        "hint": TEXT.to("context"),
+        "image": TEXT.to("images"),
+        "split": TEXT.to("images"),
+    }
+    optional: ClassVar[Collection[str]] = ("hint", "image")
+    unread: ClassVar[Collection[str]] = keys_named("task grade subject topic category skill lecture solution")
+
     text_only: StrictBool = True
     split: str | None = None
 
@@ -59,17 +71,11 @@ class ScienceQa(Source):
         problems = self._problems()
         return [*problems, *({self._splits_beside(path): None for path in problems} if self._is_listed else ())]
 
-    def turns(self, task: str) -> pl.DataFrame:
-        """Every problem, each once."""
-        return pl.concat([self._read(path) for path in self._problems()])
-
     def _problems(self) -> list[Path]:
         return expand(self.path, suffixes=(".json",), names=("problems*.json",))
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Three questions a scene and one about numbers only, as ``problems.json`` and ``train/<id>/image.png``.
 
         A problem has an image file of its own, as in the corpus; the problems of a scene share its bytes.
@@ -100,32 +106,26 @@ class ScienceQa(Source):
         write_json(
             folder / "pid_splits.json", {"train": [*problems], "val": [], "test": [], "minitrain": [*problems][::10]}
         )
-        return {"path": str(path.resolve()), "image_root": str(folder.resolve())}
+        return keys_for(path, folder)
 
     @property
     def _is_listed(self) -> bool:
         return self.split is not None and self.split not in OWN_SPLITS
 
-    def _read(self, path: Path) -> pl.DataFrame:
-        ids, problems = rows_by_id(open_json(path), path)
-        fields = {"question": TEXT, "choices": TEXTS, "answer": WHOLE, "split": TEXT, "hint": TEXT, "image": TEXT}
-        rows = typed(problems, fields, optional={"hint", "image"}, ignored={*UNREAD, *self.ignore})
-        rows = rows.with_columns(ids, pl.col("hint", "image").replace("", None))
+    def turns(self, task: str) -> pl.DataFrame:
+        """Every problem, each once."""
+        return pl.concat([self.of_rows(self.rows_in(path, task), path, task) for path in self._problems()])
+
+    def of_rows(self, rows: pl.DataFrame, path: Path, task: str) -> pl.DataFrame:
+        """The problems of one file."""
+        rows = rows.with_columns(pl.col("hint", "image").replace("", None))
         if self.split is not None:
             own = pl.format("a problem of {}", pl.col("split").fill_null("no split"))
             rows = note(rows, ~self._is_in_split(path), "other_split", own)
         if not self.text_only:
             rows = note(rows, pl.col("image").is_null(), "not_for_task", pl.lit("it has no image"))
-        return rows.select(
-            "row",
-            "question",
-            "choices",
-            "answer",
-            "problem",
-            "detail",
-            context="hint",
-            images=one_image(pl.concat_str("split", "row", "image", separator="/")),
-        )
+        images = one_image(pl.concat_str("split", "row", "image", separator="/"))
+        return turns_of(rows, "row", "question", "choices", "answer", context=pl.col("hint"), images=images)
 
     def _is_in_split(self, path: Path) -> pl.Expr:
         if not self._is_listed:

@@ -31,10 +31,11 @@ from vldata.errors import SourceError
 from vldata.schema.turns import BOX
 from vldata.shapes.language import regions
 from vldata.shapes.scene import Px, Scene
-from vldata.sources.base import Source
+from vldata.sources.base import Keys, Source
+from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.files import expand, read_text
 from vldata.sources.reading.rows import PolarsType, checked_pattern, image_name, one_image, shown
-from vldata.sources.standins import draw, scenes_for
+from vldata.sources.standins import draw, keys_for, scenes_for
 
 _IDS, _TEXTS = ("screen_id", "image_id"), ("screen_annotation", "label")
 _LAST = 999
@@ -105,9 +106,7 @@ class ScreenAnnotation(Source):
         return turns.select(*common, row="first" if task == "rec" else "row", phrase=pl.col("phrases").list.first())
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Scenes as screens: the things in a list, each word a text, as ``valid.csv`` and ``combined/<id>.jpg``."""
         folder.mkdir(parents=True, exist_ok=True)
         out = io.StringIO()
@@ -119,7 +118,7 @@ class ScreenAnnotation(Source):
                 draw(folder / "combined", f"{scene.number + 1}.jpg", scene)
         path = folder / "valid.csv"
         path.write_text(out.getvalue(), encoding="utf-8")
-        return {"path": str(path.resolve()), "image_root": str((folder / "combined").resolve())}
+        return keys_for(path, folder / "combined")
 
 
 def elements(annotation: str) -> list[Element]:
@@ -161,6 +160,9 @@ def _screens(path: Path) -> Iterator[tuple[str, str]]:
     if None in columns:
         problem = f"no columns 'screen_id' and 'screen_annotation', but {', '.join(head) or 'none'}"
         raise SourceError(str(path), problem, "point `path` at another file, or fix `format`")
+    names = [head[place] for place in columns if place is not None]
+    read = dict(zip(names, (("row", "images"), ("caption", "phrase", "boxes", "row")), strict=True))
+    note_columns(read, (name for name in head if name not in read))
     for row in rows[1:]:
         padded = [*row, *[""] * len(head)]
         yield padded[columns[0]], padded[columns[1]]  # type: ignore[index]

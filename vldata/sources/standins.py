@@ -12,6 +12,12 @@ from vldata.shapes.draw import save
 from vldata.shapes.scene import Scene, scene
 
 
+def keys_for(path: Path, image_root: Path | None = None) -> dict[str, Any]:
+    """The recipe keys that read a stand-in back."""
+    roots = {} if image_root is None else {"image_root": str(image_root.resolve())}
+    return {"path": str(path.resolve()), **roots}
+
+
 def scenes_for(rows: int, per_scene: int, seed: int, side_px: int = 224) -> Iterator[Scene]:
     """Scenes 0, 1, 2 … until ``rows`` rows are reached when each gives at least ``per_scene``.
 

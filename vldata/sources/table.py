@@ -38,6 +38,7 @@ from vldata.sources.base import Source
 from vldata.sources.reading.answers import AnswerRule, with_answer, without_blank_remarks
 from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes
 from vldata.sources.reading.choices import AnswerForm, with_right_choice
+from vldata.sources.reading.columns import UNREAD, note_columns
 from vldata.sources.reading.conversations import Talk, exchanges, holds_talks, in_order, saved_files, talk, talk_rows
 from vldata.sources.reading.embedded import embedded_images, name_below
 from vldata.sources.reading.fields import (
@@ -59,7 +60,7 @@ from vldata.sources.reading.gather import gathered
 from vldata.sources.reading.inline_images import referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
 from vldata.sources.reading.join import Join, read_join, with_columns_of
-from vldata.sources.reading.keys import unknown_key
+from vldata.sources.reading.keys import is_harmless, unknown_key
 from vldata.sources.reading.marks import with_image_places, with_remark_of_marks
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
 from vldata.sources.reading.open import (
@@ -338,22 +339,6 @@ class Table(Source):
             raise SourceError(f"fields.{name}", problem, "name a plain column, or build from the files themselves")
         return source.model_dump(include={"path", "image_root", *_OF_ROWS})
 
-    def columns_read(self, task: str) -> dict[str, list[str]] | None:
-        """Of the first file; ``""`` are the columns that nothing is made of. None: its rows are conversations."""
-        frame = self._first()
-        if self._holds_conversations(frame, task):
-            return None
-        found = {name: list(origin.needs) for name, origin in origins(*self._named(frame), task).items()}
-        read = {
-            *self.keep,
-            *self.explode,
-            *self.gather,
-            *self.extract,
-            *(column for needs in found.values() for column in needs),
-        }
-        read |= {column.partition(".")[0] for column in read}
-        return {**found, "": [column for column in frame.columns if column not in read]}
-
     def _plain_fields(self) -> dict[str, str]:
         """``fields`` where each reads columns of one row: what a stand-in's table can be written for."""
         plain = {name: text for name, text in self.fields.items() if isinstance(text, str)}
@@ -445,6 +430,7 @@ class Table(Source):
             if name not in columns:
                 option = "keep" if name in self.keep else "gather"
                 raise SourceError(option, f"no column {name!r}", nearest(name, columns))
+        self._note_columns(frame, found)
         inside = self._inside(frame, found["images"]) if "images" in found else None
         images = found.pop("images") if inside is not None else None
         needs = dict.fromkeys(column for origin in found.values() for column in origin.needs)
@@ -556,6 +542,19 @@ class Table(Source):
         problem = pl.when(pl.col("detail").is_not_null()).then(pl.lit("unparsable_row")).alias("problem")
         return pl.DataFrame([*columns, detail]).with_columns(problem)
 
+    def _note_columns(self, frame: TableFile, origin_of: Mapping[str, Origin]) -> None:
+        """What the recipe names is read; of the others, what surely changes nothing has a reason of its own."""
+        read: dict[str, list[str]] = {}
+        for canonical, origin in origin_of.items():
+            for column in origin.needs:
+                read.setdefault(column, []).extend(("boxes",) if canonical == PHRASES else (canonical,))
+        read |= {column: [] for join in self.join for column in join.on if column not in read}
+        parts = {*read, *self.keep, *self.explode, *self.gather, *self.extract}
+        parts |= {column.partition(".")[0] for column in parts}
+        rest = [column for column in frame.columns if column not in parts]
+        note_columns(read, [column for column in rest if is_harmless(column)])
+        note_columns({}, rest, why=UNREAD)
+
     def _taken(self, tables: list[pl.DataFrame]) -> list[pl.DataFrame]:
         """The tables with one ``not_taken`` turn for each record that is left out."""
         assert self.take is not None
@@ -610,6 +609,7 @@ class Table(Source):
         if frame.talks is not None and "row" not in self.fields:
             fields.pop("row", None)  # its rows have their ids already
         found = {name: one for name, one in origins(fields, columns, task, whole=False).items() if name in fields}
+        note_columns({column: (name,) for name, one in found.items() for column in one.needs})
         inside = self._inside(frame, found["images"]) if "images" in found else None
         needs = {name: one.needs for name, one in found.items() if name != "images" or inside is None}
         table, _ = frame.read(tuple(dict.fromkeys(column for of in needs.values() for column in of)), set(needs))

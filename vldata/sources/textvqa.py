@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from vldata.shapes.language import questions, words
+from vldata.sources.base import Keys
 from vldata.sources.reading.answers import with_answer
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import (
@@ -35,7 +36,7 @@ from vldata.sources.reading.rows import (
     rows_under,
     typed,
 )
-from vldata.sources.standins import draw, scenes_for, write_json
+from vldata.sources.standins import draw, keys_for, scenes_for, write_json
 from vldata.sources.vqa_pairs import ImageName, VqaPairs
 
 UNREAD = keys_named("question_tokens image_classes flickr_300k_url set_name split ocr_tokens")
@@ -56,9 +57,7 @@ class TextVqa(VqaPairs):
     image_name: ImageName = "{id}.jpg"
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Questions about scenes, the first about a printed word where there is one, in the native form."""
         table: list[dict[str, Any]] = []
         for scene in scenes_for(rows, 10, seed):
@@ -83,7 +82,7 @@ class TextVqa(VqaPairs):
                 draw(folder / "train_images", f"{image_id}.jpg", scene)
         path = folder / "TextVQA_0.5.1_train.json"
         write_json(path, {"dataset_type": "train", "dataset_name": "textvqa", "data": table})
-        return {"path": str(path.resolve()), "image_root": str((folder / "train_images").resolve())}
+        return keys_for(path, folder / "train_images")
 
     def _question_files(self) -> list[Path]:
         return files_named(self.path, "TextVQA*.json", "*questions*.json")
@@ -91,8 +90,10 @@ class TextVqa(VqaPairs):
     def _read_alone(self, document: Any, path: Path) -> pl.DataFrame | None:
         if isinstance(document, dict) and "questions" in document:
             return None
-        fields = {"question_id": ID, "image_id": ID, "question": TEXT, "answers": TEXTS}
-        extra = {"image_width": SIDE, "image_height": SIDE, "flickr_original_url": TEXT}
+        answers = TEXTS.to("answer", "answers")
+        fields = {"question_id": ID.to("row"), "image_id": ID.to("images"), "question": TEXT, "answers": answers}
+        sides = dict.fromkeys(("image_width", "image_height"), SIDE.to("image_sizes"))
+        extra = {**sides, "flickr_original_url": TEXT.to("urls")}
         rows = typed(
             rows_under(document, "data", path), {**fields, **extra}, optional=extra, ignored={*UNREAD, *self.ignore}
         )

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import polars as pl
@@ -27,13 +27,14 @@ from pydantic import AfterValidator
 from vldata.errors import SourceError
 from vldata.schema.keyed import string_keys
 from vldata.shapes.language import captions
-from vldata.sources.base import Source
+from vldata.sources.base import Keys, Source
+from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.files import expand
 from vldata.sources.reading.lines import text_lines
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import checked_pattern, image_name, note, one_image
 from vldata.sources.reading.tables import details_of, open_frame, suffix_of
-from vldata.sources.standins import draw, scenes_for
+from vldata.sources.standins import draw, keys_for, scenes_for
 
 CAPTIONS = ("caption", "TEXT", "text", "alt_text", "captions", "Caption")
 URLS = ("url", "URL", "image_url", "imageUrl", "img_url")
@@ -84,9 +85,7 @@ class UrlTable(Source):
         )
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Captions of scenes, as ``part-00000.parquet`` like COYO's and ``images/``; the URLs lead nowhere."""
         table = []
         for scene in scenes_for(rows, 1, seed):
@@ -98,7 +97,7 @@ class UrlTable(Source):
         path = folder / "part-00000.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         pl.DataFrame(table, schema=["id", "url", "text", "width", "height"], orient="row").write_parquet(path)
-        return {"path": str(path.resolve()), "image_root": str((folder / "images").resolve())}
+        return keys_for(path, folder / "images")
 
     def _read(self, path: Path) -> pl.DataFrame:
         """``key``, ``url``, ``caption``, ``problem``, ``detail``."""
@@ -111,6 +110,10 @@ class UrlTable(Source):
         url = _column(path, "url_column", self.url_column, URLS, frame.columns)
         named = self.key_column is not None or any(key in frame.columns for key in KEYS)
         key = _column(path, "key_column", self.key_column, KEYS, frame.columns) if named else None
+        named_by = ("row", "images")
+        feeds: dict[str, tuple[str, ...]] = {url: ("urls",), key: named_by} if key else {url: (*named_by, "urls")}
+        feeds[caption] = ("caption",)
+        note_columns(feeds, (column for column in frame.columns if column not in feeds))
         table, notes = frame.read(*[tuple(dict.fromkeys(column for column in (caption, url, key) if column))] * 2)
         read = table.select(
             key=pl.col(key).cast(pl.String) if key else pl.lit(None, pl.String),
@@ -127,6 +130,7 @@ def _without_head(path: Path) -> pl.DataFrame | None:
     first = lines[0].split("\t")
     if len(first) != 2 or not any(part.startswith(_SCHEMES) for part in first):
         return None
+    note_columns({"URL": ("row", "images", "urls"), "caption": ("caption",)})
     url, caption = ("field_0", "field_1") if first[0].startswith(_SCHEMES) else ("field_1", "field_0")
     parts = pl.col("line").str.splitn("\t", 3).struct
     table = (

@@ -20,9 +20,10 @@ import polars as pl
 
 from vldata.paths import packed_or_not
 from vldata.shapes.language import regions
-from vldata.sources.base import Source
+from vldata.sources.base import Keys, Source
 from vldata.sources.reading.boxes import box_of
 from vldata.sources.reading.files import Written, expand, read_json
+from vldata.sources.reading.lookup import looked_up
 from vldata.sources.reading.rows import (
     ID,
     SIDE,
@@ -33,12 +34,12 @@ from vldata.sources.reading.rows import (
     list_of_rows,
     note,
     one_image,
-    one_of_each,
     shown,
+    turns_of,
     typed,
     with_both_sides,
 )
-from vldata.sources.standins import draw, scenes_for, write_json
+from vldata.sources.standins import draw, keys_for, scenes_for, write_json
 
 _XYWH = ("x", "y", "width", "height")
 _OF_PHOTOGRAPH = ("image_id", "image_url", "url", "width", "height")
@@ -76,37 +77,37 @@ class VisualGenome(Source):
 
     def _turns(self, path: Path, task: str) -> pl.DataFrame:
         """The regions of one file: ids are a file's own."""
-        photographs = one_of_each(pl.concat([_photographs(file) for file in self._image_data(path)]), "image_id")
-        fields = {"region_id": ID, "image_id": ID, **dict.fromkeys(_XYWH, WHOLE), "phrase": TEXT}
+        photographs = pl.concat([_photographs(file) for file in self._image_data(path)])
+        phrase = TEXT.to("phrase", "caption", "boxes")
+        box = dict.fromkeys(_XYWH, WHOLE.to("boxes"))
+        fields = {"region_id": ID.to("row"), "image_id": ID.to("images"), **box, "phrase": phrase}
         rows = typed(list(_regions(path)), fields, ignored={"synsets", *self.ignore})
         xywh = pl.concat_arr(pl.col(name).cast(pl.Float64) for name in _XYWH)
         has_box = pl.all_horizontal(pl.col(name).is_not_null() for name in _XYWH)
         rows = rows.select("region_id", "image_id", "phrase", "problem", "detail", bbox=pl.when(has_box).then(xywh))
-        turns = rows.join(photographs, on="image_id", how="left", maintain_order="left")
-        turns = note(
-            turns, pl.col("file").is_null(), "missing_value", pl.format("image_data.json has no image {}", "image_id")
+        turns = looked_up(
+            rows,
+            photographs,
+            "image_id",
+            unlisted="image_data.json has no image {}",
+            twice="image_data.json lists image {} twice, with different values",
+            unfit="image {}: {}",
         )
-        twice = pl.format("image_data.json lists image {} twice, with different values", "image_id")
-        turns = note(turns, pl.col("is_contradicted").fill_null(False), "unparsable_row", twice)
-        unfit = pl.format("image {}: {}", "image_id", "image_detail")
-        turns = note(turns, pl.col("image_problem").is_not_null(), "unparsable_row", unfit)
+        unnamed = pl.format("the `url` of image {} names no file", "image_id")
+        turns = note(turns, pl.col("file").is_null(), "missing_value", unnamed)
         common = {
             "row": pl.col("region_id"),
             "images": one_image(pl.col("file")),
             "image_sizes": image_sizes(),
             "urls": one_image(pl.col("url")),
-            "problem": pl.col("problem"),
-            "detail": pl.col("detail"),
         }
         if task == "caption":
-            return turns.select(**common, caption=pl.col("phrase").str.strip_chars())
+            return turns_of(turns, **common, caption=pl.col("phrase").str.strip_chars())
         boxes = pl.when(pl.col("bbox").is_not_null()).then(pl.concat_list(box_of("bbox", "phrase")))
-        return turns.with_columns(pl.col("phrase").str.strip_chars()).select("phrase", **common, boxes=boxes)
+        return turns_of(turns.with_columns(pl.col("phrase").str.strip_chars()), "phrase", **common, boxes=boxes)
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """The things of each scene as regions, as the two files and ``VG_100K/`` and ``VG_100K_2/`` in turn."""
         described: list[dict[str, Any]] = []
         photographs: list[dict[str, Any]] = []
@@ -129,10 +130,7 @@ class VisualGenome(Source):
                 draw(folder / "images", name, scene)
         write_json(folder / "region_descriptions.json", described)
         write_json(folder / "image_data.json", photographs)
-        return {
-            "path": str((folder / "region_descriptions.json").resolve()),
-            "image_root": str((folder / "images").resolve()),
-        }
+        return keys_for(folder / "region_descriptions.json", folder / "images")
 
 
 def _regions(path: Path) -> Iterator[Any]:
@@ -150,9 +148,8 @@ def _regions(path: Path) -> Iterator[Any]:
 
 def _photographs(path: Path) -> pl.DataFrame:
     """``image_id``, ``file`` (the URL's last folder and name), ``width``, ``height``, ``url``, and what is wrong."""
-    fields = {"image_id": ID, "width": SIDE, "height": SIDE, "url": TEXT}
-    rows = typed(list_of_rows(read_json(path), path), fields, optional={"width", "height"})
+    sides = dict.fromkeys(("width", "height"), SIDE.to("image_sizes"))
+    fields = {"image_id": ID.to("images"), **sides, "url": TEXT.to("images", "urls")}
+    rows = typed(list_of_rows(read_json(path), path), fields, optional={*sides, "url"}, of="image_data")
     file = pl.col("url").str.extract(r"([^/]+/[^/]+)$", 1)
-    rows = with_both_sides(rows).filter(pl.col("image_id").is_not_null())
-    wrong = {"image_problem": pl.col("problem"), "image_detail": pl.col("detail")}
-    return rows.select("image_id", "width", "height", "url", file=file, **wrong)
+    return turns_of(with_both_sides(rows), "image_id", "width", "height", "url", file=file)

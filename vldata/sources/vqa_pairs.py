@@ -35,7 +35,7 @@ from vldata.errors import SourceError
 from vldata.paths import packed_or_not
 from vldata.shapes.language import Question, questions
 from vldata.shapes.scene import Scene
-from vldata.sources.base import Source
+from vldata.sources.base import Keys, Source
 from vldata.sources.reading.answers import AnswerRule, with_answer, without_blank_remarks
 from vldata.sources.reading.files import expand, open_json, plain
 from vldata.sources.reading.rows import (
@@ -53,7 +53,7 @@ from vldata.sources.reading.rows import (
     rows_under,
     typed,
 )
-from vldata.sources.standins import draw, scenes_for, write_json
+from vldata.sources.standins import draw, keys_for, scenes_for, write_json
 
 ImageName = Annotated[str, AfterValidator(checked_pattern("id", "split"))]
 
@@ -129,9 +129,7 @@ class VqaPairs(Source):
         return without_blank_remarks(pl.concat(tables, how="diagonal"))
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Questions about scenes, ten people agreeing on each answer, as the pair of files and ``train2014/``."""
         question_rows: list[dict[str, Any]] = []
         annotation_rows: list[dict[str, Any]] = []
@@ -146,7 +144,7 @@ class VqaPairs(Source):
         head = {"task_type": "Open-Ended", "data_type": "mscoco", "data_subtype": "train2014"}
         write_json(path, {**head, "questions": question_rows})
         write_json(folder / f"{cls._stem}mscoco_train2014_annotations.json", {**head, "annotations": annotation_rows})
-        return {"path": str(path.resolve()), "image_root": str((folder / "train2014").resolve())}
+        return keys_for(path, folder / "train2014")
 
     _stem: ClassVar[str] = ""
 
@@ -214,16 +212,17 @@ class VqaPairs(Source):
         return None
 
     def _read_questions(self, document: Any, path: Path) -> pl.DataFrame:
-        fields = {"question_id": ID, "image_id": ID, "question": TEXT}
+        fields = {"question_id": ID.to("row"), "image_id": ID.to("images"), "question": TEXT}
         rows = typed(rows_under(document, "questions", path), fields, ignored=self.ignore)
         name = image_name(self.image_name, id=pl.col("image_id"), split=pl.lit(self._split(document, path)))
         return rows.with_columns(image=name)
 
     def _answers(self, path: Path) -> pl.DataFrame:
-        fields = {"question_id": ID, _OWN: TEXT, "answers": ANSWERS}
+        answers = ANSWERS.to("answer", "answers")
+        fields = {"question_id": ID.to("answer"), _OWN: TEXT.to("answer"), "answers": answers}
         ignored = {"image_id", "question_type", "answer_type", *self.ignore}
         rows = rows_under(open_json(path), "annotations", path)
-        return typed(rows, fields, optional={_OWN, "answers"}, ignored=ignored)
+        return typed(rows, fields, optional={_OWN, "answers"}, ignored=ignored, of="annotations")
 
     def _paired(self, question_rows: pl.DataFrame, answer_rows: pl.DataFrame) -> pl.DataFrame:
         ids = question_rows["question_id"].drop_nulls().implode()
@@ -259,7 +258,8 @@ class VqaPairs(Source):
         return pl.concat([_turns(pairs), _turns(left).with_columns(row=pl.format("annotation/{}", "row"))])
 
     def _lxmert(self, document: list[Any]) -> pl.DataFrame:
-        fields = {"question_id": ID, "img_id": TEXT, "sent": TEXT, "label": LABEL}
+        label = LABEL.to("answer", "answers")
+        fields = {"question_id": ID.to("row"), "img_id": TEXT.to("images"), "sent": TEXT.to("question"), "label": label}
         ignored = {"class", "answer_type", "question_type", *self.ignore}
         rows = typed(document, fields, optional={"label"}, ignored=ignored)
         rows = rows.rename({"sent": "question"}).unnest("label").with_columns(image=pl.col("img_id") + ".jpg")

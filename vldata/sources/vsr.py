@@ -13,25 +13,26 @@ there is no id, so a row is known by its contents.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import polars as pl
 from pydantic import AfterValidator
 
 from vldata.shapes.language import statements
-from vldata.sources.base import Source
-from vldata.sources.reading.files import Written, read_json_lines
+from vldata.sources.base import Keys
+from vldata.sources.native_rows import LINES, NativeRows
 from vldata.sources.reading.keys import keys_named
-from vldata.sources.reading.rows import FLAG, TEXT, checked_pattern, files_named, image_name, one_image, typed
-from vldata.sources.standins import draw, scenes_for, write_json_lines
+from vldata.sources.reading.rows import FLAG, TEXT, NativeType, checked_pattern, image_name, one_image, turns_of
+from vldata.sources.standins import draw, keys_for, scenes_for, write_json_lines
 
 UNREAD = keys_named("relation subj obj annotator_id vote_true_validator_id vote_false_validator_id reference_frame")
 """What a statement of VSR says besides itself and whether it is true."""
 
 
-class Vsr(Source):
+class Vsr(NativeRows):
     """One turn a line; ``label`` 1 is true.
 
     Args:
@@ -45,20 +46,32 @@ class Vsr(Source):
     tasks: ClassVar[tuple[str, ...]] = ("true_false",)
     version: ClassVar[int] = 3
 
+    names: ClassVar[tuple[str, ...]] = ("*.jsonl",)
+    rows_at: ClassVar[str] = LINES
+    native: ClassVar[Mapping[str, NativeType]] = {
+        "image": TEXT.to("images"),
+        "image_link": TEXT.to("images", "urls"),
+        "caption": TEXT.to("statement"),
+        "label": FLAG.to("answer"),
+    }
+    optional: ClassVar[Collection[str]] = ("image_link",)
+    unread: ClassVar[Collection[str]] = UNREAD
+
     image_name: Annotated[str, AfterValidator(checked_pattern("image", "folder"))] = "{image}"
 
-    def files(self) -> list[Path]:
-        """``path``, or the ``*.jsonl`` below it."""
-        return files_named(self.path, "*.jsonl")
-
-    def turns(self, task: str) -> pl.DataFrame:
+    def of_rows(self, rows: pl.DataFrame, path: Path, task: str) -> pl.DataFrame:
         """Every statement; a line that is not JSON is an ``unparsable_row``."""
-        return pl.concat([self._read(path) for path in self.files()])
+        folder = pl.col("image_link").str.extract(r"/([^/]+)/[^/]+$")
+        return turns_of(
+            rows,
+            statement=pl.col("caption").str.strip_chars(),
+            answer=pl.col("label"),
+            images=one_image(image_name(self.image_name, image=pl.col("image"), folder=folder)),
+            urls=one_image(pl.col("image_link")),
+        )
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Four statements a scene, as ``train.jsonl`` and ``images/``."""
         lines = []
         for scene in scenes_for(rows, 4, seed):
@@ -80,22 +93,4 @@ class Vsr(Source):
                 draw(folder / "images", name, scene)
         path = folder / "train.jsonl"
         write_json_lines(path, lines)
-        return {"path": str(path.resolve()), "image_root": str((folder / "images").resolve())}
-
-    def _read(self, path: Path) -> pl.DataFrame:
-        fields = {"image": TEXT, "image_link": TEXT, "caption": TEXT, "label": FLAG}
-        rows = typed(
-            [line for _, line in read_json_lines(path, floats=Written)],
-            fields,
-            optional={"image_link"},
-            ignored={*UNREAD, *self.ignore},
-        )
-        link = pl.col("image_link").str.extract(r"/([^/]+)/[^/]+$")
-        return rows.select(
-            statement=pl.col("caption").str.strip_chars(),
-            answer="label",
-            images=one_image(image_name(self.image_name, image=pl.col("image"), folder=link)),
-            urls=one_image(pl.col("image_link")),
-            problem="problem",
-            detail="detail",
-        )
+        return keys_for(path, folder / "images")

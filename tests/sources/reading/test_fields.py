@@ -114,6 +114,10 @@ def test_a_column_that_the_task_needs_and_nothing_gives_is_refused():
         origins({"question": "q"}, ["id", "q", "meta"], "vqa_open")
     assert caught.value.where == "fields.answer"
     assert caught.value.fix == "name its origin; the table has id, q, meta"
+    with pytest.raises(SourceError) as caught:
+        origins({}, ["id", "image", "captions"], "caption")
+    such = "such as `caption: captions[1]`"
+    assert caught.value.fix == f"name its origin, {such}; the table has id, image, captions"
     assert "answer" not in origins({"question": "q"}, COLUMNS, "vqa_open")  # one of `answers` is learnt
 
 

@@ -22,6 +22,7 @@ import xxhash
 from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.schema.turns import BOX
+from vldata.sources.reading.columns import is_heard, note_columns
 from vldata.sources.reading.embedded import embedded_images
 from vldata.sources.reading.files import expand, is_about, is_braced, read_json, visible
 from vldata.sources.reading.json import LINES, json_rows
@@ -35,6 +36,7 @@ from vldata.sources.reading.tables import SUFFIXES, TableFile, json_objects, ope
 from vldata.sources.reading.talk_keys import (
     EXCHANGES,
     MESSAGES,
+    feeds_of,
     form_of,
     may_name_images,
     speaks_of_images,
@@ -226,9 +228,9 @@ def talk_rows(
     if frame is None and is_tar(path):
         frame = open_tar(path, image_root=image_root, stem=path.name.partition(".")[0])
     if frame is not None and frame.talks is not None:
-        return frame.talks()
+        return _heard(frame.talks())
     if suffix_of(path) in _JSON:
-        return json_rows(path) if frame is None else json_objects(frame)
+        return _heard(json_rows(path) if frame is None else json_objects(frame))
     frame = frame or open_frame(path)
     inside = {}
     for column in frame.columns:
@@ -242,6 +244,15 @@ def talk_rows(
             row[column] = references
     for place, detail in notes.items():
         rows[place] = ValueError(detail)
+    return _heard(rows)
+
+
+def _heard(rows: list[Any]) -> list[Any]:
+    """The rows, after it is said what their keys feed."""
+    if is_heard():
+        for keys in {tuple(row): None for row in rows if isinstance(row, dict)}:
+            feeds = {key: names for key, names in feeds_of(form_of(keys)).items() if key in keys}
+            note_columns(feeds, (key for key in keys if key not in feeds))
     return rows
 
 

@@ -128,7 +128,8 @@ def origins(
             continue  # the most frequent one
         elif whole and name in TASKS[task] and name not in OPTIONAL:
             problem = f"the task {task!r} needs it, and the table has no column {name!r}"
-            raise SourceError(f"fields.{name}", problem, f"name its origin; {_holding(columns)}")
+            such = f", such as `{name}: {name}s[1]`" if f"{name}s" in columns else ""
+            raise SourceError(f"fields.{name}", problem, f"name its origin{such}; {_holding(columns)}")
     return found
 
 

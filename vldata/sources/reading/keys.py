@@ -68,20 +68,26 @@ def unknown_key(key: str) -> tuple[str, str]:
     return "unknown_key", f"{key!r} is not read here; if it changes nothing of what is learnt, say `ignore: [{key}]`"
 
 
-def unknown_keys(rows: Sequence[Mapping[str, Any]], known: Collection[str]) -> dict[int, tuple[str, str]]:
-    """Problem and detail of each row with a key that is not ``known`` and holds something."""
-    known = frozenset(known)
+def keys_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every key of any row, each once, in the order in which they come."""
+    return [*dict.fromkeys(key for kind in dict.fromkeys(map(tuple, rows)) for key in kind)]
+
+
+def unknown_keys(
+    rows: Sequence[Mapping[str, Any]], known: Collection[str], keys: Collection[str]
+) -> dict[int, tuple[str, str]]:
+    """Problem and detail of each row with a key that is not ``known`` and holds something.
+
+    Args:
+        keys: Those of all rows, as `keys_of` has them.
+    """
+    unread = {key for key in keys if key not in known and not is_harmless(key)}
+    if not unread:
+        return {}
     found = {}
     for place, row in enumerate(rows):
-        if not row.keys() <= known:
-            unread = next(
-                (
-                    key
-                    for key, value in row.items()
-                    if key not in known and not is_harmless(key) and not is_blank(value)
-                ),
-                None,
-            )
-            if unread is not None:
-                found[place] = unknown_key(unread)
+        if not unread.isdisjoint(row):
+            named = next((key for key in row if key in unread and not is_blank(row[key])), None)
+            if named is not None:
+                found[place] = unknown_key(named)
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import reprlib
 import string
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
 from functools import partial
@@ -27,8 +27,9 @@ import polars as pl
 from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.schema.turns import SIZE
+from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.files import Written, expand, visible
-from vldata.sources.reading.keys import is_harmless, unknown_keys
+from vldata.sources.reading.keys import is_harmless, keys_of, unknown_keys
 
 PolarsType = pl.DataType | type[pl.DataType]
 
@@ -56,6 +57,7 @@ class NativeType(NamedTuple):
         column: Turns values of these types, none of them null, into a column of as many rows.
         json: What a JSON decoder must find, no wider than ``types`` and ``column`` together; None: nothing.
         decoded: ``column`` for values of type ``json``; None: the same function.
+        feeds: Canonical columns that the field goes into; None: the one of its own name (see `to`).
 
     ``column`` and ``decoded`` raise `Misfit`, TypeError, KeyError or OverflowError when one of the values does not fit;
     ``column`` is then called for each by itself.
@@ -67,6 +69,11 @@ class NativeType(NamedTuple):
     column: Callable[[list[Any]], pl.Series]
     json: Any = None
     decoded: Callable[[list[Any]], pl.Series] | None = None
+    feeds: tuple[str, ...] | None = None
+
+    def to(self, *canonical: str) -> NativeType:
+        """The same for a field that feeds these canonical columns; none: it only decides which rows there are."""
+        return self._replace(feeds=canonical)
 
 
 def texts(values: list[Any]) -> pl.Series:
@@ -176,6 +183,7 @@ def typed(
     *,
     optional: Collection[str] = (),
     ignored: Collection[str] | None = None,
+    of: str | None = None,
 ) -> pl.DataFrame:
     """A column a field, and ``problem`` and ``detail`` for the rows that do not fit; rows keep number and order.
 
@@ -186,12 +194,16 @@ def typed(
         optional: Fields that may be absent or null.
         ignored: Fields that change nothing of what is learnt, besides those that never do
             (`vldata.sources.reading.keys`); a row with any other that is not empty is an ``unknown_key``. None of rows
-            that the caller has put together itself.
+            that the caller has put together itself, or that only say more about what other rows name.
+        of: The list in the document that the rows stand in, where they are not those that become turns.
     """
     if rows and type(rows[0]) is msgspec.Raw:
-        row_type = _row_type(columns, ignored, rows[0])
+        keys = _keys(rows[0])
+        row_type = _row_type(columns, ignored, keys)
         stretches = (rows[at : at + _STRETCH] for at in range(0, len(rows), _STRETCH))
-        return pl.concat([_decoded(raw, row_type, columns, optional, ignored) for raw in stretches], rechunk=True)
+        whole = pl.concat([_decoded(raw, row_type, columns, optional, ignored, of) for raw in stretches], rechunk=True)
+        _note_columns(whole, columns, keys, of)
+        return whole
     notes: dict[int, tuple[str, str]] = {}
     for place, row in enumerate(rows):
         if type(row) is not dict:
@@ -200,17 +212,34 @@ def typed(
                 str(row) if isinstance(row, Exception) else f"not an object: {shown(row)}",
             )
     objects = [row if type(row) is dict else {} for row in rows] if notes else rows
+    keys = keys_of(objects)
     if ignored is not None:
-        notes |= unknown_keys(objects, {*columns, *ignored})
+        notes |= unknown_keys(objects, {*columns, *ignored}, keys)
     table = [
         _column([row.get(name) for row in objects], name, kind, name in optional, notes)
         for name, kind in columns.items()
     ]
-    return _noted(table, len(rows), notes)
+    whole = _noted(table, len(rows), notes)
+    _note_columns(whole, columns, keys, of)
+    return whole
+
+
+def _note_columns(table: pl.DataFrame, columns: Mapping[str, NativeType], keys: Iterable[str], of: str | None) -> None:
+    there = {name: kind for name, kind in columns.items() if table[name].null_count() < table.height}
+    read = {name: (name,) if kind.feeds is None else kind.feeds for name, kind in there.items()}
+    note_columns(read, (key for key in keys if key not in columns), of=of)
+
+
+def _keys(first: msgspec.Raw) -> list[str]:
+    """The keys of an encoded row; none of what is no object."""
+    try:
+        return [*msgspec.json.decode(first, type=dict[str, msgspec.Raw])]
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return []
 
 
 def _row_type(
-    columns: Mapping[str, NativeType], ignored: Collection[str] | None, first: msgspec.Raw
+    columns: Mapping[str, NativeType], ignored: Collection[str] | None, keys: Sequence[str]
 ) -> type[msgspec.Struct] | None:
     """An object with these fields, each of them null or absent perhaps; None when a kind has no JSON type.
 
@@ -220,10 +249,6 @@ def _row_type(
         return None
     types: dict[str, Any] = {}
     if ignored is not None:
-        try:
-            keys = msgspec.json.decode(first, type=dict[str, msgspec.Raw])
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return None
         types = {key: msgspec.Raw for key in keys if key in columns or key in ignored or is_harmless(key)}
     types |= {name: kind.json | None for name, kind in columns.items()}
     places = {f"{_FIELD}{place}": name for place, name in enumerate(types)}
@@ -237,6 +262,7 @@ def _decoded(
     columns: Mapping[str, NativeType],
     optional: Collection[str],
     ignored: Collection[str] | None,
+    of: str | None,
 ) -> pl.DataFrame:
     """`typed` of rows that are still encoded: at once where all of them fit, else one by one."""
     try:
@@ -260,7 +286,7 @@ def _decoded(
             table.append(fitting.alias(name))
         return _noted(table, len(rows), notes)
     except (msgspec.MsgspecError, UnicodeDecodeError, Misfit, TypeError, KeyError, OverflowError):
-        return typed([_written_or_error(row) for row in rows], columns, optional=optional, ignored=ignored)
+        return typed([_written_or_error(row) for row in rows], columns, optional=optional, ignored=ignored, of=of)
 
 
 def _written_or_error(row: msgspec.Raw) -> Any:
@@ -289,6 +315,16 @@ def note(turns: pl.DataFrame, where: pl.Expr, problem: str, detail: pl.Expr) -> 
         problem=pl.when(marked).then(pl.lit(problem)).otherwise("problem"),
         detail=pl.when(marked).then(detail).otherwise("detail"),
     )
+
+
+def turns_of(rows: pl.DataFrame, *same: str, **columns: pl.Expr | str) -> pl.DataFrame:
+    """Turns in canonical columns, with what is wrong with each, and what is remarked of it where anything is.
+
+    Args:
+        same: Canonical columns that the rows have already.
+        columns: Canonical column -> where it comes from.
+    """
+    return rows.select(*same, "problem", "detail", *({"remark"} & {*rows.columns}), **columns)
 
 
 def one_of_each(rows: pl.DataFrame, key: str) -> pl.DataFrame:
@@ -333,8 +369,11 @@ def list_of_rows(document: Any, path: Path) -> list[Any]:
     return document
 
 
-def rows_by_id(document: Any, path: Path) -> tuple[pl.Series, list[Any]]:
+def rows_by_id(document: Any, path: Path, *, feeds: Collection[str] = ("row",)) -> tuple[pl.Series, list[Any]]:
     """Keys, as a column of text, and values of a document that is an object of rows.
+
+    Args:
+        feeds: Canonical columns that the keys go into.
 
     Raises:
         SourceError: It is not.
@@ -346,6 +385,7 @@ def rows_by_id(document: Any, path: Path) -> tuple[pl.Series, list[Any]]:
             "point `path` at another file, or fix `format`",
         )
     keys = [key.encode("utf-8", "backslashreplace").decode() for key in document]
+    note_columns({"key": feeds})
     return pl.Series("row", keys, dtype=pl.String), list(document.values())
 
 

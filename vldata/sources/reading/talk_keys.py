@@ -80,6 +80,17 @@ def form_of(keys: tuple[str, ...], ignore: frozenset[str] = frozenset()) -> Form
     return Form(messages, exchange, systems, images, media, others)
 
 
+def feeds_of(form: Form) -> dict[str, tuple[str, ...]]:
+    """The canonical columns that the keys of such rows feed."""
+    feeds: dict[str, tuple[str, ...]] = dict.fromkeys(form.messages, ("instruction", "response", "system"))
+    if form.exchange:
+        ask, answer = form.exchange
+        feeds |= {ask: ("instruction",), answer: ("response",), "history": ("instruction", "response")}
+        feeds |= {"input": ("instruction",)} if ask == "instruction" else {}
+    feeds |= dict.fromkeys(form.systems, ("system",)) | dict.fromkeys(form.images, ("images",))
+    return feeds | {"id": ("thread", "row")}
+
+
 def is_harmless_in_message(key: str) -> bool:
     """Whether a message's key surely changes nothing of what is learnt."""
     return key.lower() in _HARMLESS_OF_MESSAGE

@@ -1,0 +1,63 @@
+"""Formats whose files are rows of JSON, which is most of them: a declaration, and how rows become turns."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import polars as pl
+
+from vldata.sources.base import Source
+from vldata.sources.reading.files import Written, open_json, read_json_lines
+from vldata.sources.reading.rows import NativeType, files_named, list_of_rows, rows_by_id, rows_under, typed
+
+LIST, LINES, BY_KEY = "a list", "lines", "an object by key"
+"""Where a file's rows lie: the document is the list; one a line; the document is an object of rows."""
+
+
+class NativeRows(Source):
+    """A format that declares what its files are called and what their rows hold, and implements `of_rows`."""
+
+    names: ClassVar[tuple[str, ...]]
+    """Patterns of its files' names, for a ``path`` that is a folder; with ``.gz`` behind them, too."""
+    rows_at: ClassVar[str] = LIST
+    """`LIST`, `LINES`, `BY_KEY` (the keys become the column ``row``), or the key under which the list lies."""
+    native: ClassVar[Mapping[str, NativeType]]
+    """Fields of a row: what each must be, and which canonical columns it feeds where these have other names."""
+    optional: ClassVar[Collection[str]] = ()
+    """Fields that a sound row may lack."""
+    unread: ClassVar[Collection[str]] = ()
+    """Further keys that change nothing of what is learnt; a row with one that is not known is an ``unknown_key``."""
+    key_feeds: ClassVar[tuple[str, ...]] = ("row",)
+    """Canonical columns that the keys of `BY_KEY` go into."""
+
+    def files(self) -> list[Path]:
+        """``path``, or the files below it that `names` fits."""
+        return files_named(self.path, *self.names)
+
+    def turns(self, task: str) -> pl.DataFrame:
+        """Every row of every file; one whose values do not fit says what is wrong with it."""
+        return pl.concat([self.of_rows(self.rows_in(path, task), path, task) for path in self.files()])
+
+    def fields_for(self, task: str) -> Mapping[str, NativeType]:
+        """`native`, unless options or the task decide which fields are read."""
+        return self.native
+
+    def rows_in(self, path: Path, task: str) -> pl.DataFrame:
+        """The rows of one file: a column a field, and ``problem`` and ``detail``."""
+        fields, ignored = self.fields_for(task), {*self.unread, *self.ignore}
+        if self.rows_at == BY_KEY:
+            keys, rows = rows_by_id(open_json(path), path, feeds=self.key_feeds)
+            return typed(rows, fields, optional=self.optional, ignored=ignored).with_columns(keys)
+        if self.rows_at == LINES:
+            rows = [line for _, line in read_json_lines(path, floats=Written)]
+        elif self.rows_at == LIST:
+            rows = list_of_rows(open_json(path), path)
+        else:
+            rows = rows_under(open_json(path), self.rows_at, path)
+        return typed(rows, fields, optional=self.optional, ignored=ignored)
+
+    def of_rows(self, rows: pl.DataFrame, path: Path, task: str) -> pl.DataFrame:
+        """The turns of one file's rows, in canonical columns; `vldata.sources.reading.rows.turns_of` selects them."""
+        raise NotImplementedError
