@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from vldata.curate.where import where as cut_by
 from vldata.errors import BuildError, SourceError, VldataError
 from vldata.images.problem import ImageProblem
 from vldata.images.references import SEPARATOR, ImageReader
@@ -67,9 +68,11 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
             if source is None:
                 seen.notes.append(f"{entry.name}: its files are large and were not opened; `vldata plan` reads them")
                 return seen
-            native = source.turns(entry.task.name)
+            native = source.read(entry.task.name)
             given = native.drop("remark", strict=False)
-            turns = keyed_turns(given, entry.task, where=entry.where, kept=entry.source.kept_columns)
+            turns = keyed_turns(given, entry.task, where=entry.where)
+            if entry.source.keep and entry.settings.where:  # it is compiled against the types of the files
+                cut_by(turns, entry.settings.where, f"{entry.where}.where")
             if (in_wrong_unit := wrong_unit(turns, entry.source)) is not None:
                 seen.problems.append(in_wrong_unit.error(entry.source, entry.where))
         except VldataError as error:

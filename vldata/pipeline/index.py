@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
 from vldata.base import no_collector
 from vldata.errors import SourceError, VldataError, nearest
@@ -17,6 +17,7 @@ from vldata.schema.keyed import canonical_text, string_keys
 from vldata.schema.reasons import OUTCOMES
 from vldata.schema.turns import COMMON, KEY
 from vldata.sources.reading.boxes import wrong_unit
+from vldata.sources.reading.keep import KEPT, META
 from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.remember import file_digest
@@ -65,10 +66,10 @@ def index(entry: Entry, store: Store) -> IndexedTurns | VldataError:
         indexed = _in_store(entry, store, digests)
         if indexed is None:
             with no_collector():
-                native = entry.source.turns(entry.task.name)
+                native = entry.source.read(entry.task.name)
                 remarks = {_REMARKS: json.dumps(_remarks(native))}
                 turns = native.drop("remark", strict=False)
-                turns = keyed_turns(turns, entry.task, where=entry.where, kept=entry.source.kept_columns)
+                turns = keyed_turns(turns, entry.task, where=entry.where)
             in_wrong_unit = wrong_unit(turns, entry.source)
             if in_wrong_unit is not None:
                 raise in_wrong_unit.error(entry.source, entry.where)
@@ -100,6 +101,8 @@ def _remarks(turns: pl.DataFrame) -> dict[str, int]:
 
 def _key(entry: Entry, digests: dict[str, str]) -> str:
     options = {k: v for k, v in entry.source.model_dump(mode="json").items() if k not in entry.source.paths}
+    for name in () if options.get("keep") else ("keep", "meta"):
+        options.pop(name, None)  # what nobody asks for leaves the turns what they were
     return key_of(
         {
             "what": KeySubject.TURNS,
@@ -125,7 +128,7 @@ def _in_recipe(error: VldataError | OSError | ValueError, entry: Entry) -> Vldat
     return type(error)(f"{entry.where}: {error.where}", error.problem, error.fix)
 
 
-def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str, kept: Collection[str] = ()) -> pl.DataFrame:
+def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str) -> pl.DataFrame:
     """Canonical columns in canonical types, native ones that are kept, a row id for every turn, and its key.
 
     A row id is the native one, or the hash of the row's canonical columns where the format has none. Equal ids are set
@@ -134,14 +137,14 @@ def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str, kept: Collection
     Raises:
         SourceError: A column the task needs is missing, of another type, or unknown.
     """
-    native = {name: turns.schema[name] for name in kept}
+    native = turns.select(KEPT, cs.by_name(META, require_all=False)).schema
     columns: dict[str, PolarsType] = {**COMMON, **task.columns, **native}
     _refuse_strangers(turns, columns, task, where)
     filled = turns.select(
         (pl.col(name) if name in turns.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in columns.items()
     ).with_columns(pl.col("images").fill_null([]))
-    content = {name: dtype for name, dtype in filled.schema.items() if name not in {*_NOT_CONTENT, *kept}}
+    content = {name: dtype for name, dtype in filled.schema.items() if name not in {*_NOT_CONTENT, *native}}
     if filled["row"].null_count():
         hashed = filled.select(canonical_text(content))
         ids = pl.Series(

@@ -373,6 +373,9 @@ def _remarks(recipe: Recipe, indexed: Mapping[str, IndexedTurns], chosen: Mappin
 def _notes(recipe: Recipe, reports: Mapping[str, SourceReport], blocks: list[Block]) -> list[str]:
     notes = []
     for name, entry in recipe.entries.items():
+        settings = {**(recipe.raw.get("defaults") or {}), **recipe.raw.get("sources", {}).get(name, {})}
+        if settings.get("where") and entry.settings.where is None:
+            notes.append(f"{name}: its `where` looks at columns of `keep`, which a stand-in has not: it is left out")
         taken = entry.source.files() if home(entry.source.path).is_dir() else []
         if taken and (left := passed_over(entry.source.path, taken)):
             shown = ", ".join(left[:5]) + (" …" if len(left) > 5 else "")

@@ -24,6 +24,7 @@ from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.reading.answers import with_answer, without_blank_remarks
 from vldata.sources.reading.files import open_json
+from vldata.sources.reading.keep import KEPT
 from vldata.sources.reading.rows import (
     ID,
     TEXT,
@@ -106,12 +107,16 @@ class AokVqa(Source):
         fields = {"question_id": ID, "image_id": ID, "split": TEXT, "question": TEXT}
         wanted = {"choices": TEXTS, "correct_choice_idx": WHOLE} if task == "vqa_mc" else {"direct_answers": TEXTS}
         ignored = {"choices", "correct_choice_idx", "direct_answers", "difficult_direct_answer", "rationales"}
-        rows = typed(list_of_rows(open_json(path), path), {**fields, **wanted}, ignored={*ignored, *self.ignore})
+        rows = typed(
+            list_of_rows(open_json(path), path), {**fields, **wanted}, ignored={*ignored, *self.ignore}, keep=self.keep
+        )
         image = image_name(self.image_name, id=pl.col("image_id"), split=pl.col("split"))
         rows = rows.with_columns(row="question_id", images=one_image(image))
         if task == "vqa_mc":
             rows = rows.rename({"correct_choice_idx": "answer"}).with_columns(remark=pl.lit(None, pl.String))
-            columns = ("question", "choices", "answer", "split", "problem", "detail", "remark", "row", "images")
+            columns = ("question", "choices", "answer", "split", "problem", "detail", "remark", "row", "images", KEPT)
             return rows.select(columns)
         rows = with_answer(rows.rename({"direct_answers": "answers"}), self.answer, key="row")
-        return rows.select("question", "answer", "answers", "split", "problem", "detail", "remark", "row", "images")
+        return rows.select(
+            "question", "answer", "answers", "split", "problem", "detail", "remark", "row", "images", KEPT
+        )

@@ -12,7 +12,7 @@ is known by its contents; most charts are RGBA.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from glob import has_magic
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +23,7 @@ from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.reading.files import open_json
+from vldata.sources.reading.keep import KEPT
 from vldata.sources.reading.rows import TEXT, files_named, list_of_rows, one_image, typed
 from vldata.sources.standins import draw, scenes_for, write_json
 
@@ -43,7 +44,7 @@ class ChartQa(Source):
     def turns(self, task: str) -> pl.DataFrame:
         """Every question with its answer as written."""
         root = _root(self.path)
-        return pl.concat([_read(path, root, self.ignore) for path in self.files()])
+        return pl.concat([_read(path, root, self.ignore, self.keep) for path in self.files()])
 
     @classmethod
     def standin(
@@ -64,11 +65,12 @@ class ChartQa(Source):
         return {"path": str(folder.resolve()), "image_root": str(folder.resolve())}
 
 
-def _read(path: Path, root: Path, ignore: Collection[str]) -> pl.DataFrame:
+def _read(path: Path, root: Path, ignore: Collection[str], keep: Sequence[str]) -> pl.DataFrame:
     fields = {"imgname": TEXT, "query": TEXT, "label": TEXT}
-    rows = typed(list_of_rows(open_json(path), path), fields, ignored=ignore)
+    rows = typed(list_of_rows(open_json(path), path), fields, ignored=ignore, keep=keep)
     beside = (path.parent.relative_to(root) / "png").as_posix()
     return rows.select(
+        KEPT,
         "problem",
         "detail",
         question="query",

@@ -14,7 +14,7 @@ caption is no turn.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +24,7 @@ import polars as pl
 from vldata.shapes.language import captions
 from vldata.sources.base import Source
 from vldata.sources.reading.files import open_json
+from vldata.sources.reading.keep import BESIDE, KEPT, merged, set_beside
 from vldata.sources.reading.rows import (
     ID,
     SIDE,
@@ -55,7 +56,7 @@ class CocoCaptions(Source):
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every caption, tidied, with its photograph; one that the file does not list is a ``missing_value``."""
-        return pl.concat([_captions(path, self.ignore) for path in self.files()])
+        return pl.concat([_captions(path, self.ignore, self.keep) for path in self.files()])
 
     @classmethod
     def standin(
@@ -80,7 +81,7 @@ def coco_image(image_id: int, width: int, height: int) -> dict[str, Any]:
     return {"id": image_id, "file_name": f"{image_id:012d}.jpg", "width": width, "height": height}
 
 
-def coco_images(document: Any, path: Path) -> pl.DataFrame:
+def coco_images(document: Any, path: Path, keep: Sequence[str] = ()) -> pl.DataFrame:
     """The photographs of a COCO file: ``image_id``, ``file_name``, ``width``, ``height``, ``urls``; one row an id.
 
     LVIS has no ``file_name``: its file is the last two parts of ``coco_url``. Of an id that the file gives to different
@@ -91,9 +92,10 @@ def coco_images(document: Any, path: Path) -> pl.DataFrame:
         SourceError: The document is not a COCO file.
     """
     fields = {"id": ID, "file_name": TEXT, "width": SIDE, "height": SIDE, "coco_url": TEXT, "flickr_url": TEXT}
-    rows = typed(rows_under(document, "images", path), fields, optional={*fields} - {"id"})
+    rows = typed(rows_under(document, "images", path), fields, optional={*fields} - {"id"}, keep=keep)
     rows = with_both_sides(rows).rename({"id": "image_id", "problem": "image_problem", "detail": "image_detail"})
-    return one_of_each(rows, "image_id").select(
+    return one_of_each(set_beside(rows), "image_id").select(
+        BESIDE,
         "image_id",
         "image_problem",
         "image_detail",
@@ -109,6 +111,7 @@ def coco_images(document: Any, path: Path) -> pl.DataFrame:
 def with_coco_images(annotations: pl.DataFrame, images: pl.DataFrame) -> pl.DataFrame:
     """Annotations, each with its photograph's columns; one whose photograph is not listed gets a problem."""
     joined = annotations.join(images, on="image_id", how="left", maintain_order="left")
+    joined = merged(joined)
     unlisted = pl.format("image {} is not among the file's `images`", pl.col("image_id"))
     joined = note(joined, pl.col("is_listed").is_null(), "missing_value", unlisted)
     twice = pl.format("the file's `images` lists {} twice, with different values", pl.col("image_id"))
@@ -120,11 +123,12 @@ def with_coco_images(annotations: pl.DataFrame, images: pl.DataFrame) -> pl.Data
     )
 
 
-def _captions(path: Path, ignore: Collection[str]) -> pl.DataFrame:
+def _captions(path: Path, ignore: Collection[str], keep: Sequence[str]) -> pl.DataFrame:
     document = open_json(path)
     fields = {"id": ID, "image_id": ID, "caption": TEXT}
-    rows = typed(rows_under(document, "annotations", path), fields, ignored=ignore)
-    return with_coco_images(rows, coco_images(document, path)).select(
+    rows = typed(rows_under(document, "annotations", path), fields, ignored=ignore, keep=keep)
+    return with_coco_images(rows, coco_images(document, path, keep)).select(
+        KEPT,
         row="id",
         images=one_image(pl.col("file_name")),
         image_sizes=image_sizes(),

@@ -20,6 +20,7 @@ from pydantic import AfterValidator
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.reading.files import open_json
+from vldata.sources.reading.keep import KEPT
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import ID, TEXT, checked_pattern, files_named, image_name, one_image, rows_by_id, typed
 from vldata.sources.standins import draw, scenes_for, write_json
@@ -79,9 +80,12 @@ class Gqa(Source):
     def _read(self, path: Path) -> pl.DataFrame:
         ids, questions = rows_by_id(open_json(path), path)
         answer = "answer" if self.answer == "short" else "fullAnswer"
-        rows = typed(questions, {"imageId": ID, "question": TEXT, answer: TEXT}, ignored={*UNREAD, *self.ignore})
+        rows = typed(
+            questions, {"imageId": ID, "question": TEXT, answer: TEXT}, ignored={*UNREAD, *self.ignore}, keep=self.keep
+        )
         return rows.select(
             ids,
+            KEPT,
             question="question",
             answer=answer,
             images=one_image(image_name(self.image_name, id=pl.col("imageId"))),

@@ -21,6 +21,7 @@ from pydantic import AfterValidator
 from vldata.shapes.language import questions, words
 from vldata.sources.base import Source
 from vldata.sources.reading.files import expand, open_json
+from vldata.sources.reading.keep import KEPT
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import (
     TEXT,
@@ -97,7 +98,8 @@ class OcrVqa(Source):
     def _read(self, path: Path) -> pl.DataFrame:
         ids, books = rows_by_id(open_json(path), path)
         fields = {"imageURL": TEXT, "questions": TEXTS, "answers": TEXTS, "split": WHOLE}
-        rows = typed(books, fields, optional={"imageURL", "split"}, ignored={*UNREAD, *self.ignore}).with_columns(ids)
+        rows = typed(books, fields, optional={"imageURL", "split"}, ignored={*UNREAD, *self.ignore}, keep=self.keep)
+        rows = rows.with_columns(ids)
         n_questions, n_answers = pl.col("questions").list.len(), pl.col("answers").list.len()
         counts = pl.format("{} questions, {} answers", n_questions, n_answers)
         rows = note(rows, n_questions != n_answers, "unparsable_row", counts)
@@ -121,6 +123,7 @@ class OcrVqa(Source):
         suffix = pl.col("imageURL").str.extract(r"(\.[A-Za-z0-9]+)$").fill_null(".jpg")
         book = pl.col("row").str.split("/").list.first()
         return rows.select(
+            KEPT,
             row=pl.concat_str("row", pl.col("place").cast(pl.String).fill_null("")),
             question="questions",
             answer="answers",

@@ -24,6 +24,7 @@ from vldata.errors import SourceError, nearest
 from vldata.shapes.language import captions, questions
 from vldata.sources.base import Source
 from vldata.sources.reading.files import expand, open_json, read_json
+from vldata.sources.reading.keep import KEPT
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import TEXT, TEXTS, WHOLE, note, one_image, rows_by_id, typed
 from vldata.sources.standins import draw, scenes_for, write_json
@@ -109,7 +110,7 @@ class ScienceQa(Source):
     def _read(self, path: Path) -> pl.DataFrame:
         ids, problems = rows_by_id(open_json(path), path)
         fields = {"question": TEXT, "choices": TEXTS, "answer": WHOLE, "split": TEXT, "hint": TEXT, "image": TEXT}
-        rows = typed(problems, fields, optional={"hint", "image"}, ignored={*UNREAD, *self.ignore})
+        rows = typed(problems, fields, optional={"hint", "image"}, ignored={*UNREAD, *self.ignore}, keep=self.keep)
         rows = rows.with_columns(ids, pl.col("hint", "image").replace("", None))
         if self.split is not None:
             own = pl.format("a problem of {}", pl.col("split").fill_null("no split"))
@@ -117,6 +118,7 @@ class ScienceQa(Source):
         if not self.text_only:
             rows = note(rows, pl.col("image").is_null(), "not_for_task", pl.lit("it has no image"))
         return rows.select(
+            KEPT,
             "row",
             "question",
             "choices",

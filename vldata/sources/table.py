@@ -33,7 +33,7 @@ from pydantic import BeforeValidator, Field, computed_field, field_validator, mo
 from vldata.errors import SourceError, nearest
 from vldata.paths import home
 from vldata.shapes.language import questions
-from vldata.sources.base import Source
+from vldata.sources.base import Source, as_list
 from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes
 from vldata.sources.reading.choices import AnswerForm, with_right_choice
 from vldata.sources.reading.conversations import Talk, exchanges, holds_talks, in_order, saved_files, talk, talk_rows
@@ -56,6 +56,7 @@ from vldata.sources.reading.files import expand
 from vldata.sources.reading.inline_images import referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
 from vldata.sources.reading.join import Join, read_join, with_columns_of
+from vldata.sources.reading.keep import KEPT, META, PREFIX, with_kept
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
 from vldata.sources.reading.rows import note
@@ -66,6 +67,7 @@ from vldata.sources.reading.tables import (
     SUFFIXES,
     TableFile,
     details_of,
+    kept_in,
     open_frame,
     suffix_of,
     with_file_name,
@@ -90,10 +92,6 @@ _NESTED = re.compile(r"\w+(?:\.\w+)+")
 _FILE = re.compile(rf"\b(?:{FILE_NAME}|{FILE_STEM})\b")
 
 
-def _as_list(said: Any) -> Any:
-    return [said] if isinstance(said, str | dict) else said
-
-
 class Table(Source):
     """One turn a row (of The Cauldron, an exchange); ``row`` is the field ``row``, else a column ``id``, else a hash.
 
@@ -108,7 +106,6 @@ class Table(Source):
         columns: Names of the columns of a CSV or TSV file without a header.
         explode: Columns with lists, side by side, whose items become rows of their own, ``row/0``, ``row/1`` ….
         join: Other files with more columns for the same rows.
-        keep: Columns that ``where`` may look at; they are not in the dataset.
         take: A part of the rows, before lists are exploded; nothing else of the source is looked at.
         box_order: What the four numbers of a box are: corners (also with x and y by turns, or y first), or a corner or
             the centre with width and height. Polygons become the box around them.
@@ -128,9 +125,8 @@ class Table(Source):
     fields: dict[str, str | Annotated[list[str], Field(min_length=1)]] = {}
     at: str | None = None
     columns: list[str] | None = None
-    explode: Annotated[list[str], BeforeValidator(_as_list)] = []
-    join: Annotated[list[Join], BeforeValidator(_as_list)] = []
-    keep: Annotated[list[str], BeforeValidator(_as_list)] = []
+    explode: Annotated[list[str], BeforeValidator(as_list)] = []
+    join: Annotated[list[Join], BeforeValidator(as_list)] = []
     take: Take | None = None
     box_order: BoxOrder = "xyxy"
     boxes_are: BoxesAre = "px"
@@ -146,11 +142,6 @@ class Table(Source):
         """Said of the table's own folder, whether or not the recipe names it."""
         is_own = self.image_root == str(_folder(self.path))
         return "the table's own folder, as where image_root is unset" if is_own else None
-
-    @property
-    def kept_columns(self) -> list[str]:
-        """Native columns that `turns` returns, too."""
-        return self.keep
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -176,15 +167,6 @@ class Table(Source):
                 raise ValueError(f"{name!r} is one value: name one column, or an expression such as a || ' ' || b")
         return fields
 
-    @field_validator("keep")
-    @classmethod
-    def _are_native(cls, keep: list[str]) -> list[str]:
-        names = {*field_names(), "problem", "detail"}
-        for name in keep:
-            if name in names:
-                raise ValueError(f"{name!r} is a canonical column's name, which `where` has anyway")
-        return keep
-
     @model_validator(mode="before")
     @classmethod
     def _with_root(cls, data: Any) -> Any:
@@ -207,9 +189,19 @@ class Table(Source):
     def turns(self, task: str) -> pl.DataFrame:
         """Every row; a value that does not fit its column makes its row an ``unparsable_row``.
 
+        Native columns that are kept have the names that the recipe gives them.
+
         Raises:
             SourceError: A file that is no table, or a field that cannot be filled from it.
         """
+        return self.read(task).drop(META, strict=False).rename({PREFIX + name: name for name in self.keep})
+
+    def read(self, task: str) -> pl.DataFrame:
+        """As `Source.read`."""
+        turns = self._all_turns(task)
+        return with_kept(turns, self.keep, meta=self.meta, files=self.files()) if self.keep else turns
+
+    def _all_turns(self, task: str) -> pl.DataFrame:
         tables: list[pl.DataFrame] = []
         talks: list[Talk] = []
         others = [read_join(join) for join in self.join]
@@ -217,8 +209,6 @@ class Table(Source):
             try:
                 frame = with_columns_of(self._opened(path), others)
                 if self._holds_talks(frame, task):
-                    if self.keep:
-                        raise SourceError("keep", "a table of conversations keeps no columns", "leave `keep` out")
                     talks += self._talks(frame, task)
                 else:
                     tables.append(self._turns(frame, task))
@@ -229,7 +219,9 @@ class Table(Source):
         if self.take is not None:
             tables, talks = self._taken(tables), self._taken_talks(talks)
         tables = [turns.drop(_RECORD, _RECORD_ID) for turns in tables]
-        turns = pl.concat([*tables, exchanges(talks)] if talks or not tables else tables, how="diagonal_relaxed")
+        turns = pl.concat(
+            [*tables, exchanges(talks, self.keep)] if talks or not tables else tables, how="diagonal_relaxed"
+        )
         if task == "vqa_mc":
             return with_right_choice(turns, self.answer_is)
         return in_order(turns) if tables and {"thread", "position"} <= {*turns.columns} else turns
@@ -354,16 +346,14 @@ class Table(Source):
         found = origins(fields, (*columns, *_EXCHANGE) if is_cauldron else columns, task)
         if is_cauldron:
             found |= {name: Origin(name, name, ("texts",)) for name in _EXCHANGE}
-        for name in self.keep:
-            if name not in columns:
-                raise SourceError("keep", f"no column {name!r}", nearest(name, columns))
         inside = self._inside(frame, found["images"]) if "images" in found else None
         images = found.pop("images") if inside is not None else None
         needs = dict.fromkeys(column for origin in found.values() for column in origin.needs)
-        table, notes = frame.read(tuple(needs | dict.fromkeys(self.keep)), texts_of(found, task) - {*self.keep})
+        table, notes = frame.read(tuple(needs), texts_of(found, task))
+        table = table.with_columns(kept_in(frame, self.keep))
         if is_cauldron:
             table = _one_exchange_a_row(table, frame.path, self.ignore)
-        turns = self._canonical(table, found, notes, task).with_columns(table[name] for name in self.keep)
+        turns = self._canonical(table, found, notes, task).with_columns(table.select(KEPT))
         records = table[ROW if self.explode else PLACE]
         if "images" in found:
             references = referenced(
@@ -465,7 +455,7 @@ class Table(Source):
             return talks
         ids = pl.Series([talk.thread or str(place) for place, talk in enumerate(talks)], dtype=pl.String)
         return [
-            talk if is_taken else Talk(talk.thread, (), None, [(None, None)], "not_taken", None)
+            talk if is_taken else Talk(talk.thread, (), None, [(None, None)], "not_taken", None, kept=talk.kept)
             for talk, is_taken in zip(talks, self.take.taken(ids).to_list(), strict=True)
         ]
 
@@ -506,7 +496,11 @@ class Table(Source):
                     kept = {key: said for key, said in rows[place].items() if key not in one.needs}
                     rows[place] = {**kept, _OF_TALKS[name]: value}
         ignore = frozenset(self.ignore)
-        return [talk(row, pictured=task == "instruction", ignore=ignore) for row in rows]
+        talks = [talk(row, pictured=task == "instruction", ignore=ignore, keep=tuple(self.keep)) for row in rows]
+        if not self.keep:
+            return talks
+        texts = zip(*kept_in(frame, self.keep), strict=True)
+        return [one._replace(kept=own) for one, own in zip(talks, texts, strict=True)]
 
 
 def _folder(path: str) -> Path:

@@ -22,6 +22,7 @@ import polars as pl
 
 from vldata.shapes.language import questions, words
 from vldata.sources.reading.answers import with_answer
+from vldata.sources.reading.keep import KEPT
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import (
     ID,
@@ -94,10 +95,15 @@ class TextVqa(VqaPairs):
         fields = {"question_id": ID, "image_id": ID, "question": TEXT, "answers": TEXTS}
         extra = {"image_width": SIDE, "image_height": SIDE, "flickr_original_url": TEXT}
         rows = typed(
-            rows_under(document, "data", path), {**fields, **extra}, optional=extra, ignored={*UNREAD, *self.ignore}
+            rows_under(document, "data", path),
+            {**fields, **extra},
+            optional=extra,
+            ignored={*UNREAD, *self.ignore},
+            keep=self.keep,
         )
         split = pl.lit(self._split(document, path))
         return with_answer(rows, self.answer, key="question_id").select(
+            KEPT,
             "question",
             "answer",
             "answers",

@@ -29,10 +29,11 @@ from vldata.schema.keyed import string_keys
 from vldata.shapes.language import captions
 from vldata.sources.base import Source
 from vldata.sources.reading.files import expand
+from vldata.sources.reading.keep import KEPT, columns_of_texts
 from vldata.sources.reading.lines import text_lines
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import checked_pattern, image_name, note, one_image
-from vldata.sources.reading.tables import details_of, open_frame, suffix_of
+from vldata.sources.reading.tables import details_of, kept_in, open_frame, suffix_of
 from vldata.sources.standins import draw, scenes_for
 
 CAPTIONS = ("caption", "TEXT", "text", "alt_text", "captions", "Caption")
@@ -75,6 +76,7 @@ class UrlTable(Source):
         table = pl.concat([self._read(path) for path in self.files()])
         table = _with_keys(table)
         return table.select(
+            KEPT,
             "problem",
             "detail",
             row="key",
@@ -103,7 +105,7 @@ class UrlTable(Source):
     def _read(self, path: Path) -> pl.DataFrame:
         """``key``, ``url``, ``caption``, ``problem``, ``detail``."""
         if suffix_of(path) == ".tsv":
-            bare = _without_head(path)
+            bare = _without_head(path, self.keep)
             if bare is not None:
                 return bare
         frame = open_frame(path)
@@ -112,16 +114,17 @@ class UrlTable(Source):
         named = self.key_column is not None or any(key in frame.columns for key in KEYS)
         key = _column(path, "key_column", self.key_column, KEYS, frame.columns) if named else None
         table, notes = frame.read(*[tuple(dict.fromkeys(column for column in (caption, url, key) if column))] * 2)
+        kept = kept_in(frame, self.keep)
         read = table.select(
             key=pl.col(key).cast(pl.String) if key else pl.lit(None, pl.String),
             url=pl.col(url).cast(pl.String),
             caption=pl.col(caption).cast(pl.String),
         ).with_columns(details_of(table[PLACE], notes))
         read = read.with_columns(problem=pl.when(pl.col("detail").is_not_null()).then(pl.lit("unparsable_row")))
-        return note(read, pl.col("url").is_null(), "missing_value", pl.lit("no URL"))
+        return note(read, pl.col("url").is_null(), "missing_value", pl.lit("no URL")).with_columns(kept)
 
 
-def _without_head(path: Path) -> pl.DataFrame | None:
+def _without_head(path: Path, keep: Sequence[str]) -> pl.DataFrame | None:
     """A TSV of captions and URLs, whichever comes first; None when its first line is a head."""
     lines = text_lines(path)
     first = lines[0].split("\t")
@@ -145,7 +148,8 @@ def _without_head(path: Path) -> pl.DataFrame | None:
     is_pair = pl.col("url").is_not_null() & pl.col("caption").is_not_null() & pl.col("rest").is_null()
     said = pl.format("not a caption and a URL: {}", pl.col("line").str.slice(0, 80))
     table = note(table, ~is_pair, "unparsable_row", said)
-    return table.select("key", "url", "caption", "detail", "problem")
+    table = table.select("key", "url", "caption", "detail", "problem")
+    return table.with_columns(columns_of_texts([()] * table.height, keep))
 
 
 def _column(path: Path, option: str, given: str | None, usual: Sequence[str], columns: Sequence[str]) -> str:

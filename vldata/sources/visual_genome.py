@@ -12,7 +12,7 @@ start left of or above it; phrases repeat within a photograph, and as captions t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +23,7 @@ from vldata.shapes.language import regions
 from vldata.sources.base import Source
 from vldata.sources.reading.boxes import box_of
 from vldata.sources.reading.files import Written, expand, read_json
+from vldata.sources.reading.keep import KEPT, merged, set_beside
 from vldata.sources.reading.rows import (
     ID,
     SIDE,
@@ -76,13 +77,18 @@ class VisualGenome(Source):
 
     def _turns(self, path: Path, task: str) -> pl.DataFrame:
         """The regions of one file: ids are a file's own."""
-        photographs = one_of_each(pl.concat([_photographs(file) for file in self._image_data(path)]), "image_id")
+        photographs = one_of_each(
+            pl.concat([set_beside(_photographs(file, self.keep)) for file in self._image_data(path)]), "image_id"
+        )
         fields = {"region_id": ID, "image_id": ID, **dict.fromkeys(_XYWH, WHOLE), "phrase": TEXT}
-        rows = typed(list(_regions(path)), fields, ignored={"synsets", *self.ignore})
+        rows = typed(list(_regions(path)), fields, ignored={"synsets", *self.ignore}, keep=self.keep)
         xywh = pl.concat_arr(pl.col(name).cast(pl.Float64) for name in _XYWH)
         has_box = pl.all_horizontal(pl.col(name).is_not_null() for name in _XYWH)
-        rows = rows.select("region_id", "image_id", "phrase", "problem", "detail", bbox=pl.when(has_box).then(xywh))
+        rows = rows.select(
+            "region_id", "image_id", "phrase", "problem", "detail", KEPT, bbox=pl.when(has_box).then(xywh)
+        )
         turns = rows.join(photographs, on="image_id", how="left", maintain_order="left")
+        turns = merged(turns)
         turns = note(
             turns, pl.col("file").is_null(), "missing_value", pl.format("image_data.json has no image {}", "image_id")
         )
@@ -99,9 +105,9 @@ class VisualGenome(Source):
             "detail": pl.col("detail"),
         }
         if task == "caption":
-            return turns.select(**common, caption=pl.col("phrase").str.strip_chars())
+            return turns.select(KEPT, **common, caption=pl.col("phrase").str.strip_chars())
         boxes = pl.when(pl.col("bbox").is_not_null()).then(pl.concat_list(box_of("bbox", "phrase")))
-        return turns.with_columns(pl.col("phrase").str.strip_chars()).select("phrase", **common, boxes=boxes)
+        return turns.with_columns(pl.col("phrase").str.strip_chars()).select("phrase", KEPT, **common, boxes=boxes)
 
     @classmethod
     def standin(
@@ -148,11 +154,11 @@ def _regions(path: Path) -> Iterator[Any]:
             yield ValueError(f"no list 'regions' in {shown(entry)}")
 
 
-def _photographs(path: Path) -> pl.DataFrame:
+def _photographs(path: Path, keep: Sequence[str]) -> pl.DataFrame:
     """``image_id``, ``file`` (the URL's last folder and name), ``width``, ``height``, ``url``, and what is wrong."""
     fields = {"image_id": ID, "width": SIDE, "height": SIDE, "url": TEXT}
-    rows = typed(list_of_rows(read_json(path), path), fields, optional={"width", "height"})
+    rows = typed(list_of_rows(read_json(path, floats=Written), path), fields, optional={"width", "height"}, keep=keep)
     file = pl.col("url").str.extract(r"([^/]+/[^/]+)$", 1)
     rows = with_both_sides(rows).filter(pl.col("image_id").is_not_null())
     wrong = {"image_problem": pl.col("problem"), "image_detail": pl.col("detail")}
-    return rows.select("image_id", "width", "height", "url", file=file, **wrong)
+    return rows.select("image_id", "width", "height", "url", KEPT, file=file, **wrong)

@@ -23,6 +23,7 @@ from pydantic import AfterValidator
 from vldata.shapes.language import statements
 from vldata.sources.base import Source
 from vldata.sources.reading.files import Written, read_json_lines
+from vldata.sources.reading.keep import KEPT
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import FLAG, TEXT, checked_pattern, files_named, image_name, one_image, typed
 from vldata.sources.standins import draw, scenes_for, write_json_lines
@@ -89,9 +90,11 @@ class Vsr(Source):
             fields,
             optional={"image_link"},
             ignored={*UNREAD, *self.ignore},
+            keep=self.keep,
         )
         link = pl.col("image_link").str.extract(r"/([^/]+)/[^/]+$")
         return rows.select(
+            KEPT,
             statement=pl.col("caption").str.strip_chars(),
             answer="label",
             images=one_image(image_name(self.image_name, image=pl.col("image"), folder=link)),

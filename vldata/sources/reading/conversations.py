@@ -10,6 +10,7 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 from glob import has_magic
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,13 +25,14 @@ from vldata.paths import home
 from vldata.sources.reading.embedded import embedded_images
 from vldata.sources.reading.files import expand, read_json
 from vldata.sources.reading.json import LINES, json_rows
+from vldata.sources.reading.keep import columns_of_texts, heads, texts_of_row
 from vldata.sources.reading.keys import is_blank, is_harmless
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.messages import Images, Refused, conversation_of, images_of, name_of, num_questions
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import lists_of_texts, note, shown
 from vldata.sources.reading.tables import SUFFIXES, TableFile, json_objects, open_frame, suffix_of
-from vldata.sources.reading.talk_keys import EXCHANGES, MESSAGES, form_of, may_name_images, unknown_key
+from vldata.sources.reading.talk_keys import EXCHANGES, MESSAGES, READ, form_of, may_name_images, unknown_key
 
 _JSON = (*LINES, ".json")
 _EMBEDDING = (".parquet", ".arrow")
@@ -50,6 +52,7 @@ class Talk(NamedTuple):
         problem: A name of `vldata.schema.reasons`; None of a sound one.
         detail: What exactly is wrong.
         weights: Of each answer's loss; None: all are learnt alike.
+        kept: JSON texts of the native columns that the recipe keeps.
     """
 
     thread: str | None
@@ -59,20 +62,35 @@ class Talk(NamedTuple):
     problem: str | None = None
     detail: str | None = None
     weights: Sequence[float] | None = None
+    kept: Sequence[str | None] = ()
 
 
-def talk(row: Any, *, pictured: bool, ignore: frozenset[str] = frozenset()) -> Talk:
+def talk(row: Any, *, pictured: bool, ignore: frozenset[str] = frozenset(), keep: tuple[str, ...] = ()) -> Talk:
     """Read a row in any of the forms of `vldata.sources.reading.messages`.
 
     Args:
         row: An object, or the exception that says why it is none.
         pictured: Whether conversations about images are requested, or those without; the others are ``not_for_task``.
         ignore: Keys that change nothing of what is learnt.
+        keep: Native columns that go along, by their names or dotted paths.
     """
+    if keep:
+        own = ignore | _not_read(keep)
+        return _talk(row, pictured, ignore, own)._replace(kept=texts_of_row(row, keep))
+    return _talk(row, pictured, ignore, ignore)
+
+
+@lru_cache
+def _not_read(keep: tuple[str, ...]) -> frozenset[str]:
+    """Keys of a row that are known as they are kept, which says nothing of its messages' keys."""
+    return heads(keep) - READ
+
+
+def _talk(row: Any, pictured: bool, ignore: frozenset[str], ignore_of_row: frozenset[str]) -> Talk:
     if not isinstance(row, dict):
         detail = str(row) if isinstance(row, Exception) else f"not an object: {shown(row)}"
         return Talk(None, (), None, [(None, None)], "unparsable_row", detail)
-    form, thread = form_of(tuple(row), ignore), name_of(row.get("id"))
+    form, thread = form_of(tuple(row), ignore_of_row), name_of(row.get("id"))
     images = Images([])
 
     def refused(problem: str, detail: str) -> Talk:
@@ -158,7 +176,14 @@ def saved_files(path: str) -> list[Path] | None:
     return [file for name in named for file in expand(str(folder / Path(name).name))]
 
 
-def talks_in(path: Path, *, pictured: bool, ignore: Collection[str] = (), image_root: str | None = None) -> list[Talk]:
+def talks_in(
+    path: Path,
+    *,
+    pictured: bool,
+    ignore: Collection[str] = (),
+    keep: Sequence[str] = (),
+    image_root: str | None = None,
+) -> list[Talk]:
     """Every row of a table, however it is written, as a conversation; see `talk`.
 
     Args:
@@ -173,8 +198,8 @@ def talks_in(path: Path, *, pictured: bool, ignore: Collection[str] = (), image_
         raise SourceError(
             str(path), f"no row has {MESSAGES[0]!r}; the first is {shown(rows[0])}", "fix `path` or `format`"
         )
-    ignored = frozenset(ignore)
-    return [talk(row, pictured=pictured, ignore=ignored) for row in rows]
+    ignored, kept = frozenset(ignore), tuple(keep)
+    return [talk(row, pictured=pictured, ignore=ignored, keep=kept) for row in rows]
 
 
 def talk_rows(
@@ -223,7 +248,7 @@ def holds_talks(columns: Collection[str], fields: Collection[str], ignore: Colle
     return any(key in columns for key in MESSAGES[:-1]) or any({*pair} <= {*columns} for pair in EXCHANGES)
 
 
-def exchanges(talks: Sequence[Talk]) -> pl.DataFrame:
+def exchanges(talks: Sequence[Talk], keep: Sequence[str] = ()) -> pl.DataFrame:
     """The turns of conversations, in the columns of the two instruction tasks; ``row`` is ``<thread>/<position>``.
 
     A conversation without an id is named by the hash of what it says. Of several with the same id all but the first, in
@@ -239,7 +264,7 @@ def exchanges(talks: Sequence[Talk]) -> pl.DataFrame:
             "problem": pl.Series([t.problem for t in talks], dtype=pl.String),
             "detail": pl.Series([t.detail for t in talks], dtype=pl.String),
         }
-    )
+    ).with_columns(columns_of_texts([t.kept for t in talks], keep))
     turns = each[np.repeat(np.arange(len(talks)), lengths)].with_columns(
         pl.Series("position", np.arange(lengths.sum()) - np.repeat(ends - lengths, lengths), dtype=pl.Int32),
         pl.Series("instruction", [user for t in talks for user, _ in t.exchanges], dtype=pl.String),

@@ -28,6 +28,7 @@ from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.schema.turns import SIZE
 from vldata.sources.reading.files import Written, expand, visible
+from vldata.sources.reading.keep import columns_of_rows, heads
 from vldata.sources.reading.keys import is_harmless, unknown_keys
 
 PolarsType = pl.DataType | type[pl.DataType]
@@ -176,6 +177,7 @@ def typed(
     *,
     optional: Collection[str] = (),
     ignored: Collection[str] | None = None,
+    keep: Sequence[str] = (),
 ) -> pl.DataFrame:
     """A column a field, and ``problem`` and ``detail`` for the rows that do not fit; rows keep number and order.
 
@@ -187,7 +189,12 @@ def typed(
         ignored: Fields that change nothing of what is learnt, besides those that never do
             (`vldata.sources.reading.keys`); a row with any other that is not empty is an ``unknown_key``. None of rows
             that the caller has put together itself.
+        keep: Native columns that go along under names of their own (`vldata.sources.reading.keep`).
     """
+    if keep:
+        known = None if ignored is None else {*ignored, *heads(keep)}
+        read = typed(rows, columns, optional=optional, ignored=known)
+        return read.with_columns(columns_of_rows(rows, keep))
     if rows and type(rows[0]) is msgspec.Raw:
         row_type = _row_type(columns, ignored, rows[0])
         stretches = (rows[at : at + _STRETCH] for at in range(0, len(rows), _STRETCH))

@@ -22,8 +22,9 @@ import polars as pl
 from vldata.errors import SourceError
 from vldata.sources.reading import class_names, nested
 from vldata.sources.reading.delimited import SEPARATORS, rows_one_by_one, scan
-from vldata.sources.reading.files import read_bytes
+from vldata.sources.reading.files import Written, read_bytes
 from vldata.sources.reading.json import LINES, at_path, json_document, written_rows
+from vldata.sources.reading.keep import columns_of_rows, columns_of_table
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import list_of_rows, shown
 
@@ -63,6 +64,7 @@ class TableFile:
         inside: Dotted paths to what the columns hold.
         row: The column that says which row it is, where the form of the file tells.
         form: How it was opened.
+        written: Of JSON: the rows as objects, numbers as `vldata.sources.reading.files.Written`.
     """
 
     path: Path
@@ -72,6 +74,7 @@ class TableFile:
     inside: Callable[[], tuple[str, ...]] = lambda: ()
     row: str | None = None
     form: _Form | None = None
+    written: Callable[[], Sequence[Any]] | None = None
 
 
 def open_frame(
@@ -107,6 +110,20 @@ def open_frame(
         return _open_json(form)
     known = ", ".join(SUFFIXES)
     raise SourceError(str(path), f"the suffix {suffix!r} does not tell how this table is written", f"one of: {known}")
+
+
+def kept_in(frame: TableFile, names: Sequence[str]) -> list[pl.Series]:
+    """Columns or dotted paths of a file as JSON texts, `vldata.sources.reading.keep.KEPT`.
+
+    Those of JSON stand as they are written there; one that the file has not is null throughout.
+    """
+    if not names:
+        return []
+    written = columns_of_rows(frame.written(), names) if frame.written is not None else []
+    there = [name for name, column in zip(names, written, strict=False) if column.count()]
+    known = {*frame.columns, *frame.inside()} - {*there}
+    read = columns_of_table(frame.read([name for name in names if name in known])[0], names)
+    return [written[k] if name in there else read[k] for k, name in enumerate(names)]
 
 
 def json_objects(frame: TableFile) -> list[Any]:
@@ -171,14 +188,16 @@ def _open_json_lines(form: _Form) -> TableFile:
         shaped = _shaped(form, rows)
     except (pl.exceptions.PolarsError, SourceError):
         return _open_json(form)
-    return _table_file(form, rows, partial(_read_json_lines, form, shaped))
+    frame = _table_file(form, rows, partial(_read_json_lines, form, shaped))
+    return replace(frame, written=partial(_written_objects, form))
 
 
 def _open_json(form: _Form) -> TableFile:
     rows, notes, places, row = _objects(form)
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
     read = partial(_read_objects, form, rows, notes, places)
-    return TableFile(form.path, columns, read, inside=partial(nested.paths_of_objects, rows), row=row, form=form)
+    inside, written = partial(nested.paths_of_objects, rows), partial(_written_objects, form)
+    return TableFile(form.path, columns, read, inside=inside, row=row, form=form, written=written)
 
 
 def _table_file(
@@ -372,6 +391,14 @@ def _objects(form: _Form) -> tuple[list[dict[str, Any]], dict[int, str], pl.Data
     if form.explode:
         return *nested.exploded_objects(rows, notes, form.explode), name
     return rows, notes, pl.DataFrame({PLACE: pl.Series(range(len(rows)), dtype=pl.UInt32)}), name
+
+
+def _written_objects(form: _Form) -> Sequence[Any]:
+    """The rows of a JSON file as objects, numbers as they are written."""
+    rows = _as_objects(json_document(form.path, floats=Written), form)[0]
+    if not form.explode:
+        return rows
+    return nested.exploded_objects([row if isinstance(row, dict) else {} for row in rows], {}, form.explode)[0]
 
 
 def _as_objects(document: Any, form: _Form) -> tuple[Sequence[Any], str | None]:
