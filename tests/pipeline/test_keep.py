@@ -1,14 +1,19 @@
 """Native columns that a recipe keeps, through a build: for ``where``, and for the column ``meta``."""
 
 import json
+from pathlib import Path
 
 import pytest
 from datasets import load_dataset, load_from_disk
 
 import vldata
+from vldata.dataset.export import export
+from vldata.dataset.export.webdataset import read
 from vldata.errors import VldataError
+from vldata.sources.alpaca import Alpaca
 from vldata.sources.coco_captions import CocoCaptions
 from vldata.sources.llava import Llava
+from vldata.sources.reading.keep import PREFIX
 from vldata.sources.standins import write_json
 
 
@@ -28,20 +33,20 @@ def build(tmp_path, monkeypatch):
 def captions(folder, rows=10):
     """A stand-in with a score a caption, a place a photograph, and the recipe's keys."""
     keys = CocoCaptions.standin(folder, rows=rows, seed=1)
-    document = json.loads(open(keys["path"]).read())
+    document = json.loads(Path(keys["path"]).read_text())
     for k, row in enumerate(document["annotations"]):
         row["clip"] = {"score": k + 0.5}
     for row in document["images"]:
         row["place"] = f"p{row['id']}"
     text = json.dumps(document).replace(".5}", ".50}")
-    open(keys["path"], "w").write(text)
-    return {"format": "coco_captions", "task": "caption", **keys}
+    Path(keys["path"]).write_text(text)
+    return {"format": "coco_captions", "task": "caption", "ignore": ["clip"], **keys}
 
 
 def talks(folder):
     keys = Llava.standin(folder, rows=4, seed=1)
-    rows = json.loads(open(keys["path"]).read())
-    open(keys["path"], "w").write(json.dumps([{**row, "origin": ["a", 9007199254740993]} for row in rows]))
+    rows = json.loads(Path(keys["path"]).read_text())
+    Path(keys["path"]).write_text(json.dumps([{**row, "origin": ["a", 9007199254740993]} for row in rows]))
     return {"format": "llava", "task": "instruction", **keys}
 
 
@@ -91,12 +96,10 @@ def test_kept_columns_alone_leave_the_dataset_what_it_was(tmp_path, build):
 def test_every_export_has_it_and_is_read_back(tmp_path, build, form):
     sources = {"t": talks(tmp_path / "t") | {"keep": "origin", "meta": True}, "plain": talks(tmp_path / "u")}
     build({"sources": sources})
-    vldata.export(tmp_path / "out", tmp_path / "export", form)
+    export(tmp_path / "out", tmp_path / "export", to=form)
     if form == "parquet":
         found = {row["id"]: row["meta"] for row in load_dataset(str(tmp_path / "export"), split="train")}
     elif form == "webdataset":
-        from vldata.dataset.export.webdataset import read
-
         found = {row["id"]: row["meta"] for row in read(tmp_path / "export")}
     else:
         found = {row["id"]: row["meta"] for row in json.loads((tmp_path / "export" / "train.json").read_text())}
@@ -118,8 +121,8 @@ def test_where_says_which_columns_there_are(tmp_path, build):
 
 def test_a_native_column_may_have_the_name_of_one_that_a_build_adds(tmp_path, build):
     source = captions(tmp_path / "c")
-    text = open(source["path"]).read().replace('"clip"', '"rank": 7, "key": "k", "split": "s", "clip"')
-    open(source["path"], "w").write(text)
+    text = Path(source["path"]).read_text().replace('"clip"', '"rank": 7, "key": "k", "split": "s", "clip"')
+    Path(source["path"]).write_text(text)
     build(
         {
             "sources": {
@@ -142,10 +145,7 @@ def test_a_stand_in_is_built_without_what_it_has_not_and_that_is_told(tmp_path, 
 def test_values_of_several_kinds_are_text_as_the_file_writes_them(tmp_path):
     rows = [{"id": k, "instruction": f"Say {k}.", "output": "No.", "v": v} for k, v in enumerate([1, "x", None])]
     write_json(tmp_path / "a.json", rows)
-    text = (tmp_path / "a.json").read_text().replace('"v": 1}', '"v": 1.50}')
+    text = (tmp_path / "a.json").read_text().replace('"v":1}', '"v":1.50}')
     (tmp_path / "a.json").write_text(text)
-    from vldata.sources.alpaca import Alpaca
-    from vldata.sources.reading.keep import PREFIX
-
     source = Alpaca(path=str(tmp_path / "a.json"), keep="v")
     assert source.read("text_instruction")[f"{PREFIX}v"].to_list() == ["1.50", "x", None]
