@@ -69,6 +69,7 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
                 seen.notes.append(f"{entry.name}: its files are large and were not opened; `vldata plan` reads them")
                 return seen
             native = source.read(entry.task.name)
+            seen.notes += [f"{entry.name}: {note}" for note in source.notes()] if seen.is_all else []
             given = native.drop("remark", strict=False)
             turns = keyed_turns(given, entry.task, where=entry.where)
             if entry.source.keep and entry.settings.where:  # it is compiled against the types of the files

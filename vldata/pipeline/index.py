@@ -31,6 +31,9 @@ _NOT_CONTENT = frozenset({"row", "weight", "generator", "problem", "detail"})
 _REMARKS = "vldata.remarks"
 """Under which the file of turns keeps what the source says of them."""
 
+_NOTES = "vldata.notes"
+"""Under which it keeps what the source says of its files."""
+
 
 @dataclass(frozen=True)
 class IndexedTurns:
@@ -41,6 +44,7 @@ class IndexedTurns:
         path: Parquet: `COMMON`, the task's columns and `KEY`, one row a turn.
         digests: Annotation file, as the recipe names it, to the hash of its contents.
         remarks: What the source says of turns that are used all the same, to how many.
+        notes: What it says of its files.
     """
 
     key: str
@@ -48,6 +52,7 @@ class IndexedTurns:
     digests: dict[str, str]
     rows: int
     remarks: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def already_indexed(entry: Entry, store: Store) -> IndexedTurns | VldataError | None:
@@ -67,7 +72,7 @@ def index(entry: Entry, store: Store) -> IndexedTurns | VldataError:
         if indexed is None:
             with no_collector():
                 native = entry.source.read(entry.task.name)
-                remarks = {_REMARKS: json.dumps(_remarks(native))}
+                remarks = {_REMARKS: json.dumps(_remarks(native)), _NOTES: json.dumps(entry.source.notes())}
                 turns = native.drop("remark", strict=False)
                 turns = keyed_turns(turns, entry.task, where=entry.where)
             in_wrong_unit = wrong_unit(turns, entry.source)
@@ -89,7 +94,9 @@ def _in_store(entry: Entry, store: Store, digests: dict[str, str]) -> IndexedTur
         return None
     path = store.path(Folder.TURNS, key, ".parquet")
     rows = int(pl.scan_parquet(path).select(pl.len()).collect().item())
-    return IndexedTurns(key, path, digests, rows, json.loads(pl.read_parquet_metadata(path).get(_REMARKS, "{}")))
+    said = pl.read_parquet_metadata(path)
+    remarks, notes = json.loads(said.get(_REMARKS, "{}")), json.loads(said.get(_NOTES, "[]"))
+    return IndexedTurns(key, path, digests, rows, remarks, notes)
 
 
 def _remarks(turns: pl.DataFrame) -> dict[str, int]:
@@ -103,6 +110,8 @@ def _key(entry: Entry, digests: dict[str, str]) -> str:
     options = {k: v for k, v in entry.source.model_dump(mode="json").items() if k not in entry.source.paths}
     for name in () if options.get("keep") else ("keep", "meta"):
         options.pop(name, None)  # what nobody asks for leaves the turns what they were
+    if options.get("join"):
+        options["join"] = [{k: v for k, v in join.items() if k != "path"} for join in options["join"]]
     return key_of(
         {
             "what": KeySubject.TURNS,

@@ -365,6 +365,7 @@ def _remarks(recipe: Recipe, indexed: Mapping[str, IndexedTurns], chosen: Mappin
     notes = []
     for name, entry in recipe.entries.items():
         read, used = indexed[name].rows, chosen[name].turns
+        notes += [f"{name}: {note}" for note in indexed[name].notes]
         notes += [f"{name}: {remark}: {n:,} of {read:,} turns" for remark, n in indexed[name].remarks.items()]
         notes += [f"{name}: {remark}: {n:,} of {used.height:,} turns" for remark, n in entry.task.remarks(used).items()]
     return notes

@@ -47,7 +47,7 @@ class Source(Spec):
     has_text_rows: ClassVar[bool] = False
     """Whether rows without an image are ordinary and say all that a task wants, or broken."""
     paths: ClassVar[tuple[str, ...]] = ("path", "image_root")
-    """Options that are local paths: the only ones in which ``${ENV}`` is replaced."""
+    """Options that are local paths, dotted inside a section: the only ones in which ``${ENV}`` is replaced."""
     version: ClassVar[int] = 1
     """Raised when the adapter starts to read the same files differently, so that remembered turns are read again."""
 
@@ -110,6 +110,14 @@ class Source(Spec):
 
         turns = self.turns(task)
         return with_kept(turns, self.keep, meta=self.meta, files=self.files()) if self.keep else turns
+
+    def notes(self) -> list[str]:
+        """What a reader of the plan should know of the files as a whole, besides what `turns` remarks of each.
+
+        Raises:
+            SourceError: As `turns`.
+        """
+        return []
 
     def images_key(self) -> str | None:
         """What decides the images that the source draws itself; None where they lie in files, as with most."""

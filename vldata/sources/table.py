@@ -55,7 +55,8 @@ from vldata.sources.reading.fields import (
 from vldata.sources.reading.files import expand
 from vldata.sources.reading.inline_images import referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
-from vldata.sources.reading.join import Join, read_join, with_columns_of
+from vldata.sources.reading.join import Join, read_join, unmatched, with_columns_of
+from vldata.sources.reading.json import LINES
 from vldata.sources.reading.keep import KEPT, META, PREFIX, with_kept
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
@@ -121,6 +122,8 @@ class Table(Source):
     licence: ClassVar[str] = "as the table's publisher states"
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
     version: ClassVar[int] = 4
+
+    paths: ClassVar[tuple[str, ...]] = ("path", "image_root", "join.path")
 
     fields: dict[str, str | Annotated[list[str], Field(min_length=1)]] = {}
     at: str | None = None
@@ -200,6 +203,12 @@ class Table(Source):
         """As `Source.read`."""
         turns = self._all_turns(task)
         return with_kept(turns, self.keep, meta=self.meta, files=self.files()) if self.keep else turns
+
+    def notes(self) -> list[str]:
+        """How many rows have no partner in the files that are joined, and how many of theirs are nobody's."""
+        if not self.join:
+            return []
+        return unmatched([self._opened(path) for path in self._tables()], [read_join(join) for join in self.join])
 
     def _all_turns(self, task: str) -> pl.DataFrame:
         tables: list[pl.DataFrame] = []
@@ -469,6 +478,15 @@ class Table(Source):
             raise SourceError("fields.images", f"{images.text} are bytes and paths", "name columns of one kind")
         return pl.DataFrame(found).select(pl.concat_list(pl.all())).to_series() if found else None
 
+    def _add_joined(self, rows: list[Any], frame: TableFile) -> None:
+        """Give rows that are whole objects the columns of the files that are joined, too."""
+        names = [name for join in self.join for name in join.keep]
+        if names and suffix_of(frame.path) in (*LINES, ".json"):
+            theirs = frame.read(names)[0].select(names)
+            for row, values in zip(rows, theirs.iter_rows(named=True), strict=True):
+                if isinstance(row, dict):
+                    row.update(values)
+
     def _talks(self, frame: TableFile, task: str) -> list[Talk]:
         """The rows of a table of conversations.
 
@@ -480,6 +498,7 @@ class Table(Source):
                 problem = f"{frame.path} holds conversations, of which a row has no {name!r}"
                 raise SourceError(f"fields.{name}", problem, nearest(name, _OF_TALKS))
         rows = talk_rows(frame.path, image_root=self.image_root, frame=frame, at=self.at)
+        self._add_joined(rows, frame)
         fields, columns = self._named(frame)
         found = {name: one for name, one in origins(fields, columns, task, whole=False).items() if name in fields}
         inside = self._inside(frame, found["images"]) if "images" in found else None

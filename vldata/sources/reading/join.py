@@ -16,6 +16,7 @@ from vldata.sources.reading.files import expand
 from vldata.sources.reading.tables import SUFFIXES, TableFile, open_frame
 
 _KEY = "\0key"
+_FLOATS_ARE_EXACT = 2**53
 
 
 class Join(Spec):
@@ -44,10 +45,15 @@ class Join(Spec):
 
 
 class Joined(NamedTuple):
-    """The rows of the other files: their columns, and one with their key as text."""
+    """The rows of the other files: their columns, and one with their key as text.
+
+    Args:
+        num_without_key: How many more there are, which are nobody's.
+    """
 
     join: Join
     rows: pl.DataFrame
+    num_without_key: int = 0
 
 
 def read_join(join: Join) -> Joined:
@@ -57,7 +63,7 @@ def read_join(join: Join) -> Joined:
         SourceError: A column is missing, a row cannot be read, a key is a number with a fraction, or two rows have the
             same one.
     """
-    tables = []
+    tables, without = [], 0
     for path in expand(join.path, suffixes=SUFFIXES):
         frame = open_frame(path, at=join.at, columns=join.columns)
         names = tuple(dict.fromkeys((*join.on.values(), *join.keep)))
@@ -70,6 +76,7 @@ def read_join(join: Join) -> Joined:
             place = min(broken)
             raise SourceError(f"{path}, join", f"row {place + 1} cannot be read: {broken[place]}", "fix the file")
         keyed = _with_key(table, list(join.on.values()), str(path))
+        without += keyed[_KEY].null_count()
         tables.append(keyed.filter(pl.col(_KEY).is_not_null()).select(_KEY, *join.keep))
     rows = pl.concat(tables, how="diagonal_relaxed")
     double = rows.filter(~pl.col(_KEY).is_first_distinct())
@@ -77,7 +84,23 @@ def read_join(join: Join) -> Joined:
         said = double[_KEY][0].replace("\0", ", ")
         keys = ", ".join(join.on.values())
         raise SourceError(join.path, f"several rows have the {keys} {said!r}", "keep one of them")
-    return Joined(join, rows)
+    return Joined(join, rows, without)
+
+
+def unmatched(frames: Sequence[TableFile], others: Sequence[Joined]) -> list[str]:
+    """What a reader should know of each join: rows without a partner, on either side; nothing where all have one."""
+    notes = []
+    for place, other in enumerate(others):
+        keys = list(other.join.on)
+        tables = [with_columns_of(frame, others[:place]).read(keys)[0] for frame in frames]
+        ours = pl.concat([_records(_with_key(table, keys, "join")) for table in tables])
+        alone = ours.filter(~ours[_KEY].is_in(other.rows[_KEY].implode()).fill_null(False)).height
+        num_theirs = other.rows.height + other.num_without_key
+        unused = num_theirs - other.rows[_KEY].is_in(ours[_KEY].implode()).sum()
+        if alone or unused:
+            said = f"{alone:,} of {ours.height:,} rows have no partner in {other.join.path}"
+            notes.append(f"{said}, and {unused:,} of its {num_theirs:,} rows are no row's")
+    return notes
 
 
 def with_columns_of(frame: TableFile, others: Sequence[Joined]) -> TableFile:
@@ -122,12 +145,26 @@ def _with_key(table: pl.DataFrame, names: Sequence[str], where: str) -> pl.DataF
     Raises:
         SourceError: One holds numbers with fractions, or no single values.
     """
+    texts = []
     for name in names:
-        dtype = table.schema[name]
-        if dtype.is_nested() or dtype == pl.Binary:
-            raise SourceError(where, f"{name!r} is {dtype}, which names no row", "join on texts or whole numbers")
-        if dtype.is_float() and not (table[name].is_null() | (table[name] == table[name].floor())).all():
-            problem = f"{name!r} holds numbers with fractions, which are never surely equal"
-            raise SourceError(where, problem, "join on texts or whole numbers")
-    whole = [pl.col(name).cast(pl.Int64) if table.schema[name].is_float() else pl.col(name) for name in names]
-    return table.with_columns(pl.concat_str([one.cast(pl.String) for one in whole], separator="\0").alias(_KEY))
+        values = table[name]
+        if values.dtype.is_nested() or values.dtype == pl.Binary:
+            raise SourceError(
+                where, f"{name!r} is {values.dtype}, which names no row", "join on texts or whole numbers"
+            )
+        if values.dtype.is_float():
+            values = values.fill_nan(None)  # pandas writes whole numbers so where a column has a gap
+            is_id = (values == values.floor()) & (values.abs() < _FLOATS_ARE_EXACT)
+            if not (values.is_null() | is_id).all():
+                problem = f"{name!r} holds numbers with fractions, which are never surely equal"
+                raise SourceError(where, problem, "join on texts or whole numbers")
+            values = values.cast(pl.Int64)
+        texts.append(values.cast(pl.String))
+    return table.with_columns(pl.select(pl.concat_str(texts, separator="\0")).to_series().alias(_KEY))
+
+
+def _records(keyed: pl.DataFrame) -> pl.DataFrame:
+    """The keys of a table's rows, each row once where its lists are exploded."""
+    if nested.ROW not in keyed.columns:
+        return keyed.select(_KEY)
+    return keyed.select(nested.ROW, _KEY).unique(maintain_order=True).select(_KEY)
