@@ -179,8 +179,7 @@ def _cut(source: Source, files: list[Path], folder: Path) -> Source | None:
         path.write_text(json.dumps(list(_first_items(start.decode(errors="ignore")))))
     else:
         return None
-    roots = {"image_root": str(folder)} if source.image_root and "fields" in type(source).model_fields else {}
-    return source.model_copy(update={"path": str(path), **roots})
+    return source.model_copy(update={"path": str(path), "image_root": str(folder)})  # from which cells name images
 
 
 def _start(path: Path) -> bytes:

@@ -103,12 +103,15 @@ class Source(Spec):
     def read(self, task: str) -> pl.DataFrame:
         """`turns`, with the columns that ``keep`` names, in types of their own (`vldata.sources.reading.keep`).
 
+        Images that are text in a file (base64, data URIs) are named by where they stand in it.
+
         Raises:
             SourceError: As `turns`, or no file has such a column.
         """
+        from vldata.sources.reading.inline_images import located
         from vldata.sources.reading.keep import with_kept
 
-        turns = self.turns(task)
+        turns = located(self.turns(task), self.files, self.image_root)
         return with_kept(turns, self.keep, meta=self.meta, files=self.files()) if self.keep else turns
 
     def notes(self) -> list[str]:

@@ -22,8 +22,9 @@ import xxhash
 
 from vldata.errors import SourceError
 from vldata.paths import home
-from vldata.sources.reading.embedded import embedded_images
+from vldata.sources.reading.embedded import embedded_images, name_below
 from vldata.sources.reading.files import expand, read_json
+from vldata.sources.reading.inline_images import hold_images, referenced
 from vldata.sources.reading.json import LINES, json_rows
 from vldata.sources.reading.keep import columns_of_texts, heads, texts_of_row
 from vldata.sources.reading.keys import is_blank, is_harmless
@@ -32,7 +33,7 @@ from vldata.sources.reading.messages import Images, Refused, conversation_of, im
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import lists_of_texts, note, shown
 from vldata.sources.reading.tables import SUFFIXES, TableFile, json_objects, open_frame, suffix_of
-from vldata.sources.reading.talk_keys import EXCHANGES, MESSAGES, READ, form_of, may_name_images, unknown_key
+from vldata.sources.reading.talk_keys import EXCHANGES, IMAGES, MESSAGES, READ, form_of, may_name_images, unknown_key
 
 _JSON = (*LINES, ".json")
 _EMBEDDING = (".parquet", ".arrow")
@@ -224,6 +225,8 @@ def talk_rows(
         if images is not None:
             inside[column] = [_whole(references) for references in images.to_list()]
     table, notes = frame.read([column for column in frame.columns if column not in inside], {"id"})
+    for column in {*IMAGES} & {*table.columns}:
+        table = table.with_columns(_named_by_place(table[column], frame, image_root, table[PLACE]))
     rows: list[Any] = list(_objects(table.drop(PLACE), path)) if table.width > 1 else [{} for _ in range(table.height)]
     for column, images_of_rows in inside.items():
         for row, references in zip(rows, images_of_rows, strict=True):
@@ -316,6 +319,15 @@ def _objects(table: pl.DataFrame, path: Path) -> Iterator[Any]:
 
 def _is_whole(values: pl.Series) -> bool:
     return bool((values.drop_nulls() == values.drop_nulls().floor()).all())
+
+
+def _named_by_place(cells: pl.Series, frame: TableFile, image_root: str | None, places: pl.Series) -> pl.Series:
+    """A column of images in which those that are text themselves are named by where they stand."""
+    lists = cells.to_frame().select(pl.concat_list(cells.name)).to_series() if cells.dtype == pl.String else cells
+    if lists.dtype != pl.List(pl.String) or not hold_images(lists):
+        return cells
+    name = name_below(frame.path, image_root)
+    return referenced(lists, frame.path, name, places=places, column=cells.name).alias(cells.name)
 
 
 def _whole(references: list[str]) -> list[str | None]:
