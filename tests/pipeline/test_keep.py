@@ -1,20 +1,32 @@
 """Native columns that a recipe keeps, through a build: for ``where``, and for the column ``meta``."""
 
 import json
+from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 
+import polars as pl
 import pytest
 from datasets import load_dataset, load_from_disk
 
 import vldata
+from vldata.dataset.diff import differences
 from vldata.dataset.export import export
 from vldata.dataset.export.webdataset import read
-from vldata.errors import VldataError
+from vldata.dataset.preview import samples
+from vldata.dataset.verify import verify
+from vldata.dataset.why import whereabouts
+from vldata.errors import SourceError, VldataError
+from vldata.report.write import write_report
+from vldata.sources import source_class
 from vldata.sources.alpaca import Alpaca
 from vldata.sources.coco_captions import CocoCaptions
+from vldata.sources.coco_instances import CocoInstances
 from vldata.sources.llava import Llava
-from vldata.sources.reading.keep import PREFIX
+from vldata.sources.reading.keep import META, PREFIX
+from vldata.sources.sharegpt import ShareGpt
 from vldata.sources.standins import write_json
+from vldata.sources.url_table import UrlTable
 
 
 @pytest.fixture
@@ -149,3 +161,81 @@ def test_values_of_several_kinds_are_text_as_the_file_writes_them(tmp_path):
     (tmp_path / "a.json").write_text(text)
     source = Alpaca(path=str(tmp_path / "a.json"), keep="v")
     assert source.read("text_instruction")[f"{PREFIX}v"].to_list() == ["1.50", "x", None]
+
+
+@pytest.mark.parametrize(
+    ("values", "typed", "texts"),
+    [
+        ([1, 1.5], [1.0, 1.5], ["1", "1.5"]),
+        ([True, 1], ["true", "1"], ["true", "1"]),
+        ([1, [1]], ["1", "[1]"], ["1", "[1]"]),
+        ([{"a": 1}, "x"], ['{"a":1}', "x"], ['{"a":1}', '"x"']),
+        ([{}, {}], ["{}", "{}"], ["{}", "{}"]),
+        ([12345678901234567890123, 1], ["12345678901234567890123", "1"], ["12345678901234567890123", "1"]),
+        (["a\n\u2028", None], ["a\n\u2028", None], ['"a\\n\\u2028"', "null"]),
+        ([[1.5, "a"], []], [["1.5", "a"], []], ['[1.5,"a"]', "[]"]),
+    ],
+)
+@pytest.mark.parametrize("form", ["coco_captions", "sharegpt", "table"])
+def test_values_of_any_kind_are_kept(tmp_path, form, values, typed, texts):
+    said = [{"from": "human", "value": "q?"}, {"from": "gpt", "value": "a"}]
+    rows = [{"id": k, "image_id": 1, "image": "a.jpg", "caption": "c", "v": {"w": v}} for k, v in enumerate(values)]
+    document = rows
+    if form == "coco_captions":
+        document = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": rows}
+    if form == "sharegpt":
+        document = [{"id": row["id"], "conversations": said, "v": row["v"]} for row in rows]
+    (tmp_path / "t.json").write_text(json.dumps(document, indent=1))
+    source = source_class(form)(path=str(tmp_path / "t.json"), keep="v.w", meta=True)
+    turns = source.read("text_instruction" if form == "sharegpt" else "caption").sort("row")
+    assert turns[f"{PREFIX}v.w"].to_list() == typed
+    assert turns[META].to_list() == [f'{{"v.w":{text}}}' for text in texts]
+    turns.select(f"{PREFIX}v.w").write_parquet(tmp_path / "t.parquet")
+
+
+def test_columns_of_parquet_are_kept_in_types_that_json_has_and_bytes_are_refused(tmp_path):
+    columns = {"day": [date(2020, 1, 2)], "price": [Decimal("0.90")], "wait": [timedelta(seconds=1)], "data": [b"x"]}
+    table = pl.DataFrame({"id": ["1"], "url": ["http://a"], "text": ["A."], **columns})
+    table.with_columns(kind=pl.Series(["k"], dtype=pl.Categorical)).write_parquet(tmp_path / "t.parquet")
+    source = UrlTable(path=str(tmp_path / "t.parquet"), keep=["day", "price", "wait", "kind"], meta=True)
+    text = '{"day":"2020-01-02","kind":"k","price":0.90,"wait":1000000}'
+    assert source.read("caption")[META].to_list() == [text]
+    with pytest.raises(SourceError, match="'data' is Binary"):
+        UrlTable(path=str(tmp_path / "t.parquet"), keep=["data"]).read("caption")
+
+
+def test_boxes_of_one_turn_have_a_list_of_their_values(tmp_path):
+    keys = CocoInstances.standin(tmp_path, rows=6, seed=1, images=False)
+    document = json.loads(Path(keys["path"]).read_text())
+    for row in document["annotations"]:
+        row["score"] = row["id"]
+    write_json(Path(keys["path"]), document)
+    source = CocoInstances(**keys, keep=["score", "supercategory", "file_name", "id"])
+    turns = source.read("rec")
+    assert turns[f"{PREFIX}score"].list.len().to_list() == turns["boxes"].list.len().to_list()
+    assert turns[f"{PREFIX}score"].explode().sort().to_list() == [row["id"] for row in document["annotations"]]
+    assert turns[f"{PREFIX}file_name"].to_list() == turns["images"].list.first().to_list()
+    assert {*turns[f"{PREFIX}supercategory"]} == {"shape"}
+    one_by_one = source.read("reg")
+    assert one_by_one[f"{PREFIX}id"].cast(pl.String).to_list() == one_by_one["row"].to_list()
+
+
+def test_a_key_that_says_what_is_learnt_is_not_ignored_because_it_is_kept(tmp_path):
+    said = [{"from": "human", "value": "q?"}, {"from": "gpt", "value": "a", "loss_mask": 0}]
+    write_json(tmp_path / "t.json", [{"id": 1, "conversations": said, "rejected": "no", "punsafe": 0.1}])
+    rejected = ShareGpt(path=str(tmp_path / "t.json"), keep=["rejected", "punsafe"]).read("text_instruction")
+    assert rejected["problem"].to_list() == ["unknown_key"] and "rejected" in rejected["detail"][0]
+    write_json(tmp_path / "t.json", [{"id": 1, "conversations": said, "punsafe": 0.1}])
+    masked = ShareGpt(path=str(tmp_path / "t.json"), keep=["punsafe"]).read("text_instruction")
+    assert masked["problem"].to_list() == ["not_for_task"]
+
+
+def test_every_reader_of_builds_reads_one_with_meta(tmp_path, build):
+    source = talks(tmp_path / "t") | {"keep": "origin", "meta": True}
+    build({"sources": {"t": source}})
+    build({"sources": {"t": talks(tmp_path / "u")}}, "plain")
+    assert verify(tmp_path / "out") == []
+    assert next(iter(samples(tmp_path / "out")))
+    assert differences(tmp_path / "plain", tmp_path / "out")
+    assert write_report(tmp_path / "out").is_file()
+    assert whereabouts(tmp_path / "out", rows_of(tmp_path / "out")[0]["id"])

@@ -164,10 +164,10 @@ def _name_fault(name: str) -> str | None:
 def _expanded(
     rest: dict[str, Any], cls: type[Source], where: str, problems: list[VldataError], above: str = ""
 ) -> dict[str, Any]:
-    expanded = dict(rest)
+    expanded, paths = dict(rest), (*cls.paths, *cls.inner_paths)
     for key, value in rest.items():
         name = above + key
-        if any(path.startswith(f"{name}.") for path in cls.paths):  # a section with paths, or a list of such
+        if any(path.startswith(f"{name}.") for path in paths):  # a section with paths, or a list of such
             parts = value if isinstance(value, list) else [value]
             found = [
                 _expanded(part, cls, f"{where}.{key}", problems, f"{name}.") if isinstance(part, dict) else part
@@ -177,8 +177,8 @@ def _expanded(
             continue
         if not has_variable(value):
             continue
-        if name not in cls.paths:
-            problem, fix = f"{value!r} names an environment variable", f"only local paths may: {', '.join(cls.paths)}"
+        if name not in paths:
+            problem, fix = f"{value!r} names an environment variable", f"only local paths may: {', '.join(paths)}"
             problems.append(RecipeError(f"{where}.{key}", problem, fix))
             continue
         try:

@@ -47,7 +47,9 @@ class Source(Spec):
     has_text_rows: ClassVar[bool] = False
     """Whether rows without an image are ordinary and say all that a task wants, or broken."""
     paths: ClassVar[tuple[str, ...]] = ("path", "image_root")
-    """Options that are local paths, dotted inside a section: the only ones in which ``${ENV}`` is replaced."""
+    """Options that are local paths: the only ones in which ``${ENV}`` is replaced."""
+    inner_paths: ClassVar[tuple[str, ...]] = ()
+    """Those inside options that are sections or lists of such, dotted."""
     version: ClassVar[int] = 1
     """Raised when the adapter starts to read the same files differently, so that remembered turns are read again."""
 

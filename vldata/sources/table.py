@@ -123,7 +123,7 @@ class Table(Source):
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
     version: ClassVar[int] = 4
 
-    paths: ClassVar[tuple[str, ...]] = ("path", "image_root", "join.path")
+    inner_paths: ClassVar[tuple[str, ...]] = ("join.path",)
 
     fields: dict[str, str | Annotated[list[str], Field(min_length=1)]] = {}
     at: str | None = None

@@ -76,15 +76,32 @@ def columns_of_table(table: pl.DataFrame, names: Sequence[str]) -> list[pl.Serie
         if name not in table.columns:
             found.append(pl.Series(PREFIX + name, [None], dtype=pl.String).new_from_index(0, table.height))
             continue
-        value = pl.col(name)
-        if table.schema[name].is_decimal():
-            text = value.cast(pl.String).fill_null("null")
+        dtype = table.schema[name]
+        value = pl.col(name).cast(_as_json_type(dtype, name))
+        if dtype.is_decimal():
+            text = pl.col(name).cast(pl.String).fill_null("null")
         else:
-            value = value.cast(pl.Utf8) if table.schema[name] == pl.Categorical else value
-            value = value.fill_nan(None) if table.schema[name].is_float() else value
+            value = pl.when(value.is_finite()).then(value) if dtype.is_float() else value
             text = pl.struct(value.alias("v")).struct.json_encode().str.slice(len(_VALUE)).str.head(-1)
         found.append(table.select(text.alias(PREFIX + name)).to_series())
     return found
+
+
+def _as_json_type(dtype: Any, name: str) -> Any:
+    """The type in which a table's values can be written as JSON; Polars panics at some.
+
+    Raises:
+        SourceError: There is none, as for bytes.
+    """
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct({key: _as_json_type(inner, name) for key, inner in dtype.to_schema().items()})
+    if isinstance(dtype, pl.List | pl.Array):
+        return pl.List(_as_json_type(pl.Series(dtype=dtype.inner).dtype, name))
+    if dtype in (pl.Binary, pl.Object):
+        raise SourceError("keep", f"{name!r} is {dtype}, which is no text, number, list or object", "keep another one")
+    if dtype in (pl.Categorical, pl.Enum, pl.Time, pl.Int128):
+        return pl.String()
+    return pl.Int64() if dtype == pl.Duration else pl.Float64() if dtype.is_decimal() else dtype
 
 
 def set_beside(table: pl.DataFrame) -> pl.DataFrame:
@@ -154,7 +171,7 @@ def _typed(texts: pl.Series) -> pl.Series:
     if is_text.sum() in (0, some.len()):
         try:
             values = _parsed(texts)
-            if values.dtype != pl.String or is_text.any():
+            if "Struct({})" not in str(values.dtype) and (values.dtype != pl.String or is_text.any()):
                 return values.cast(pl.String) if values.dtype == pl.Int128 else values
         except pl.exceptions.PolarsError:
             pass
