@@ -14,6 +14,7 @@ from vldata.errors import SourceError
 from vldata.shapes.draw import encoded
 from vldata.shapes.scene import scene
 from vldata.sources.reading import tables
+from vldata.sources.reading.keep import META
 from vldata.sources.scienceqa import ScienceQa
 from vldata.sources.standins import write_json, write_json_lines
 from vldata.sources.table import Table
@@ -448,3 +449,21 @@ def test_the_number_of_a_row_is_as_written_when_it_is_kept_too(tmp_path):
     path.write_text('[{"n": 2.50, "question": "q?", "answer": "x"}, {"n": 1, "question": "q?", "answer": "x"}]')
     turns = turns_of(path, fields={"row": "n"}, keep="n")
     assert turns.select("row", "n").rows() == [("2.50", 2.5), ("1", 1.0)]
+
+
+def test_a_joined_column_that_is_kept_is_as_its_file_writes_it(tmp_path):
+    path = write(tmp_path, "json", [{"id": k, "question": "q?", "answer": "x"} for k in (1, 2, 3)])
+    (tmp_path / "r.json").write_text('[{"n": "2", "s": 2.50}, {"n": "1", "s": 3}]')
+    (tmp_path / "m.json").write_text('[{"s": 3, "deep": {"a": 1.0}}]')
+    joins = [
+        {"path": str(tmp_path / "r.json"), "on": {"id": "n"}, "keep": ["s"]},
+        {"path": str(tmp_path / "m.json"), "on": "s", "keep": ["deep"]},
+    ]
+    with pytest.raises(SourceError, match="numbers with fractions"):
+        Table(path=path, join=joins, keep=["deep"]).read("vqa_open")
+    (tmp_path / "r.json").write_text('[{"n": "2", "s": 2, "t": 2.50}, {"n": "1", "s": 3, "t": 3}]')
+    joins[0]["keep"] = ["s", "t"]
+    turns = Table(path=path, join=joins, keep=["t", "deep"], meta=True).read("vqa_open").sort("row")
+    assert turns[META].to_list() == [
+        '{"deep":{"a":1.0},"t":3}', '{"deep":null,"t":2.50}', '{"deep":null,"t":null}'
+    ]  # fmt: skip

@@ -24,7 +24,7 @@ from vldata.store.remember import file_digest
 from vldata.store.store import Store
 from vldata.tasks.base import PolarsType, Task
 
-TURNS_VERSION = 2
+TURNS_VERSION = 3
 
 _NOT_CONTENT = frozenset({"row", "weight", "generator", "problem", "detail"})
 

@@ -53,7 +53,7 @@ from vldata.sources.reading.fields import (
     texts_of,
 )
 from vldata.sources.reading.files import expand
-from vldata.sources.reading.inline_images import referenced, texts_of_cells
+from vldata.sources.reading.inline_images import located, referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
 from vldata.sources.reading.join import Join, read_join, unmatched, with_columns_of
 from vldata.sources.reading.json import LINES
@@ -228,9 +228,8 @@ class Table(Source):
         if self.take is not None:
             tables, talks = self._taken(tables), self._taken_talks(talks)
         tables = [turns.drop(_RECORD, _RECORD_ID) for turns in tables]
-        turns = pl.concat(
-            [*tables, exchanges(talks, self.keep)] if talks or not tables else tables, how="diagonal_relaxed"
-        )
+        said = located(exchanges(talks, self.keep), self._tables, self.image_root) if talks or not tables else None
+        turns = pl.concat([*tables, *([] if said is None else [said])], how="diagonal_relaxed")
         if task == "vqa_mc":
             return with_right_choice(turns, self.answer_is)
         return in_order(turns) if tables and {"thread", "position"} <= {*turns.columns} else turns

@@ -174,8 +174,10 @@ PARTS: dict[str, Any] = {
 
 def pictured(rows: list[dict[str, Any]], path: Path, root: Path | None = None) -> tuple[pl.DataFrame, list[bytes]]:
     written(path, rows)
-    source = Llava(path=str(path), image_root=str(root or path.parent))
-    turns = source.read("instruction").sort("thread")
+    of = {"path": str(path), "image_root": str(root or path.parent)}
+    turns = Llava(**of).read("instruction").sort("thread")
+    as_table = Table(**of).read("instruction").sort("thread")
+    assert as_table["images"].to_list() == turns["images"].to_list()
     assert turns["problem"].null_count() == turns.height, turns["detail"].to_list()
     return turns, [data for (data,) in bytes_of(turns, root or path.parent)]
 

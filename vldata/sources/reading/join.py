@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, NamedTuple
 
@@ -13,7 +13,8 @@ from vldata.errors import SourceError, nearest
 from vldata.schema.spec import Spec
 from vldata.sources.reading import nested
 from vldata.sources.reading.files import expand
-from vldata.sources.reading.tables import SUFFIXES, TableFile, open_frame
+from vldata.sources.reading.keep import PREFIX
+from vldata.sources.reading.tables import SUFFIXES, TableFile, kept_in, open_frame
 
 _KEY = "\0key"
 _FLOATS_ARE_EXACT = 2**53
@@ -49,11 +50,13 @@ class Joined(NamedTuple):
 
     Args:
         num_without_key: How many more there are, which are nobody's.
+        texts: The same columns as JSON texts, as the files write them.
     """
 
     join: Join
     rows: pl.DataFrame
     num_without_key: int = 0
+    texts: Callable[[], pl.DataFrame] = pl.DataFrame
 
 
 def read_join(join: Join) -> Joined:
@@ -63,9 +66,10 @@ def read_join(join: Join) -> Joined:
         SourceError: A column is missing, a row cannot be read, a key is a number with a fraction, or two rows have the
             same one.
     """
-    tables, without = [], 0
+    tables, frames, without = [], [], 0
     for path in expand(join.path, suffixes=SUFFIXES):
         frame = open_frame(path, at=join.at, columns=join.columns)
+        frames.append(frame)
         names = tuple(dict.fromkeys((*join.on.values(), *join.keep)))
         known = (*frame.columns, *frame.inside()) if any("." in name for name in names) else frame.columns
         for name in names:
@@ -84,7 +88,13 @@ def read_join(join: Join) -> Joined:
         said = double[_KEY][0].replace("\0", ", ")
         keys = ", ".join(join.on.values())
         raise SourceError(join.path, f"several rows have the {keys} {said!r}", "keep one of them")
-    return Joined(join, rows, without)
+
+    def texts() -> pl.DataFrame:
+        keyed = (_with_key(frame.read(list(join.on.values()))[0], list(join.on.values()), "join") for frame in frames)
+        columns = (kept_in(frame, join.keep) for frame in frames)
+        return pl.concat([one.select(_KEY).with_columns(kept) for one, kept in zip(keyed, columns, strict=True)])
+
+    return Joined(join, rows, without, texts)
 
 
 def unmatched(frames: Sequence[TableFile], others: Sequence[Joined]) -> list[str]:
@@ -134,9 +144,20 @@ def _beside(frame: TableFile, other: Joined) -> TableFile:
         joined = _with_key(table, keys, here).join(other.rows, on=_KEY, how="left", maintain_order="left")
         return joined.with_columns(expression for expression, _ in theirs.values()).drop(_KEY), notes
 
+    def beside(names: Sequence[str]) -> list[pl.Series]:
+        first = frame.beside(names) if frame.beside is not None else []
+        theirs = [PREFIX + name for name in names if name in other.join.keep]
+        if not theirs:
+            return first
+        keyed = _with_key(frame.read(keys)[0], keys, here).select(_KEY)
+        texts = other.texts().filter(pl.col(_KEY).is_not_null())
+        return [*first, *keyed.join(texts, on=_KEY, how="left", maintain_order="left").select(theirs)]
+
     inside = frame.inside
     paths = tuple(nested.paths(schema))
-    return replace(frame, columns=(*frame.columns, *schema), read=read, inside=lambda: (*inside(), *paths))
+    return replace(
+        frame, columns=(*frame.columns, *schema), read=read, inside=lambda: (*inside(), *paths), beside=beside
+    )
 
 
 def _with_key(table: pl.DataFrame, names: Sequence[str], where: str) -> pl.DataFrame:

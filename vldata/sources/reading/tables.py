@@ -24,7 +24,7 @@ from vldata.sources.reading import class_names, nested
 from vldata.sources.reading.delimited import SEPARATORS, rows_one_by_one, scan
 from vldata.sources.reading.files import Written, read_bytes
 from vldata.sources.reading.json import LINES, at_path, json_document, written_rows
-from vldata.sources.reading.keep import columns_of_rows, columns_of_table
+from vldata.sources.reading.keep import PREFIX, columns_of_rows, columns_of_table
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import list_of_rows, shown
 
@@ -65,6 +65,7 @@ class TableFile:
         row: The column that says which row it is, where the form of the file tells.
         form: How it was opened.
         written: Of JSON: the rows as objects, numbers as `vldata.sources.reading.files.Written`.
+        beside: Of a file that others are joined with: columns of theirs as JSON texts, null throughout of any other.
     """
 
     path: Path
@@ -75,6 +76,7 @@ class TableFile:
     row: str | None = None
     form: _Form | None = None
     written: Callable[[], Sequence[Any]] | None = None
+    beside: Callable[[Sequence[str]], list[pl.Series]] | None = None
 
 
 def open_frame(
@@ -119,11 +121,14 @@ def kept_in(frame: TableFile, names: Sequence[str]) -> list[pl.Series]:
     """
     if not names:
         return []
+    found: dict[str, pl.Series] = {}
     written = columns_of_rows(frame.written(), names) if frame.written is not None else []
-    there = [name for name, column in zip(names, written, strict=False) if column.count()]
-    known = {*frame.columns, *frame.inside()} - {*there}
+    for column in (*written, *(frame.beside(names) if frame.beside is not None else ())):
+        if column.count():
+            found[column.name.removeprefix(PREFIX)] = column
+    known = {*frame.columns, *frame.inside()} - found.keys()
     read = columns_of_table(frame.read([name for name in names if name in known])[0], names)
-    return [written[k] if name in there else read[k] for k, name in enumerate(names)]
+    return [found.get(name, read[k]) for k, name in enumerate(names)]
 
 
 def json_objects(frame: TableFile) -> list[Any]:
