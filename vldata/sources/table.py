@@ -55,7 +55,7 @@ from vldata.sources.reading.fields import (
 from vldata.sources.reading.files import expand
 from vldata.sources.reading.inline_images import located, referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
-from vldata.sources.reading.join import Join, read_join, unmatched, with_columns_of
+from vldata.sources.reading.join import Join, join_files, read_join, unmatched, with_columns_of
 from vldata.sources.reading.json import LINES
 from vldata.sources.reading.keep import KEPT, META, PREFIX, with_kept
 from vldata.sources.reading.marks import with_image_places
@@ -183,7 +183,7 @@ class Table(Source):
         Raises:
             SourceError: There is none, or the folder holds several splits.
         """
-        joined = [path for join in self.join for path in expand(join.path, suffixes=SUFFIXES)]
+        joined = [path for join in self.join for path in join_files(join)]
         return [*self._tables(), *joined]
 
     def _tables(self) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import polars as pl
@@ -59,6 +60,18 @@ class Joined(NamedTuple):
     texts: Callable[[], pl.DataFrame] = pl.DataFrame
 
 
+def join_files(join: Join) -> list[Path]:
+    """The other files.
+
+    Raises:
+        SourceError: There is none.
+    """
+    try:
+        return expand(join.path, suffixes=SUFFIXES)
+    except SourceError as error:
+        raise SourceError(f"join: {error.where}", error.problem, error.fix.replace("`path`", "`join.path`")) from None
+
+
 def read_join(join: Join) -> Joined:
     """Read the other files.
 
@@ -67,7 +80,7 @@ def read_join(join: Join) -> Joined:
             same one.
     """
     tables, frames, without = [], [], 0
-    for path in expand(join.path, suffixes=SUFFIXES):
+    for path in join_files(join):
         frame = open_frame(path, at=join.at, columns=join.columns)
         frames.append(frame)
         names = tuple(dict.fromkeys((*join.on.values(), *join.keep)))
