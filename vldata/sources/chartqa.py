@@ -23,6 +23,7 @@ from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Source
 from vldata.sources.reading.files import open_json
+from vldata.sources.reading.inline_images import path_or_text
 from vldata.sources.reading.keep import KEPT
 from vldata.sources.reading.rows import TEXT, files_named, list_of_rows, one_image, typed
 from vldata.sources.standins import draw, scenes_for, write_json
@@ -75,7 +76,7 @@ def _read(path: Path, root: Path, ignore: Collection[str], keep: Sequence[str]) 
         "detail",
         question="query",
         answer="label",
-        images=one_image(pl.lit(f"{beside}/") + pl.col("imgname")),
+        images=one_image(path_or_text(pl.col("imgname"), pl.lit(f"{beside}/") + pl.col("imgname"))),
     )
 
 

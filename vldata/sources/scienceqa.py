@@ -24,6 +24,7 @@ from vldata.errors import SourceError, nearest
 from vldata.shapes.language import captions, questions
 from vldata.sources.base import Source
 from vldata.sources.reading.files import expand, open_json, read_json
+from vldata.sources.reading.inline_images import path_or_text
 from vldata.sources.reading.keep import KEPT
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import TEXT, TEXTS, WHOLE, note, one_image, rows_by_id, typed
@@ -126,7 +127,7 @@ class ScienceQa(Source):
             "problem",
             "detail",
             context="hint",
-            images=one_image(pl.concat_str("split", "row", "image", separator="/")),
+            images=one_image(path_or_text(pl.col("image"), pl.concat_str("split", "row", "image", separator="/"))),
         )
 
     def _is_in_split(self, path: Path) -> pl.Expr:

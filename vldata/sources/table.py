@@ -106,7 +106,7 @@ class Table(Source):
             The rows of an object of objects have its keys as the column ``key``, which is their id.
         columns: Names of the columns of a CSV or TSV file without a header.
         explode: Columns with lists, side by side, whose items become rows of their own, ``row/0``, ``row/1`` ….
-        join: Other files with more columns for the same rows.
+        join: Other files with more columns for the same rows; the plan notes how many rows have no partner.
         take: A part of the rows, before lists are exploded; nothing else of the source is looked at.
         box_order: What the four numbers of a box are: corners (also with x and y by turns, or y first), or a corner or
             the centre with width and height. Polygons become the box around them.

@@ -23,6 +23,7 @@ from pydantic import AfterValidator
 from vldata.shapes.language import statements
 from vldata.sources.base import Source
 from vldata.sources.reading.files import Written, read_json_lines
+from vldata.sources.reading.inline_images import path_or_text
 from vldata.sources.reading.keep import KEPT
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import FLAG, TEXT, checked_pattern, files_named, image_name, one_image, typed
@@ -97,7 +98,9 @@ class Vsr(Source):
             KEPT,
             statement=pl.col("caption").str.strip_chars(),
             answer="label",
-            images=one_image(image_name(self.image_name, image=pl.col("image"), folder=link)),
+            images=one_image(
+                path_or_text(pl.col("image"), image_name(self.image_name, image=pl.col("image"), folder=link))
+            ),
             urls=one_image(pl.col("image_link")),
             problem="problem",
             detail="detail",

@@ -57,6 +57,11 @@ def located(turns: pl.DataFrame, files: Callable[[], Sequence[Path]], image_root
     return turns.with_columns(images=images)
 
 
+def path_or_text(cell: pl.Expr, path: pl.Expr) -> pl.Expr:
+    """The path that a cell is a part of, or the cell itself where it is an image as text."""
+    return pl.when(cell.str.contains(PATTERN)).then(cell).otherwise(path)
+
+
 def referenced(images: pl.Series, path: Path, name: str, *, places: pl.Series, column: str | None = None) -> pl.Series:
     """Lists of references in which images that are text are named by where they stand.
 

@@ -25,7 +25,7 @@ class Join(Spec):
     """Columns of other files for each row; null where they have no row for it.
 
     Args:
-        path: File, folder or glob.
+        path: File, folder or glob; ``${ENV}`` is replaced.
         at: As `Table.at`, of these files.
         columns: As `Table.columns`, of these files.
         on: Column of the table -> column of these files with the same values; a name alone is both. No two rows of
