@@ -9,10 +9,12 @@ import pytest
 from pydantic import ValidationError
 
 import vldata
+import vldata.errors
 from vldata.errors import SourceError
 from vldata.shapes.draw import encoded
 from vldata.shapes.scene import scene
 from vldata.sources.reading import tables
+from vldata.sources.reading.keep import META
 from vldata.sources.scienceqa import ScienceQa
 from vldata.sources.standins import write_json, write_json_lines
 from vldata.sources.table import Table
@@ -490,7 +492,7 @@ def test_texts_that_look_like_numbers_are_read_without_an_object_a_row(tmp_path,
     assert bool(objects) == (last == "3.0")
 
 
-def test_a_broken_row_of_the_other_file_and_keep_beside_conversations_are_errors(tmp_path):
+def test_a_broken_row_of_the_other_file_is_an_error_and_conversations_keep_columns(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"id": 1, "image": "a.jpg", "question": "?", "answer": "x"}\n')
     (tmp_path / "b.jsonl").write_text('{"id": 1, "more": "y"}\n{broken\n{"id": 2, "more": "z"}\n')
     join = {"path": str(tmp_path / "b.jsonl"), "on": "id", "keep": ["more"]}
@@ -500,8 +502,7 @@ def test_a_broken_row_of_the_other_file_and_keep_beside_conversations_are_errors
         '{"id": 1, "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}], "score": 2}\n'
     )
     (tmp_path / "c.jsonl").write_text(talk)
-    with pytest.raises(SourceError, match="keeps no columns"):
-        Table(path=str(tmp_path / "c.jsonl"), keep=["score"]).turns("text_instruction")
+    assert Table(path=str(tmp_path / "c.jsonl"), keep=["score"]).turns("text_instruction")["score"].to_list() == [2]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])
@@ -515,3 +516,82 @@ def test_a_row_with_more_values_than_columns_is_no_shorter_row(tmp_path, suffix,
     turns = Table(path=str(path), columns=None if has_head else names).turns("caption")
     assert turns.select("caption", "problem").rows() == [("A bus.", None), (None, "unparsable_row")]
     assert turns["detail"][1] == f"line {2 + has_head}: 4 values for 3 columns"
+
+
+def joined_build(tmp_path, monkeypatch, left, right, **options):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "more").mkdir()
+    write_json(tmp_path / "t.json", left)
+    write_json(tmp_path / "more" / "r.json", right)
+    join = {"path": "${MORE}/r.json", "on": "id", "keep": ["f"]}
+    source = {"format": "table", "path": "t.json", "task": "text_instruction", "join": join, "keep": "f", **options}
+    (tmp_path / "r.yaml").write_text(json.dumps({"name": "joined", "seed": 1, "sources": {"s": source}}))
+    return vldata.build(vldata.load("r.yaml"), tmp_path / "out", store=tmp_path / "store", workers=1)
+
+
+def test_rows_without_a_partner_are_counted_on_both_sides(tmp_path, monkeypatch):
+    left = [{"id": k, "instruction": f"Say {k}.", "response": "No."} for k in (1, 2, 3, None)]
+    right = [{"id": k, "f": f"f{k}"} for k in ("1", "2", "7", "8", "9", None)]
+    monkeypatch.setenv("MORE", "more")
+    built = joined_build(tmp_path, monkeypatch, left, right, where="f = 'f2'")
+    (note,) = (note for note in built.manifest["notes"] if "partner" in note)
+    assert note == "s: 2 of 4 rows have no partner in more/r.json, and 4 of its 6 rows are no row's"
+    assert built.manifest["sources"]["s"]["rows_out"] == 1
+    assert "${MORE}" in (tmp_path / "out" / "recipe.lock.yaml").read_text()
+    plan = vldata.plan(vldata.load("r.yaml"), store=tmp_path / "store", workers=1)
+    assert note in plan["notes"]
+
+
+def test_a_variable_in_a_join_that_is_not_set_is_an_error_and_so_is_one_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.delenv("MORE", raising=False)
+    with pytest.raises(vldata.errors.VldataError, match=r"MORE is not set"):
+        joined_build(tmp_path, monkeypatch, [], [])
+    recipe = (tmp_path / "r.yaml").read_text().replace('"keep": ["f"]', '"keep": ["f"], "at": "${MORE}"')
+    (tmp_path / "r.yaml").write_text(recipe)
+    with pytest.raises(vldata.errors.VldataError, match=r"only local paths may: path, image_root, join\.path"):
+        vldata.load("r.yaml")
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_joined_column_of_conversations_is_theirs(tmp_path, form):
+    said = [{"from": "human", "value": "<image>\nHi"}, {"from": "gpt", "value": "Ho"}]
+    talks = [{"id": str(k), "conversations": said} for k in (1, 2)]
+    if form == "parquet":
+        pl.DataFrame(talks).write_parquet(tmp_path / "t.parquet")
+    else:
+        write_json_lines(tmp_path / "t.jsonl", talks)
+    write_json(tmp_path / "r.json", [{"n": 2, "image": "b.jpg"}, {"n": 1, "image": "a.jpg"}])
+    join = {"path": str(tmp_path / "r.json"), "on": {"id": "n"}, "keep": ["image"]}
+    turns = Table(path=str(tmp_path / f"t.{form}"), join=join).turns("instruction")
+    assert turns["images"].to_list() == [["a.jpg"], ["b.jpg"]] and turns["problem"].null_count() == 2
+
+
+def test_a_column_that_some_files_have_is_null_in_the_others(tmp_path):
+    for name, more in (("a", {"score": 2}), ("b", {})):
+        write_json(tmp_path / f"{name}.json", [{"id": name, "question": "q?", "answer": "x", **more}])
+    assert turns_of(tmp_path, keep="score").sort("row")["score"].to_list() == [2, None]
+
+
+def test_the_number_of_a_row_is_as_written_when_it_is_kept_too(tmp_path):
+    path = tmp_path / "t.json"
+    path.write_text('[{"n": 2.50, "question": "q?", "answer": "x"}, {"n": 1, "question": "q?", "answer": "x"}]')
+    turns = turns_of(path, fields={"row": "n"}, keep="n")
+    assert turns.select("row", "n").rows() == [("2.50", 2.5), ("1", 1.0)]
+
+
+def test_a_joined_column_that_is_kept_is_as_its_file_writes_it(tmp_path):
+    path = write(tmp_path, "json", [{"id": k, "question": "q?", "answer": "x"} for k in (1, 2, 3)])
+    (tmp_path / "r.json").write_text('[{"n": "2", "s": 2.50}, {"n": "1", "s": 3}]')
+    (tmp_path / "m.json").write_text('[{"s": 3, "deep": {"a": 1.0}}]')
+    joins = [
+        {"path": str(tmp_path / "r.json"), "on": {"id": "n"}, "keep": ["s"]},
+        {"path": str(tmp_path / "m.json"), "on": "s", "keep": ["deep"]},
+    ]
+    with pytest.raises(SourceError, match="numbers with fractions"):
+        Table(path=path, join=joins, keep=["deep"]).read("vqa_open")
+    (tmp_path / "r.json").write_text('[{"n": "2", "s": 2, "t": 2.50}, {"n": "1", "s": 3, "t": 3}]')
+    joins[0]["keep"] = ["s", "t"]
+    turns = Table(path=path, join=joins, keep=["t", "deep"], meta=True).read("vqa_open").sort("row")
+    assert turns[META].to_list() == [
+        '{"deep":{"a":1.0},"t":3}', '{"deep":null,"t":2.50}', '{"deep":null,"t":null}'
+    ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 
 import polars as pl
 
@@ -10,8 +11,9 @@ from vldata.curate.cut import Cut, Drop, cut
 from vldata.errors import RecipeError, nearest
 from vldata.schema.expressions import is_row_by_row, quoted_paths, trouble
 from vldata.schema.turns import KEY
+from vldata.sources.reading.keep import META, PREFIX
 
-_INTERNAL = (KEY, "rank")
+_INTERNAL = (KEY, "rank", META)
 
 # Polars resolves a subquery's files while it parses, so these are refused before the text gets there. The functions are
 # searched in the raw text, quotes or not; the words only outside quotes, since a question may well say "select".
@@ -21,6 +23,14 @@ _FILE_FUNCTIONS = re.compile(
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
 _SUBQUERY = re.compile(r"\b(select|values|with|table)\b|\(\s*from\b", re.IGNORECASE)
 _UNFOLD = re.compile(r"\b(unnest|explode)\b", re.IGNORECASE)
+
+
+def names_of(expression: str, names: Collection[str]) -> set[str]:
+    """Which of these columns an expression looks at; none of one that cannot be parsed."""
+    try:
+        return {*pl.sql_expr(quoted_paths(expression, names)).meta.root_names()} & {*names}
+    except pl.exceptions.PolarsError:
+        return set()
 
 
 def where(turns: pl.DataFrame, expression: str, where_path: str) -> Cut:
@@ -34,10 +44,12 @@ def where(turns: pl.DataFrame, expression: str, where_path: str) -> Cut:
     Raises:
         RecipeError: As `compiled`, or the expression fails on a row's values.
     """
-    columns = pl.Schema({name: dtype for name, dtype in turns.schema.items() if name not in _INTERNAL})
-    compiled_expression = compiled(expression, columns, where_path)
+    there = turns.drop(_INTERNAL, strict=False)
+    native = {name: name.removeprefix(PREFIX) for name in there.columns if name.startswith(PREFIX)}
+    there = there.rename(native)
+    compiled_expression = compiled(expression, there.schema, where_path, kept=list(native.values()))
     try:
-        true = turns.select(compiled_expression.fill_null(False).alias("true"))["true"]
+        true = there.select(compiled_expression.fill_null(False).alias("true"))["true"]
     except pl.exceptions.PolarsError as error:
         raise _failed(expression, where_path, str(error)) from None
     if len(true) != turns.height:
@@ -45,8 +57,11 @@ def where(turns: pl.DataFrame, expression: str, where_path: str) -> Cut:
     return cut(turns, [Drop("where", pl.lit(~true), pl.lit(expression))])
 
 
-def compiled(expression: str, schema: pl.Schema, where_path: str) -> pl.Expr:
+def compiled(expression: str, schema: pl.Schema, where_path: str, *, kept: Sequence[str] = ()) -> pl.Expr:
     """The expression, checked against the columns without looking at any row.
+
+    Args:
+        kept: Columns of the schema that are native ones.
 
     Raises:
         RecipeError: Not one expression, a subquery, an unknown column or function, not true or false, or something that
@@ -65,7 +80,7 @@ def compiled(expression: str, schema: pl.Schema, where_path: str) -> pl.Expr:
         parsed = _parsed(expression, schema, where_path)
         unknown = [name for name in parsed.meta.root_names() if name not in schema]
         if unknown:
-            raise _unknown_column(unknown[0], expression, schema, where_path)
+            raise _unknown_column(unknown[0], expression, schema, where_path, kept)
         empty = pl.DataFrame(schema=schema).select(parsed.alias("value"))
     except pl.exceptions.PolarsError as error:
         raise _failed(expression, where_path, str(error)) from None
@@ -86,9 +101,10 @@ def _parsed(expression: str, schema: pl.Schema, where_path: str) -> pl.Expr:
         raise RecipeError(where_path, f"{expression!r} cannot be used: {problem}", fix) from None
 
 
-def _unknown_column(name: str, expression: str, schema: pl.Schema, where_path: str) -> RecipeError:
-    columns = [column for column in schema if column not in _INTERNAL]
-    fix = f"columns: {', '.join(columns)}"
+def _unknown_column(name: str, expression: str, schema: pl.Schema, where_path: str, kept: Sequence[str]) -> RecipeError:
+    columns = list(schema)
+    native = f"{', '.join(kept)} (kept)" if kept else "none; name those of the files that are needed with `keep`"
+    fix = f"columns: {', '.join(column for column in columns if column not in kept)}; native columns: {native}"
     guess = nearest(name, columns)
     if guess.startswith("did you mean"):
         fix = f"{guess} {fix}"

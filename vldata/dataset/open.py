@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from vldata.dataset.manifest import manifest_of, read_manifest
 from vldata.errors import BuildError
-from vldata.schema.rows import arrow_schema
+from vldata.schema.rows import META, arrow_schema
 
 _FIX = "run `vldata verify`, then build again"
 _SLICE_ROWS = 32
@@ -113,7 +113,7 @@ def _batches(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
 
 
 def _check_columns(path: Path, schema: pa.Schema) -> None:
-    if not schema.equals(arrow_schema()):
+    if not schema.equals(arrow_schema(meta=META in schema.names)):
         raise BuildError(str(path), "its columns are those of another version of vldata", "build it again")
 
 

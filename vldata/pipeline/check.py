@@ -88,7 +88,7 @@ def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
 
 def _where_problems(entry: Entry) -> list[VldataError]:
     """What is wrong with a source's ``where``, seen from the columns' types alone."""
-    if not entry.settings.where or entry.source.kept_columns:
+    if not entry.settings.where or entry.source.keep:
         return []  # the types of kept columns are those of the files
     schema = pl.Schema({**COMMON, **entry.task.columns})
     try:

@@ -27,6 +27,7 @@ from vldata.schema.boxes import Box, padded_square
 from vldata.schema.keyed import Keys, fractions, keyed
 from vldata.schema.rows import CONTENT, IMAGE, MESSAGE, ROW_BOX, SIZE_TYPE, TURN, arrow_schema
 from vldata.schema.turns import KEY
+from vldata.sources.reading.keep import META
 from vldata.tasks.base import Task
 
 RENDER_VERSION = 2
@@ -43,6 +44,7 @@ class RenderSettings:
         source: Name in the recipe.
         dataset: What templates call the source.
         image_prefix: Put before an image reference to make the stored path: the image root, where paths are stored.
+        has_meta: Whether the rows have a column for native columns, as those of any source of the recipe do.
     """
 
     source: str
@@ -56,6 +58,7 @@ class RenderSettings:
     max_side_px: int | None
     image_prefix: str
     seed: int
+    has_meta: bool = False
 
     def identity(self) -> dict[str, Any]:
         """All of it as plain values, for keys: a class or a field that is renamed renders nothing again."""
@@ -72,6 +75,7 @@ class RenderSettings:
             "max_side_px": self.max_side_px,
             "image_prefix": self.image_prefix,
             "seed": self.seed,
+            **({"meta": True} if self.has_meta else {}),
         }
 
 
@@ -213,8 +217,10 @@ def _piece(
         _lists(bounds, _lineage(turns, samples, rendered, rows, words)),
         pa.array(chars, pa.int32()),
     ]
+    if words.has_meta:
+        columns.append(_metas(turns, bounds))
     return Piece(
-        table=pa.Table.from_arrays(columns, schema=arrow_schema()),
+        table=pa.Table.from_arrays(columns, schema=arrow_schema(meta=words.has_meta)),
         hashes=samples["hashes"].explode(empty_as_null=False).to_list(),
         num_images=int(image_bounds[-1]),
         num_turns=turns.height,
@@ -222,6 +228,16 @@ def _piece(
         text_chars=int(chars.sum()),
         image_bytes=int(samples["image_bytes"].sum()),
     )
+
+
+def _metas(turns: pl.DataFrame, bounds: Ints) -> pa.Array:
+    """Each sample's native columns: an object; a list with one for each turn, where they differ."""
+    if META not in turns.columns:
+        return pa.nulls(len(bounds) - 1, pa.string())
+    texts = turns[META].to_list()
+    of_samples = (texts[low:high] for low, high in pairwise(bounds.tolist()))
+    same = (each[0] if len({*each}) == 1 else f"[{','.join(text or 'null' for text in each)}]" for each in of_samples)
+    return pa.array(list(same), pa.string())
 
 
 def _paths(references: list[str], words: RenderSettings) -> pa.Array:

@@ -78,11 +78,12 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
                 return seen
             source, heads = cut
             native, seen.columns = read_with_columns(source, entry.task.name)
+            seen.notes += [f"{entry.name}: {note}" for note in source.notes()] if seen.is_all else []
             given = native.drop("remark", strict=False)
-            turns = keyed_turns(given, entry.task, where=entry.where, kept=entry.source.kept_columns)
-            if entry.settings.where:
+            turns = keyed_turns(given, entry.task, where=entry.where)
+            if entry.settings.where:  # kept columns have types only now
                 usable = turns.filter(pl.col("problem").is_null())
-                where(usable, entry.settings.where, f"{entry.where}.where")  # kept columns have types only now
+                where(usable, entry.settings.where, f"{entry.where}.where")
             if (in_wrong_unit := wrong_unit(turns, entry.source)) is not None:
                 seen.problems.append(in_wrong_unit.error(entry.source, entry.where))
         except VldataError as error:

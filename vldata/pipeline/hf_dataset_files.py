@@ -35,7 +35,8 @@ def write_hf_dataset_files(fresh: Path, recipe: Recipe, blocks: Sequence[Mapping
             "_split": split,
         }
         (folder / "state.json").write_text(json.dumps(state, indent=1))
-        info = {"description": recipe.head.about, "citation": "", "homepage": "", "license": "", "features": features()}
+        kinds = features(meta=recipe.has_meta)
+        info = {"description": recipe.head.about, "citation": "", "homepage": "", "license": "", "features": kinds}
         (folder / "dataset_info.json").write_text(json.dumps(info, indent=1))
     if many:
         (fresh / "dataset_dict.json").write_text(json.dumps({"splits": splits}))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
 from vldata.base import no_collector
 from vldata.errors import SourceError, VldataError, nearest
@@ -19,6 +19,7 @@ from vldata.schema.turns import COMMON, KEY
 from vldata.sources.base import Source
 from vldata.sources.reading.boxes import wrong_unit
 from vldata.sources.reading.columns import listening
+from vldata.sources.reading.keep import KEPT, META
 from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.remember import file_digest
@@ -32,6 +33,9 @@ _NOT_CONTENT = frozenset({"row", "weight", "generator", "problem", "detail"})
 _REMARKS, _COLUMNS = "vldata.remarks", "vldata.columns"
 """Under which the file of turns keeps what the source says of them, and which native columns they are made of."""
 
+_NOTES = "vldata.notes"
+"""Under which it keeps what the source says of its files."""
+
 
 @dataclass(frozen=True)
 class IndexedTurns:
@@ -43,6 +47,7 @@ class IndexedTurns:
         digests: Annotation file, as the recipe names it, to the hash of its contents.
         remarks: What the source says of turns that are used all the same, to how many.
         columns: As `vldata.sources.reading.columns.ColumnsSeen.summary` has them.
+        notes: What it says of its files.
     """
 
     key: str
@@ -51,6 +56,7 @@ class IndexedTurns:
     rows: int
     remarks: dict[str, int] = field(default_factory=dict)
     columns: dict[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def already_indexed(entry: Entry, store: Store) -> IndexedTurns | VldataError | None:
@@ -70,9 +76,13 @@ def index(entry: Entry, store: Store) -> IndexedTurns | VldataError:
         if indexed is None:
             with no_collector():
                 native, columns = read_with_columns(entry.source, entry.task.name)
-                said = {_REMARKS: json.dumps(_remarks(native)), _COLUMNS: json.dumps(columns)}
+                said = {
+                    _REMARKS: json.dumps(_remarks(native)),
+                    _COLUMNS: json.dumps(columns),
+                    _NOTES: json.dumps(entry.source.notes()),
+                }
                 turns = native.drop("remark", strict=False)
-                turns = keyed_turns(turns, entry.task, where=entry.where, kept=entry.source.kept_columns)
+                turns = keyed_turns(turns, entry.task, where=entry.where)
             in_wrong_unit = wrong_unit(turns, entry.source)
             if in_wrong_unit is not None:
                 raise in_wrong_unit.error(entry.source, entry.where)
@@ -93,18 +103,19 @@ def _in_store(entry: Entry, store: Store, digests: dict[str, str]) -> IndexedTur
     path = store.path(Folder.TURNS, key, ".parquet")
     rows = int(pl.scan_parquet(path).select(pl.len()).collect().item())
     said = pl.read_parquet_metadata(path)
-    return IndexedTurns(key, path, digests, rows, json.loads(said[_REMARKS]), json.loads(said[_COLUMNS]))
+    remarks, columns, notes = (json.loads(said[name]) for name in (_REMARKS, _COLUMNS, _NOTES))
+    return IndexedTurns(key, path, digests, rows, remarks, columns, notes)
 
 
 def read_with_columns(source: Source, task: str) -> tuple[pl.DataFrame, dict[str, Any] | None]:
     """The turns of a source, and which native columns they are made of; None where it has none.
 
     Raises:
-        SourceError: As `vldata.sources.base.Source.turns`.
+        SourceError: As `vldata.sources.base.Source.read`.
     """
     with listening() as seen:
-        turns = source.turns(task)
-    return turns, seen.summary(turns, ignore=source.ignore, kept=source.kept_columns)
+        turns = source.read(task)
+    return turns, seen.summary(turns, ignore=source.ignore, kept=source.keep)
 
 
 def _remarks(turns: pl.DataFrame) -> dict[str, int]:
@@ -116,6 +127,10 @@ def _remarks(turns: pl.DataFrame) -> dict[str, int]:
 
 def _key(entry: Entry, digests: dict[str, str]) -> str:
     options = {k: v for k, v in entry.source.model_dump(mode="json").items() if k not in entry.source.paths}
+    for name in () if options.get("keep") else ("keep", "meta"):
+        options.pop(name, None)  # what nobody asks for leaves the turns what they were
+    if options.get("join"):
+        options["join"] = [{k: v for k, v in join.items() if k != "path"} for join in options["join"]]
     return key_of(
         {
             "what": KeySubject.TURNS,
@@ -141,7 +156,7 @@ def _in_recipe(error: VldataError | OSError | ValueError, entry: Entry) -> Vldat
     return type(error)(f"{entry.where}: {error.where}", error.problem, error.fix)
 
 
-def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str, kept: Collection[str] = ()) -> pl.DataFrame:
+def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str) -> pl.DataFrame:
     """Canonical columns in canonical types, native ones that are kept, a row id for every turn, and its key.
 
     A row id is the native one, or the hash of the row's canonical columns where the format has none. Equal ids are set
@@ -150,7 +165,7 @@ def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str, kept: Collection
     Raises:
         SourceError: A column the task needs is missing, of another type, or unknown.
     """
-    native = {name: turns.schema[name] for name in kept}
+    native = turns.select(KEPT, cs.by_name(META, require_all=False)).schema
     extras = {name: dtype for name, dtype in task.extras.items() if name in turns.columns}
     columns: dict[str, PolarsType] = {**COMMON, **task.columns, **extras, **native}
     _refuse_strangers(turns, columns, task, where)
@@ -158,7 +173,7 @@ def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str, kept: Collection
         (pl.col(name) if name in turns.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in columns.items()
     ).with_columns(pl.col("images").fill_null([]))
-    content = {name: dtype for name, dtype in filled.schema.items() if name not in {*_NOT_CONTENT, *kept}}
+    content = {name: dtype for name, dtype in filled.schema.items() if name not in {*_NOT_CONTENT, *native}}
     if filled["row"].null_count():
         hashed = filled.select(canonical_text(content))
         ids = pl.Series(

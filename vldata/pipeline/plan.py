@@ -385,6 +385,7 @@ def _remarks(recipe: Recipe, indexed: Mapping[str, IndexedTurns], chosen: Mappin
     notes = []
     for name, entry in recipe.entries.items():
         read, used = indexed[name].rows, chosen[name].turns
+        notes += [f"{name}: {note}" for note in indexed[name].notes]
         notes += [f"{name}: {remark}: {n:,} of {read:,} turns" for remark, n in indexed[name].remarks.items()]
         notes += [f"{name}: {remark}: {n:,} of {used.height:,} turns" for remark, n in entry.task.remarks(used).items()]
     return notes
@@ -393,6 +394,9 @@ def _remarks(recipe: Recipe, indexed: Mapping[str, IndexedTurns], chosen: Mappin
 def _notes(recipe: Recipe, reports: Mapping[str, SourceReport], blocks: list[Block]) -> list[str]:
     notes = []
     for name, entry in recipe.entries.items():
+        settings = {**(recipe.raw.get("defaults") or {}), **recipe.raw.get("sources", {}).get(name, {})}
+        if settings.get("where") and entry.settings.where is None:
+            notes.append(f"{name}: its `where` looks at columns of `keep`, which a stand-in has not: it is left out")
         taken = entry.source.files() if home(entry.source.path).is_dir() else []
         if taken and (left := passed_over(entry.source.path, taken)):
             shown = ", ".join(left[:5]) + (" …" if len(left) > 5 else "")

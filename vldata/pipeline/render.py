@@ -229,6 +229,7 @@ def _words(recipe: Recipe, entry: Entry, template: Template) -> RenderSettings:
         max_side_px=settings.images.max_side_px,
         image_prefix=f"{root}/" if recipe.head.output.images == "path" else "",
         seed=recipe.head.seed,
+        has_meta=recipe.has_meta,
     )
 
 

@@ -27,6 +27,7 @@ from vldata.pipeline.ledger import staged
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.keyed import keyed
 from vldata.schema.turns import KEY
+from vldata.sources.reading.keep import KEPT
 from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
@@ -120,7 +121,7 @@ def _screen(
         kept = keep(exclude.rows(entry.name, kept), "exclude")
     if settings.where:
         kept = keep(where(kept, settings.where, f"{entry.where}.where"), "where")
-    kept, everything = (turns.drop(entry.source.kept_columns) for turns in (kept, everything))
+    kept, everything = (turns.drop(KEPT) for turns in (kept, everything))
     kept = keep(_checks(kept, task, needs_image=_needs_image(entry)), "check")
     if _asks_where(entry):
         kept = keep(_clear(kept, everything), "check")

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from vldata.base import Progress
+from vldata.curate.where import names_of
 from vldata.errors import BuildError, RecipeError, SourceError
 from vldata.mixture.models import Mixture
 from vldata.pipeline.plan_record import SourceReport
-from vldata.recipe.models import Entry, Recipe
+from vldata.recipe.models import Entry, Recipe, Settings
 from vldata.sources import source_class
 from vldata.sources.base import Source
 from vldata.store.keys import key_of
@@ -109,7 +110,13 @@ def _standin(entry: Entry, source: Source, store: Store, *, rows: int, seed: int
                 raise type(error)(f"{entry.where}.{error.where}", error.problem, error.fix) from None
             note.write_text(json.dumps(keys))
     keys = json.loads(note.read_text())
-    return replace(entry, source=source.model_validate(keys))
+    return replace(entry, source=source.model_validate(keys), settings=_without_native(entry, source))
+
+
+def _without_native(entry: Entry, source: Source) -> Settings:
+    """Settings that do not look at native columns, which a stand-in does not have."""
+    looks = entry.settings.where is not None and names_of(entry.settings.where, source.keep)
+    return entry.settings.model_copy(update={"where": None}) if looks else entry.settings
 
 
 def with_images(recipe: Recipe, store: Store, *, progress: Progress, drawn_before: set[tuple[str, str]]) -> Recipe:

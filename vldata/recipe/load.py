@@ -163,13 +163,24 @@ def _name_fault(name: str) -> str | None:
     return None
 
 
-def _expanded(rest: dict[str, Any], cls: type[Source], where: str, problems: list[VldataError]) -> dict[str, Any]:
-    expanded = dict(rest)
+def _expanded(
+    rest: dict[str, Any], cls: type[Source], where: str, problems: list[VldataError], above: str = ""
+) -> dict[str, Any]:
+    expanded, paths = dict(rest), (*cls.paths, *cls.inner_paths)
     for key, value in rest.items():
+        name = above + key
+        if any(path.startswith(f"{name}.") for path in paths):  # a section with paths, or a list of such
+            parts = value if isinstance(value, list) else [value]
+            found = [
+                _expanded(part, cls, f"{where}.{key}", problems, f"{name}.") if isinstance(part, dict) else part
+                for part in parts
+            ]
+            expanded[key] = found if isinstance(value, list) else found[0]
+            continue
         if not has_variable(value):
             continue
-        if key not in cls.paths:
-            problem, fix = f"{value!r} names an environment variable", f"only local paths may: {', '.join(cls.paths)}"
+        if name not in paths:
+            problem, fix = f"{value!r} names an environment variable", f"only local paths may: {', '.join(paths)}"
             problems.append(RecipeError(f"{where}.{key}", problem, fix))
             continue
         try:

@@ -156,6 +156,11 @@ class Recipe:
     raw: dict[str, Any] = field(repr=False, compare=False)
 
     @property
+    def has_meta(self) -> bool:
+        """Whether a source wants native columns in the finished rows, which then have a column for them."""
+        return any(entry.source.meta for entry in self.entries.values())
+
+    @property
     def split_shares(self) -> dict[str, float]:
         """Every split with its share; ``train`` has what the others leave."""
         others = dict(sorted(self.head.splits.items()))

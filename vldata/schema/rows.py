@@ -47,9 +47,18 @@ _FIELDS = [
 ]
 
 
-def features() -> dict[str, object]:
+META = "meta"
+"""Column of the rows of a build with a source that asks for it: native columns as one JSON object, null of the others;
+of a conversation whose turns have different ones, a list with the object of each turn."""
+
+
+def features(*, meta: bool = False) -> dict[str, object]:
     """The row in the notation of Hugging Face ``datasets``' ``dataset_info.json``."""
-    return {name: _feature(kind) for name, kind in _FIELDS}
+    return {name: _feature(kind) for name, kind in _fields(meta)}
+
+
+def _fields(meta: bool) -> list[tuple[str, pa.DataType]]:
+    return [*_FIELDS, (META, pa.string())] if meta else _FIELDS
 
 
 def _feature(kind: pa.DataType) -> dict[str, object]:
@@ -62,7 +71,11 @@ def _feature(kind: pa.DataType) -> dict[str, object]:
     return {"dtype": {"double": "float64", "float": "float32"}.get(str(kind), str(kind)), "_type": "Value"}
 
 
-def arrow_schema() -> pa.Schema:
-    """The literal schema, with the metadata from which ``datasets`` restores the image feature."""
-    metadata = json.dumps({"info": {"features": features()}}, separators=(",", ":"))
-    return pa.schema(_FIELDS, metadata={"huggingface": metadata})
+def arrow_schema(*, meta: bool = False) -> pa.Schema:
+    """The literal schema, with the metadata from which ``datasets`` restores the image feature.
+
+    Args:
+        meta: Whether the rows have the column `META`.
+    """
+    metadata = json.dumps({"info": {"features": features(meta=meta)}}, separators=(",", ":"))
+    return pa.schema(_fields(meta), metadata={"huggingface": metadata})

@@ -12,7 +12,7 @@ that may change what is learnt is refused (`vldata.sources.reading.talk_keys`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,10 +21,11 @@ import polars as pl
 from vldata.shapes.language import arithmetic
 from vldata.sources.base import Source
 from vldata.sources.reading.conversations import Talk, exchanges, talk, talk_files, talk_rows
+from vldata.sources.reading.keep import KEPT, heads
 from vldata.sources.reading.keys import is_blank
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.rows import ID, TEXT, note, typed
-from vldata.sources.reading.talk_keys import form_of
+from vldata.sources.reading.talk_keys import READ, form_of
 from vldata.sources.standins import write_json
 
 _FIELDS = {
@@ -58,17 +59,18 @@ class Alpaca(Source):
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every row; one without an answer is an ``empty_text``."""
-        ignore = frozenset({*self.ignore, _WHOLE_PROMPT})
+        ignore, keep = frozenset({*self.ignore, _WHOLE_PROMPT}), tuple(self.keep)
+        known = ignore | (heads(keep) - READ)
         plain: list[Any] = []
         talks: list[Talk] = []
         for path in self.files():
             for row in _instances(talk_rows(path, image_root=str(path.parent))):
-                if isinstance(row, dict) and not _FIELDS.keys() >= row.keys() and _is_more(row, ignore):
-                    talks.append(talk(row, pictured=False, ignore=ignore))
+                if isinstance(row, dict) and not _FIELDS.keys() >= row.keys() and _is_more(row, known):
+                    talks.append(talk(row, pictured=False, ignore=ignore, keep=keep))
                 else:
                     plain.append(row)
-        tables = [_turns(plain)] if plain or not talks else []
-        return pl.concat([*tables, exchanges(talks)] if talks else tables, how="diagonal")
+        tables = [_turns(plain, keep)] if plain or not talks else []
+        return pl.concat([*tables, exchanges(talks, keep)] if talks else tables, how="diagonal")
 
     @classmethod
     def standin(
@@ -87,10 +89,11 @@ class Alpaca(Source):
         return {"path": str(path.resolve())}
 
 
-def _turns(rows: list[Any]) -> pl.DataFrame:
-    table = typed(rows, _FIELDS, optional={"id", "input", "system"})
+def _turns(rows: list[Any], keep: Sequence[str]) -> pl.DataFrame:
+    table = typed(rows, _FIELDS, optional={"id", "input", "system"}, keep=keep)
     has_input = pl.col("input").str.strip_chars() != ""
     turns = table.select(
+        KEPT,
         row="id",
         images=pl.lit([], pl.List(pl.String)),
         thread=pl.lit(None, pl.String),

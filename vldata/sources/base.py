@@ -8,14 +8,20 @@ the format's quirks, which stop there. It knows two directions: `Source.turns` r
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
+from pydantic import BeforeValidator, StrictBool, field_validator, model_validator
 
 from vldata.schema.spec import Spec
 
 Keys = dict[str, Any]
 """Keys of a source in a recipe."""
+
+
+def as_list(said: Any) -> Any:
+    """What a recipe says once where it may say several things."""
+    return [said] if isinstance(said, str | dict) else said
 
 
 class Source(Spec):
@@ -27,6 +33,8 @@ class Source(Spec):
     Args:
         path: Annotation file, folder or glob, relative to the working directory; ``.gz`` is read everywhere.
         ignore: Native keys that change nothing of what is learnt, besides those that the format knows as such.
+        keep: Native columns, by their names or dotted paths, that ``where`` may look at; they are not in the dataset.
+        meta: The columns of ``keep`` are in the dataset, too: as one JSON object a row in the column ``meta``.
         image_root: Folder, tar or zip below which the images' paths lie; None where the format embeds its images
             or has none.
     """
@@ -43,12 +51,30 @@ class Source(Spec):
     """Whether rows without an image are ordinary and say all that a task wants, or broken."""
     paths: ClassVar[tuple[str, ...]] = ("path", "image_root")
     """Options that are local paths: the only ones in which ``${ENV}`` is replaced."""
+    inner_paths: ClassVar[tuple[str, ...]] = ()
+    """Those inside options that are sections or lists of such, dotted."""
     version: ClassVar[int] = 1
     """Raised when the adapter starts to read the same files differently, so that remembered turns are read again."""
 
     path: str
     image_root: str | None = None
     ignore: list[str] = []
+    keep: Annotated[list[str], BeforeValidator(as_list)] = []
+    meta: StrictBool = False
+
+    @field_validator("keep")
+    @classmethod
+    def _are_native(cls, keep: list[str]) -> list[str]:
+        from vldata.sources.reading.fields import field_names
+        from vldata.sources.reading.keep import names_kept
+
+        return names_kept(keep, {*field_names(), "problem", "detail"}) if keep else keep
+
+    @model_validator(mode="after")
+    def _has_meta(self) -> Source:
+        if self.meta and not self.keep:
+            raise ValueError("meta: true, and no column is kept; name what goes into it with `keep`")
+        return self
 
     @property
     def root_when_unset(self) -> str | None:
@@ -71,16 +97,34 @@ class Source(Spec):
         ``row`` is the native id as a string (omit the column where the format has none). A row that cannot be used
         is returned all the same, with ``problem`` set to a name of `vldata.schema.reasons` and ``detail`` saying what.
         Of one that can, a column ``remark`` may say what a reader of the plan should know; equal ones are counted.
-        Missing optional columns are added as nulls by the caller; columns that the task does not know are an error.
+        Native columns of ``keep`` go along as `vldata.sources.reading.rows.typed` has them, where it is given their
+        names. Missing optional columns are added as nulls by the caller; those that the task does not know are errors.
 
         Raises:
             SourceError: The files as a whole are not of this format.
         """
         raise NotImplementedError
 
-    @property
-    def kept_columns(self) -> list[str]:
-        """Native columns that `turns` returns, too, for ``where``; they have types of their own."""
+    def read(self, task: str) -> pl.DataFrame:
+        """`turns`, with the columns that ``keep`` names, in types of their own (`vldata.sources.reading.keep`).
+
+        Images that are text in a file (base64, data URIs) are named by where they stand in it.
+
+        Raises:
+            SourceError: As `turns`, or no file has such a column.
+        """
+        from vldata.sources.reading.inline_images import located
+        from vldata.sources.reading.keep import with_kept
+
+        turns = located(self.turns(task), self.files, self.image_root)
+        return with_kept(turns, self.keep, meta=self.meta, files=self.files()) if self.keep else turns
+
+    def notes(self) -> list[str]:
+        """What a reader of the plan should know of the files as a whole, besides what `turns` remarks of each.
+
+        Raises:
+            SourceError: As `turns`.
+        """
         return []
 
     def images_key(self) -> str | None:

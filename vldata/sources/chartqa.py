@@ -23,6 +23,7 @@ from vldata.paths import home
 from vldata.shapes.language import questions
 from vldata.sources.base import Keys
 from vldata.sources.native_rows import NativeRows
+from vldata.sources.reading.inline_images import path_or_text
 from vldata.sources.reading.rows import TEXT, NativeType, one_image, turns_of
 from vldata.sources.standins import draw, keys_for, scenes_for, write_json
 
@@ -46,7 +47,7 @@ class ChartQa(NativeRows):
     def of_rows(self, rows: pl.DataFrame, path: Path, task: str) -> pl.DataFrame:
         """Every question with its answer as written."""
         beside = (path.parent.relative_to(_root(self.path)) / "png").as_posix()
-        images = one_image(pl.lit(f"{beside}/") + pl.col("imgname"))
+        images = one_image(path_or_text(pl.col("imgname"), pl.lit(f"{beside}/") + pl.col("imgname")))
         return turns_of(rows, question=pl.col("query"), answer=pl.col("label"), images=images)
 
     @classmethod

@@ -14,7 +14,7 @@ caption is no turn.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -44,7 +44,7 @@ class CocoCaptions(Source):
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every caption, tidied, with its photograph; one that the file does not list is a ``missing_value``."""
-        return pl.concat([_captions(path, self.ignore) for path in self.files()])
+        return pl.concat([_captions(path, self.ignore, self.keep) for path in self.files()])
 
     @classmethod
     def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
@@ -67,12 +67,12 @@ def coco_image(image_id: int, width: int, height: int) -> dict[str, Any]:
     return {"id": image_id, "file_name": f"{image_id:012d}.jpg", "width": width, "height": height}
 
 
-def _captions(path: Path, ignore: Collection[str]) -> pl.DataFrame:
+def _captions(path: Path, ignore: Collection[str], keep: Sequence[str]) -> pl.DataFrame:
     document = open_json(path)
     fields = {"id": ID.to("row"), "image_id": ID.to("images"), "caption": TEXT}
-    rows = typed(rows_under(document, "annotations", path), fields, ignored=ignore)
+    rows = typed(rows_under(document, "annotations", path), fields, ignored=ignore, keep=keep)
     return turns_of(
-        with_coco_images(rows, document, path),
+        with_coco_images(rows, document, path, keep=keep),
         "urls",
         row="id",
         images=one_image(pl.col("file_name")),

@@ -24,6 +24,7 @@ from vldata.sources.base import Keys, Source
 from vldata.sources.coco_captions import coco_image
 from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_of, box_unit
 from vldata.sources.reading.files import open_json
+from vldata.sources.reading.keep import KEPT, listed
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.lookup import looked_up, with_coco_images
 from vldata.sources.reading.rows import (
@@ -80,9 +81,10 @@ class CocoInstances(Source):
 
         ``rec``: one unusable box makes the whole turn unusable, since the rest would not be all there is.
         """
-        boxes = pl.concat([self._boxes(path) for path in self.files()])
+        boxes = pl.concat([self._boxes(path, task) for path in self.files()])
         table = _by_category(boxes) if task == "rec" else _one_by_one(boxes)
         return table.select(
+            KEPT,
             "row",
             "phrase",
             "boxes",
@@ -115,7 +117,7 @@ class CocoInstances(Source):
         write_json(path, {"info": {"year": 2017}, "images": listed, "annotations": annotations, "categories": named})
         return keys_for(path, root)
 
-    def _boxes(self, path: Path) -> pl.DataFrame:
+    def _boxes(self, path: Path, task: str) -> pl.DataFrame:
         document = open_json(path)
         fields = {
             "id": ID.to("row"),
@@ -126,15 +128,19 @@ class CocoInstances(Source):
             "ignore": FLAG.to(),
         }
         annotations = rows_under(document, "annotations", path)
-        rows = typed(annotations, fields, optional={"iscrowd", "ignore"}, ignored={*UNREAD, *self.ignore})
+        rows = typed(
+            annotations, fields, optional={"iscrowd", "ignore"}, ignored={*UNREAD, *self.ignore}, keep=self.keep
+        )
         rows = rows.with_columns(pl.col("iscrowd").fill_null(False) | pl.col("ignore").fill_null(False))
         named = {"id": ID.to("phrase"), "name": TEXT.to("phrase", "boxes")}
-        names = typed(rows_under(document, "categories", path), named, of="categories")
+        names = typed(rows_under(document, "categories", path), named, of="categories", keep=self.keep)
         nothing = pl.lit(None, pl.String)
+        if self.keep and task == "rec":  # what is said of each box becomes a list, so it cannot wait for the others
+            rows = _with_lists(rows)
         unnamed = "category {} has no name in the file's `categories`"
         rows = looked_up(
-            with_coco_images(rows, document, path).with_columns(file=pl.lit(str(path))),
-            names.select(category_id="id", phrase="name", problem=nothing, detail=nothing),
+            with_coco_images(rows, document, path, keep=self.keep).with_columns(file=pl.lit(str(path))),
+            names.select(KEPT, category_id="id", phrase="name", problem=nothing, detail=nothing),
             "category_id",
             unlisted=unnamed,
             twice="the file's `categories` names {} twice, differently",
@@ -164,6 +170,14 @@ def _one_by_one(boxes: pl.DataFrame) -> pl.DataFrame:
     return crowds.with_columns(row="id", boxes=pl.concat_list("box"))
 
 
+def _with_lists(annotations: pl.DataFrame) -> pl.DataFrame:
+    """Annotations of which each has the native columns of all of its photograph and category, as lists."""
+    of = ["image_id", "category_id"]
+    boxes = annotations.filter(~pl.col("iscrowd"))
+    lists = boxes.group_by(of, maintain_order=True).agg(listed(boxes))
+    return annotations.drop(KEPT).join(lists, on=of, how="left", nulls_equal=True, maintain_order="left")
+
+
 def _by_category(boxes: pl.DataFrame) -> pl.DataFrame:
     crowd = pl.col("iscrowd")
     lone = pl.format("annotation/{}", pl.coalesce("id", pl.row_index().cast(pl.String)))
@@ -172,6 +186,7 @@ def _by_category(boxes: pl.DataFrame) -> pl.DataFrame:
         .group_by("file", "row", maintain_order=True)
         .agg(
             pl.col("phrase", "file_name", "width", "height", "urls", "image_id").first(),
+            KEPT.first(),
             boxes=pl.col("box").filter(~crowd),
             problem=pl.col("problem").drop_nulls().first(),
             detail=pl.format("annotation {}: {}", pl.col("id").fill_null("without id"), "detail").drop_nulls().first(),

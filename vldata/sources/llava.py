@@ -70,8 +70,8 @@ class Llava(Source):
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every exchange; a conversation in disorder is an ``unparsable_row`` for each of its questions."""
-        read = partial(talks_in, pictured=task == "instruction", ignore=self.ignore, image_root=self.image_root)
-        return exchanges([talk for path in self.files() for talk in read(path)])
+        read = partial(talks_in, pictured=task == "instruction", ignore=self.ignore, keep=self.keep)
+        return exchanges([talk for path in self.files() for talk in read(path, image_root=self.image_root)], self.keep)
 
     @classmethod
     def standin(

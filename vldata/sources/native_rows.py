@@ -49,14 +49,15 @@ class NativeRows(Source):
         fields, ignored = self.fields_for(task), {*self.unread, *self.ignore}
         if self.rows_at == BY_KEY:
             keys, rows = rows_by_id(open_json(path), path, feeds=self.key_feeds)
-            return typed(rows, fields, optional=self.optional, ignored=ignored).with_columns(keys)
+            read = typed(rows, fields, optional=self.optional, ignored=ignored, keep=self.keep)
+            return read.with_columns(keys)
         if self.rows_at == LINES:
             rows = [line for _, line in read_json_lines(path, floats=Written)]
         elif self.rows_at == LIST:
             rows = list_of_rows(open_json(path), path)
         else:
             rows = rows_under(open_json(path), self.rows_at, path)
-        return typed(rows, fields, optional=self.optional, ignored=ignored)
+        return typed(rows, fields, optional=self.optional, ignored=ignored, keep=self.keep)
 
     def of_rows(self, rows: pl.DataFrame, path: Path, task: str) -> pl.DataFrame:
         """The turns of one file's rows, in canonical columns; `vldata.sources.reading.rows.turns_of` selects them."""

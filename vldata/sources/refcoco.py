@@ -29,7 +29,7 @@ Quirk: ``solution`` is [x0, y0, x1, y1] in pixels, and null where nothing in the
 from __future__ import annotations
 
 import pickle
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
@@ -47,6 +47,7 @@ from vldata.sources.coco_instances import UNREAD
 from vldata.sources.reading.boxes import box_of
 from vldata.sources.reading.files import expand, open_json
 from vldata.sources.reading.json import json_rows
+from vldata.sources.reading.keep import heads, listed, merged, set_beside
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.lookup import looked_up, with_coco_images
 from vldata.sources.reading.pickle import load_pickle
@@ -121,17 +122,17 @@ class RefCoco(_Phrases):
             SourceError: The pickle wants to run something, a file is of another form, or no sentence is of the split.
         """
         refs, instances = self.files()
-        turns = _sentences(list_of_rows(load_pickle(refs), refs), self.ignore)
+        turns = _sentences(list_of_rows(load_pickle(refs), refs), self.ignore, self.keep)
         if self.split is not None:
             turns = self._of_split(turns, refs)
         document = open_json(instances)
-        turns = with_coco_images(turns, document, instances)
         boxes = typed(
             rows_under(document, "annotations", instances),
             {"id": ID.to("boxes"), "bbox": XYWH.to("boxes"), "iscrowd": FLAG.to()},
             optional={"iscrowd"},
             ignored={"image_id", "category_id", *UNREAD, *self.ignore},
             of="annotations",
+            keep=self.keep,
         )
         turns = looked_up(
             turns,
@@ -140,6 +141,7 @@ class RefCoco(_Phrases):
             unlisted="annotation {} is not among the file's `annotations`",
             twice="the file's `annotations` lists {} twice, with different values",
         )
+        turns = with_coco_images(turns, document, instances, keep=self.keep)
         turns = note(turns, pl.col("iscrowd").fill_null(False), "is_crowd", pl.lit("a crowd region"))
         return _turns(turns.with_columns(boxes=_one_box("bbox")), row="sent_id", phrase="sent").with_columns(
             turns["urls"]
@@ -218,7 +220,7 @@ class RefCocoMdetr(_Phrases):
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every phrase with its boxes; one without any has ``no_box``."""
-        return pl.concat([_mdetr(path, self.ignore) for path in self.files()])
+        return pl.concat([_mdetr(path, self.ignore, self.keep) for path in self.files()])
 
     @classmethod
     def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
@@ -254,7 +256,7 @@ class RefCocoS(_Phrases):
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every phrase; one that fits nothing is ``not_for_task``."""
-        return pl.concat([_annotated(path, self.ignore) for path in self.files()])
+        return pl.concat([_annotated(path, self.ignore, self.keep) for path in self.files()])
 
     @classmethod
     def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
@@ -277,59 +279,61 @@ class RefCocoS(_Phrases):
         return keys_for(path, folder)
 
 
-def _sentences(refs: list[Any], ignore: Collection[str]) -> pl.DataFrame:
+def _sentences(refs: list[Any], ignore: Collection[str], keep: Sequence[str]) -> pl.DataFrame:
     """One row a sentence: ``sent_id``, ``sent``, ``ann_id``, ``image_id``, ``split``, ``problem``, ``detail``."""
     rows: list[Any] = []
+    unread, unread_of_sentence = _REF_UNREAD - heads(keep), _SENTENCE_UNREAD - heads(keep)
     for ref in refs:
         if not isinstance(ref, dict):
             rows.append(ref)
             continue
-        head = {key: value for key, value in ref.items() if key not in _REF_UNREAD}
+        head = {key: value for key, value in ref.items() if key not in unread}
         sentences = ref.get("sentences")
         if not isinstance(sentences, list) or not sentences:
             rows.append({**head, "sent_id": f"ref/{ref.get('ref_id')}"})
             continue
         for sentence in sentences:
             said = sentence if isinstance(sentence, dict) else {}
-            own = {key: value for key, value in said.items() if key not in _SENTENCE_UNREAD}
+            own = {key: value for key, value in said.items() if key not in unread_of_sentence}
             rows.append({**head, **own, "sent": said.get("sent", said.get("raw"))})
     said = {"sent_id": ID.to("row"), "sent": TEXT.to("phrase", "boxes"), "split": TEXT.to()}
     fields = {**said, "ann_id": ID.to("boxes"), "image_id": ID.to("images")}
-    return typed(rows, fields, optional={"sent_id", "split"}, ignored=ignore)
+    return typed(rows, fields, optional={"sent_id", "split"}, ignored=ignore, keep=keep)
 
 
-def _mdetr(path: Path, ignore: Collection[str]) -> pl.DataFrame:
+def _mdetr(path: Path, ignore: Collection[str], keep: Sequence[str]) -> pl.DataFrame:
     document = open_json(path)
     sides = dict.fromkeys(("width", "height"), SIDE.to("image_sizes"))
     fields = {"id": ID.to("row"), "caption": TEXT.to("phrase", "boxes"), "file_name": TEXT.to("images"), **sides}
     images = rows_under(document, "images", path)
-    phrases = typed(images, fields, optional={"width", "height"}, ignored={*MDETR_UNREAD, *ignore})
+    phrases = typed(images, fields, optional={"width", "height"}, ignored={*MDETR_UNREAD, *ignore}, keep=keep)
     phrases = with_both_sides(phrases)
     annotations = rows_under(document, "annotations", path)
     of_box = {"id": ID.to(), "image_id": ID.to("boxes"), "bbox": XYWH.to("boxes")}
-    boxes = typed(annotations, of_box, ignored={*MDETR_UNREAD, *ignore}, of="annotations")
+    boxes = set_beside(typed(annotations, of_box, ignored={*MDETR_UNREAD, *ignore}, of="annotations", keep=keep))
     sized = phrases.select("caption", "width", "height", image_id="id", is_listed=True).unique("image_id", keep="first")
     boxes = boxes.join(sized, on="image_id", how="left", maintain_order="left")
-    listed = boxes.filter(pl.col("is_listed")).with_columns(box=box_of("bbox", "caption"))
-    by_phrase = listed.group_by("image_id", maintain_order=True).agg(
+    listed_boxes = boxes.filter(pl.col("is_listed")).with_columns(box=box_of("bbox", "caption"))
+    by_phrase = listed_boxes.group_by("image_id", maintain_order=True).agg(
+        *listed(listed_boxes),
         boxes="box",
         box_problem=pl.col("problem").drop_nulls().first(),
         box_detail=pl.col("detail").drop_nulls().first(),
     )
     turns = phrases.join(by_phrase, left_on="id", right_on="image_id", how="left", maintain_order="left")
-    turns = turns.with_columns(
+    turns = merged(turns).with_columns(
         problem=pl.coalesce("problem", "box_problem"),
         detail=pl.when(pl.col("problem").is_null()).then("box_detail").otherwise("detail"),
     )
     turns = note(turns, pl.col("boxes").is_null(), "no_box", pl.lit("no annotation names it"))
-    lost = boxes.filter(pl.col("is_listed").is_null()).with_columns(
+    lost = merged(boxes.filter(pl.col("is_listed").is_null())).with_columns(
         id=pl.format("annotation/{}", "id"), file_name=pl.lit(None, pl.String), boxes=pl.lit(None, pl.List(BOX))
     )
     lost = note(lost, pl.lit(True), "missing_value", pl.lit("no row of `images` has its image_id"))
     return pl.concat([_turns(turns, row="id", phrase="caption"), _turns(lost, row="id", phrase="caption")])
 
 
-def _annotated(path: Path, ignore: Collection[str]) -> pl.DataFrame:
+def _annotated(path: Path, ignore: Collection[str], keep: Sequence[str]) -> pl.DataFrame:
     fields = {
         "annotation_id": ID.to("row"),
         "normal_caption": TEXT.to("phrase", "boxes"),
@@ -343,6 +347,7 @@ def _annotated(path: Path, ignore: Collection[str]) -> pl.DataFrame:
         fields,
         optional={"annotation_id", "width", "height", "solution"},
         ignored={*UNREAD_OF_S, *ignore},
+        keep=keep,
     )
     rows = with_both_sides(rows)
     rows = note(rows, pl.col("solution").is_null(), "not_for_task", pl.lit("nothing in the image fits"))

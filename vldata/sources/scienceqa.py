@@ -26,6 +26,7 @@ from vldata.shapes.language import captions, questions
 from vldata.sources.base import Keys
 from vldata.sources.native_rows import BY_KEY, NativeRows
 from vldata.sources.reading.files import expand, read_json
+from vldata.sources.reading.inline_images import path_or_text
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import TEXT, TEXTS, WHOLE, NativeType, note, one_image, turns_of
 from vldata.sources.standins import draw, keys_for, scenes_for, write_json
@@ -124,7 +125,7 @@ class ScienceQa(NativeRows):
             rows = note(rows, ~self._is_in_split(path), "other_split", own)
         if not self.text_only:
             rows = note(rows, pl.col("image").is_null(), "not_for_task", pl.lit("it has no image"))
-        images = one_image(pl.concat_str("split", "row", "image", separator="/"))
+        images = one_image(path_or_text(pl.col("image"), pl.concat_str("split", "row", "image", separator="/")))
         return turns_of(rows, "row", "question", "choices", "answer", context=pl.col("hint"), images=images)
 
     def _is_in_split(self, path: Path) -> pl.Expr:

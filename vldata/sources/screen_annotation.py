@@ -19,7 +19,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -34,6 +34,7 @@ from vldata.shapes.scene import Px, Scene
 from vldata.sources.base import Keys, Source
 from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.files import expand, read_text
+from vldata.sources.reading.keep import KEPT, columns_of_texts, texts_of_row
 from vldata.sources.reading.rows import PolarsType, checked_pattern, image_name, one_image, shown
 from vldata.sources.standins import draw, keys_for, scenes_for
 
@@ -80,8 +81,8 @@ class ScreenAnnotation(Source):
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every screen, phrase or element; an annotation that does not nest is one ``unparsable_row``."""
-        screens = chain.from_iterable(map(_screens, self.files()))
-        rows = chain.from_iterable(_rows(number, screen, text) for number, (screen, text) in enumerate(screens))
+        screens = list(chain.from_iterable(_screens(path, self.keep) for path in self.files()))
+        rows = chain.from_iterable(_rows(number, screen, text) for number, (screen, text, _) in enumerate(screens))
         schema: dict[str, PolarsType] = {
             "number": pl.Int64,
             "screen": pl.String,
@@ -93,14 +94,17 @@ class ScreenAnnotation(Source):
         }
         table = pl.DataFrame(list(rows), schema=schema, orient="row")
         table = table.with_columns(images=one_image(image_name(self.image_name, id=pl.col("screen"))))
+        kept = columns_of_texts([texts for _, _, texts in screens], self.keep)
+        table = table.with_columns(column.gather(table["number"]) for column in kept)
         one = {"grounded_caption": "screen", "rec": "phrase", "reg": "row"}[task]
         turns = table.group_by("number", one, maintain_order=True).agg(
             pl.col("images", "problem", "detail").first(),
+            KEPT.first(),
             first=pl.col("row").first(),
             phrases=pl.col("phrase").unique(maintain_order=True),
             boxes=pl.col("box").drop_nulls().unique(maintain_order=True),
         )
-        common = ("images", "problem", "detail", "boxes")
+        common = (pl.col("images", "problem", "detail", "boxes"), KEPT)
         if task == "grounded_caption":
             return turns.select(*common, row="screen", caption=pl.col("phrases").list.join(", "))
         return turns.select(*common, row="first" if task == "rec" else "row", phrase=pl.col("phrases").list.first())
@@ -144,8 +148,8 @@ def elements(annotation: str) -> list[Element]:
     return found
 
 
-def _screens(path: Path) -> Iterator[tuple[str, str]]:
-    """(id, annotation) of every row.
+def _screens(path: Path, keep: Sequence[str]) -> Iterator[tuple[str, str, tuple[str | None, ...]]]:
+    """(id, annotation, what is kept) of every row.
 
     Raises:
         SourceError: The file has no such columns, or is no CSV.
@@ -165,7 +169,8 @@ def _screens(path: Path) -> Iterator[tuple[str, str]]:
     note_columns(read, (name for name in head if name not in read))
     for row in rows[1:]:
         padded = [*row, *[""] * len(head)]
-        yield padded[columns[0]], padded[columns[1]]  # type: ignore[index]
+        kept = texts_of_row(dict(zip(head, row, strict=False)), keep)
+        yield padded[columns[0]], padded[columns[1]], kept  # type: ignore[index]
 
 
 def _rows(number: int, screen: str, text: str) -> list[tuple[Any, ...]]:

@@ -13,6 +13,7 @@ are read here as well, such as ``messages`` of ``role`` and ``content``, and so 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,8 +42,8 @@ class ShareGpt(Source):
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every exchange; a conversation in disorder is an ``unparsable_row`` for each of its questions."""
-        talks = [talk for path in self.files() for talk in talks_in(path, pictured=False, ignore=self.ignore)]
-        return exchanges(talks)
+        read = partial(talks_in, pictured=False, ignore=self.ignore, keep=self.keep)
+        return exchanges([talk for path in self.files() for talk in read(path)], self.keep)
 
     @classmethod
     def standin(

@@ -34,7 +34,7 @@ from pydantic import BeforeValidator, Field, computed_field, field_validator, mo
 from vldata.errors import SourceError, nearest
 from vldata.paths import home
 from vldata.shapes.language import questions
-from vldata.sources.base import Source
+from vldata.sources.base import Source, as_list
 from vldata.sources.reading.answers import AnswerRule, with_answer, without_blank_remarks
 from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes
 from vldata.sources.reading.choices import AnswerForm, with_right_choice
@@ -57,9 +57,11 @@ from vldata.sources.reading.fields import (
 )
 from vldata.sources.reading.files import UTF8, visible
 from vldata.sources.reading.gather import gathered
-from vldata.sources.reading.inline_images import referenced, texts_of_cells
+from vldata.sources.reading.inline_images import located, referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
-from vldata.sources.reading.join import Join, read_join, with_columns_of
+from vldata.sources.reading.join import Join, join_files, read_join, unmatched, with_columns_of
+from vldata.sources.reading.json import LINES
+from vldata.sources.reading.keep import KEPT, META, PREFIX, with_kept
 from vldata.sources.reading.keys import is_harmless, unknown_key
 from vldata.sources.reading.marks import with_image_places, with_remark_of_marks
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
@@ -80,6 +82,7 @@ from vldata.sources.reading.tables import (
     FILE_STEM,
     TableFile,
     details_of,
+    kept_in,
     suffix_of,
     with_columns_seen,
     with_file_name,
@@ -112,10 +115,6 @@ _NESTED = re.compile(r"\w+(?:\.\w+)+")
 _FILE = re.compile(rf"\b(?:{FILE_NAME}|{FILE_STEM})\b")
 
 
-def _as_list(said: Any) -> Any:
-    return [said] if isinstance(said, str | dict) else said
-
-
 class Table(Source):
     """One turn a row (of The Cauldron, an exchange); ``row`` is the field ``row``, else a column ``id``, else a hash.
 
@@ -135,8 +134,7 @@ class Table(Source):
             ``(?<name>...)`` are columns, and a dot is any character.
         gather: Columns; the rows of a file that agree in them are one turn, with the boxes (answers, choices) of all.
         explode: Columns with lists, side by side, whose items become rows of their own, ``row/0``, ``row/1`` ….
-        join: Other files with more columns for the same rows.
-        keep: Columns that ``where`` may look at; they are not in the dataset.
+        join: Other files with more columns for the same rows; the plan notes how many rows have no partner.
         take: A part of the rows, before lists are exploded; nothing else of the source is looked at.
         box_order: What the four numbers of a box are: corners (also with x and y by turns, or y first), or a corner or
             the centre with width and height. Polygons become the box around them.
@@ -155,16 +153,17 @@ class Table(Source):
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
     version: ClassVar[int] = 5
 
+    inner_paths: ClassVar[tuple[str, ...]] = ("join.path",)
+
     fields: dict[str, str | Annotated[list[str], Field(min_length=1)]] = {}
     at: str | None = None
     columns: list[str] | None = None
     text: TextRows | None = None
     encoding: Encoding = UTF8
     extract: dict[str, Pattern] = {}
-    explode: Annotated[list[str], BeforeValidator(_as_list)] = []
-    gather: Annotated[list[str], BeforeValidator(_as_list)] = []
-    join: Annotated[list[Join], BeforeValidator(_as_list)] = []
-    keep: Annotated[list[str], BeforeValidator(_as_list)] = []
+    explode: Annotated[list[str], BeforeValidator(as_list)] = []
+    gather: Annotated[list[str], BeforeValidator(as_list)] = []
+    join: Annotated[list[Join], BeforeValidator(as_list)] = []
     take: Take | None = None
     box_order: BoxOrder = "xyxy"
     boxes_are: BoxesAre = "px"
@@ -181,11 +180,6 @@ class Table(Source):
         """Said of the table's own folder, whether or not the recipe names it."""
         is_own = self.image_root == str(folder_of(self.path))
         return "the table's own folder, as where image_root is unset" if is_own else None
-
-    @property
-    def kept_columns(self) -> list[str]:
-        """Native columns that `turns` returns, too."""
-        return self.keep
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -211,15 +205,6 @@ class Table(Source):
                 raise ValueError(f"{name!r} is one value: name one column, or an expression such as a || ' ' || b")
         return fields
 
-    @field_validator("keep")
-    @classmethod
-    def _are_native(cls, keep: list[str]) -> list[str]:
-        names = {*field_names(), "problem", "detail"}
-        for name in keep:
-            if name in names:
-                raise ValueError(f"{name!r} is a canonical column's name, which `where` has anyway")
-        return keep
-
     @model_validator(mode="after")
     def _is_table_or_text(self) -> Self:
         refuse_beside_text(self.text, at=self.at, columns=self.columns, explode=self.explode)
@@ -238,7 +223,7 @@ class Table(Source):
         Raises:
             SourceError: There is none, or the folder holds several splits.
         """
-        joined = [path for join in self.join for path in paths_of(join.path, join.text)]
+        joined = [path for join in self.join for path in join_files(join)]
         return [*self._tables(), *joined]
 
     def _tables(self) -> list[Path]:
@@ -253,9 +238,25 @@ class Table(Source):
     def turns(self, task: str) -> pl.DataFrame:
         """Every row; a value that does not fit its column makes its row an ``unparsable_row``.
 
+        Native columns that are kept have the names that the recipe gives them.
+
         Raises:
             SourceError: A file that is no table, or a field that cannot be filled from it.
         """
+        return self.read(task).drop(META, strict=False).rename({PREFIX + name: name for name in self.keep})
+
+    def read(self, task: str) -> pl.DataFrame:
+        """As `Source.read`."""
+        turns = self._all_turns(task)
+        return with_kept(turns, self.keep, meta=self.meta, files=self.files()) if self.keep else turns
+
+    def notes(self) -> list[str]:
+        """How many rows have no partner in the files that are joined, and how many of theirs are nobody's."""
+        if not self.join:
+            return []
+        return unmatched([self._opened(path) for path in self._tables()], [read_join(join) for join in self.join])
+
+    def _all_turns(self, task: str) -> pl.DataFrame:
         tables: list[pl.DataFrame] = []
         talks: list[Talk] = []
         others = [read_join(join) for join in self.join]
@@ -265,8 +266,6 @@ class Table(Source):
                 frame = with_nulls_for(with_columns_seen(self._opened(path), seen), everywhere)
                 frame = with_columns_of(frame, others)
                 if self._holds_talks(frame, task):
-                    if self.keep:
-                        raise SourceError("keep", "a table of conversations keeps no columns", "leave `keep` out")
                     talks += self._talks(frame, task)
                 else:
                     tables.append(self._turns(frame, task))
@@ -277,7 +276,8 @@ class Table(Source):
         if self.take is not None:
             tables, talks = self._taken(tables), self._taken_talks(talks)
         tables = [turns.drop(_RECORD, _RECORD_ID) for turns in tables]
-        turns = pl.concat([*tables, exchanges(talks)] if talks or not tables else tables, how="diagonal_relaxed")
+        said = located(exchanges(talks, self.keep), self._tables, self.image_root) if talks or not tables else None
+        turns = pl.concat([*tables, *([] if said is None else [said])], how="diagonal_relaxed")
         if task == "vqa_mc":
             turns = with_right_choice(turns, self.answer_is, has_gaps=isinstance(self.fields.get("choices"), list))
         if task not in _DIALOGUES:
@@ -426,24 +426,18 @@ class Table(Source):
         found = origins(fields, (*columns, *_EXCHANGE) if is_cauldron else columns, task)
         if is_cauldron:
             found |= {name: Origin(name, name, ("texts",)) for name in _EXCHANGE}
-        for name in (*self.keep, *self.gather):
+        for name in self.gather:
             if name not in columns:
-                option = "keep" if name in self.keep else "gather"
-                raise SourceError(option, f"no column {name!r}", nearest(name, columns))
+                raise SourceError("gather", f"no column {name!r}", nearest(name, columns))
         self._note_columns(frame, found)
         inside = self._inside(frame, found["images"]) if "images" in found else None
         images = found.pop("images") if inside is not None else None
         needs = dict.fromkeys(column for origin in found.values() for column in origin.needs)
-        texts = texts_of(found, task)
-        aside = dict.fromkeys((*self.keep, *self.gather))
-        table, notes = frame.read(tuple(needs | aside), texts)
-        counted = [name for name in self.keep if name in texts]  # as text in the row, but perhaps a number in `where`
-        if counted:
-            table = table.hstack(frame.read(counted)[0].select(pl.col(name).alias(_KEPT + name) for name in counted))
+        table, notes = frame.read(tuple(needs | dict.fromkeys(self.gather)), texts_of(found, task))
+        table = table.with_columns(kept_in(frame, self.keep))
         if is_cauldron:
             table = _one_exchange_a_row(table, frame.path, self.ignore)
-        turns = self._canonical(table, found, notes, task)
-        turns = turns.with_columns(table[_KEPT * (name in counted) + name].alias(name) for name in self.keep)
+        turns = self._canonical(table, found, notes, task).with_columns(table.select(KEPT))
         records = table[ROW if self.explode else PLACE]
         if "images" in found:
             references = referenced(
@@ -487,9 +481,7 @@ class Table(Source):
             return self._answered(turns)
         if task not in _DIALOGUES:
             return turns
-        unread = [
-            name for name in _CHANGING if name in frame.columns and name not in (*needs, *self.keep, *self.ignore)
-        ]
+        unread = [name for name in _CHANGING if name in frame.columns and name not in (*needs, *self.ignore)]
         if "response" in self.fields:
             unread = [name for name in unread if name not in _OTHER_ANSWERS]
         return _dialogue(turns if is_cauldron else _without_unread(turns, frame, unread), task)
@@ -580,7 +572,7 @@ class Table(Source):
             return talks
         ids = pl.Series([talk.thread or str(place) for place, talk in enumerate(talks)], dtype=pl.String)
         return [
-            talk if is_taken else Talk(talk.thread, (), None, [(None, None)], "not_taken", None)
+            talk if is_taken else Talk(talk.thread, (), None, [(None, None)], "not_taken", None, kept=talk.kept)
             for talk, is_taken in zip(talks, self.take.taken(ids).to_list(), strict=True)
         ]
 
@@ -594,6 +586,15 @@ class Table(Source):
             raise SourceError("fields.images", f"{images.text} are bytes and paths", "name columns of one kind")
         return pl.DataFrame(found).select(pl.concat_list(pl.all())).to_series() if found else None
 
+    def _add_joined(self, rows: list[Any], frame: TableFile) -> None:
+        """Give rows that are whole objects the columns of the files that are joined, too."""
+        names = [name for join in self.join for name in join.keep]
+        if names and suffix_of(frame.path) in (*LINES, ".json"):
+            theirs = frame.read(names)[0].select(names)
+            for row, values in zip(rows, theirs.iter_rows(named=True), strict=True):
+                if isinstance(row, dict):
+                    row.update(values)
+
     def _talks(self, frame: TableFile, task: str) -> list[Talk]:
         """The rows of a table of conversations.
 
@@ -605,6 +606,7 @@ class Table(Source):
                 problem = f"{frame.path} holds conversations, of which a row has no {name!r}"
                 raise SourceError(f"fields.{name}", problem, nearest(name, _OF_TALKS))
         rows = talk_rows(frame.path, image_root=self.image_root, frame=frame, at=self.at)
+        self._add_joined(rows, frame)
         fields, columns = self._named(frame)
         if frame.talks is not None and "row" not in self.fields:
             fields.pop("row", None)  # its rows have their ids already
@@ -624,7 +626,11 @@ class Table(Source):
                     kept = {key: said for key, said in rows[place].items() if key not in one.needs}
                     rows[place] = {**kept, _OF_TALKS[name]: value}
         ignore = frozenset(self.ignore)
-        return [talk(row, pictured=task == "instruction", ignore=ignore) for row in rows]
+        talks = [talk(row, pictured=task == "instruction", ignore=ignore, keep=tuple(self.keep)) for row in rows]
+        if not self.keep:
+            return talks
+        texts = zip(*kept_in(frame, self.keep), strict=True)
+        return [one._replace(kept=own) for one, own in zip(talks, texts, strict=True)]
 
 
 def _format_of(folder: Path) -> str | None:

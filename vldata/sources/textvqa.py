@@ -23,6 +23,7 @@ import polars as pl
 from vldata.shapes.language import questions, words
 from vldata.sources.base import Keys
 from vldata.sources.reading.answers import with_answer
+from vldata.sources.reading.keep import KEPT
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import (
     ID,
@@ -95,10 +96,15 @@ class TextVqa(VqaPairs):
         sides = dict.fromkeys(("image_width", "image_height"), SIDE.to("image_sizes"))
         extra = {**sides, "flickr_original_url": TEXT.to("urls")}
         rows = typed(
-            rows_under(document, "data", path), {**fields, **extra}, optional=extra, ignored={*UNREAD, *self.ignore}
+            rows_under(document, "data", path),
+            {**fields, **extra},
+            optional=extra,
+            ignored={*UNREAD, *self.ignore},
+            keep=self.keep,
         )
         split = pl.lit(self._split(document, path))
         return with_answer(rows, self.answer, key="question_id").select(
+            KEPT,
             "question",
             "answer",
             "answers",

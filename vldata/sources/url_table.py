@@ -30,10 +30,11 @@ from vldata.shapes.language import captions
 from vldata.sources.base import Keys, Source
 from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.files import expand
+from vldata.sources.reading.keep import KEPT, columns_of_texts
 from vldata.sources.reading.lines import text_lines
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import checked_pattern, image_name, note, one_image
-from vldata.sources.reading.tables import details_of, open_frame, suffix_of
+from vldata.sources.reading.tables import details_of, kept_in, open_frame, suffix_of
 from vldata.sources.standins import draw, keys_for, scenes_for
 
 CAPTIONS = ("caption", "TEXT", "text", "alt_text", "captions", "Caption")
@@ -76,6 +77,7 @@ class UrlTable(Source):
         table = pl.concat([self._read(path) for path in self.files()])
         table = _with_keys(table)
         return table.select(
+            KEPT,
             "problem",
             "detail",
             row="key",
@@ -102,7 +104,7 @@ class UrlTable(Source):
     def _read(self, path: Path) -> pl.DataFrame:
         """``key``, ``url``, ``caption``, ``problem``, ``detail``."""
         if suffix_of(path) == ".tsv":
-            bare = _without_head(path)
+            bare = _without_head(path, self.keep)
             if bare is not None:
                 return bare
         frame = open_frame(path)
@@ -115,16 +117,17 @@ class UrlTable(Source):
         feeds[caption] = ("caption",)
         note_columns(feeds, (column for column in frame.columns if column not in feeds))
         table, notes = frame.read(*[tuple(dict.fromkeys(column for column in (caption, url, key) if column))] * 2)
+        kept = kept_in(frame, self.keep)
         read = table.select(
             key=pl.col(key).cast(pl.String) if key else pl.lit(None, pl.String),
             url=pl.col(url).cast(pl.String),
             caption=pl.col(caption).cast(pl.String),
         ).with_columns(details_of(table[PLACE], notes))
         read = read.with_columns(problem=pl.when(pl.col("detail").is_not_null()).then(pl.lit("unparsable_row")))
-        return note(read, pl.col("url").is_null(), "missing_value", pl.lit("no URL"))
+        return note(read, pl.col("url").is_null(), "missing_value", pl.lit("no URL")).with_columns(kept)
 
 
-def _without_head(path: Path) -> pl.DataFrame | None:
+def _without_head(path: Path, keep: Sequence[str]) -> pl.DataFrame | None:
     """A TSV of captions and URLs, whichever comes first; None when its first line is a head."""
     lines = text_lines(path)
     first = lines[0].split("\t")
@@ -149,7 +152,8 @@ def _without_head(path: Path) -> pl.DataFrame | None:
     is_pair = pl.col("url").is_not_null() & pl.col("caption").is_not_null() & pl.col("rest").is_null()
     said = pl.format("not a caption and a URL: {}", pl.col("line").str.slice(0, 80))
     table = note(table, ~is_pair, "unparsable_row", said)
-    return table.select("key", "url", "caption", "detail", "problem")
+    table = table.select("key", "url", "caption", "detail", "problem")
+    return table.with_columns(columns_of_texts([()] * table.height, keep))
 
 
 def _column(path: Path, option: str, given: str | None, usual: Sequence[str], columns: Sequence[str]) -> str:

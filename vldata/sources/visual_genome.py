@@ -12,7 +12,7 @@ start left of or above it; phrases repeat within a photograph, and as captions t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +23,7 @@ from vldata.shapes.language import regions
 from vldata.sources.base import Keys, Source
 from vldata.sources.reading.boxes import box_of
 from vldata.sources.reading.files import Written, expand, read_json
+from vldata.sources.reading.keep import KEPT
 from vldata.sources.reading.lookup import looked_up
 from vldata.sources.reading.rows import (
     ID,
@@ -77,14 +78,16 @@ class VisualGenome(Source):
 
     def _turns(self, path: Path, task: str) -> pl.DataFrame:
         """The regions of one file: ids are a file's own."""
-        photographs = pl.concat([_photographs(file) for file in self._image_data(path)])
+        photographs = pl.concat([_photographs(file, self.keep) for file in self._image_data(path)])
         phrase = TEXT.to("phrase", "caption", "boxes")
         box = dict.fromkeys(_XYWH, WHOLE.to("boxes"))
         fields = {"region_id": ID.to("row"), "image_id": ID.to("images"), **box, "phrase": phrase}
-        rows = typed(list(_regions(path)), fields, ignored={"synsets", *self.ignore})
+        rows = typed(list(_regions(path)), fields, ignored={"synsets", *self.ignore}, keep=self.keep)
         xywh = pl.concat_arr(pl.col(name).cast(pl.Float64) for name in _XYWH)
         has_box = pl.all_horizontal(pl.col(name).is_not_null() for name in _XYWH)
-        rows = rows.select("region_id", "image_id", "phrase", "problem", "detail", bbox=pl.when(has_box).then(xywh))
+        rows = rows.select(
+            KEPT, "region_id", "image_id", "phrase", "problem", "detail", bbox=pl.when(has_box).then(xywh)
+        )
         turns = looked_up(
             rows,
             photographs,
@@ -146,10 +149,16 @@ def _regions(path: Path) -> Iterator[Any]:
             yield ValueError(f"no list 'regions' in {shown(entry)}")
 
 
-def _photographs(path: Path) -> pl.DataFrame:
+def _photographs(path: Path, keep: Sequence[str]) -> pl.DataFrame:
     """``image_id``, ``file`` (the URL's last folder and name), ``width``, ``height``, ``url``, and what is wrong."""
     sides = dict.fromkeys(("width", "height"), SIDE.to("image_sizes"))
     fields = {"image_id": ID.to("images"), **sides, "url": TEXT.to("images", "urls")}
-    rows = typed(list_of_rows(read_json(path), path), fields, optional={*sides, "url"}, of="image_data")
+    rows = typed(
+        list_of_rows(read_json(path, floats=Written), path),
+        fields,
+        optional={*sides, "url"},
+        of="image_data",
+        keep=keep,
+    )
     file = pl.col("url").str.extract(r"([^/]+/[^/]+)$", 1)
     return turns_of(with_both_sides(rows), "image_id", "width", "height", "url", file=file)

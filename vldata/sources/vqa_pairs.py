@@ -38,6 +38,7 @@ from vldata.shapes.scene import Scene
 from vldata.sources.base import Keys, Source
 from vldata.sources.reading.answers import AnswerRule, with_answer, without_blank_remarks
 from vldata.sources.reading.files import expand, open_json, plain
+from vldata.sources.reading.keep import BESIDE, KEPT, merged, set_beside
 from vldata.sources.reading.rows import (
     ID,
     TEXT,
@@ -213,7 +214,7 @@ class VqaPairs(Source):
 
     def _read_questions(self, document: Any, path: Path) -> pl.DataFrame:
         fields = {"question_id": ID.to("row"), "image_id": ID.to("images"), "question": TEXT}
-        rows = typed(rows_under(document, "questions", path), fields, ignored=self.ignore)
+        rows = typed(rows_under(document, "questions", path), fields, ignored=self.ignore, keep=self.keep)
         name = image_name(self.image_name, id=pl.col("image_id"), split=pl.lit(self._split(document, path)))
         return rows.with_columns(image=name)
 
@@ -222,7 +223,8 @@ class VqaPairs(Source):
         fields = {"question_id": ID.to("answer"), _OWN: TEXT.to("answer"), "answers": answers}
         ignored = {"image_id", "question_type", "answer_type", *self.ignore}
         rows = rows_under(open_json(path), "annotations", path)
-        return typed(rows, fields, optional={_OWN, "answers"}, ignored=ignored, of="annotations")
+        optional = {_OWN, "answers"}
+        return set_beside(typed(rows, fields, optional=optional, ignored=ignored, of="annotations", keep=self.keep))
 
     def _paired(self, question_rows: pl.DataFrame, answer_rows: pl.DataFrame) -> pl.DataFrame:
         ids = question_rows["question_id"].drop_nulls().implode()
@@ -232,13 +234,15 @@ class VqaPairs(Source):
         )
         used = pl.col("is_first") & pl.col("has_question")
         pairs = question_rows.join(
-            answer_rows.filter(used).select("question_id", _OWN, "answers", "problem", "detail", is_answered=True),
+            answer_rows.filter(used).select(
+                "question_id", _OWN, "answers", "problem", "detail", BESIDE, is_answered=True
+            ),
             on="question_id",
             how="left",
             maintain_order="left",
             suffix="_answer",
         )
-        pairs = pairs.with_columns(
+        pairs = merged(pairs).with_columns(
             problem=pl.coalesce("problem", "problem_answer"),
             detail=pl.when(pl.col("problem").is_null()).then("detail_answer").otherwise("detail"),
         )
@@ -250,7 +254,7 @@ class VqaPairs(Source):
         said = pl.lit("several questions and several annotations have this id: read their files apart")
         pairs = note(pairs, is_ambiguous.fill_null(False), "unparsable_row", said)
         pairs = with_answer(pairs, self.answer, key="question_id", given=_OWN)
-        left = answer_rows.filter(~used).with_columns(
+        left = merged(answer_rows.filter(~used)).with_columns(
             pl.lit(None, pl.String).alias(name) for name in ("question", "image", "answer", "remark")
         )
         left = note(left, pl.col("has_question"), "unparsable_row", pl.lit("a second annotation of the same question"))
@@ -261,7 +265,7 @@ class VqaPairs(Source):
         label = LABEL.to("answer", "answers")
         fields = {"question_id": ID.to("row"), "img_id": TEXT.to("images"), "sent": TEXT.to("question"), "label": label}
         ignored = {"class", "answer_type", "question_type", *self.ignore}
-        rows = typed(document, fields, optional={"label"}, ignored=ignored)
+        rows = typed(document, fields, optional={"label"}, ignored=ignored, keep=self.keep)
         rows = rows.rename({"sent": "question"}).unnest("label").with_columns(image=pl.col("img_id") + ".jpg")
         return _turns(with_answer(rows, self.answer, key="question_id", scores="scores"))
 
@@ -353,4 +357,4 @@ def _refuse_other_meanings(tables: Mapping[Path, pl.DataFrame], columns: Sequenc
 def _turns(rows: pl.DataFrame) -> pl.DataFrame:
     images = one_image(pl.col("image"))
     columns = ("question", "answer", "answers", "problem", "detail", "remark")
-    return rows.select(*columns, row="question_id", images=images)
+    return rows.select(*columns, KEPT, row="question_id", images=images)

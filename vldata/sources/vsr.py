@@ -24,6 +24,7 @@ from pydantic import AfterValidator
 from vldata.shapes.language import statements
 from vldata.sources.base import Keys
 from vldata.sources.native_rows import LINES, NativeRows
+from vldata.sources.reading.inline_images import path_or_text
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import FLAG, TEXT, NativeType, checked_pattern, image_name, one_image, turns_of
 from vldata.sources.standins import draw, keys_for, scenes_for, write_json_lines
@@ -62,11 +63,12 @@ class Vsr(NativeRows):
     def of_rows(self, rows: pl.DataFrame, path: Path, task: str) -> pl.DataFrame:
         """Every statement; a line that is not JSON is an ``unparsable_row``."""
         folder = pl.col("image_link").str.extract(r"/([^/]+)/[^/]+$")
+        name = image_name(self.image_name, image=pl.col("image"), folder=folder)
         return turns_of(
             rows,
             statement=pl.col("caption").str.strip_chars(),
             answer=pl.col("label"),
-            images=one_image(image_name(self.image_name, image=pl.col("image"), folder=folder)),
+            images=one_image(path_or_text(pl.col("image"), name)),
             urls=one_image(pl.col("image_link")),
         )
 

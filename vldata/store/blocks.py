@@ -11,7 +11,7 @@ from typing import IO, Any
 import pyarrow as pa
 from blake3 import blake3
 
-from vldata.schema.rows import arrow_schema
+from vldata.schema.rows import META, arrow_schema
 from vldata.store.names import Folder
 from vldata.store.store import Store
 
@@ -61,7 +61,8 @@ def write_block(table: pa.Table, key: str, store: Store) -> Note:
 
 def write_stream(table: pa.Table, sink: Any) -> None:
     """The table as an Arrow stream of one record batch, with the literal schema's metadata."""
-    table = table.replace_schema_metadata(arrow_schema().metadata).combine_chunks()
+    schema = arrow_schema(meta=META in table.column_names)
+    table = table.replace_schema_metadata(schema.metadata).combine_chunks()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         for batch in table.to_batches():
             writer.write_batch(batch)

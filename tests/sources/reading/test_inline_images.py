@@ -17,8 +17,10 @@ from vldata.images.facts import facts
 from vldata.images.inline import image_bytes
 from vldata.images.problem import ImageProblem
 from vldata.images.references import ImageReader
+from vldata.sources.llava import Llava
 from vldata.sources.reading.inline_images import hold_images
 from vldata.sources.table import Table
+from vldata.sources.vsr import Vsr
 
 
 def png(number: int, kind: str = "PNG") -> bytes:
@@ -149,3 +151,94 @@ def test_what_is_no_base64_is_an_unreadable_image() -> None:
 )
 def test_a_path_is_no_base64(ref: str) -> None:
     assert not hold_images(pl.Series([[ref]]))
+
+
+SAID = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "That."}]
+CELLS: dict[str, Any] = {
+    "base64": TEXTS[0],
+    "uri": TEXTS[2],
+    "list": [TEXTS[1]],
+    "dict": {"bytes": TEXTS[1], "path": "named.jpg"},
+    "path_in_dict": {"bytes": None, "path": "x.png"},
+    "list of dicts": [{"bytes": TEXTS[3], "path": None}],
+}
+WANT = {"base64": 0, "uri": 2, "list": 1, "dict": 1, "path_in_dict": 0, "list of dicts": 3}
+PARTS: dict[str, Any] = {
+    "openai": {"type": "image_url", "image_url": {"url": TEXTS[2]}},
+    "input": {"type": "input_image", "image_url": TEXTS[2]},
+    "source": {"type": "image", "source": {"type": "base64", "media_type": "image/webp", "data": b64(DATA[2])}},
+    "qwen": {"type": "image", "image": TEXTS[2]},
+    "bytes": {"type": "image", "image": {"bytes": TEXTS[2], "path": "c.webp"}},
+}
+
+
+def pictured(rows: list[dict[str, Any]], path: Path, root: Path | None = None) -> tuple[pl.DataFrame, list[bytes]]:
+    written(path, rows)
+    of = {"path": str(path), "image_root": str(root or path.parent)}
+    turns = Llava(**of).read("instruction").sort("thread")
+    as_table = Table(**of).read("instruction").sort("thread")
+    assert as_table["images"].to_list() == turns["images"].to_list()
+    assert turns["problem"].null_count() == turns.height, turns["detail"].to_list()
+    return turns, [data for (data,) in bytes_of(turns, root or path.parent)]
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl", "t.jsonl.gz"])
+def test_cells_of_conversations_are_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / "x.png").write_bytes(DATA[0])
+    rows = [{"id": key, "image": cell, "conversations": SAID} for key, cell in sorted(CELLS.items())]
+    assert pictured(rows, tmp_path / name)[1] == [DATA[WANT[key]] for key in sorted(CELLS)]
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl"])
+def test_parts_of_messages_are_read(tmp_path: Path, name: str) -> None:
+    def row(key: str) -> dict[str, Any]:
+        content = [PARTS[key], {"type": "text", "text": "What?"}]
+        messages = [{"role": "user", "content": content}, {"role": "assistant", "content": "That."}]
+        return {"id": key, "messages": messages}
+
+    rows = [row(key) for key in sorted(PARTS)]
+    assert pictured(rows, tmp_path / name)[1] == [DATA[2]] * len(PARTS)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_text_columns_of_parquet_with_conversations_are_read(tmp_path: Path, several: bool) -> None:
+    cells = [[text] for text in TEXTS] if several else TEXTS
+    rows = [{"id": str(k), "image": cell, "conversations": SAID} for k, cell in enumerate(cells)]
+    pl.DataFrame(rows).write_parquet(tmp_path / "t.parquet")
+    turns = Llava(path=str(tmp_path / "t.parquet")).read("instruction").sort("thread")
+    assert bytes_of(turns, tmp_path) == [[data] for data in DATA]
+
+
+def test_several_files_and_a_repeated_image(tmp_path: Path) -> None:
+    for name, numbers in (("a", (0, 1, 0)), ("b", (2, 0))):
+        rows = [{"id": f"{name}{k}", "image": TEXTS[k], "conversations": SAID} for k in numbers]
+        written(tmp_path / f"{name}.jsonl", rows)
+    turns = Llava(path=str(tmp_path), image_root=str(tmp_path)).read("instruction").sort("thread")
+    assert turns["thread"].to_list() == ["a0", "a0~2", "a1", "b0", "b2"]
+    assert bytes_of(turns, tmp_path) == [[DATA[k]] for k in (0, 0, 1, 0, 2)]
+
+
+def test_a_cell_of_a_question_is_read(tmp_path: Path) -> None:
+    rows = [{"image": TEXTS[k], "caption": f"It is {k}.", "label": 1} for k in (0, 1)]
+    written(tmp_path / "t.jsonl", rows)
+    turns = Vsr(path=str(tmp_path / "t.jsonl"), image_root=str(tmp_path)).read("true_false")
+    assert bytes_of(turns, tmp_path) == [[DATA[0]], [DATA[1]]]
+
+
+def test_what_is_no_image_is_named_for_what_it_is(tmp_path: Path) -> None:
+    cells = {
+        "bytes": [137, 80, 78],
+        "number": 5,
+        "url": "https://example.org/a.png",
+        "broken": "data:image/png;base64,*",
+    }
+    for key, cell in cells.items():
+        path = written(tmp_path / f"{key}.json", [{"id": key, "image": {"bytes": cell}, "conversations": SAID}])
+        source = Llava(path=str(path), image_root=str(tmp_path))
+        (turn,) = source.read("instruction").to_dicts()
+        if key in ("bytes", "number"):
+            assert turn["problem"] == "unparsable_row" and "not a path" in turn["detail"]
+            continue
+        (fact,) = facts(turn["images"], tmp_path).to_dicts()
+        assert fact["problem"] in ("image_missing", "image_unreadable", "image_outside_root")
+        assert ("a URL" if key == "url" else "data URI") in fact["detail"] and len(fact["detail"]) < 300

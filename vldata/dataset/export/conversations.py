@@ -15,6 +15,7 @@ from vldata.dataset.export.images import ImageFolder
 from vldata.dataset.export.outcome import CannotExpressError, NotExported, Written
 from vldata.dataset.open import BuildFolder
 from vldata.images.problem import ImageProblem
+from vldata.schema.rows import META
 
 IMAGE = "<image>"
 
@@ -40,7 +41,7 @@ def write_conversations(
                 for row in build.rows(split):
                     try:
                         _refuse_weighted(row)
-                        append(form(row, images))
+                        append({**form(row, images), **({META: row[META]} if META in row else {})})
                         rows += 1
                     except (CannotExpressError, ImageProblem) as why:
                         skipped.add(row, why)

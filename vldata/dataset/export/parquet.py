@@ -19,7 +19,7 @@ import yaml
 
 from vldata.dataset.export.outcome import Written
 from vldata.dataset.open import BuildFolder
-from vldata.schema.rows import arrow_schema
+from vldata.schema.rows import META, arrow_schema
 
 SHARD_BYTES = 500_000_000
 """A shard that has reached it is closed: about the size at which the `datasets` library cuts what it uploads."""
@@ -56,9 +56,10 @@ def _shards(batches: Iterator[pa.RecordBatch], folder: Path, split: str, shard_b
 
     for number, first in enumerate(batches):
         path = folder / f"{split}-{number:05d}.parquet"
+        schema = arrow_schema(meta=META in first.schema.names)
         with (
             pa.OSFile(str(path), "wb") as file,
-            ParquetWriter(file, arrow_schema(), compression="zstd", use_content_defined_chunking=True) as writer,
+            ParquetWriter(file, schema, compression="zstd", use_content_defined_chunking=True) as writer,
         ):
             writer.write_batch(first)
             while file.tell() < shard_bytes and (batch := next(batches, None)) is not None:

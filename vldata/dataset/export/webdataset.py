@@ -13,6 +13,7 @@ read and packed. `read` gives every row back as it was (images that were paths h
 
 In the JSON, ``images`` (their paths), ``image_sizes`` and ``turns`` are JSON texts themselves: they hold lists that may
 be empty and values that may be null, and a reader that takes its types from the first samples would refuse later ones.
+``meta``, where the build has it, is one already, and "" where a row has none.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from vldata.dataset.open import BuildFolder
 from vldata.errors import SourceError
 from vldata.images.problem import ImageProblem
 from vldata.schema.keyed import string_keys
+from vldata.schema.rows import META
 
 SHARD_BYTES = 1_000_000_000
 """A shard that has reached it is closed: long enough to stream at full speed, short enough to share among readers."""
@@ -124,6 +126,8 @@ def _files(row: Mapping[str, Any], key: str, reader: RowImages) -> Sample:
     images = [reader.data(image) for image in row["images"]]
     kept = {**row, "images": [{"path": image["path"]} for image in row["images"]]}
     kept.update({column: _json(kept[column]) for column in _NESTED})
+    if META in row:
+        kept[META] = row[META] or ""
     return [
         (f"{key}.json", _json(kept).encode()),
         *((f"{key}.{k}.{suffix(data)}", data) for k, data in enumerate(images)),
@@ -156,6 +160,8 @@ def _rows(tar: tarfile.TarFile, path: Path) -> Iterator[dict[str, Any]]:
         else:
             row = json.loads(data)
             row.update({column: json.loads(row[column]) for column in _NESTED})
+            if META in row:
+                row[META] = row[META] or None
             row["images"] = [{"bytes": None, **image} for image in row["images"]]
             waiting = list(row["images"])
         if not waiting:

@@ -10,6 +10,7 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 from glob import has_magic
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,9 +24,11 @@ from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.schema.turns import BOX
 from vldata.sources.reading.columns import is_heard, note_columns
-from vldata.sources.reading.embedded import embedded_images
+from vldata.sources.reading.embedded import embedded_images, name_below
 from vldata.sources.reading.files import expand, is_about, is_braced, read_json, visible
+from vldata.sources.reading.inline_images import hold_images, referenced
 from vldata.sources.reading.json import LINES, json_rows
+from vldata.sources.reading.keep import columns_of_texts, heads, texts_of_row
 from vldata.sources.reading.keys import is_blank, is_harmless
 from vldata.sources.reading.marks import IMAGE_MARK, with_image_places
 from vldata.sources.reading.messages import Images, Refused, conversation_of, images_of, name_of, num_questions
@@ -35,7 +38,9 @@ from vldata.sources.reading.rows import lists_of_texts, note, shown
 from vldata.sources.reading.tables import SUFFIXES, TableFile, json_objects, open_frame, suffix_of
 from vldata.sources.reading.talk_keys import (
     EXCHANGES,
+    IMAGES,
     MESSAGES,
+    READ,
     feeds_of,
     form_of,
     may_name_images,
@@ -63,6 +68,7 @@ class Talk(NamedTuple):
         weights: Of each answer's loss; None: all are learnt alike.
         boxes: Of each exchange, for its places of boxes; None: it has none.
         box_unit: Of these.
+        kept: JSON texts of the native columns that the recipe keeps.
     """
 
     thread: str | None
@@ -74,20 +80,35 @@ class Talk(NamedTuple):
     weights: Sequence[float] | None = None
     boxes: Sequence[Sequence[BoxFields]] | None = None
     box_unit: str | None = None
+    kept: Sequence[str | None] = ()
 
 
-def talk(row: Any, *, pictured: bool, ignore: frozenset[str] = frozenset()) -> Talk:
+def talk(row: Any, *, pictured: bool, ignore: frozenset[str] = frozenset(), keep: tuple[str, ...] = ()) -> Talk:
     """Read a row in any of the forms of `vldata.sources.reading.messages`.
 
     Args:
         row: An object, or the exception that says why it is none.
         pictured: Whether conversations about images are requested, or those without; the others are ``not_for_task``.
         ignore: Keys that change nothing of what is learnt.
+        keep: Native columns that go along, by their names or dotted paths.
     """
+    if keep:
+        own = ignore | _not_read(keep)
+        return _talk(row, pictured, ignore, own)._replace(kept=texts_of_row(row, keep))
+    return _talk(row, pictured, ignore, ignore)
+
+
+@lru_cache
+def _not_read(keep: tuple[str, ...]) -> frozenset[str]:
+    """Keys of a row that are known as they are kept, which says nothing of its messages' keys."""
+    return heads(keep) - READ
+
+
+def _talk(row: Any, pictured: bool, ignore: frozenset[str], ignore_of_row: frozenset[str]) -> Talk:
     if not isinstance(row, dict):
         detail = str(row) if isinstance(row, Exception) else f"not an object: {shown(row)}"
         return Talk(None, (), None, [(None, None)], "unparsable_row", detail)
-    form, thread = form_of(tuple(row), ignore), name_of(row.get("id"))
+    form, thread = form_of(tuple(row), ignore_of_row), name_of(row.get("id"))
     images = Images([])
 
     def refused(problem: str, detail: str) -> Talk:
@@ -193,7 +214,14 @@ def saved_files(path: str) -> list[Path] | None:
     return [file for name in named for file in expand(str(folder / Path(name).name))]
 
 
-def talks_in(path: Path, *, pictured: bool, ignore: Collection[str] = (), image_root: str | None = None) -> list[Talk]:
+def talks_in(
+    path: Path,
+    *,
+    pictured: bool,
+    ignore: Collection[str] = (),
+    keep: Sequence[str] = (),
+    image_root: str | None = None,
+) -> list[Talk]:
     """Every row of a table, however it is written, as a conversation; see `talk`.
 
     Args:
@@ -208,8 +236,8 @@ def talks_in(path: Path, *, pictured: bool, ignore: Collection[str] = (), image_
         raise SourceError(
             str(path), f"no row has {MESSAGES[0]!r}; the first is {shown(rows[0])}", "fix `path` or `format`"
         )
-    ignored = frozenset(ignore)
-    return [talk(row, pictured=pictured, ignore=ignored) for row in rows]
+    ignored, kept = frozenset(ignore), tuple(keep)
+    return [talk(row, pictured=pictured, ignore=ignored, keep=kept) for row in rows]
 
 
 def talk_rows(
@@ -238,6 +266,8 @@ def talk_rows(
         if images is not None:
             inside[column] = [_whole(references) for references in images.to_list()]
     table, notes = frame.read([column for column in frame.columns if column not in inside], {"id"})
+    for column in {*IMAGES} & {*table.columns}:
+        table = table.with_columns(_named_by_place(table[column], frame, image_root, table[PLACE]))
     rows: list[Any] = list(_objects(table.drop(PLACE), path)) if table.width > 1 else [{} for _ in range(table.height)]
     for column, images_of_rows in inside.items():
         for row, references in zip(rows, images_of_rows, strict=True):
@@ -271,7 +301,7 @@ def holds_talks(columns: Collection[str], fields: Collection[str], ignore: Colle
     return any(key in columns for key in MESSAGES[:-1]) or any({*pair} <= {*columns} for pair in EXCHANGES)
 
 
-def exchanges(talks: Sequence[Talk]) -> pl.DataFrame:
+def exchanges(talks: Sequence[Talk], keep: Sequence[str] = ()) -> pl.DataFrame:
     """The turns of conversations, in the columns of the two instruction tasks; ``row`` is ``<thread>/<position>``.
 
     A conversation without an id is named by the hash of what it says. Of several with the same id all but the first, in
@@ -287,7 +317,7 @@ def exchanges(talks: Sequence[Talk]) -> pl.DataFrame:
             "problem": pl.Series([t.problem for t in talks], dtype=pl.String),
             "detail": pl.Series([t.detail for t in talks], dtype=pl.String),
         }
-    )
+    ).with_columns(columns_of_texts([t.kept for t in talks], keep))
     turns = each[np.repeat(np.arange(len(talks)), lengths)].with_columns(
         pl.Series("position", np.arange(lengths.sum()) - np.repeat(ends - lengths, lengths), dtype=pl.Int32),
         pl.Series("instruction", [user for t in talks for user, _ in t.exchanges], dtype=pl.String),
@@ -345,6 +375,15 @@ def _objects(table: pl.DataFrame, path: Path) -> Iterator[Any]:
 
 def _is_whole(values: pl.Series) -> bool:
     return bool((values.drop_nulls() == values.drop_nulls().floor()).all())
+
+
+def _named_by_place(cells: pl.Series, frame: TableFile, image_root: str | None, places: pl.Series) -> pl.Series:
+    """A column of images in which those that are text themselves are named by where they stand."""
+    lists = cells.to_frame().select(pl.concat_list(cells.name)).to_series() if cells.dtype == pl.String else cells
+    if lists.dtype != pl.List(pl.String) or not hold_images(lists):
+        return cells
+    name = name_below(frame.path, image_root)
+    return referenced(lists, frame.path, name, places=places, column=cells.name).alias(cells.name)
 
 
 def _whole(references: list[str]) -> list[str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import polars as pl
 
 from vldata.errors import SourceError
 from vldata.images.inline import COLUMN, HEAD, LONG, PATTERN, TEXT_TABLES
+from vldata.sources.reading.embedded import name_below
 from vldata.sources.reading.files import read_bytes
 
 _MAX_LOST = 8
@@ -36,6 +38,30 @@ def hold_images(images: pl.Series) -> bool:
     return bool(maybe.str.contains(PATTERN).any())
 
 
+def located(turns: pl.DataFrame, files: Callable[[], Sequence[Path]], image_root: str | None) -> pl.DataFrame:
+    """Turns in which images that are text in a file of text are named by where they stand.
+
+    Args:
+        files: Of the source; only asked for when there are such images.
+
+    Raises:
+        SourceError: A file lies outside ``image_root``.
+    """
+    if turns.schema.get("images") != pl.List(pl.String) or not hold_images(turns["images"]):
+        return turns
+    images = turns["images"]
+    places = pl.Series(range(images.len()), dtype=pl.UInt32)
+    for path in files():
+        if path.name.endswith(TEXT_TABLES):
+            images = referenced(images, path, name_below(path, image_root), places=places)
+    return turns.with_columns(images=images)
+
+
+def path_or_text(cell: pl.Expr, path: pl.Expr) -> pl.Expr:
+    """The path that a cell is a part of, or the cell itself where it is an image as text."""
+    return pl.when(cell.str.contains(PATTERN)).then(cell).otherwise(path)
+
+
 def referenced(images: pl.Series, path: Path, name: str, *, places: pl.Series, column: str | None = None) -> pl.Series:
     """Lists of references in which images that are text are named by where they stand.
 
@@ -51,7 +77,7 @@ def referenced(images: pl.Series, path: Path, name: str, *, places: pl.Series, c
     if not hold_images(images):
         return images
     if name.startswith(".."):
-        fix = f"leave `image_root` out, or name a folder above {path.parent}"
+        fix = f"name a folder above it as `image_root`: {path.parent}, for one"
         raise SourceError(str(path), "it holds images as base64 and lies outside image_root", fix)
     each = (
         images.to_frame("ref")

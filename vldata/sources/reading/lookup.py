@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from vldata.sources.reading.keep import KEPT, merged, set_beside
 from vldata.sources.reading.rows import ID, SIDE, TEXT, note, one_of_each, rows_under, typed, with_both_sides
 
 _LISTED, _PROBLEM, _DETAIL = "\0listed", "\0problem", "\0detail"
@@ -26,8 +28,9 @@ def looked_up(
         unfit: The detail where the other row has a problem, of the id and its own detail: an ``unparsable_row``. None:
             its problem and its detail are those of the row.
     """
-    first = one_of_each(others.rename({"problem": _PROBLEM, "detail": _DETAIL}), on)
-    found = rows.join(first.with_columns(pl.lit(value=True).alias(_LISTED)), on=on, how="left", maintain_order="left")
+    first = one_of_each(set_beside(others).rename({"problem": _PROBLEM, "detail": _DETAIL}), on)
+    first = first.with_columns(pl.lit(value=True).alias(_LISTED))
+    found = merged(rows.join(first, on=on, how="left", maintain_order="left"))
     found = note(found, pl.col(_LISTED).is_null(), "missing_value", pl.format(unlisted, on))
     found = note(found, pl.col("is_contradicted").fill_null(False), "unparsable_row", pl.format(twice, on))
     if unfit is not None:
@@ -39,7 +42,7 @@ def looked_up(
     return found.drop(_LISTED, _PROBLEM, _DETAIL, "is_contradicted")
 
 
-def with_coco_images(annotations: pl.DataFrame, document: Any, path: Path) -> pl.DataFrame:
+def with_coco_images(annotations: pl.DataFrame, document: Any, path: Path, *, keep: Sequence[str]) -> pl.DataFrame:
     """Annotations, each with its photograph of a COCO file: ``file_name``, ``width``, ``height``, ``urls``.
 
     LVIS has no ``file_name``: its file is the last two parts of ``coco_url``.
@@ -55,8 +58,9 @@ def with_coco_images(annotations: pl.DataFrame, document: Any, path: Path) -> pl
         "coco_url": TEXT.to("images", "urls"),
         "flickr_url": TEXT.to("urls"),
     }
-    images = typed(rows_under(document, "images", path), fields, optional={*fields} - {"id"}, of="images")
+    images = typed(rows_under(document, "images", path), fields, optional={*fields} - {"id"}, of="images", keep=keep)
     images = with_both_sides(images).select(
+        KEPT,
         "problem",
         "detail",
         "width",

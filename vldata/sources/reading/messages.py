@@ -23,7 +23,8 @@ _ROLES = {
 }  # fmt: skip
 _TEXT_PARTS = ("text", "input_text", "output_text")
 _IMAGE_PARTS = ("image", "image_url", "input_image")
-_REFERENCES = ("image", "image_url", "url", "path", "value", "file_name")
+_REFERENCES = ("bytes", "base64", "image", "image_url", "url", "path", "value", "file_name", "source", "data")
+"""Keys of an image: its bytes as text come before its path, as ``datasets`` reads both."""
 _HARMLESS_IN_PART = frozenset({"detail", "min_pixels", "max_pixels", "resized_height", "resized_width", "annotations"})
 
 
@@ -429,6 +430,8 @@ def _reference(part: Mapping[str, Any]) -> str | int | None:
         value = part.get(key)
         if is_blank(value):
             continue
+        if key == "source" and not isinstance(value, dict):
+            continue  # where it is from
         reference = _reference(value) if isinstance(value, dict) else value
         if not is_text(reference):
             raise Refused("unparsable_row", f"an image is {shown(value)}, not a path")

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from vldata.errors import SourceError, nearest
+from vldata.sources.reading.keep import splits
 from vldata.sources.reading.rows import shown
 
 PLACE = "\0place"
@@ -58,13 +59,13 @@ def paths_of_objects(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 def column(name: str, schema: Mapping[str, Any]) -> tuple[pl.Expr, Any] | None:
     """What lies at a dotted path, and its type; the longest name of a column wins. None: nothing lies there."""
-    for head, rest in _splits(name):
+    for head, rest in splits(name):
         if head not in schema:
             continue
         expression, dtype = pl.col(head), schema[head]
         while rest and isinstance(dtype, pl.Struct):
             inner = dtype.to_schema()
-            step = next(((field, left) for field, left in _splits(rest) if field in inner), None)
+            step = next(((field, left) for field, left in splits(rest) if field in inner), None)
             if step is None:
                 break
             field, rest = step
@@ -78,7 +79,7 @@ def value(row: Mapping[str, Any], name: str) -> Any:
     """What lies at a dotted path in an object, None where nothing does; the longest key wins."""
     if name in row or "." not in name:
         return row.get(name)
-    for head, rest in _splits(name):
+    for head, rest in splits(name):
         inside = row.get(head)
         if type(inside) is dict:
             return value(inside, rest)
@@ -162,11 +163,3 @@ def _list_at(name: str, schema: Mapping[str, Any]) -> pl.Expr:
     if not isinstance(dtype, pl.List):
         raise SourceError("explode", f"{name!r} is {dtype}, not a list", "name a column that holds lists")
     return expression
-
-
-def _splits(name: str) -> Iterator[tuple[str, str]]:
-    """A dotted name cut in two at each of its dots, the longest head first; the whole name has an empty rest."""
-    yield name, ""
-    parts = name.split(".")
-    for k in range(len(parts) - 1, 0, -1):
-        yield ".".join(parts[:k]), ".".join(parts[k:])

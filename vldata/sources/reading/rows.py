@@ -29,6 +29,7 @@ from vldata.paths import home
 from vldata.schema.turns import SIZE
 from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.files import Written, expand, visible
+from vldata.sources.reading.keep import KEPT, columns_of_rows, heads
 from vldata.sources.reading.keys import is_harmless, keys_of, unknown_keys
 
 PolarsType = pl.DataType | type[pl.DataType]
@@ -184,6 +185,7 @@ def typed(
     optional: Collection[str] = (),
     ignored: Collection[str] | None = None,
     of: str | None = None,
+    keep: Sequence[str] = (),
 ) -> pl.DataFrame:
     """A column a field, and ``problem`` and ``detail`` for the rows that do not fit; rows keep number and order.
 
@@ -196,7 +198,12 @@ def typed(
             (`vldata.sources.reading.keys`); a row with any other that is not empty is an ``unknown_key``. None of rows
             that the caller has put together itself, or that only say more about what other rows name.
         of: The list in the document that the rows stand in, where they are not those that become turns.
+        keep: Native columns that go along under names of their own (`vldata.sources.reading.keep`).
     """
+    if keep:
+        known = None if ignored is None else {*ignored, *heads(keep)}
+        read = typed(rows, columns, optional=optional, ignored=known, of=of)
+        return read.with_columns(columns_of_rows(rows, keep))
     if rows and type(rows[0]) is msgspec.Raw:
         keys = _keys(rows[0])
         row_type = _row_type(columns, ignored, keys)
@@ -318,13 +325,13 @@ def note(turns: pl.DataFrame, where: pl.Expr, problem: str, detail: pl.Expr) -> 
 
 
 def turns_of(rows: pl.DataFrame, *same: str, **columns: pl.Expr | str) -> pl.DataFrame:
-    """Turns in canonical columns, with what is wrong with each, and what is remarked of it where anything is.
+    """Turns in canonical columns, with native ones that are kept, what is wrong with each, and any remark of it.
 
     Args:
         same: Canonical columns that the rows have already.
         columns: Canonical column -> where it comes from.
     """
-    return rows.select(*same, "problem", "detail", *({"remark"} & {*rows.columns}), **columns)
+    return rows.select(KEPT, *same, "problem", "detail", *({"remark"} & {*rows.columns}), **columns)
 
 
 def one_of_each(rows: pl.DataFrame, key: str) -> pl.DataFrame:

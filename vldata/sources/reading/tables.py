@@ -22,8 +22,9 @@ import polars as pl
 from vldata.errors import SourceError
 from vldata.sources.reading import class_names, nested
 from vldata.sources.reading.delimited import SEPARATORS, collected, rows_one_by_one, scan
-from vldata.sources.reading.files import UTF8, read_bytes
+from vldata.sources.reading.files import UTF8, Written, read_bytes
 from vldata.sources.reading.json import LINES, YAML, at_path, json_document, written_rows
+from vldata.sources.reading.keep import PREFIX, columns_of_rows, columns_of_table
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import list_of_rows, shown
 
@@ -66,6 +67,8 @@ class TableFile:
         row: The column, or an expression over columns, that says which row it is, where the form of the file tells.
         form: How it was opened.
         talks: Its rows as conversations have them, where these are not its columns.
+        written: Of JSON: the rows as objects, numbers as `vldata.sources.reading.files.Written`.
+        beside: Of a file that others are joined with: columns of theirs as JSON texts, null throughout of any other.
     """
 
     path: Path
@@ -76,6 +79,8 @@ class TableFile:
     row: str | None = None
     form: _Form | None = None
     talks: Callable[[], list[Any]] | None = None
+    written: Callable[[], Sequence[Any]] | None = None
+    beside: Callable[[Sequence[str]], list[pl.Series]] | None = None
 
 
 def open_frame(
@@ -177,6 +182,23 @@ def with_columns_seen(frame: TableFile, seen: dict[str, None]) -> TableFile:
     )
 
 
+def kept_in(frame: TableFile, names: Sequence[str]) -> list[pl.Series]:
+    """Columns or dotted paths of a file as JSON texts, `vldata.sources.reading.keep.KEPT`.
+
+    Those of JSON stand as they are written there; one that the file has not is null throughout.
+    """
+    if not names:
+        return []
+    found: dict[str, pl.Series] = {}
+    written = columns_of_rows(frame.written(), names) if frame.written is not None else []
+    for column in (*written, *(frame.beside(names) if frame.beside is not None else ())):
+        if column.count():
+            found[column.name.removeprefix(PREFIX)] = column
+    known = {*frame.columns, *frame.inside()} - found.keys()
+    read = columns_of_table(frame.read([name for name in names if name in known])[0], names)
+    return [found.get(name, read[k]) for k, name in enumerate(names)]
+
+
 def json_objects(frame: TableFile) -> list[Any]:
     """The rows of a JSON file as they are: objects, and what is none.
 
@@ -240,7 +262,8 @@ def _open_json_lines(form: _Form) -> TableFile:
         shaped = _shaped(form, rows)
     except (pl.exceptions.PolarsError, SourceError):
         return _open_json(form)
-    return _table_file(form, rows, partial(_read_json_lines, form, shaped))
+    frame = _table_file(form, rows, partial(_read_json_lines, form, shaped))
+    return replace(frame, written=partial(_written_objects, form))
 
 
 def _open_json(form: _Form) -> TableFile:
@@ -251,7 +274,9 @@ def _open_json(form: _Form) -> TableFile:
 def _of_objects(form: _Form, rows: list[dict[str, Any]], notes: dict[int, str], places: pl.DataFrame) -> TableFile:
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
     read = partial(_read_objects, form, rows, notes, places)
-    return TableFile(form.path, columns, read, inside=partial(nested.paths_of_objects, rows), form=form)
+    inside = partial(nested.paths_of_objects, rows)
+    written = None if form.written else partial(_written_objects, form)  # of many files there are only texts
+    return TableFile(form.path, columns, read, inside=inside, form=form, written=written)
 
 
 def _table_file(
@@ -449,6 +474,14 @@ def _objects(form: _Form) -> tuple[list[dict[str, Any]], dict[int, str], pl.Data
     if form.explode:
         return *nested.exploded_objects(rows, notes, form.explode), name
     return rows, notes, pl.DataFrame({PLACE: pl.Series(range(len(rows)), dtype=pl.UInt32)}), name
+
+
+def _written_objects(form: _Form) -> Sequence[Any]:
+    """The rows of a JSON file as objects, numbers as they are written."""
+    rows = _as_objects(json_document(form.path, floats=Written), form)[0]
+    if not form.explode:
+        return rows
+    return nested.exploded_objects([row if isinstance(row, dict) else {} for row in rows], {}, form.explode)[0]
 
 
 def _as_objects(document: Any, form: _Form) -> tuple[Sequence[Any], str | None]:

@@ -66,6 +66,12 @@ class Form(NamedTuple):
     others: tuple[str, ...]
 
 
+READ = frozenset(
+    {*MESSAGES, *SYSTEMS, *IMAGES, *MEDIA, "id", "history", "input", *(key for pair in EXCHANGES for key in pair)}
+)
+"""Keys of a row that a form may read; to keep one is not to ignore it."""
+
+
 @lru_cache(maxsize=4096)
 def form_of(keys: tuple[str, ...], ignore: frozenset[str] = frozenset()) -> Form:
     """How rows with these keys are read; the keys in ``ignore`` are harmless because the recipe says so."""
