@@ -32,9 +32,9 @@ def test_an_image_in_place_of_its_path_is_read(name: str, tmp_path: Path) -> Non
     source = standin(name, tmp_path, rows=4, images=True)
     changed = 0
     for path in source.files():
-        native = opened(path)
-        before = native.document
         if path.suffix in JSON:
+            native = opened(path)
+            before = native.document
             native.document = with_texts(before, tmp_path)
             native.write()
             changed += native.document != before

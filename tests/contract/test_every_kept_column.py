@@ -12,14 +12,14 @@ from tests.contract.native import FORMATS, JSON, VERBATIM, is_sound, kind_of, ob
 from vldata.curate.where import where
 from vldata.errors import SourceError
 from vldata.pipeline.index import keyed_turns
+from vldata.schema.turns import KEPT_PREFIX, META
 from vldata.sources import source_class
 from vldata.sources.base import Source
-from vldata.sources.reading.keep import META, PREFIX
 from vldata.tasks import task_class
 
 OF_LINES = ("flickr8k", "multi30k")
 """Formats whose files have no columns."""
-OF_TABLES = ("screen_annotation", "table", "url_table")
+OF_TABLES = ("image_folder", "screen_annotation", "table", "tfrecord", "url_table", "webdataset")
 OF_OBJECTS = [name for name in FORMATS if name not in (*OF_LINES, *OF_TABLES)]
 NAME = "clip_quality"
 """A key that no format reads, and none may: it says nothing of what is learnt."""
@@ -54,7 +54,7 @@ def test_a_value_inside_each_record_goes_along_with_its_turns(name: str, task: s
     turns = keeping.read(task)
     assert said(turns.select(before.columns)) == said(before)
     sound = turns.filter(is_sound(turns))
-    values = sound[f"{PREFIX}meta.{NAME}"]
+    values = sound[f"{KEPT_PREFIX}meta.{NAME}"]
     assert values.null_count() == 0 and values.n_unique() > 1
     for text in sound[META].to_list():
         json.loads(text)
@@ -69,7 +69,7 @@ def test_where_sees_a_native_column(name: str, tmp_path: Path) -> None:
     given_scores(source)
     keeping = source.model_copy(update={"keep": [f"meta.{NAME}"]})
     turns = keyed_turns(keeping.read(task.name).drop("remark", strict=False), task, where="s")
-    values = turns[f"{PREFIX}meta.{NAME}"]
+    values = turns[f"{KEPT_PREFIX}meta.{NAME}"]
     middle = values.median()
     cut = where(turns, f"meta.{NAME} > {middle}", "s.where")
     assert 0 < cut.kept.height < turns.height
@@ -96,12 +96,13 @@ def test_a_canonical_name_is_refused(name: str) -> None:
 
 
 def test_columns_of_tables_go_along_with_their_own_types(tmp_path: Path) -> None:
-    for name, column in (("url_table", "width"), ("screen_annotation", "lang")):
+    own = {"url_table": "width", "screen_annotation": "lang", "tfrecord": "width", "webdataset": "status"}
+    for name, column in own.items():
         source = standin(name, tmp_path / name)
         (path,) = source.files()
         if path.suffix == ".csv":
             head, *lines = path.read_text().splitlines()
             path.write_text("".join(f"{line}\n" for line in (f"{head},lang", *(f"{line},en" for line in lines))))
         turns = source.model_copy(update={"keep": [column]}).read(source.tasks[0])
-        assert turns[PREFIX + column].dtype == (pl.Int64 if column == "width" else pl.String)
-        assert turns[PREFIX + column].null_count() == 0
+        assert turns[KEPT_PREFIX + column].dtype == (pl.Int64 if column == "width" else pl.String)
+        assert turns[KEPT_PREFIX + column].null_count() == 0

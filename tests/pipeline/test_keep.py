@@ -18,12 +18,12 @@ from vldata.dataset.verify import verify
 from vldata.dataset.why import whereabouts
 from vldata.errors import SourceError, VldataError
 from vldata.report.write import write_report
+from vldata.schema.turns import KEPT_PREFIX, META
 from vldata.sources import source_class
 from vldata.sources.alpaca import Alpaca
 from vldata.sources.coco_captions import CocoCaptions
 from vldata.sources.coco_instances import CocoInstances
 from vldata.sources.llava import Llava
-from vldata.sources.reading.keep import META, PREFIX
 from vldata.sources.sharegpt import ShareGpt
 from vldata.sources.standins import write_json
 from vldata.sources.url_table import UrlTable
@@ -160,7 +160,7 @@ def test_values_of_several_kinds_are_text_as_the_file_writes_them(tmp_path):
     text = (tmp_path / "a.json").read_text().replace('"v":1}', '"v":1.50}')
     (tmp_path / "a.json").write_text(text)
     source = Alpaca(path=str(tmp_path / "a.json"), keep="v")
-    assert source.read("text_instruction")[f"{PREFIX}v"].to_list() == ["1.50", "x", None]
+    assert source.read("text_instruction")[f"{KEPT_PREFIX}v"].to_list() == ["1.50", "x", None]
 
 
 @pytest.mark.parametrize(
@@ -188,9 +188,9 @@ def test_values_of_any_kind_are_kept(tmp_path, form, values, typed, texts):
     (tmp_path / "t.json").write_text(json.dumps(document, indent=1))
     source = source_class(form)(path=str(tmp_path / "t.json"), keep="v.w", meta=True)
     turns = source.read("text_instruction" if form == "sharegpt" else "caption").sort("row")
-    assert turns[f"{PREFIX}v.w"].to_list() == typed
+    assert turns[f"{KEPT_PREFIX}v.w"].to_list() == typed
     assert turns[META].to_list() == [f'{{"v.w":{text}}}' for text in texts]
-    turns.select(f"{PREFIX}v.w").write_parquet(tmp_path / "t.parquet")
+    turns.select(f"{KEPT_PREFIX}v.w").write_parquet(tmp_path / "t.parquet")
 
 
 def test_columns_of_parquet_are_kept_in_types_that_json_has_and_bytes_are_refused(tmp_path):
@@ -212,12 +212,12 @@ def test_boxes_of_one_turn_have_a_list_of_their_values(tmp_path):
     write_json(Path(keys["path"]), document)
     source = CocoInstances(**keys, keep=["score", "supercategory", "file_name", "id"])
     turns = source.read("rec")
-    assert turns[f"{PREFIX}score"].list.len().to_list() == turns["boxes"].list.len().to_list()
-    assert turns[f"{PREFIX}score"].explode().sort().to_list() == [row["id"] for row in document["annotations"]]
-    assert turns[f"{PREFIX}file_name"].to_list() == turns["images"].list.first().to_list()
-    assert {*turns[f"{PREFIX}supercategory"]} == {"shape"}
+    assert turns[f"{KEPT_PREFIX}score"].list.len().to_list() == turns["boxes"].list.len().to_list()
+    assert turns[f"{KEPT_PREFIX}score"].explode().sort().to_list() == [row["id"] for row in document["annotations"]]
+    assert turns[f"{KEPT_PREFIX}file_name"].to_list() == turns["images"].list.first().to_list()
+    assert {*turns[f"{KEPT_PREFIX}supercategory"]} == {"shape"}
     one_by_one = source.read("reg")
-    assert one_by_one[f"{PREFIX}id"].cast(pl.String).to_list() == one_by_one["row"].to_list()
+    assert one_by_one[f"{KEPT_PREFIX}id"].cast(pl.String).to_list() == one_by_one["row"].to_list()
 
 
 def test_a_key_that_says_what_is_learnt_is_not_ignored_because_it_is_kept(tmp_path):

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 import vldata
 import vldata.errors
 from vldata.errors import SourceError
+from vldata.schema.turns import META
 from vldata.shapes.draw import encoded
 from vldata.shapes.scene import scene
 from vldata.sources.reading import tables
-from vldata.sources.reading.keep import META
 from vldata.sources.scienceqa import ScienceQa
 from vldata.sources.standins import write_json, write_json_lines
 from vldata.sources.table import Table

@@ -10,8 +10,7 @@ import polars as pl
 from vldata.curate.cut import Cut, Drop, cut
 from vldata.errors import RecipeError, nearest
 from vldata.schema.expressions import is_row_by_row, quoted_paths, trouble
-from vldata.schema.turns import KEY
-from vldata.sources.reading.keep import META, PREFIX
+from vldata.schema.turns import KEPT_PREFIX, KEY, META
 
 _INTERNAL = (KEY, "rank", META)
 
@@ -45,7 +44,7 @@ def where(turns: pl.DataFrame, expression: str, where_path: str) -> Cut:
         RecipeError: As `compiled`, or the expression fails on a row's values.
     """
     there = turns.drop(_INTERNAL, strict=False)
-    native = {name: name.removeprefix(PREFIX) for name in there.columns if name.startswith(PREFIX)}
+    native = {name: name.removeprefix(KEPT_PREFIX) for name in there.columns if name.startswith(KEPT_PREFIX)}
     there = there.rename(native)
     compiled_expression = compiled(expression, there.schema, where_path, kept=list(native.values()))
     try:

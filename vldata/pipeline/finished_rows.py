@@ -26,8 +26,7 @@ from vldata.prompts.template import Template
 from vldata.schema.boxes import Box, padded_square
 from vldata.schema.keyed import Keys, fractions, keyed
 from vldata.schema.rows import CONTENT, IMAGE, MESSAGE, ROW_BOX, SIZE_TYPE, TURN, arrow_schema
-from vldata.schema.turns import KEY
-from vldata.sources.reading.keep import META
+from vldata.schema.turns import KEY, META
 from vldata.tasks.base import Task
 
 RENDER_VERSION = 2

@@ -15,11 +15,11 @@ from vldata.errors import SourceError, VldataError, nearest
 from vldata.recipe.models import Entry
 from vldata.schema.keyed import canonical_text, string_keys
 from vldata.schema.reasons import OUTCOMES
-from vldata.schema.turns import COMMON, KEY
+from vldata.schema.turns import COMMON, KEY, META
 from vldata.sources.base import Source
 from vldata.sources.reading.boxes import wrong_unit
 from vldata.sources.reading.columns import listening
-from vldata.sources.reading.keep import KEPT, META
+from vldata.sources.reading.keep import KEPT
 from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.remember import file_digest

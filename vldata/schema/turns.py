@@ -34,6 +34,12 @@ COMMON: dict[str, pl.DataType | type[pl.DataType]] = {
 KEY = "key"
 """64-bit hash of ``row``: the root of every keyed choice."""
 
+KEPT_PREFIX = "\0keep "
+"""Before the name of a native column that goes along with turns (a source's ``keep``)."""
+
+META = "\0meta"
+"""Column of turns: an object with those columns, as JSON, for the finished row (a source's ``meta``)."""
+
 DERIVED: dict[str, pl.DataType | type[pl.DataType]] = {
     KEY: pl.UInt64,
     "rank": pl.UInt64,  # keyed place among the turns of the source

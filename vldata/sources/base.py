@@ -114,7 +114,7 @@ class Source(Spec):
             SourceError: As `turns`, or no file has such a column.
         """
         from vldata.sources.reading.inline_images import located
-        from vldata.sources.reading.keep import with_kept
+        from vldata.sources.reading.kept_columns import with_kept
 
         turns = located(self.turns(task), self.files, self.image_root)
         return with_kept(turns, self.keep, meta=self.meta, files=self.files()) if self.keep else turns

@@ -33,6 +33,7 @@ from pydantic import BeforeValidator, Field, computed_field, field_validator, mo
 
 from vldata.errors import SourceError, nearest
 from vldata.paths import home
+from vldata.schema.turns import KEPT_PREFIX, META
 from vldata.shapes.language import questions
 from vldata.sources.base import Source, as_list
 from vldata.sources.reading.answers import AnswerRule, with_answer, without_blank_remarks
@@ -61,7 +62,8 @@ from vldata.sources.reading.inline_images import located, referenced, texts_of_c
 from vldata.sources.reading.inverse import table_for
 from vldata.sources.reading.join import Join, join_files, read_join, unmatched, with_columns_of
 from vldata.sources.reading.json import LINES
-from vldata.sources.reading.keep import KEPT, META, PREFIX, with_kept
+from vldata.sources.reading.keep import KEPT
+from vldata.sources.reading.kept_columns import with_kept
 from vldata.sources.reading.keys import is_harmless, unknown_key
 from vldata.sources.reading.marks import with_image_places, with_remark_of_marks
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
@@ -243,7 +245,7 @@ class Table(Source):
         Raises:
             SourceError: A file that is no table, or a field that cannot be filled from it.
         """
-        return self.read(task).drop(META, strict=False).rename({PREFIX + name: name for name in self.keep})
+        return self.read(task).drop(META, strict=False).rename({KEPT_PREFIX + name: name for name in self.keep})
 
     def read(self, task: str) -> pl.DataFrame:
         """As `Source.read`."""

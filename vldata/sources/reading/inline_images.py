@@ -42,7 +42,7 @@ def located(turns: pl.DataFrame, files: Callable[[], Sequence[Path]], image_root
     """Turns in which images that are text in a file of text are named by where they stand.
 
     Args:
-        files: Of the source; only asked for when there are such images.
+        files: Of the source; called only where there are such images.
 
     Raises:
         SourceError: A file lies outside ``image_root``.

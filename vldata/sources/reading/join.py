@@ -12,9 +12,9 @@ from pydantic import Field, field_validator, model_validator
 
 from vldata.errors import SourceError, nearest
 from vldata.schema.spec import Spec
+from vldata.schema.turns import KEPT_PREFIX
 from vldata.sources.reading import nested
 from vldata.sources.reading.files import UTF8
-from vldata.sources.reading.keep import PREFIX
 from vldata.sources.reading.open import Encoding, OpenOptions, Pattern, TextRows, opened, paths_of, refuse_beside_text
 from vldata.sources.reading.tables import TableFile, kept_in
 
@@ -118,7 +118,7 @@ def read_join(join: Join) -> Joined:
     def texts() -> pl.DataFrame:
         keyed = (_with_key(frame.read(list(join.on.values()))[0], list(join.on.values()), "join") for frame in frames)
         natives = list(join.keep.values())
-        names = {PREFIX + name: PREFIX + native for name, native in join.keep.items()}
+        names = {KEPT_PREFIX + name: KEPT_PREFIX + native for name, native in join.keep.items()}
         kept = (pl.DataFrame(kept_in(frame, list(dict.fromkeys(natives)))).select(**names) for frame in frames)
         return pl.concat([one.select(_KEY).hstack(columns) for one, columns in zip(keyed, kept, strict=True)])
 
@@ -174,7 +174,7 @@ def _beside(frame: TableFile, other: Joined) -> TableFile:
 
     def beside(names: Sequence[str]) -> list[pl.Series]:
         first = frame.beside(names) if frame.beside is not None else []
-        theirs = [PREFIX + name for name in names if name in other.join.keep]
+        theirs = [KEPT_PREFIX + name for name in names if name in other.join.keep]
         if not theirs:
             return first
         keyed = _with_key(frame.read(keys)[0], keys, here).select(_KEY)

@@ -6,37 +6,29 @@ one; as texts, they have one type whatever a file holds, and a number has every 
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 import polars as pl
 import polars.selectors as cs
 
-from vldata.errors import SourceError, VldataError, nearest
+from vldata.errors import SourceError
+from vldata.schema.turns import KEPT_PREFIX
 from vldata.sources.reading.files import Written
 
-PREFIX = "\0keep "
-"""Before the name of a native column in a table of turns."""
-
-KEPT = cs.starts_with(PREFIX)
+KEPT = cs.starts_with(KEPT_PREFIX)
 """All native columns of a table, however many there are."""
-
-META = "\0meta"
-"""Column of turns: an object with the native columns, as JSON, for the finished row."""
 
 BESIDE = cs.starts_with("\0beside ")
 """Those of a table that another is joined with."""
 
 _BESIDE = "\0beside "
 _CHANGES_LEARNING = re.compile("loss|mask|weight|train|reject|chosen|tool|func|system|prompt")
-_VALUE = '{"v":'
-_SHOWN, _LONG = 40, 800
+VALUE = '{"v":'
 
 
 def heads(names: Iterable[str]) -> frozenset[str]:
@@ -64,7 +56,7 @@ def columns_of_rows(rows: Sequence[Any], names: Sequence[str]) -> list[pl.Series
 def columns_of_texts(texts: Sequence[Sequence[str | None]], names: Sequence[str]) -> list[pl.Series]:
     """Rows of texts as columns, `KEPT`; a row with none has null in each."""
     return [
-        pl.Series(PREFIX + name, [row[k] if row else None for row in texts], dtype=pl.String)
+        pl.Series(KEPT_PREFIX + name, [row[k] if row else None for row in texts], dtype=pl.String)
         for k, name in enumerate(names)
     ]
 
@@ -74,7 +66,7 @@ def columns_of_table(table: pl.DataFrame, names: Sequence[str]) -> list[pl.Serie
     found = []
     for name in names:
         if name not in table.columns:
-            found.append(pl.Series(PREFIX + name, [None], dtype=pl.String).new_from_index(0, table.height))
+            found.append(pl.Series(KEPT_PREFIX + name, [None], dtype=pl.String).new_from_index(0, table.height))
             continue
         dtype = table.schema[name]
         value = pl.col(name).cast(_as_json_type(dtype, name))
@@ -82,8 +74,8 @@ def columns_of_table(table: pl.DataFrame, names: Sequence[str]) -> list[pl.Serie
             text = pl.col(name).cast(pl.String).fill_null("null")
         else:
             value = pl.when(value.is_finite()).then(value) if dtype.is_float() else value
-            text = pl.struct(value.alias("v")).struct.json_encode().str.slice(len(_VALUE)).str.head(-1)
-        found.append(table.select(text.alias(PREFIX + name)).to_series())
+            text = pl.struct(value.alias("v")).struct.json_encode().str.slice(len(VALUE)).str.head(-1)
+        found.append(table.select(text.alias(KEPT_PREFIX + name)).to_series())
     return found
 
 
@@ -106,13 +98,15 @@ def _as_json_type(dtype: Any, name: str) -> Any:
 
 def set_beside(table: pl.DataFrame) -> pl.DataFrame:
     """A table that another is joined with: its native columns make way for the other's of the same name."""
-    return table.rename({name: name.replace(PREFIX, _BESIDE, 1) for name in table.columns if name.startswith(PREFIX)})
+    return table.rename(
+        {name: name.replace(KEPT_PREFIX, _BESIDE, 1) for name in table.columns if name.startswith(KEPT_PREFIX)}
+    )
 
 
 def merged(table: pl.DataFrame) -> pl.DataFrame:
     """A joined table: native columns that it has not are those of the table that was `set_beside` it."""
     beside = [name for name in table.columns if name.startswith(_BESIDE)]
-    pairs = [(name.replace(_BESIDE, PREFIX, 1), name) for name in beside]
+    pairs = [(name.replace(_BESIDE, KEPT_PREFIX, 1), name) for name in beside]
     return table.with_columns(
         pl.coalesce(own, other).alias(own) if own in table.columns else pl.col(other).alias(own) for own, other in pairs
     ).drop(beside)
@@ -120,70 +114,11 @@ def merged(table: pl.DataFrame) -> pl.DataFrame:
 
 def listed(table: pl.DataFrame) -> list[pl.Expr]:
     """A table's native columns of several rows as JSON lists, for an aggregation; null where no row has the key."""
-    columns = [pl.col(name) for name in table.columns if name.startswith((PREFIX, _BESIDE))]
+    columns = [pl.col(name) for name in table.columns if name.startswith((KEPT_PREFIX, _BESIDE))]
     return [
         pl.when(column.is_not_null().any()).then(pl.format("[{}]", column.fill_null("null").str.join(",")))
         for column in columns
     ]
-
-
-def with_kept(turns: pl.DataFrame, names: Sequence[str], *, meta: bool, files: Sequence[Path]) -> pl.DataFrame:
-    """Turns with native columns in types of their own, still under `PREFIX`, and `META` where it is requested.
-
-    Args:
-        turns: As a format gives them: native columns are JSON texts under `PREFIX`, or typed under their own names.
-        files: Of the source, to say which columns they have.
-
-    Raises:
-        SourceError: No file has a column of such a name.
-    """
-    texts = {}
-    for name in names:
-        column = PREFIX + name
-        if name in turns.columns:
-            turns = turns.rename({name: column})
-            texts[name] = columns_of_table(turns.select(pl.col(column).alias(name)), [name])[0]
-        elif column in turns.columns and (turns[column].count() or not turns.height):
-            texts[name] = turns[column]
-            turns = turns.with_columns(_typed(turns[column]).alias(column))
-        else:
-            known = _names_in(files)
-            fix = nearest(name, known) if known else "leave it out: its rows have no columns by name"
-            fix = fix if len(fix) < _LONG else f"use one of: {', '.join(known[:_SHOWN])} …"
-            raise SourceError("keep", f"no column {name!r} in any file", fix)
-    return turns.with_columns(_object(texts, turns.height)) if meta else turns
-
-
-def _object(texts: Mapping[str, pl.Series], height: int) -> pl.Series:
-    """One JSON object a row, its keys in order; a key that a row has not is null."""
-    parts: list[pl.Expr | pl.Series] = []
-    for k, name in enumerate(sorted(texts)):
-        key = json.dumps(name, ensure_ascii=False)
-        parts += [pl.lit(f"{',' if k else '{'}{key}:"), texts[name].fill_null("null")]
-    made = pl.select(pl.concat_str(*parts, pl.lit("}"))).to_series() if height else pl.Series([], dtype=pl.String)
-    return made.alias(META)
-
-
-def _typed(texts: pl.Series) -> pl.Series:
-    """JSON texts as a column; values of different kinds as text, where numbers stand as they are written."""
-    is_text = texts.str.starts_with('"').fill_null(False)
-    some = texts.filter(texts.is_not_null() & (texts != "null"))
-    if is_text.sum() in (0, some.len()):
-        try:
-            values = _parsed(texts)
-            if "Struct({})" not in str(values.dtype) and (values.dtype != pl.String or is_text.any()):
-                return values.cast(pl.String) if values.dtype == pl.Int128 else values
-        except pl.exceptions.PolarsError:
-            pass
-    words = _parsed(pl.select(pl.when(is_text).then(texts)).to_series())
-    return pl.select(pl.when(is_text).then(words.cast(pl.String)).when(texts != "null").then(texts)).to_series()
-
-
-def _parsed(texts: pl.Series) -> pl.Series:
-    lines = pl.select(pl.concat_str(pl.lit(_VALUE), texts.fill_null("null"), pl.lit("}")).str.join("\n")).item()
-    if not texts.len():
-        return pl.Series([], dtype=pl.String)
-    return pl.read_ndjson(io.BytesIO(lines.encode()), infer_schema_length=None)["v"]
 
 
 def _texts_of_encoded(rows: Sequence[Any], names: Sequence[str]) -> list[tuple[str | None, ...]]:
@@ -248,34 +183,6 @@ def _text(value: Any) -> str:
     if type(value) is float and not math.isfinite(value):
         return "null"
     return json.dumps(value, default=str)
-
-
-def _names_in(files: Sequence[Path]) -> list[str]:
-    """The columns of the first files, whatever they are; of JSON the keys of all objects, and paths into them."""
-    from vldata.sources.reading.json import json_document
-    from vldata.sources.reading.nested import paths_of_objects
-    from vldata.sources.reading.pickle import load_pickle
-    from vldata.sources.reading.tables import open_frame, suffix_of
-
-    found: dict[str, None] = {}
-    for path in files[:4]:
-        try:
-            if suffix_of(path) in (".parquet", ".arrow", ".csv", ".tsv"):
-                frame = open_frame(path)
-                found |= dict.fromkeys((*frame.columns, *frame.inside()))
-                continue
-            rows = list(_objects(load_pickle(path) if path.suffix == ".p" else json_document(path)))
-            found |= dict.fromkeys((*(key for row in rows for key in row), *paths_of_objects(rows)))
-        except VldataError:
-            continue  # a file of lines has no columns
-    return list(found)
-
-
-def _objects(part: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(part, dict):
-        yield part
-    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
-        yield from _objects(inner)
 
 
 def splits(name: str) -> Iterator[tuple[str, str]]:

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import polars as pl
 
 from vldata.errors import SourceError
+from vldata.schema.turns import KEPT_PREFIX
 from vldata.sources.reading import class_names, nested
 from vldata.sources.reading.delimited import SEPARATORS, collected, rows_one_by_one, scan
 from vldata.sources.reading.files import UTF8, Written, read_bytes
 from vldata.sources.reading.json import LINES, YAML, at_path, json_document, written_rows
-from vldata.sources.reading.keep import PREFIX, columns_of_rows, columns_of_table
+from vldata.sources.reading.keep import columns_of_rows, columns_of_table
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import list_of_rows, shown
 
@@ -193,7 +194,7 @@ def kept_in(frame: TableFile, names: Sequence[str]) -> list[pl.Series]:
     written = columns_of_rows(frame.written(), names) if frame.written is not None else []
     for column in (*written, *(frame.beside(names) if frame.beside is not None else ())):
         if column.count():
-            found[column.name.removeprefix(PREFIX)] = column
+            found[column.name.removeprefix(KEPT_PREFIX)] = column
     known = {*frame.columns, *frame.inside()} - found.keys()
     read = columns_of_table(frame.read([name for name in names if name in known])[0], names)
     return [found.get(name, read[k]) for k, name in enumerate(names)]
