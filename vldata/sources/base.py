@@ -7,8 +7,9 @@ the format's quirks, which stop there. It knows two directions: `Source.turns` r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import polars as pl
 
@@ -77,6 +78,15 @@ class Source(Spec):
             SourceError: The files as a whole are not of this format.
         """
         raise NotImplementedError
+
+    def head(self, folder: Path, rows: int, cut: Callable[[Path, Path], bool]) -> Self | None:
+        """The source over its first rows, for a look at them; None: the heads of its files are that.
+
+        Args:
+            folder: Empty; what is read lies below it afterwards.
+            cut: Writes the head of a file (the first) to another place (the second); False where it has none.
+        """
+        return None
 
     @property
     def kept_columns(self) -> list[str]:
