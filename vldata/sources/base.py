@@ -71,7 +71,8 @@ class Source(Spec):
 
         ``row`` is the native id as a string (omit the column where the format has none). A row that cannot be used
         is returned all the same, with ``problem`` set to a name of `vldata.schema.reasons` and ``detail`` saying what.
-        Of one that can, a column ``remark`` may say what a reader of the plan should know; equal ones are counted.
+        Of one that can, a column ``remark`` may say what a reader of the plan should know, each remark on a line;
+        equal ones are counted.
         Missing optional columns are added as nulls by the caller; columns that the task does not know are an error.
 
         Raises:

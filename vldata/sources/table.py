@@ -73,13 +73,14 @@ from vldata.sources.reading.open import (
     paths_of,
     refuse_beside_text,
 )
-from vldata.sources.reading.rows import note
+from vldata.sources.reading.rows import note, with_remarks
 from vldata.sources.reading.samples import IMAGES
 from vldata.sources.reading.tables import (
     FILE_NAME,
     FILE_STEM,
     TableFile,
     details_of,
+    problem_of_detail,
     suffix_of,
     with_columns_seen,
     with_file_name,
@@ -153,7 +154,7 @@ class Table(Source):
     )
     licence: ClassVar[str] = "as the table's publisher states"
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
 
     fields: dict[str, str | Annotated[list[str], Field(min_length=1)]] = {}
     at: str | None = None
@@ -259,11 +260,12 @@ class Table(Source):
         tables: list[pl.DataFrame] = []
         talks: list[Talk] = []
         others = [read_join(join) for join in self.join]
-        everywhere, seen = self._columns_of_documents(), dict[str, None]()
+        everywhere, seen, said = self._columns_of_documents(), dict[str, None](), dict[str | None, None]()
         for path in self._tables():
             try:
                 frame = with_nulls_for(with_columns_seen(self._opened(path), seen), everywhere)
                 frame = with_columns_of(frame, others)
+                said[frame.remark] = None
                 if self._holds_talks(frame, task):
                     if self.keep:
                         raise SourceError("keep", "a table of conversations keeps no columns", "leave `keep` out")
@@ -280,6 +282,7 @@ class Table(Source):
         turns = pl.concat([*tables, exchanges(talks)] if talks or not tables else tables, how="diagonal_relaxed")
         if task == "vqa_mc":
             turns = with_right_choice(turns, self.answer_is, has_gaps=isinstance(self.fields.get("choices"), list))
+        turns = with_remarks(turns, said)
         if task not in _DIALOGUES:
             return with_remark_of_marks(turns, task)
         return in_order(turns) if tables and {"thread", "position"} <= {*turns.columns} else turns
@@ -539,8 +542,7 @@ class Table(Source):
         if task == "vqa_mc":
             is_number = given["answer"].dtype.is_numeric()
             columns.append(pl.Series("is_number", [is_number]).new_from_index(0, table.height))
-        problem = pl.when(pl.col("detail").is_not_null()).then(pl.lit("unparsable_row")).alias("problem")
-        return pl.DataFrame([*columns, detail]).with_columns(problem)
+        return pl.DataFrame([*columns, detail]).with_columns(problem_of_detail())
 
     def _note_columns(self, frame: TableFile, origin_of: Mapping[str, Origin]) -> None:
         """What the recipe names is read; of the others, what surely changes nothing has a reason of its own."""
