@@ -32,7 +32,7 @@ from vldata.sources.reading.delimited import (
     separator_of,
     with_blanks,
 )
-from vldata.sources.reading.files import UTF8, read_bytes
+from vldata.sources.reading.files import UTF8, read_bytes, refuse_doubled_keys_of_lines
 from vldata.sources.reading.json import LINES, YAML, at_path, json_document, written_rows
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import list_of_rows, shown
@@ -256,6 +256,7 @@ def _open_delimited(form: _Form, separator: str, columns: Sequence[str] | None, 
 
 
 def _open_json_lines(form: _Form) -> TableFile:
+    refuse_doubled_keys_of_lines(form.path)
     try:
         schema = pl.scan_ndjson(form.path, infer_schema_length=None).collect_schema()
         rows = pl.scan_ndjson(form.path, schema=schema)
