@@ -196,7 +196,7 @@ def test_a_broken_message_about_an_image_is_no_text_for_another_task(reader: str
         "bare": ["What?", {"type": "image", "image": "a.jpg"}],
         "google": [{"inline_data": {"mime_type": "image/png", "data": "x"}}, {"text": "What?"}],
         "count": "<image> is one",
-        "anthropic": [{"type": "image", "source": {"type": "url", "url": "https://h/a"}}],
+        "anthropic": [{"type": "image", "source": {"type": "file", "file_id": "f1"}}],
     }
     rows = [{"id": name, "messages": _said([("user", words), ("assistant", "B.")])} for name, words in asked.items()]
     rows[2]["messages"][0]["images"] = ["a.jpg", "b.jpg"]

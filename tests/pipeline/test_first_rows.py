@@ -14,6 +14,7 @@ from vldata.pipeline import first_rows
 from vldata.pipeline.check import check
 from vldata.recipe.load import from_tree
 from vldata.sources import format_names, source_class
+from vldata.sources.webdataset import write_tar
 
 ROWS = [{"id": k, "image": "a.jpg", "question": f"What is {k}?", "label": "cup", "note": "x"} for k in range(500)]
 
@@ -130,6 +131,34 @@ def test_the_first_rows_of_a_large_source_are_without_fault(
     (row,) = check(from_tree({"name": "t", "sources": {"t": {"format": name, **keys}}}))
     assert row["rows"] > 100 and not row["all_rows"]
     assert row["notes"] == []
+
+
+def test_of_a_large_folder_of_images_the_first_are_read_with_what_lies_beside(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
+    for k in range(300):
+        (folder / "set" / "cats").mkdir(parents=True, exist_ok=True)
+        (folder / "set" / "cats" / f"{k:03}.jpg").touch()
+        (folder / "set" / "cats" / f"{k:03}.txt").write_text(f"Cat {k}.")
+    tree = {"name": "t", "sources": {"t": {"format": "image_folder", "path": "set"}}}
+    for root in ({}, {"image_root": "."}):
+        (row,) = check(from_tree({"name": "t", "sources": {"t": {**tree["sources"]["t"], **root}}}))  # type: ignore[index]
+        assert (row["rows"], row["all_rows"], row["notes"]) == (200, False, [])
+
+
+def test_of_a_large_shard_the_first_samples_are_read_wherever_their_files_stand(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
+    images = [(f"a/{k:03}.jpg", b"x" * 2000) for k in range(300)]
+    write_tar(folder / "0.tar", [*images, *((f"a/{k:03}.txt", b"A cup.") for k in range(300))])
+    tree = {"name": "t", "sources": {"t": {"format": "webdataset", "path": "0.tar"}}}
+    (row,) = check(from_tree(tree))
+    assert (row["rows"], row["all_rows"], row["notes"]) == (200, False, [])
+    (folder / "0.tar").write_bytes((folder / "0.tar").read_bytes()[:-20_000])
+    with pytest.raises(RecipeErrors, match=r"0\.tar"):
+        check(from_tree(tree))
 
 
 @pytest.mark.parametrize(

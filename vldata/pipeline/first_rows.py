@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from vldata.pipeline.index import keyed_turns, read_with_columns
 from vldata.recipe.models import Entry
 from vldata.schema.reasons import REJECTED
 from vldata.sources.base import Source
+from vldata.sources.reading import tars, tfrecords
 from vldata.sources.reading.boxes import wrong_unit
 from vldata.sources.reading.json_head import write_head
 
@@ -177,6 +179,8 @@ def _cut(source: Source, files: list[Path], folder: Path) -> tuple[Source, dict[
     Returns:
         The source, and the files that it reads to those that they are the heads of.
     """
+    if (own := source.head(folder, ROWS, partial(_write_head, alone=True))) is not None:
+        return own, {own.path: source.path}
     is_table = "fields" in type(source).model_fields
     if is_table:
         files = files[:1]
@@ -206,6 +210,12 @@ def _cut(source: Source, files: list[Path], folder: Path) -> tuple[Source, dict[
 def _write_head(whole: Path, head: Path, *, alone: bool) -> bool:
     """Write the first rows of a file; False where these cannot be cut off, or would not go with other files' first."""
     suffix = head.suffix
+    if tars.is_tar(whole) or tfrecords.is_records(whole):
+        if tars.is_tar(whole):
+            tars.write_head(whole, head, samples=ROWS)
+        else:
+            tfrecords.write_head(whole, head, num=ROWS)
+        return alone
     if suffix == ".parquet" and alone:
         pl.scan_parquet(whole).head(ROWS).collect().write_parquet(head)
         return True

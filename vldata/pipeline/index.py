@@ -121,7 +121,8 @@ def read_with_columns(source: Source, task: str) -> tuple[pl.DataFrame, dict[str
 def _remarks(turns: pl.DataFrame) -> dict[str, int]:
     if "remark" not in turns.columns:
         return {}
-    counted = turns.filter(pl.col("problem").is_null())["remark"].drop_nulls().value_counts(sort=True)
+    said = turns.filter(pl.col("problem").is_null()).select(pl.col("remark").drop_nulls().str.split("\n").explode())
+    counted = said["remark"].value_counts(sort=True)
     return dict(counted.sort("count", "remark", descending=[True, False]).iter_rows())
 
 

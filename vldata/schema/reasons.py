@@ -27,6 +27,7 @@ FILTERED = {
     "not_for_task": "the source has the row for another task than the recipe asks for",
     "ambiguous_phrase": "other things of the same image bear its phrase too, so no box would be the right one",
     "nothing_to_explode": "the list whose items are turns is empty or not there",
+    "blank_line": "its line of a CSV or TSV file is blank, or has separators alone",
     "conversation_filtered": "another exchange of its conversation was filtered, so the rest would hang in the air",
     "image_in_two_splits": "its images fall into different splits, and a photograph must not be in two",
     "other_split": "the row belongs to a split of the source that the recipe did not ask for",

@@ -7,8 +7,9 @@ the format's quirks, which stop there. It knows two directions: `Source.turns` r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import polars as pl
 from pydantic import BeforeValidator, StrictBool, field_validator, model_validator
@@ -96,9 +97,10 @@ class Source(Spec):
 
         ``row`` is the native id as a string (omit the column where the format has none). A row that cannot be used
         is returned all the same, with ``problem`` set to a name of `vldata.schema.reasons` and ``detail`` saying what.
-        Of one that can, a column ``remark`` may say what a reader of the plan should know; equal ones are counted.
-        Native columns of ``keep`` go along as `vldata.sources.reading.rows.typed` has them, where it is given their
-        names. Missing optional columns are added as nulls by the caller; those that the task does not know are errors.
+        Of one that can, a column ``remark`` may say what a reader of the plan should know, each remark on a line;
+        equal ones are counted. Native columns of ``keep`` go along as `vldata.sources.reading.rows.typed` has them,
+        where it is given their names. Missing optional columns are added as nulls by the caller; those that the task
+        does not know are errors.
 
         Raises:
             SourceError: The files as a whole are not of this format.
@@ -126,6 +128,15 @@ class Source(Spec):
             SourceError: As `turns`.
         """
         return []
+
+    def head(self, folder: Path, rows: int, cut: Callable[[Path, Path], bool]) -> Self | None:
+        """The source over its first rows, for a look at them; None: the heads of its files are that.
+
+        Args:
+            folder: Empty; what is read lies below it afterwards.
+            cut: Writes the head of a file (the first) to another place (the second); False where it has none.
+        """
+        return None
 
     def images_key(self) -> str | None:
         """What decides the images that the source draws itself; None where they lie in files, as with most."""

@@ -16,9 +16,10 @@ what lies beside them, which the plan says. JSON with a conversation is read as 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import polars as pl
 from pydantic import computed_field
@@ -31,6 +32,7 @@ from vldata.sources.reading.embedded import name_below
 from vldata.sources.reading.image_folders import (
     Listing,
     list_folder,
+    named_images,
     open_images,
     open_metadata,
     parts_of,
@@ -85,6 +87,29 @@ class ImageFolder(Table):
         return turns.with_columns(
             remark=pl.when(is_shared).then(pl.lit("another image has its name, but for the suffix"))
         )
+
+    def head(self, folder: Path, rows: int, cut: Callable[[Path, Path], bool]) -> Self | None:
+        """Its first images with what lies beside them, and the heads of its tables with the images that they name.
+
+        Raises:
+            SourceError: As `files` and `turns`.
+        """
+        if self._is_standin():
+            return None
+        here, below, listing = home(self.path), folder / self._before(), self._listing()
+        scopes = [table.rpartition("/")[0] for table in listing.tables]
+        parts = parts_of(listing)
+        linked = dict.fromkeys([*parts_of(_outside(listing, scopes))][:rows])
+        for table, scope in zip(listing.tables, scopes, strict=True):
+            table_head = below / table.removesuffix(".gz")
+            table_head.parent.mkdir(parents=True, exist_ok=True)
+            if not cut(here / table, table_head):
+                return None
+            linked |= dict.fromkeys(name for name in named_images(table_head, scope) if name in parts)
+        for name in dict.fromkeys(file for image in linked for file in (image, *parts[image])):
+            (below / name).parent.mkdir(parents=True, exist_ok=True)
+            (below / name).symlink_to((here / name).absolute())
+        return self.model_copy(update={"path": str(below), "image_root": str(folder)})
 
     @classmethod
     def standin(

@@ -77,7 +77,7 @@ from vldata.sources.reading.open import (
     paths_of,
     refuse_beside_text,
 )
-from vldata.sources.reading.rows import note
+from vldata.sources.reading.rows import note, with_remarks
 from vldata.sources.reading.samples import IMAGES
 from vldata.sources.reading.tables import (
     FILE_NAME,
@@ -85,6 +85,7 @@ from vldata.sources.reading.tables import (
     TableFile,
     details_of,
     kept_in,
+    problem_of_detail,
     suffix_of,
     with_columns_seen,
     with_file_name,
@@ -153,7 +154,7 @@ class Table(Source):
     )
     licence: ClassVar[str] = "as the table's publisher states"
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
 
     inner_paths: ClassVar[tuple[str, ...]] = ("join.path",)
 
@@ -262,11 +263,12 @@ class Table(Source):
         tables: list[pl.DataFrame] = []
         talks: list[Talk] = []
         others = [read_join(join) for join in self.join]
-        everywhere, seen = self._columns_of_documents(), dict[str, None]()
+        everywhere, seen, said = self._columns_of_documents(), dict[str, None](), dict[str | None, None]()
         for path in self._tables():
             try:
                 frame = with_nulls_for(with_columns_seen(self._opened(path), seen), everywhere)
                 frame = with_columns_of(frame, others)
+                said[frame.remark] = None
                 if self._holds_talks(frame, task):
                     talks += self._talks(frame, task)
                 else:
@@ -278,10 +280,11 @@ class Table(Source):
         if self.take is not None:
             tables, talks = self._taken(tables), self._taken_talks(talks)
         tables = [turns.drop(_RECORD, _RECORD_ID) for turns in tables]
-        said = located(exchanges(talks, self.keep), self._tables, self.image_root) if talks or not tables else None
-        turns = pl.concat([*tables, *([] if said is None else [said])], how="diagonal_relaxed")
+        spoken = [located(exchanges(talks, self.keep), self._tables, self.image_root)] if talks or not tables else []
+        turns = pl.concat([*tables, *spoken], how="diagonal_relaxed")
         if task == "vqa_mc":
             turns = with_right_choice(turns, self.answer_is, has_gaps=isinstance(self.fields.get("choices"), list))
+        turns = with_remarks(turns, said)
         if task not in _DIALOGUES:
             return with_remark_of_marks(turns, task)
         return in_order(turns) if tables and {"thread", "position"} <= {*turns.columns} else turns
@@ -533,8 +536,7 @@ class Table(Source):
         if task == "vqa_mc":
             is_number = given["answer"].dtype.is_numeric()
             columns.append(pl.Series("is_number", [is_number]).new_from_index(0, table.height))
-        problem = pl.when(pl.col("detail").is_not_null()).then(pl.lit("unparsable_row")).alias("problem")
-        return pl.DataFrame([*columns, detail]).with_columns(problem)
+        return pl.DataFrame([*columns, detail]).with_columns(problem_of_detail())
 
     def _note_columns(self, frame: TableFile, origin_of: Mapping[str, Origin]) -> None:
         """What the recipe names is read; of the others, what surely changes nothing has a reason of its own."""

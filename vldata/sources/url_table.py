@@ -34,7 +34,7 @@ from vldata.sources.reading.keep import KEPT, columns_of_texts
 from vldata.sources.reading.lines import text_lines
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import checked_pattern, image_name, note, one_image
-from vldata.sources.reading.tables import details_of, kept_in, open_frame, suffix_of
+from vldata.sources.reading.tables import details_of, kept_in, open_frame, problem_of_detail, suffix_of
 from vldata.sources.standins import draw, keys_for, scenes_for
 
 CAPTIONS = ("caption", "TEXT", "text", "alt_text", "captions", "Caption")
@@ -57,7 +57,7 @@ class UrlTable(Source):
     about: ClassVar[str] = "COYO, LAION, CC3M, CC12M: captions with URLs (Parquet, CSV, TSV)"
     licence: ClassVar[str] = "metadata CC BY 4.0 (COYO, LAION); pictures under the terms of the sites that show them"
     tasks: ClassVar[tuple[str, ...]] = ("caption",)
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     caption_column: str | None = None
     url_column: str | None = None
@@ -123,7 +123,7 @@ class UrlTable(Source):
             url=pl.col(url).cast(pl.String),
             caption=pl.col(caption).cast(pl.String),
         ).with_columns(details_of(table[PLACE], notes))
-        read = read.with_columns(problem=pl.when(pl.col("detail").is_not_null()).then(pl.lit("unparsable_row")))
+        read = read.with_columns(problem_of_detail())
         return note(read, pl.col("url").is_null(), "missing_value", pl.lit("no URL")).with_columns(kept)
 
 

@@ -29,3 +29,54 @@ def test_a_row_of_two_columns_that_holds_others_is_an_error(tmp_path, rows):
 @pytest.mark.parametrize("text", ["one\ntwo, three", "one\n2, three", "one\nand more", "a.b\nc.d, e"])
 def test_lines_of_a_field_that_are_no_rows_stay_in_it(tmp_path, text):
     assert captions(tmp_path, f'image,caption\n1.jpg,"{text}"\n2.jpg,end\n') == [text, "end"]
+
+
+def read(folder, text, name="t.csv", **options):
+    (folder / name).write_text(text)
+    return Table(path=str(folder / name), fields={"images": "image"}, **options).turns("caption")
+
+
+@pytest.mark.parametrize("separator", [";", "|", "\t"])
+def test_a_csv_with_another_separator_is_read_with_it_and_that_is_told(tmp_path, separator):
+    lines = ["image{} caption ", '1.jpg{}"a; b | c"', "2.jpg{}an end, really"]
+    turns = read(tmp_path, "\n".join(line.format(separator) for line in lines))
+    assert turns["caption"].to_list() == ["a; b | c", "an end, really"]
+    assert turns["images"].to_list() == [["1.jpg"], ["2.jpg"]]
+    assert turns["remark"].unique().to_list() == [
+        f"a table was read with {separator!r} between its fields, as its first line has no ','"
+    ]
+    assert "remark" not in read(tmp_path, "image,caption\n1.jpg,a; b\n").columns
+
+
+def test_a_tsv_with_commas_is_read_with_them_and_so_is_one_without_a_header(tmp_path):
+    assert read(tmp_path, "image,caption\n1.jpg,a\n", "t.tsv")["caption"].to_list() == ["a"]
+    turns = read(tmp_path, "1.jpg;a\n2.jpg;b\n", columns=["image", "caption"])
+    assert turns["caption"].to_list() == ["a", "b"]
+
+
+@pytest.mark.parametrize("text", ["a;b\n1.jpg;2;3\n", "a;b|c\n1;2|3\n", "a;b\n1\n"])
+def test_no_other_separator_is_taken_where_not_exactly_one_parts_all_rows_alike(tmp_path, text):
+    with pytest.raises(SourceError, match="no column"):
+        read(tmp_path, text)
+
+
+BLANKS = "\nimage,caption\n1.jpg,a\n\n2.jpg,b\n,\n3.jpg,c\n\n"
+
+
+@pytest.mark.parametrize("more", ["", "4.jpg,d,e\n"])
+def test_blank_lines_have_one_reason_whoever_reads_them(tmp_path, more):
+    turns = read(tmp_path, BLANKS + more)
+    assert turns["caption"].to_list()[:6] == ["a", None, "b", None, "c", None]
+    assert turns["problem"].to_list()[:6] == [None, "blank_line", None, "blank_line", None, "blank_line"]
+    assert turns["problem"].to_list()[6:] == ["unparsable_row"] * bool(more)
+
+
+def test_blank_lines_of_conversations_and_of_joined_files_are_none_of_their_rows(tmp_path):
+    (tmp_path / "t.csv").write_text("id,instruction,output\n1,Why?,So.\n\n2,How?,Thus.\n")
+    turns = Table(path=str(tmp_path / "t.csv")).turns("text_instruction")
+    assert sorted(turns["problem"].to_list(), key=str) == [None, None, "blank_line"]
+    (tmp_path / "more.csv").write_text("name,caption\n1.jpg,a\n\n")
+    join = {"path": str(tmp_path / "more.csv"), "on": {"image": "name"}, "keep": ["caption"]}
+    (tmp_path / "u.csv").write_text("image\n1.jpg\n")
+    turns = Table(path=str(tmp_path / "u.csv"), fields={"images": "image"}, join=join).turns("caption")
+    assert turns["caption"].to_list() == ["a"]

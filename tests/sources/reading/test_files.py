@@ -6,6 +6,7 @@ import pytest
 
 from vldata.errors import SourceError
 from vldata.sources.reading.files import expand, open_json, plain, read_json, read_json_lines, read_text
+from vldata.sources.table import Table
 
 
 def test_gzip_and_a_byte_order_mark_are_seen_through(tmp_path):
@@ -153,3 +154,28 @@ def test_a_pattern_leaves_hidden_files_alone_unless_it_says_the_dot(tmp_path):
     assert expand(str(tmp_path / "*" / "*.json")) == [tmp_path / "c" / "d.json"]
     assert expand(str(tmp_path / ".*.json")) == [tmp_path / ".b.json"]
     assert expand(str(tmp_path / ".e" / "*.json")) == [tmp_path / ".e" / "f.json"]
+
+
+DOUBLED = '{"image": "a.jpg", "caption": "one", "caption": "two"}'
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.json", "t.jsonl.gz"])
+@pytest.mark.parametrize("form", ["{}\n{}\n", "[{}, {}]", '[{{"more": [{}, {}]}}]', "[{}, {}"])
+def test_a_key_that_says_two_things_is_refused(tmp_path: Path, name: str, form: str) -> None:
+    path = tmp_path / name
+    for row, said in ((DOUBLED, "the key 'caption' twice"), (DOUBLED.replace("two", "one"), None)):
+        if said is None and form not in ("{}\\n{}\\n", "[{}, {}]"):
+            continue
+        text = form.format('{"image": "b.jpg", "caption": "x"}', row)
+        path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+        if said is None:
+            assert Table(path=str(path)).turns("caption").height
+            continue
+        with pytest.raises(SourceError, match=said):
+            Table(path=str(path)).turns("caption")
+
+
+def test_a_key_of_a_document_that_formats_open_in_parts_is_refused_too(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text('{"images": [{"id": 1, "id": 2}], "annotations": []}')
+    with pytest.raises(SourceError, match="the key 'id' twice, with 1 and 2"):
+        open_json(tmp_path / "t.json")

@@ -24,6 +24,7 @@ from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.schema.turns import BOX
 from vldata.sources.reading.columns import is_heard, note_columns
+from vldata.sources.reading.delimited import BLANK_LINE
 from vldata.sources.reading.embedded import embedded_images, name_below
 from vldata.sources.reading.files import expand, is_about, is_braced, read_json, visible
 from vldata.sources.reading.inline_images import hold_images, referenced
@@ -107,7 +108,8 @@ def _not_read(keep: tuple[str, ...]) -> frozenset[str]:
 def _talk(row: Any, pictured: bool, ignore: frozenset[str], ignore_of_row: frozenset[str]) -> Talk:
     if not isinstance(row, dict):
         detail = str(row) if isinstance(row, Exception) else f"not an object: {shown(row)}"
-        return Talk(None, (), None, [(None, None)], "unparsable_row", detail)
+        problem = "blank_line" if detail == BLANK_LINE else "unparsable_row"
+        return Talk(None, (), None, [(None, None)], problem, detail)
     form, thread = form_of(tuple(row), ignore_of_row), name_of(row.get("id"))
     images = Images([])
 

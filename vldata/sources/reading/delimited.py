@@ -12,6 +12,7 @@ import gzip
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,41 @@ from vldata.sources.reading.files import UTF8, read_text, refuse_wide
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 """By suffix."""
 
+BLANK_LINE = "its line has no value"
+"""What is wrong with the rows of lines that are blank, or have separators alone."""
+
+BLANK = "\0blank"
 _CHUNK_BYTES = 1 << 20
+_FIRST_CHARACTERS, _FIRST_ROWS = 1 << 18, 20
+_OTHERS = (";", "|", "\t", ",")
+
+
+def separator_of(path: Path, usual: str, columns: Sequence[str] | None, encoding: str = UTF8) -> str:
+    """What stands between the fields of a file: the usual mark, or, where its first line lacks it, another one.
+
+    The other one is the only mark that parts the first line and the first rows into equally many fields.
+
+    Args:
+        columns: Names of the columns of a file without a header.
+    """
+    with _text(path, encoding) as file:
+        text = file.read(_FIRST_CHARACTERS)
+    lines = text.splitlines(keepends=True)
+    whole = lines if len(text) < _FIRST_CHARACTERS else lines[:-1]
+    first = next((line for line in whole if line.strip()), "").removeprefix("\ufeff")
+    if usual in first or not any(mark in first for mark in _OTHERS):
+        return usual
+    parting = [mark for mark in _OTHERS if mark in first and _parts_alike(whole, mark, columns)]
+    return parting[0] if len(parting) == 1 else usual
+
+
+def _parts_alike(lines: Sequence[str], separator: str, columns: Sequence[str] | None) -> bool:
+    rows = (row for row in csv.reader(lines, delimiter=separator) if any(map(str.strip, row)))
+    try:
+        widths = {len(row) for row in islice(rows, _FIRST_ROWS)}
+    except csv.Error:
+        return False
+    return len(widths) == 1 and 1 not in widths and (columns is None or widths == {len(columns)})
 
 
 def is_quoted(path: Path, separator: str, encoding: str = UTF8) -> bool:
@@ -70,14 +105,37 @@ def scan(path: Path, separator: str, columns: Sequence[str] | None, encoding: st
     mark = '"' if is_quoted(path, separator, encoding) else None
     options = {"separator": separator, "infer_schema": False, "glob": False, "quote_char": mark}
     rows = pl.scan_csv(file, has_header=columns is None, **options)  # type: ignore[arg-type]
-    if columns is None:
-        return rows
     there = rows.collect_schema().names()
+    if columns is None:
+        return rows.rename(dict(zip(there, _names(there, path, separator), strict=True)))
     if len(there) != len(columns):
         problem = f"its first line has {len(there)} values, and `columns` names {len(columns)}"
         fix = "name each; where the last one is text that holds the mark, say `text: lines` and `extract`"
         raise SourceError(f"{path}:1", problem, fix)
     return rows.rename(dict(zip(there, columns, strict=True)))
+
+
+def _names(head: Sequence[str], path: Path, separator: str) -> Sequence[str]:
+    """The columns that a header names: without blanks around them where it has another separator than its suffix'."""
+    bare = [name.strip() for name in head]
+    is_usual = SEPARATORS.get(Path(path.name.removesuffix(".gz")).suffix) == separator
+    return head if is_usual or len({*bare}) < len(bare) else bare
+
+
+def with_blanks(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows with one column more, `BLANK`: whether a row has no value at all."""
+    return rows.with_columns(pl.all_horizontal(pl.all().is_null()).alias(BLANK))
+
+
+def blank_rows(table: pl.DataFrame, places: str) -> tuple[pl.DataFrame, dict[int, str]]:
+    """The table of `with_blanks` without its column, and what is wrong with the rows of blank lines, by their places.
+
+    Args:
+        places: The column of these.
+    """
+    if BLANK not in table.columns:
+        return table, {}
+    return table.drop(BLANK), dict.fromkeys(table.filter(BLANK)[places].to_list(), BLANK_LINE)
 
 
 def collected(rows: pl.LazyFrame) -> pl.DataFrame:
@@ -105,9 +163,11 @@ def rows_one_by_one(
     try:
         text = io.StringIO(read_text(path, encoding=encoding), newline="")
         lines = csv.reader(text, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
-        head = next(lines) if columns is None else columns
-        for line in filter(None, lines):
-            if len(line) > len(head):
+        head = columns if columns is not None else _names(next(filter(None, lines)), path, separator)
+        for line in lines:
+            if not any(line):
+                notes[len(rows)] = BLANK_LINE
+            elif len(line) > len(head):
                 notes[len(rows)] = f"line {lines.line_num}: {len(line)} values for {len(head)} columns"
             rows.append({} if len(line) > len(head) else dict(zip(head, (v or None for v in line), strict=False)))
     except csv.Error as error:

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from glob import has_magic
@@ -37,6 +37,8 @@ _FAST_BYTES = 64 * 1024 * 1024
 """Above it the slower reader is used, which keeps equal strings once and so needs two thirds of the memory."""
 
 _STRETCH_BYTES = 1024 * 1024
+_SEARCHED_BYTES = 512 * 1024
+"""Of a JSON file so many are searched for objects with a key twice: the check takes longer than reading a row."""
 
 _ABOUT = frozenset(
     {
@@ -263,6 +265,7 @@ def read_json(path: Path, *, floats: type[float] = float) -> Any:
         SourceError: Not JSON; says the line, and whether the file looks cut off or is JSON lines.
     """
     raw = read_bytes(path).removeprefix(codecs.BOM_UTF8)
+    _refuse_doubled_keys(path, raw)
     if len(raw) <= _FAST_BYTES:
         try:
             return _DECODERS[floats].decode(raw)
@@ -284,6 +287,7 @@ def open_json(path: Path) -> Any:
         SourceError: As `read_json`.
     """
     raw = read_bytes(path).removeprefix(codecs.BOM_UTF8)
+    _refuse_doubled_keys(path, raw)
     try:
         utf8 = codecs.getincrementaldecoder("utf-8")()
         # parts that nobody asks for are not decoded, so not checked
@@ -338,6 +342,7 @@ def read_json_lines(path: Path, *, floats: type[float] = float) -> Iterator[tupl
         SourceError: The last line has no end and is not JSON: the file was cut off.
     """
     lines = read_text(path).split("\n")
+    _refuse_doubled_keys_of(path, lines)
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -349,6 +354,55 @@ def read_json_lines(path: Path, *, floats: type[float] = float) -> Iterator[tupl
                     f"{path}:{number}", f"the last line breaks off ({error})", "download it again"
                 ) from None
             yield number, error if isinstance(error, ValueError) else ValueError("nested too deeply")
+
+
+class _DoubledKey(Exception):
+    """An object says two things under one key."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for key, value in pairs:
+            if found[key] != value:
+                raise _DoubledKey(f"an object has the key {key!r} twice, with {value!r:.60} and {found[key]!r:.60}")
+    return found
+
+
+def refuse_doubled_keys_of_lines(path: Path) -> None:
+    """Refuse JSON lines that say two things under one key, of which readers take the first or the last in silence.
+
+    Raises:
+        SourceError: One of the first lines does, and says which.
+    """
+    try:
+        with path.open("rb") as file:
+            is_packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if is_packed else path.open("rb") as file:
+            start = file.read(_SEARCHED_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return  # whoever reads the rows says what is wrong with the file
+    _refuse_doubled_keys_of(path, start.decode(UTF8, "replace").split("\n"))
+
+
+def _refuse_doubled_keys_of(path: Path, lines: Sequence[str]) -> None:
+    searched = 0
+    for number, line in enumerate(lines, start=1):
+        _refuse_doubled_keys(path, line, at=f":{number}")
+        searched += len(line)
+        if searched > _SEARCHED_BYTES:
+            return
+
+
+def _refuse_doubled_keys(path: Path, document: bytes | str, *, at: str = "") -> None:
+    """Look at the start of a document, of which every object that ends in it is seen, though the rest is not."""
+    start = document[:_SEARCHED_BYTES]
+    try:
+        json.loads(start if isinstance(start, str) else start.decode("utf-8", "replace"), object_pairs_hook=_object)
+    except (ValueError, RecursionError):
+        return  # it ends later, or whoever reads it says why it is no JSON
+    except _DoubledKey as error:
+        raise SourceError(f"{path}{at}", str(error), "leave one of them") from None
 
 
 def _loads(line: str | bytes, floats: type[float]) -> Any:

@@ -119,7 +119,7 @@ def open_metadata(path: Path, rest: TableFile, *, folder: str, before: str, expl
         SourceError: It names no images.
     """
     table = open_frame(path, explode=explode)
-    files = [name for name in table.columns if name in (FILE_NAME, _FILES) or name.endswith(f"_{FILE_NAME}")]
+    files = _columns_of_files(table)
     if not files:
         fix = "name the images' files, seen from its folder, in a column 'file_name'"
         raise SourceError(str(path), f"it has no column {FILE_NAME!r}, but {', '.join(table.columns)}", fix)
@@ -189,6 +189,19 @@ def open_metadata(path: Path, rest: TableFile, *, folder: str, before: str, expl
         )
     )
     return replace(table, columns=columns, read=read, row=FILE_NAME, talks=talks, images=lambda column: None)
+
+
+def named_images(path: Path, folder: str) -> list[str]:
+    """The images that a table names, seen from the source's folder; the table's own is ``folder``, seen from there."""
+    table = open_frame(path)
+    named, _ = table.read(_columns_of_files(table))
+    flat = (values.explode() if isinstance(values.dtype, pl.List) else values for values in named.drop(PLACE))
+    names = (name for values in flat for name in values.cast(pl.String).drop_nulls())
+    return list(dict.fromkeys(posixpath.normpath(posixpath.join(folder, name)) for name in names))
+
+
+def _columns_of_files(table: TableFile) -> list[str]:
+    return [name for name in table.columns if name in (FILE_NAME, _FILES) or name.endswith(f"_{FILE_NAME}")]
 
 
 def _read(folder: Path, name: str, texts: Sequence[str], before: str) -> Iterator[Part]:

@@ -14,6 +14,7 @@ from vldata.errors import SourceError, nearest
 from vldata.schema.spec import Spec
 from vldata.schema.turns import KEPT_PREFIX
 from vldata.sources.reading import nested
+from vldata.sources.reading.delimited import BLANK_LINE
 from vldata.sources.reading.files import UTF8
 from vldata.sources.reading.open import Encoding, OpenOptions, Pattern, TextRows, opened, paths_of, refuse_beside_text
 from vldata.sources.reading.tables import TableFile, kept_in
@@ -102,6 +103,7 @@ def read_join(join: Join) -> Joined:
             if name not in known:
                 raise SourceError(f"{path}, join", f"no column {name!r}", nearest(name, known))
         table, broken = frame.read(names)
+        broken = {place: detail for place, detail in broken.items() if detail != BLANK_LINE}
         if broken:
             place = min(broken)
             raise SourceError(f"{path}, join", f"row {place + 1} cannot be read: {broken[place]}", "fix the file")

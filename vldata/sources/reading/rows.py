@@ -324,6 +324,23 @@ def note(turns: pl.DataFrame, where: pl.Expr, problem: str, detail: pl.Expr) -> 
     )
 
 
+def with_remarks(turns: pl.DataFrame, remarks: Iterable[str | pl.Expr | None]) -> pl.DataFrame:
+    """The turns with these remarks besides what is remarked of them already.
+
+    Args:
+        remarks: Of all turns, or an expression that is null for some; None is none.
+    """
+    for remark in remarks:
+        if remark is None:
+            continue
+        said = pl.lit(remark) if isinstance(remark, str) else remark
+        own = [pl.col("remark")] if "remark" in turns.columns else []
+        turns = turns.with_columns(
+            remark=pl.concat_str(*own, said, separator="\n", ignore_nulls=True).replace("", None)
+        )
+    return turns
+
+
 def turns_of(rows: pl.DataFrame, *same: str, **columns: pl.Expr | str) -> pl.DataFrame:
     """Turns in canonical columns, with native ones that are kept, what is wrong with each, and any remark of it.
 

@@ -22,8 +22,18 @@ import polars as pl
 from vldata.errors import SourceError
 from vldata.schema.turns import KEPT_PREFIX
 from vldata.sources.reading import class_names, nested
-from vldata.sources.reading.delimited import SEPARATORS, collected, rows_one_by_one, scan
-from vldata.sources.reading.files import UTF8, Written, read_bytes
+from vldata.sources.reading.delimited import (
+    BLANK,
+    BLANK_LINE,
+    SEPARATORS,
+    blank_rows,
+    collected,
+    rows_one_by_one,
+    scan,
+    separator_of,
+    with_blanks,
+)
+from vldata.sources.reading.files import UTF8, Written, read_bytes, refuse_doubled_keys_of_lines
 from vldata.sources.reading.json import LINES, YAML, at_path, json_document, written_rows
 from vldata.sources.reading.keep import columns_of_rows, columns_of_table
 from vldata.sources.reading.nested import PLACE
@@ -70,6 +80,7 @@ class TableFile:
         talks: Its rows as conversations have them, where these are not its columns.
         written: Of JSON: the rows as objects, numbers as `vldata.sources.reading.files.Written`.
         beside: Of a file that others are joined with: columns of theirs as JSON texts, null throughout of any other.
+        remark: What a reader of the plan should know of how it is read.
     """
 
     path: Path
@@ -82,6 +93,7 @@ class TableFile:
     talks: Callable[[], list[Any]] | None = None
     written: Callable[[], Sequence[Any]] | None = None
     beside: Callable[[Sequence[str]], list[pl.Series]] | None = None
+    remark: str | None = None
 
 
 def open_frame(
@@ -231,6 +243,13 @@ def details_of(places: pl.Series, notes: Mapping[int, str]) -> pl.Series:
     return found.alias("detail")
 
 
+def problem_of_detail() -> pl.Expr:
+    """The column ``problem`` of rows with the details of `details_of`."""
+    detail = pl.col("detail")
+    is_blank = pl.when(detail == BLANK_LINE).then(pl.lit("blank_line"))
+    return is_blank.when(detail.is_not_null()).then(pl.lit("unparsable_row")).alias("problem")
+
+
 def suffix_of(path: Path) -> str:
     """The suffix, ``.gz`` apart."""
     return Path(path.name.removesuffix(".gz")).suffix
@@ -251,12 +270,16 @@ def _open_arrow(form: _Form) -> TableFile:
 
 
 def _open_delimited(form: _Form, separator: str, columns: Sequence[str] | None, encoding: str) -> TableFile:
+    usual, separator = separator, separator_of(form.path, separator, columns, encoding)
     rows = _polars(form.path, scan, form.path, separator, columns, encoding)
-    read = partial(_read_delimited, form.path, _shaped(form, rows), separator, columns, encoding)
-    return _table_file(form, rows, read)
+    read = partial(_read_delimited, form, rows, separator, columns, encoding)
+    found = _table_file(form, rows, read)
+    said = f"a table was read with {separator!r} between its fields, as its first line has no {usual!r}"
+    return found if separator == usual else replace(found, remark=said)
 
 
 def _open_json_lines(form: _Form) -> TableFile:
+    refuse_doubled_keys_of_lines(form.path)
     try:
         schema = pl.scan_ndjson(form.path, infer_schema_length=None).collect_schema()
         rows = pl.scan_ndjson(form.path, schema=schema)
@@ -305,7 +328,7 @@ def _read_parquet(
 
 
 def _read_delimited(
-    path: Path,
+    form: _Form,
     rows: pl.LazyFrame,
     separator: str,
     columns: Sequence[str] | None,
@@ -313,10 +336,11 @@ def _read_delimited(
     names: Sequence[str],
     texts: Collection[str] = (),
 ) -> tuple[pl.DataFrame, dict[int, str]]:
+    whole = _placed(_shaped(form, rows), names) if form.explode else _placed(with_blanks(rows), [*names, BLANK])
     try:
-        return collected(_placed(rows, names)), {}
+        return blank_rows(collected(whole), PLACE)
     except pl.exceptions.ComputeError:
-        each, notes = rows_one_by_one(path, separator, columns, encoding)
+        each, notes = rows_one_by_one(form.path, separator, columns, encoding)
         schema = {PLACE: pl.UInt32, **dict.fromkeys(names, pl.String)}
         return pl.DataFrame([{PLACE: k, **row} for k, row in enumerate(each)], schema=schema), notes
 

@@ -6,6 +6,7 @@ together. Texts are read while the shard is listed; images stay where they are, 
 
 from __future__ import annotations
 
+import io
 import posixpath
 import tarfile
 import zlib
@@ -60,10 +61,9 @@ def open_tar(
     strays: dict[str, str] = {}
     before = prefix_of(path, image_root)
     for part in _parts(path, before):
-        folder, name = posixpath.split(part.name)
-        key, _, kind = name.partition(".")
+        key, kind = _key_of(part.name)
         if key and kind:
-            samples.setdefault(posixpath.join(folder, key), []).append(part._replace(kind=kind.lower()))
+            samples.setdefault(key, []).append(part._replace(kind=kind.lower()))
         else:
             strays[part.name] = f"{part.name} has no name and suffix, so it is part of no sample"
     found = rows_of(samples, images=images)
@@ -74,6 +74,31 @@ def open_tar(
     ids = [f"{stem}/{key}" for key in samples]
     frame = open_objects(path, found.rows, found.notes, written=partial(written_rows, samples), explode=explode)
     return replace(frame, row=SAMPLE_ID, talks=partial(talks_of, samples, found, ids))
+
+
+def write_head(path: Path, head: Path, *, samples: int) -> None:
+    """Write a shard of the first samples of another, wherever their files stand in it, with nothing in its images.
+
+    Raises:
+        SourceError: As `open_tar`.
+    """
+    keys: dict[str, None] = {}
+    with tarfile.open(head, "w:gz" if head.name.endswith(TAR_GZ) else "w") as tar:
+        for part in _parts(path, ""):
+            key = _key_of(part.name)[0] or part.name
+            if len(keys) < samples:
+                keys[key] = None
+            if key in keys:
+                member = tarfile.TarInfo(part.name)
+                member.size = len(part.content or b"")
+                tar.addfile(member, io.BytesIO(part.content or b""))
+
+
+def _key_of(name: str) -> tuple[str, str]:
+    """The sample that a file belongs to, and its kind; one of them is empty for a file of no sample."""
+    folder, last = posixpath.split(name)
+    key, _, kind = last.partition(".")
+    return (posixpath.join(folder, key), kind) if key else ("", kind)
 
 
 def _parts(path: Path, before: str) -> Iterator[Part]:

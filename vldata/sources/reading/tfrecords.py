@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,6 +109,19 @@ def records(path: Path) -> Iterator[Span]:
                 number += 1
     except OSError as error:
         raise SourceError(str(path), error.strerror or str(error), "check the path and its permissions") from None
+
+
+def write_head(path: Path, head: Path, *, num: int) -> None:
+    """Write a file of the first records of another.
+
+    Raises:
+        SourceError: See `records`.
+    """
+    with head.open("wb") as file:
+        for record in islice(records(path), num):
+            data = bytes(record.data)
+            length = struct.pack("<Q", len(data))
+            file.write(length + struct.pack("<I", masked_sum(length)) + data + struct.pack("<I", masked_sum(data)))
 
 
 def open_records(
