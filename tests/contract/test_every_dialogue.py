@@ -204,7 +204,7 @@ def test_a_broken_message_about_an_image_is_no_text_for_another_task(reader: str
     turns = read(rows, reader, "instruction", file, tmp_path)
     assert turns.select("thread", "problem").rows() == [
         ("bare", "unparsable_row"), ("google", "unparsable_row"), ("count", "image_count_mismatch"),
-        ("anthropic", "unknown_key"), ("text", "not_for_task"),
+        ("anthropic", "unparsable_row"), ("text", "not_for_task"),
     ]  # fmt: skip
 
 
