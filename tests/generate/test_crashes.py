@@ -15,12 +15,12 @@ from typing import Any
 import polars as pl
 import yaml
 
+from tests.kills import KILLS
 from tests.llm.server import BillingServer, ReceivedRequest, answer
 from vldata import build
 from vldata.recipe.load import load
 
-KILLS = 20
-SAMPLES = 240
+SAMPLES = 16 * KILLS  # more than are answered before the last kill
 CONCURRENCY = 8
 REPLY = (
     "Question:\nWhat is in picture {n}?\n===\nAnswer:\nSeveral plain shapes, as {n} tells.\n===\n"
@@ -55,9 +55,9 @@ def table_of(folder: Path, answers: str, monkeypatch: Any) -> pl.DataFrame:
     return pl.concat(pl.read_ipc_stream(file) for file in sorted(built.out.rglob("data-*.arrow")))
 
 
-def test_twenty_kills_lose_nothing_that_was_paid_for(tmp_path: Path, monkeypatch: Any) -> None:
+def test_kills_lose_nothing_that_was_paid_for(tmp_path: Path, monkeypatch: Any) -> None:
     chat = {"from": "captions", "kind": "llava.conversation", "model": "tiny", "total": SAMPLES}
-    sources = {"captions": {"format": "shapes", "scenes": SAMPLES + 10}, "chat": {"synth": chat}}
+    sources = {"captions": {"format": "shapes", "scenes": SAMPLES + 10, "side_px": 96}, "chat": {"synth": chat}}
     recipe = {"name": "chat", "sources": sources, "mixture": {"sources": {"captions": 0, "chat": 1}}}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     (tmp_path / "config.yaml").write_text("endpoints: {}\n")
@@ -81,6 +81,7 @@ def test_twenty_kills_lose_nothing_that_was_paid_for(tmp_path: Path, monkeypatch
             time.sleep(random.uniform(0.0, 0.12))
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
+            assert process.returncode == -signal.SIGKILL, "it was done before it could be killed"
             in_flight += CONCURRENCY
         server.script = quick
         process = started(tmp_path, server.url, "killed")

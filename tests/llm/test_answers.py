@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.kills import KILLS
 from vldata.errors import StoreError
 from vldata.llm import durable, index, log, segments
 from vldata.llm.answers import Answer, Answers, Attempt, open_answers
@@ -680,12 +681,13 @@ print(json.dumps([kills, len(acknowledged), len(kept)]))
 
 
 def test_a_killed_writer_loses_nothing_damages_nothing_and_writes_nothing_twice(folder):
-    arguments = [str(folder), str(Path(__file__).parent), "60"]
+    rounds = 4 * KILLS
+    arguments = [str(folder), str(Path(__file__).parent), str(rounds)]
     done = subprocess.run([sys.executable, "-c", DRIVER, *arguments], capture_output=True, text=True, timeout=120)
     assert done.stderr == ""
     kills, num_acknowledged, num_kept = json.loads(done.stdout)
-    assert kills == 60
-    assert 60 < num_acknowledged <= num_kept <= num_acknowledged + kills
+    assert kills == rounds
+    assert rounds < num_acknowledged <= num_kept <= num_acknowledged + kills
     with open_answers(folder) as answers:
         assert answers.verify() == ()
         for number in range(num_kept):

@@ -16,24 +16,25 @@ import datasets
 import pytest
 import yaml
 
+from tests.kills import KILLS
 from vldata import build
 from vldata.errors import StoreError
 from vldata.recipe.load import from_tree
 
 CHECKOUT = Path(__file__).parents[2]
-MOMENTS = 20
 
 
-def tree() -> dict[str, Any]:
+def tree(scenes: int = 150) -> dict[str, Any]:
+    shapes = {"format": "shapes", "scenes": scenes, "side_px": 96}
     return {
         "name": "crash",
         "seed": 5,
         "sources": {
-            "captions": {"format": "shapes", "scenes": 300, "task": "caption"},
-            "vqa": {"format": "shapes", "scenes": 300, "task": "vqa_open", "conversation": {"max_turns": 6}},
-            "refs": {"format": "shapes", "scenes": 300, "task": "rec"},
+            "captions": {**shapes, "task": "caption"},
+            "vqa": {**shapes, "task": "vqa_open", "conversation": {"max_turns": 6}},
+            "refs": {**shapes, "task": "rec"},
         },
-        "output": {"block_rows": 64},
+        "output": {"block_rows": 32},
         "splits": {"val": 0.1},
     }
 
@@ -56,7 +57,7 @@ def stages_reached(store: Path) -> set[str]:
     return {kind.name for kind in store.iterdir() if kind.is_dir() and any(p.is_file() for p in kind.rglob("*"))}
 
 
-def test_kill_at_twenty_moments_and_go_on(tmp_path: Path) -> None:
+def test_kill_at_many_moments_and_go_on(tmp_path: Path) -> None:
     """Every round starts where the last one was killed, so the moments wander through all stages."""
     undisturbed = build(from_tree(tree()), tmp_path / "undisturbed", store=tmp_path / "other", workers=1)
     started = time.monotonic()
@@ -65,13 +66,13 @@ def test_kill_at_twenty_moments_and_go_on(tmp_path: Path) -> None:
     subprocess.run(["rm", "-rf", str(tmp_path / "store"), str(tmp_path / "timed")], check=True)
     rng = random.Random(20)
     reached: list[set[str]] = []
-    for moment in range(MOMENTS):
-        if moment % 5 == 0:  # from nothing again, so that the early stages are met more than once
+    for moment in range(KILLS):
+        if moment % 4 == 0:  # from nothing again, so that the early stages are met more than once
             subprocess.run(["rm", "-rf", str(tmp_path / "store")], check=True)
         process = subprocess.Popen(
             command(tmp_path, "out"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        time.sleep(whole * (0.1 + 0.9 * rng.random() * (moment % 5 + 1) / 5))
+        time.sleep(whole * (0.1 + 0.9 * rng.random() * (moment % 4 + 1) / 4))
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from tests.kills import KILLS
 from vldata.store.store import open_store
 
 WRITER = """
@@ -33,11 +34,11 @@ for number in itertools.count(int(sys.argv[2])):
 """
 
 
-def test_ten_kills_leave_only_whole_objects_and_nothing_unfinished(tmp_path):
+def test_kills_leave_only_whole_objects_and_nothing_unfinished(tmp_path):
     root = tmp_path / "store"
     luck = random.Random(5)
     written = 0
-    for kill in range(10):
+    for kill in range(KILLS):
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(root), str(kill * 1000)],
             stdout=subprocess.PIPE,
