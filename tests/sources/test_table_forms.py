@@ -595,3 +595,34 @@ def test_a_joined_column_that_is_kept_is_as_its_file_writes_it(tmp_path):
     assert turns[META].to_list() == [
         '{"deep":{"a":1.0},"t":3}', '{"deep":null,"t":2.50}', '{"deep":null,"t":null}'
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("document", "found"),
+    [
+        ({"1.jpg": ["a", "b"], "2.jpg": ["c"]}, ["a", "b", "c"]),
+        ({"1.jpg": ["a", "b"], "2.jpg": ["c", "d"]}, ["a", "b", "c", "d"]),
+        ({"1.jpg": "a", "2.jpg": "b"}, ["a", "b"]),
+        ({"1": ["a"], "2": ["b"]}, ["a", "b"]),
+        ({"COCO_000000000012": "a"}, ["a"]),
+    ],
+)
+def test_texts_or_lists_of_them_by_id_are_rows(tmp_path, document, found):
+    path = tmp_path / "captions.json"
+    path.write_text(json.dumps(document))
+    fields = {"images": "key", "caption": "value"}
+    turns = Table(path=str(path), fields=fields).turns("caption")
+    assert turns["caption"].to_list() == found
+    assert {*turns["images"].explode()} == {*document}
+    assert turns["problem"].null_count() == turns.height
+    path.write_text(json.dumps({"info": {}, "captions": document}))
+    assert Table(path=str(path), fields=fields, at="captions").turns("caption")["caption"].to_list() == found
+
+
+def test_an_object_of_columns_is_still_one(tmp_path):
+    path = tmp_path / "captions.json"
+    path.write_text(json.dumps({"image": ["1.jpg", "2.jpg"], "caption": ["a", "b"]}))
+    assert Table(path=str(path)).turns("caption")["caption"].to_list() == ["a", "b"]
+    path.write_text(json.dumps({"image": "1.jpg", "caption": "a"}))
+    with pytest.raises(SourceError, match="at: "):
+        Table(path=str(path)).turns("caption")

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import tarfile
 
 import polars as pl
@@ -9,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from vldata.errors import SourceError
+from vldata.sources.reading.choices import LABELS_OFF
 from vldata.sources.table import Table
 
 BOXES = {"extract": {"line": r"(?<x0>\d+),(?<y0>\d+),(?<x1>\d+),(?<y1>\d+),(?<words>.*)"}, "text": "lines"}
@@ -236,3 +238,55 @@ def test_a_suffix_that_says_nothing_is_refused_with_a_way_out(tmp_path):
     with pytest.raises(SourceError) as caught:
         Table(path=write(tmp_path / "t.eng", "a"), fields={"caption": "line"}).turns("caption")
     assert "text: lines" in caught.value.fix
+
+
+def choices(folder, rows, **options):
+    path = folder / "t.jsonl"
+    lines = [{"image": "a.jpg", "question": "What?", "choices": of, "answer": answer} for of, answer in rows]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return Table(path=str(path), **options).turns("vqa_mc")
+
+
+@pytest.mark.parametrize("label", ["{A}. ", "({a}) ", "{A}) ", "{A})", "{n}. ", "({n}) ", "{a}: "])
+def test_labels_that_all_options_have_in_order_are_taken_off(tmp_path, label):
+    marks = [label.format(A="ABC"[k], a="abc"[k], n=k + 1) for k in range(3)]
+    words = ["cat", "dog", "owl"]
+    labelled = [mark + word for mark, word in zip(marks, words, strict=True)]
+    letters = [str(k + 1) if "{n}" in label else "ABC"[k] for k in range(3)]
+    for answers in (labelled, words, letters, [mark.strip() for mark in marks], [labelled[0], words[1], letters[2]]):
+        turns = choices(tmp_path, [(labelled, answer) for answer in answers])
+        assert turns["choices"].to_list() == [words] * 3
+        assert turns["answer"].to_list() == [0, 1, 2]
+        assert turns["remark"].unique().to_list() == [LABELS_OFF.format(marks[0].strip())]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["A. cat", "C. dog"],
+        ["A. cat", "(b) dog"],
+        ["A. cat", "dog"],
+        ["B. cat", "A. dog"],
+        ["A.", "B."],
+        ["1.5", "2.5"],
+        ["a.m.", "b.c."],
+        ["(A. cat", "(B. dog"],
+    ],
+)
+def test_labels_that_are_mixed_or_not_in_order_stay(tmp_path, options):
+    turns = choices(tmp_path, [(options, options[1])])
+    assert (turns["choices"].to_list(), turns["answer"].to_list()) == ([options], [1])
+    assert "remark" not in turns.columns
+
+
+def test_labels_are_taken_off_beside_columns_of_which_some_are_empty(tmp_path):
+    path = tmp_path / "t.jsonl"
+    row = {"image": "a.jpg", "question": "What?", "a": "A. cat", "b": "B. dog", "c": None, "answer": "B"}
+    path.write_text(json.dumps(row))
+    turns = Table(path=str(path), fields={"choices": ["a", "b", "c"]}).turns("vqa_mc")
+    assert (turns["choices"].to_list(), turns["answer"].to_list()) == ([["cat", "dog"]], [1])
+
+
+def test_an_answer_that_is_one_option_and_another_ones_label_is_an_error(tmp_path):
+    with pytest.raises(SourceError, match="can be read as text or letter"):
+        choices(tmp_path, [(["A. B", "B. A"], "A")])

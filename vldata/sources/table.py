@@ -128,7 +128,8 @@ class Table(Source):
             or expressions is one, without what is empty. The boxes' phrases may lie side by side with them, in a list
             that ``phrases`` names. ``file_name`` is the file seen from ``path``, ``file_stem`` that without suffix.
         at: Dotted path to the rows inside a JSON document that has more than them; ``.`` where the document is one row.
-            The rows of an object of objects have its keys as the column ``key``, which is their id.
+            The rows of an object of objects have its keys as the column ``key``, which is their id; where it holds
+            texts, numbers or lists instead, these are the column ``value``.
         columns: Names of the columns of a CSV or TSV file without a header.
         text: Read the files as plain text: ``lines``, a row for each with the columns ``line`` and ``number`` (from 1),
             or ``files``, a row for each (also for those of a tar archive) with the column ``text``.

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import polars as pl
 
 from vldata.errors import SourceError
-from vldata.sources.reading.rows import note, shown
+from vldata.sources.reading.rows import note, shown, with_remarks
 
 AnswerForm = Literal["text", "letter", "index0", "index1"]
 """The choice's own words; A, (b) or C.; its number, the first choice being 0; the first being 1."""
@@ -19,7 +19,11 @@ AnswerForm = Literal["text", "letter", "index0", "index1"]
 FORMS: tuple[AnswerForm, ...] = get_args(AnswerForm)
 FROM_ONE = "the right choices were counted from 1, as no other reading fits all rows (`answer_is: index1`)"
 
+LABELS_OFF = "its options had labels such as {}, which were taken off, as templates write their own"
+
 _NUMBERS = {"index0", "index1"}
+_LABEL = r"^\s*(?<open>\(?)(?<mark>[A-Za-z]|[1-9][0-9]?)(?<close>[.):])(?<gap>\s*)(?<rest>\S(?s:.*))$"
+_MAY_BE_LABELLED = r"^\s*\(?[Aa1][.):]"
 
 
 def with_right_choice(turns: pl.DataFrame, answer_is: AnswerForm | None, *, has_gaps: bool = False) -> pl.DataFrame:
@@ -34,15 +38,19 @@ def with_right_choice(turns: pl.DataFrame, answer_is: AnswerForm | None, *, has_
     Raises:
         SourceError: Several readings fit all rows and differ, or none does.
     """
-    read = turns.select("choices", "answer", **_readings(turns))
+    turns, labels = _without_labels(turns)
+    read = turns.select("choices", "answer", **_readings(turns, labels))
     usable = turns["problem"].is_null() & turns["answer"].is_not_null() & (turns["choices"].list.len() > 0)
-    form = answer_is or _form(read.filter(usable.fill_null(False)), bool(turns["is_number"].all()))
+    usable = usable.fill_null(False)
+    are_counted = labels.filter(usable).list.first().str.starts_with("1").fill_null(False)
+    from_one = bool(are_counted.all()) and are_counted.len() > 0
+    form = answer_is or _form(read.filter(usable), bool(turns["is_number"].all()), from_one)
     turns = turns.with_columns(read[form].alias("said"))
     wrong = pl.col("answer").is_not_null() & pl.col("choices").is_not_null() & pl.col("said").is_null()
     what = {"text": "none of the choices", "letter": "no letter"}.get(form, "no whole number")
     turns = note(turns, wrong, "unparsable_row", pl.format("'answer' is {}, {}", _quoted("answer"), pl.lit(what)))
-    if form == "index1" and answer_is is None:
-        turns = turns.with_columns(remark=pl.lit(FROM_ONE))
+    if form == "index1" and answer_is is None and not from_one:
+        turns = with_remarks(turns, [FROM_ONE])
     if has_gaps:
         before = pl.col("choices").list.head(pl.col("said").clip(0)).list.eval(pl.element().is_null()).list.sum()
         is_gap = pl.col("choices").list.get(pl.col("said").clip(0), null_on_oob=True).is_null()
@@ -52,8 +60,61 @@ def with_right_choice(turns: pl.DataFrame, answer_is: AnswerForm | None, *, has_
     return turns.drop("answer", "is_number").rename({"said": "answer"})
 
 
-def _readings(turns: pl.DataFrame) -> dict[str, pl.Series]:
-    """The choice that each form makes of the answers, perhaps outside the choices; null where it makes none."""
+def _without_labels(turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+    """The turns with the labels off the choices of each question where all have one of a kind, in order, with a remark.
+
+    Returns:
+        The turns, and of each question the labels as they begin its choices ("A.", "(b)", "1)"), null where it has none
+        or a choice is; null for questions whose choices stay.
+    """
+    places = pl.DataFrame({"place": pl.int_range(turns.height, eager=True)})
+    nothing = pl.Series("labels", [None], dtype=pl.List(pl.String)).new_from_index(0, turns.height)
+    firsts = turns["choices"].list.first()
+    if not firsts.str.contains(_MAY_BE_LABELLED).any():
+        return turns, nothing
+    rows = turns.select("choices").with_row_index("place").filter(pl.col("choices").list.len() > 1)
+    each = rows.explode("choices").with_columns(k=pl.int_range(pl.len(), dtype=pl.Int64).over("place"))
+    part = pl.col("part").struct
+    mark = part.field("mark")
+    letter = mark.str.to_uppercase().replace_strict([chr(65 + k) for k in range(26)], range(26), default=None)
+    is_digit, is_capital = mark.str.contains(r"^\d"), mark == mark.str.to_uppercase()
+    each = each.with_columns(part=pl.col("choices").str.extract_groups(_LABEL)).with_columns(
+        number=pl.coalesce(mark.cast(pl.Int64, strict=False) - 1, letter.cast(pl.Int64)),
+        label=pl.concat_str(part.field("open"), mark, part.field("close")),
+        style=pl.concat_str(
+            part.field("open"),
+            part.field("close"),
+            pl.when(is_digit).then(pl.lit("1")).when(is_capital).then(pl.lit("A")).otherwise(pl.lit("a")),
+        ),
+        is_apart=(part.field("close") == ")") | (part.field("gap") != ""),
+        is_closed=(part.field("open") == "") | (part.field("close") == ")"),
+        bare=part.field("rest"),
+    )
+    fits = (pl.col("number") == pl.col("k")) & pl.col("is_apart") & pl.col("is_closed")
+    there = pl.col("choices").is_not_null()
+    labelled = (
+        each.group_by("place")
+        .agg(
+            "label",
+            "bare",
+            is_labelled=(fits.fill_null(False) | ~there).all() & (there.sum() > 1),
+            styles=pl.col("style").filter(there).n_unique(),
+        )
+        .filter(pl.col("is_labelled") & (pl.col("styles") == 1))
+        .with_columns(pl.col("place").cast(pl.Int64))
+    )
+    found = places.join(labelled, on="place", how="left", maintain_order="left")
+    turns = turns.with_columns(choices=pl.coalesce(found["bare"], "choices"))
+    said = pl.format(LABELS_OFF, found["label"].list.drop_nulls().list.first())
+    return with_remarks(turns, [said]) if labelled.height else turns, found["label"].alias("labels")
+
+
+def _readings(turns: pl.DataFrame, labels: pl.Series) -> dict[str, pl.Series]:
+    """The choice that each form makes of the answers, perhaps outside the choices; null where it makes none.
+
+    Args:
+        labels: Those that stood before the choices: an answer may be one, or have one before its words.
+    """
     words = turns["answer"].str.strip_chars()
     letter = words.str.extract(r"^\(?([A-Za-z])[).:]?$", 1).str.to_uppercase()
     letters = pl.Series([chr(65 + k) for k in range(26)])
@@ -63,18 +124,37 @@ def _readings(turns: pl.DataFrame) -> dict[str, pl.Series]:
     each = each.with_columns(k=pl.int_range(pl.len(), dtype=pl.Int64).over("place"))
     same = each.filter(pl.col("choices").str.strip_chars() == pl.col("words"))
     first = same.group_by("place").agg(pl.col("k").min())
+    text = rows.join(first, on="place", how="left", maintain_order="left")["k"]
+    if labels.null_count() < labels.len():
+        text = pl.select(pl.coalesce(text, _by_label(rows, each, labels))).to_series()
     return {
-        "text": rows.join(first, on="place", how="left", maintain_order="left")["k"],
+        "text": text,
         "letter": letter.replace_strict(letters, pl.Series(range(26)), default=None, return_dtype=pl.Int64),
         "index0": numbers,
         "index1": numbers - 1,
     }
 
 
-def _form(read: pl.DataFrame, is_number: bool) -> AnswerForm:
+def _by_label(rows: pl.DataFrame, each: pl.DataFrame, labels: pl.Series) -> pl.Series:
+    """The choice whose label an answer is, or begins with before the choice's own words."""
+    known = pl.DataFrame({"place": rows["place"], "label": labels}).filter(pl.col("label").is_not_null())
+    known = known.explode("label").with_columns(at=pl.int_range(pl.len(), dtype=pl.Int64).over("place"))
+    both = each.join(known, left_on=["place", "k"], right_on=["place", "at"], how="inner")
+    bare, words = pl.col("label").str.strip_chars("().:"), pl.col("words")
+    is_label = (words == pl.col("label")) | (
+        words.str.strip_chars("().:").str.to_uppercase() == bare.str.to_uppercase()
+    )
+    is_whole = words.str.strip_prefix(pl.col("label")).str.strip_chars() == pl.col("choices").str.strip_chars()
+    first = both.filter(is_label | is_whole).group_by("place").agg(pl.col("k").min())
+    return rows.join(first, on="place", how="left", maintain_order="left")["k"]
+
+
+def _form(read: pl.DataFrame, is_number: bool, from_one: bool) -> AnswerForm:
     count = pl.col("choices").list.len().cast(pl.Int64)
     fits = read.select((pl.col(form).is_between(0, count - 1)).fill_null(False).sum() for form in FORMS).row(0)
     fitting = [form for form, num in zip(FORMS, fits, strict=True) if num == read.height]
+    if from_one and "index1" in fitting and "text" not in fitting:
+        return "index1"  # as their labels are
     if is_number and _NUMBERS.issuperset(fitting) and fitting != ["index1"]:
         return "index0"
     if not fitting:

@@ -46,6 +46,7 @@ KEY, VALUE, FILE_NAME, FILE_STEM = "key", "value", "file_name", "file_stem"
 """Columns that the form of a file gives: the key of an object of objects (or, with the value, of single values), the
 file's name, and that without suffix."""
 
+_AN_ID = re.compile(r"^\d+$|\d{5}|\.(?:jpe?g|png|webp|gif|bmp|tiff?)$", re.IGNORECASE)
 _PLACES = pl.List(pl.UInt32)
 _FLOAT = r"^-?\d+(\.\d+)?([eE][+-]?\d+)?$"
 SUFFIXES = (".parquet", ".arrow", *SEPARATORS, *LINES, ".json")
@@ -512,7 +513,8 @@ def _written_objects(form: _Form) -> Sequence[Any]:
 def _as_objects(document: Any, form: _Form) -> tuple[Sequence[Any], str | None]:
     """The rows of a document, and `TableFile.row`.
 
-    Of a list its items, of an object of columns its rows, of an object of objects each with its key.
+    Of a list its items, of an object of columns its rows, of an object of objects each with its key; so of one of
+    values or lists, where its keys are surely ids or `at` has led to it, unless it may be one of columns then.
 
     Raises:
         SourceError: The document has no rows there.
@@ -525,9 +527,10 @@ def _as_objects(document: Any, form: _Form) -> tuple[Sequence[Any], str | None]:
         are_objects = [isinstance(value, dict) for value in document.values()]
         if any(are_objects) if at else document and all(are_objects):
             return _keyed(document), KEY
-        if at and document and not any(isinstance(value, list) for value in document.values()):
+        is_columns = _is_columns(document)
+        if document and not any(are_objects) and (_are_ids(document) or (at and not is_columns)):
             return _valued(document.items()), KEY
-        if form.is_whole and not _is_columns(document):
+        if form.is_whole and not is_columns:
             return [document], FILE_STEM
         return list(_from_columns(document, path)), None
     if at and isinstance(document, list) and document and all(isinstance(value, str) for value in document):
@@ -547,6 +550,11 @@ def _valued(items: Iterable[tuple[Any, Any]]) -> list[Any]:
 def _keyed(document: dict[str, Any]) -> list[Any]:
     """An object of objects: each is a row, and its key is the column ``key``."""
     return [{KEY: str(key), **row} if isinstance(row, dict) else row for key, row in document.items()]
+
+
+def _are_ids(document: Mapping[str, Any]) -> bool:
+    """Whether the keys of an object are numbers or names of files, as no column is called."""
+    return all(_AN_ID.search(key) for key in document)
 
 
 def _is_columns(document: dict[str, Any]) -> bool:
