@@ -129,6 +129,8 @@ def _ids(values: list[int | float | str]) -> pl.Series:
     if {int}.issuperset(map(type, values)):
         with suppress(TypeError, OverflowError):  # larger than a column's: one by one
             return pl.Series(values, dtype=pl.Int64).cast(pl.String)
+    if {str}.issuperset(map(type, values)):
+        return texts(values)
     return texts([str(int(v)) if isinstance(v, float) and v.is_integer() else _as_written(v) for v in values])
 
 
@@ -408,9 +410,13 @@ def rows_by_id(document: Any, path: Path, *, feeds: Collection[str] = ("row",)) 
             f"not an object of rows, but {_outline(document)}",
             "point `path` at another file, or fix `format`",
         )
-    keys = [key.encode("utf-8", "backslashreplace").decode() for key in document]
+    try:
+        keys = pl.Series("row", [*document], dtype=pl.String)
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can write
+        texts_of_keys = [key.encode("utf-8", "backslashreplace").decode() for key in document]
+        keys = pl.Series("row", texts_of_keys, dtype=pl.String)
     note_columns({"key": feeds})
-    return pl.Series("row", keys, dtype=pl.String), list(document.values())
+    return keys, list(document.values())
 
 
 def files_named(path: str, *names: str) -> list[Path]:
@@ -494,7 +500,9 @@ def shown(value: object) -> str:
 def _column(
     values: list[Any], name: str, kind: NativeType, optional: bool, notes: dict[int, tuple[str, str]]
 ) -> pl.Series:
-    places = [place for place, value in enumerate(values) if value is not None]
+    places: Sequence[int] = range(len(values))
+    if values.count(None):
+        places = [place for place, value in enumerate(values) if value is not None]
     if not optional and len(places) < len(values):
         for place in {*range(len(values))}.difference(places):
             notes.setdefault(place, ("missing_value", f"no {name!r}"))
@@ -512,7 +520,7 @@ def _column(
     return column.alias(name)
 
 
-def _spread(column: pl.Series, places: list[int], height: int) -> pl.Series:
+def _spread(column: pl.Series, places: Sequence[int], height: int) -> pl.Series:
     """The values of a column at these places of a longer one, null elsewhere."""
     if not places:
         return pl.Series([None] * height, dtype=column.dtype)
