@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from vldata.ablation.cells import Trainer
 from vldata.ablation.experiment import Experiment
 from vldata.ablation.load import Opened, from_data
 from vldata.ablation.run import run as run_ablation
+from vldata.cli.main import app
 
 Tree = dict[str, Any]
 
@@ -130,6 +133,20 @@ def run(
     """Run an ablation in a folder; the other options are those of an `Experiment`."""
     experiment = Experiment(out, Trainer(opened.ablation.train, None, threads), **options)
     return run_ablation(opened, experiment, seeds=seeds, chosen=chosen, builds_only=builds_only)
+
+
+def in_this_process(
+    words: Sequence[str], log: Path, environment: Mapping[str, str], lock: int, stopping: threading.Event
+) -> str | None:
+    """A command of the bundled trainer, in place of `to_its_end`: half of a short one is spent on importing torch.
+
+    For one cell at a time, since what a command prints is caught.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    said = CliRunner().invoke(app, list(words[words.index("-c") + 2 :]))
+    return None if said.exit_code == 0 else f"{said.output}{said.exception!r}"
 
 
 def compared(table: Tree, variant: str) -> dict[str, Tree]:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-import threading
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from ablation.conftest import compared, run  # type: ignore[import-not-found]
-from typer.testing import CliRunner
+from ablation.conftest import compared, in_this_process, run  # type: ignore[import-not-found]
 
 from vldata.ablation import cells
 from vldata.ablation.load import from_data
-from vldata.cli.main import app
 from vldata.sources.shapes import Shapes
 
 SMALL = [
@@ -29,14 +25,6 @@ SMALL = [
 ]
 """Of the tiny preset; so small a model learns fastest at ten times its rates."""
 SHAPES = {"scenes": 300, "side_px": 96, "max_things": 2}
-
-
-def in_this_process(
-    words: Sequence[str], log: Path, environment: Mapping[str, str], lock: int, stopping: threading.Event
-) -> str | None:
-    """The command of a cell, without a process of its own, of which half would be spent on importing torch."""
-    said = CliRunner().invoke(app, list(words[words.index("-c") + 2 :]))
-    return None if said.exit_code == 0 else f"{said.output}{said.exception!r}"
 
 
 @pytest.mark.timeout(600)  # nine trainings and their questions

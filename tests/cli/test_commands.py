@@ -9,12 +9,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from itertools import chain, repeat
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from vldata.cli import terminal
+from vldata.cli.main import main
 from vldata.recipe.load import load
 from vldata.recipe.start import write_start
 from vldata.schema.reasons import FILTERED
@@ -29,12 +32,37 @@ sources:
 """
 
 
+class Said(NamedTuple):
+    returncode: str | int | None
+    stdout: str
+    stderr: str
+
+
 def vldata(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
     environment.pop("VLDATA_STORE", None)
     return subprocess.run(
         [sys.executable, str(CHECKOUT / "cli.py"), *arguments], cwd=cwd, capture_output=True, text=True, env=environment
     )
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Calls a command in this process, where none of its own is needed: one starts in a second."""
+
+    def call(*arguments: str, cwd: Path) -> Said:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setenv("COLUMNS", "100")
+        monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.delenv("VLDATA_STORE", raising=False)
+        monkeypatch.setattr(sys, "argv", ["vldata", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        return Said(ended.value.code, out, err)
+
+    return call
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +82,8 @@ def test_build_ends_with_a_table_and_what_to_do_next(place: Path) -> None:
     assert (place / ".vldata" / "store").is_dir()
 
 
-def test_plan_counts_are_the_build_s(place: Path) -> None:
-    planned = json.loads(vldata("plan", "recipe.yaml", "--json", cwd=place).stdout)
+def test_plan_counts_are_the_build_s(place: Path, called: Callable[..., Said]) -> None:
+    planned = json.loads(called("plan", "recipe.yaml", "--json", cwd=place).stdout)
     manifest = json.loads((place / "out" / "manifest.json").read_text())
     assert planned["totals"] == manifest["totals"]
     assert [block["key"] for block in planned["blocks"]] == [block["key"] for block in manifest["blocks"]]
@@ -92,23 +120,23 @@ def test_the_manifest_has_what_scripts_rely_on(place: Path) -> None:
         ("store", "gc", "--dry-run"),
     ],
 )
-def test_commands_that_only_look_succeed(place: Path, arguments: tuple[str, ...]) -> None:
-    done = vldata(*arguments, cwd=place)
+def test_commands_that_only_look_succeed(place: Path, called: Callable[..., Said], arguments: tuple[str, ...]) -> None:
+    done = called(*arguments, cwd=place)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 
 
-def test_why_finds_rows_in_the_dataset_and_in_the_ledger(place: Path) -> None:
-    found = json.loads(vldata("why", "out", "a/0/c0", "--json", cwd=place).stdout)
+def test_why_finds_rows_in_the_dataset_and_in_the_ledger(place: Path, called: Callable[..., Said]) -> None:
+    found = json.loads(called("why", "out", "a/0/c0", "--json", cwd=place).stdout)
     assert found[0]["outcome"] in ("in the dataset", "not chosen")
-    lost = vldata("why", "out", "a/999/c0", cwd=place)
+    lost = called("why", "out", "a/999/c0", cwd=place)
     assert lost.returncode == 2
     assert "no such row was read" in lost.stderr
 
 
-def test_diff_says_what_changed(place: Path) -> None:
-    vldata("build", "recipe.yaml", "--out", "other", "--set", "sources.b.scenes=25", cwd=place)
-    found = json.loads(vldata("diff", "out", "other", "--json", cwd=place).stdout)
+def test_diff_says_what_changed(place: Path, called: Callable[..., Said]) -> None:
+    called("build", "recipe.yaml", "--out", "other", "--set", "sources.b.scenes=25", cwd=place)
+    found = json.loads(called("diff", "out", "other", "--json", cwd=place).stdout)
     assert not found["same"]
     assert found["recipe"] == [{"key": "sources.b.scenes", "a": 20, "b": 25}]
     changed = {row["source"]: row for row in found["sources"]}
@@ -136,10 +164,10 @@ def test_init_names_the_recipe_after_its_file(tmp_path: Path, file: str, name: s
     )
 
 
-def test_init_writes_a_recipe_that_checks_and_never_overwrites(tmp_path: Path) -> None:
-    assert vldata("init", "mine.yaml", cwd=tmp_path).returncode == 0
-    assert vldata("check", "mine.yaml", cwd=tmp_path).returncode == 0
-    again = vldata("init", "mine.yaml", cwd=tmp_path)
+def test_init_writes_a_recipe_that_checks_and_never_overwrites(tmp_path: Path, called: Callable[..., Said]) -> None:
+    assert called("init", "mine.yaml", cwd=tmp_path).returncode == 0
+    assert called("check", "mine.yaml", cwd=tmp_path).returncode == 0
+    again = called("init", "mine.yaml", cwd=tmp_path)
     assert again.returncode == 2
     assert "exists" in again.stderr
 
@@ -167,8 +195,8 @@ def test_a_wrong_option_is_one_box_and_no_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_defaults_in_help_are_seen(tmp_path: Path) -> None:
-    words = vldata("build", "--help", cwd=tmp_path).stdout.replace("│", " ").split()
+def test_defaults_in_help_are_seen(tmp_path: Path, called: Callable[..., Said]) -> None:
+    words = called("build", "--help", cwd=tmp_path).stdout.replace("│", " ").split()
     shown = " ".join(words)
     assert "(one for each core)" in shown
     assert "($VLDATA_STORE, else .vldata/store)" in shown
@@ -183,44 +211,46 @@ def test_a_tilde_is_the_home_folder(place: Path, monkeypatch: pytest.MonkeyPatch
     assert not (place / "~").exists()
 
 
-def test_a_mistyped_store_is_refused_and_not_made(tmp_path: Path) -> None:
-    done = vldata("store", "gc", "--store", "typo", cwd=tmp_path)
+def test_a_mistyped_store_is_refused_and_not_made(tmp_path: Path, called: Callable[..., Said]) -> None:
+    done = called("store", "gc", "--store", "typo", cwd=tmp_path)
     assert done.returncode == 2
     assert "not a store" in done.stderr
-    none = vldata("store", "gc", cwd=tmp_path)
+    none = called("store", "gc", cwd=tmp_path)
     assert none.returncode == 0
     assert "there is no store" in none.stdout
     assert not list(tmp_path.iterdir())
 
 
-def test_verify_neither_needs_nor_makes_a_store(place: Path, tmp_path: Path) -> None:
-    done = vldata("verify", str(place / "out"), "--store", "typo", cwd=tmp_path)
+def test_verify_neither_needs_nor_makes_a_store(place: Path, tmp_path: Path, called: Callable[..., Said]) -> None:
+    done = called("verify", str(place / "out"), "--store", "typo", cwd=tmp_path)
     assert done.returncode == 2
     assert "not a store" in done.stderr
-    assert vldata("verify", str(place / "out"), cwd=tmp_path).returncode == 0
+    assert called("verify", str(place / "out"), cwd=tmp_path).returncode == 0
     assert not list(tmp_path.iterdir())
 
 
-def test_a_build_says_why_turns_were_lost(tmp_path: Path) -> None:
+def test_a_build_says_why_turns_were_lost(tmp_path: Path, called: Callable[..., Said]) -> None:
     short = RECIPE.replace("scenes: 20}", "scenes: 20, where: 'LENGTH(caption) < 40'}", 1)
     (tmp_path / "recipe.yaml").write_text(short)
-    done = vldata("plan", "recipe.yaml", cwd=tmp_path)
+    done = called("plan", "recipe.yaml", "--workers", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert FILTERED["where"] in " ".join(done.stdout.split())
     assert "rejected: broken" in done.stdout
 
 
-def test_standin_writes_a_corpus_and_says_how_to_read_it(tmp_path: Path) -> None:
-    done = vldata("standin", "coco_captions", "corpus", "--rows", "12", cwd=tmp_path)
+def test_standin_writes_a_corpus_and_says_how_to_read_it(tmp_path: Path, called: Callable[..., Said]) -> None:
+    done = called("standin", "coco_captions", "corpus", "--rows", "12", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert '"format": "coco_captions"' in done.stdout
-    unknown = vldata("standin", "coco_caption", "other", cwd=tmp_path)
+    unknown = called("standin", "coco_caption", "other", cwd=tmp_path)
     assert unknown.returncode == 2
     assert "did you mean 'coco_captions'" in unknown.stderr
 
 
-@pytest.mark.parametrize("heavy", ["polars", "pyarrow", "numpy", "datasets", "pydantic", "PIL", "jinja2", "yaml"])
-def test_help_loads_nothing_heavy(heavy: str) -> None:
+HEAVY = ("polars", "pyarrow", "numpy", "datasets", "pydantic", "PIL", "jinja2", "yaml", "torch", "openai")
+
+
+def test_help_loads_nothing_heavy() -> None:
     code = f"""
 import sys
 from vldata.cli.main import main
@@ -228,9 +258,10 @@ sys.argv = ["vldata", "--help"]
 try:
     main()
 finally:
-    sys.exit({heavy!r} in sys.modules)
+    sys.stderr.write(" ".join(name for name in {HEAVY} if name in sys.modules))
 """
-    assert subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True).returncode == 0
+    done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 FAULTS = {
@@ -251,13 +282,16 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_bad_input_is_one_clear_error_without_a_traceback(tmp_path: Path, name: str) -> None:
+def test_bad_input_is_one_clear_error_without_a_traceback(
+    tmp_path: Path, called: Callable[..., Said], name: str
+) -> None:
     text, said = FAULTS[name]
     (tmp_path / "recipe.yaml").write_text(text)
     (tmp_path / "empty.json").touch()
     (tmp_path / "cut.json").write_text('{"images": [{"id": 1, "file_na')
     (tmp_path / "latin.json").write_bytes('{"images": [], "annotations": ["caf\xe9"]}'.encode("latin-1"))
-    done = vldata("build", "recipe.yaml", "--out", "out", "--workers", "1", cwd=tmp_path)
+    run = vldata if name == "missing_file" else called
+    done = run("build", "recipe.yaml", "--out", "out", "--workers", "1", cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert said.lower() in done.stderr.lower()
@@ -275,12 +309,14 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("body", HOSTILE)
-def test_a_hostile_template_is_refused_before_anything_is_read(tmp_path: Path, body: str) -> None:
+def test_a_hostile_template_is_refused_before_anything_is_read(
+    tmp_path: Path, called: Callable[..., Said], body: str
+) -> None:
     (tmp_path / "words").mkdir()
     text = "{% block user %}" + body + "{% endblock %}{% block assistant %}{{ caption }}{% endblock %}"
     (tmp_path / "words" / "caption.jinja").write_text(text)
     (tmp_path / "recipe.yaml").write_text(RECIPE + "defaults: {templates: {path: words}}\n")
-    done = vldata("check", "recipe.yaml", cwd=tmp_path)
+    done = called("check", "recipe.yaml", cwd=tmp_path)
     assert done.returncode == 2
     assert "caption.jinja" in done.stderr
     assert "Traceback" not in done.stderr

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 import yaml
 
 from tests.kills import KILLS
@@ -55,6 +56,7 @@ def table_of(folder: Path, answers: str, monkeypatch: Any) -> pl.DataFrame:
     return pl.concat(pl.read_ipc_stream(file) for file in sorted(built.out.rglob("data-*.arrow")))
 
 
+@pytest.mark.timeout(60 * (KILLS + 2))
 def test_kills_lose_nothing_that_was_paid_for(tmp_path: Path, monkeypatch: Any) -> None:
     chat = {"from": "captions", "kind": "llava.conversation", "model": "tiny", "total": SAMPLES}
     sources = {"captions": {"format": "shapes", "scenes": SAMPLES + 10, "side_px": 96}, "chat": {"synth": chat}}

@@ -24,8 +24,8 @@ from vldata.recipe.load import from_tree
 CHECKOUT = Path(__file__).parents[2]
 
 
-def tree(scenes: int = 150) -> dict[str, Any]:
-    shapes = {"format": "shapes", "scenes": scenes, "side_px": 96}
+def tree() -> dict[str, Any]:
+    shapes = {"format": "shapes", "scenes": 150, "side_px": 96}
     return {
         "name": "crash",
         "seed": 5,
@@ -39,10 +39,10 @@ def tree(scenes: int = 150) -> dict[str, Any]:
     }
 
 
-def command(tmp_path: Path, out: str) -> list[str]:
+def command(tmp_path: Path, out: str, *, workers: int = 1) -> list[str]:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(tree()))
-    options = ["--out", str(tmp_path / out), "--store", str(tmp_path / "store"), "--workers", "2", "--json"]
+    options = ["--out", str(tmp_path / out), "--store", str(tmp_path / "store"), "--workers", str(workers), "--json"]
     return [sys.executable, str(CHECKOUT / "cli.py"), "build", str(recipe), *options]
 
 
@@ -57,6 +57,7 @@ def stages_reached(store: Path) -> set[str]:
     return {kind.name for kind in store.iterdir() if kind.is_dir() and any(p.is_file() for p in kind.rglob("*"))}
 
 
+@pytest.mark.timeout(60 * (KILLS + 2))
 def test_kill_at_many_moments_and_go_on(tmp_path: Path) -> None:
     """Every round starts where the last one was killed, so the moments wander through all stages."""
     undisturbed = build(from_tree(tree()), tmp_path / "undisturbed", store=tmp_path / "other", workers=1)
@@ -70,7 +71,10 @@ def test_kill_at_many_moments_and_go_on(tmp_path: Path) -> None:
         if moment % 4 == 0:  # from nothing again, so that the early stages are met more than once
             subprocess.run(["rm", "-rf", str(tmp_path / "store")], check=True)
         process = subprocess.Popen(
-            command(tmp_path, "out"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            command(tmp_path, "out", workers=1 + moment % 2),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         time.sleep(whole * (0.1 + 0.9 * rng.random() * (moment % 4 + 1) / 4))
         if process.poll() is None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -257,24 +256,3 @@ def test_sigterm_saves_and_stops(small_build: Path, tmp_path: Path) -> None:
     assert process.communicate(timeout=30)[0].strip() == "True"
     (saved,) = (out / "checkpoints").iterdir()
     assert json.loads((saved / "state.json").read_text())["step"] == len(lines(out))
-
-
-def test_two_ranks_are_one_rank(small_build: Path, tmp_path: Path) -> None:
-    sets = (*TINY, "stages.0.packs_per_step=3")
-    run.train(small_build, tmp_path / "one", config_of("tiny", sets, 4), device="cpu")
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _free_port(), "GLOO_SOCKET_IFNAME": "lo"}
-    command = [sys.executable, "-c", SCRIPT, str(small_build), str(tmp_path / "two"), " ".join(sets), "4"]
-    ranks = [subprocess.Popen(command, env={**os.environ, **shared, "RANK": str(rank)}) for rank in range(2)]
-    assert [process.wait(timeout=120) for process in ranks] == [0, 0]
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
-    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    for name, weight in one.items():
-        torch.testing.assert_close(two[name], weight, atol=2e-5, rtol=0)
-
-
-def _free_port() -> str:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
