@@ -32,7 +32,7 @@ from vldata.sources.reading.delimited import (
     separator_of,
     with_blanks,
 )
-from vldata.sources.reading.files import UTF8, read_bytes, refuse_doubled_keys_of_lines
+from vldata.sources.reading.files import UTF8, Written, read_bytes, refuse_doubled_keys_of_lines
 from vldata.sources.reading.json import LINES, YAML, at_path, json_document, written_rows
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.rows import list_of_rows, shown
@@ -197,7 +197,7 @@ def json_objects(frame: TableFile) -> list[Any]:
         SourceError: The document has no rows there.
     """
     assert frame.form is not None, "it was opened"
-    return list(_as_objects(json_document(frame.path), frame.form)[0])
+    return list(_as_objects(json_document(frame.path, floats=Written), frame.form)[0])
 
 
 def with_file_name(frame: TableFile, name: str) -> TableFile:
