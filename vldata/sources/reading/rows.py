@@ -94,7 +94,7 @@ def texts(values: list[Any]) -> pl.Series:
 
 
 def as_written(value: Any) -> Any:
-    """A number as the text that the file writes it with, null where it is none that is finite; another value as it is."""
+    """A number as the text that the file writes it with, null where it is not finite; another value as it is."""
     if type(value) is Written:
         return value.text
     if type(value) is float:

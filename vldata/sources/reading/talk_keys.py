@@ -40,8 +40,10 @@ MASKED = "masked"
 _SPEAKING = frozenset({"custom_instruction", "header"})
 _HOLDING = frozenset({"meta", "metadata", "info", "extra", "extra_info"}) | _SPEAKING
 """Keys that are harmless unless what they hold is none of the harmless things; of the first, any text is learnt."""
-_LEARNT = frozenset({*MESSAGES, *SYSTEMS, *WEIGHTS, MASKED, "instruction", "history", "tools", "functions", "tool_calls",
-                     "chosen", "rejected", "rejected_response"})  # fmt: skip
+_LEARNT = frozenset(
+    {*MESSAGES, *SYSTEMS, *WEIGHTS, MASKED, "instruction", "history", "tools", "functions", "tool_calls", "chosen",
+     "rejected", "rejected_response"}
+)  # fmt: skip
 
 _HARMLESS_OF_MESSAGE = HARMLESS - {"name", "index", "type"}
 _BESIDE_IMAGES = """
