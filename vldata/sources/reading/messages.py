@@ -195,7 +195,7 @@ def num_questions(row: Mapping[str, Any], form: Form) -> int:
 def name_of(thread: Any) -> str | None:
     """A native id as text; None of what is none."""
     if type(thread) is str:
-        return thread if thread and is_text(thread) else None
+        return thread if thread.strip() and is_text(thread) else None
     if type(thread) is int or (isinstance(thread, float) and math.isfinite(thread)):
         return str(thread)
     return None
