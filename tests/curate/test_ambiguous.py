@@ -60,3 +60,15 @@ def test_what_is_one_thing_or_stands_on_other_images_is_clear(rows: tuple[dict[s
 
 def test_marks_alone_are_phrases_of_their_own() -> None:
     assert ambiguous({"boxes": [ONE], "phrase": "!"}, {"boxes": [OTHER], "phrase": "?"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "count"), [("./1.jpg", "1.jpg", 2), ("a/./1.jpg", "a/1.jpg", 2), ("a./1.jpg", "a1.jpg", 0)]
+)
+def test_a_path_is_the_same_with_a_dot_before_it(one, other, count):
+    corners = {"image": 0, "phrase": None, "y0": 0.0, "y1": 9.0}
+    rows = [
+        {"row": str(k), "images": [name], "phrase": "cup", "boxes": [{**corners, "x0": 10.0 * k, "x1": 10.0 * k + 5}]}
+        for k, name in enumerate((one, other))
+    ]
+    assert ambiguous_phrases(pl.DataFrame(rows)).height == count

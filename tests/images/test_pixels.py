@@ -95,6 +95,24 @@ def test_sixteen_bits_are_scaled_to_eight(data: bytes, max_side_px: int | None):
 
 
 @pytest.mark.parametrize(
+    ("data", "white"),
+    [
+        (deep(ramp(300, np.int32)), 255),
+        (deep(ramp(5000, np.int32)), 255),
+        (deep(ramp(4095)), 255),
+        (deep(ramp(4000), kind="PNG"), 249),
+        (deep(ramp(1023)), 255),
+        (deep(ramp(16_383), kind="PNG"), 255),
+        (deep(ramp(40_000)), 156),
+    ],
+)
+def test_fewer_bits_in_more_are_scaled_by_what_they_hold(data: bytes, white: int):
+    for image in (opened(resized(data, None)[0]), opened(resized(data, 64)[0]), decoded(data)):
+        assert image.mode == "L"
+        assert abs(int(np.asarray(image).max()) - white) <= 2
+
+
+@pytest.mark.parametrize(
     "data",
     [deep(ramp(255)), deep(ramp(255, np.int32)), deep(ramp(255, np.float32)), deep(ramp(255), kind="PNG")],
     ids=["16", "32", "float", "png"],

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from vldata.errors import RecipeErrors
 from vldata.pipeline import first_rows
@@ -266,3 +267,18 @@ def test_a_reference_that_no_file_could_have_is_a_note(folder: Path, reference: 
     path = write(folder / "rows.jsonl", [{**ROWS[0], "image": reference}, ROWS[1]])
     (note,) = checked(path=path)["notes"]
     assert "1 of the first 2 images are not there" in note or "unparsable_row" in note
+
+
+@pytest.mark.parametrize("has_sizes", [True, False])
+def test_boxes_in_thousandths_are_found_where_sizes_are_known(folder: Path, has_sizes: bool) -> None:
+    Image.new("RGB", (640, 480)).save(folder / "b.jpg")
+    sides = {"width": 640, "height": 480} if has_sizes else {}
+    rows = [
+        {"image": "b.jpg", "phrase": f"cup {k}", "boxes": [[100, 200, 700 + k, 900 + k]], **sides} for k in range(9)
+    ]
+    path = write(folder / "rows.jsonl", rows)
+    with pytest.raises(RecipeErrors, match=r"sources\.t\.boxes_are: .*look like thousandths"):
+        checked(path=path, task="rec", fields={})
+    assert checked(path=path, task="rec", fields={}, boxes_are="thousandths")["rows"] == 9
+    rows = [{**row, "boxes": [[100, 200, 300, 400]]} for row in rows]
+    assert checked(path=write(folder / "rows.jsonl", rows), task="rec", fields={})["notes"] == []

@@ -16,6 +16,7 @@ from vldata.schema.turns import KEY
 from vldata.sources.reading.answers import TIE
 from vldata.sources.standins import write_json
 from vldata.store.store import open_store
+from vldata.tasks import task_class
 
 TASK = entry("vqa_open").task
 
@@ -77,3 +78,11 @@ def test_what_a_source_says_of_its_turns_is_counted_and_remembered(tmp_path: Pat
         assert isinstance(found, IndexedTurns)
         assert found.remarks == {TIE: 1}
         assert KEY in pl.read_parquet_schema(found.path)
+
+
+def test_a_blank_id_is_none() -> None:
+    turns = pl.DataFrame({"row": ["", " ", "a"], "images": [["a.jpg"]] * 3, "caption": ["one", "two", "three"]})
+    turns = turns.with_columns(problem=pl.lit(None, pl.String), detail=pl.lit(None, pl.String))
+    rows = keyed_turns(turns, task_class("caption")(), where="sources.t")["row"].to_list()
+    assert len({*rows}) == 3 and rows[2] == "a"
+    assert all(len(row) == 16 for row in rows[:2])

@@ -123,7 +123,7 @@ def test_the_misspelt_key_and_the_openai_form_are_read(tmp_path):
         (said("A?", "   "), "message 2 is empty"),
         (said("", "B."), "message 1 is empty"),
         (said("A?", None), "message 2: its text is None"),
-        (said("A?", 3), "message 2: its text is 3"),
+        (said("A?", True), "message 2: its text is True"),
         (said("A?", "half a pair \ud83d"), "message 2: its text is 'half a pair \\ud83d'"),
         (["A?", "B."], "message 1 is no object, but 'A?'"),
         (said("A?", ["B."]), "message 2: its text is ['B.']"),

@@ -626,3 +626,57 @@ def test_an_object_of_columns_is_still_one(tmp_path):
     path.write_text(json.dumps({"image": "1.jpg", "caption": "a"}))
     with pytest.raises(SourceError, match="at: "):
         Table(path=str(path)).turns("caption")
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "jsonl", "parquet"])
+def test_lists_that_are_written_as_text_are_exploded(tmp_path, form):
+    rows = [{"image": "a.jpg", "says": "['one', 'two']"}, {"image": "b.jpg", "says": ""}]
+    path = tmp_path / f"t.{form}"
+    if form in ("csv", "parquet"):
+        getattr(pl.DataFrame(rows), f"write_{form}")(path)
+    else:
+        path.write_text(json.dumps(rows) if form == "json" else "".join(f"{json.dumps(row)}\n" for row in rows))
+    turns = Table(path=str(path), explode="says", fields={"caption": "says"}).turns("caption")
+    assert [*zip(turns["caption"], turns["problem"], strict=True)] == [
+        ("one", None), ("two", None), (None, "nothing_to_explode")
+    ]  # fmt: skip
+
+
+def test_an_object_in_place_of_a_list_is_named_as_such(tmp_path):
+    path = tmp_path / "t.parquet"
+    pl.DataFrame({"image": ["a.jpg"], "says": [{"en": "one", "de": "eins"}]}).write_parquet(path)
+    with pytest.raises(SourceError, match=r"an object of en, de, not a list\n.*such as says\.en"):
+        Table(path=str(path), explode="says", fields={"caption": "says"}).turns("caption")
+
+
+def boxes_beside(folder, width, height, *, box=(10, 20, 60, 50), **more):
+    rows = [{"image": f"{k}.jpg", "phrase": "cup", "boxes": [list(box)], "width": width, "height": height, **more}
+            for k in range(3)]  # fmt: skip
+    path = folder / "t.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    turns = Table(path=str(path)).turns("rec")
+    return turns["image_sizes"].to_list() if "image_sizes" in turns.columns else None
+
+
+@pytest.mark.parametrize("sides", [(200, 100), (200.0, 100.0), ("200", "100")])
+def test_sides_beside_boxes_are_the_annotated_size(tmp_path, sides):
+    assert boxes_beside(tmp_path, *sides) == [[{"width": 200, "height": 100}]] * 3
+
+
+@pytest.mark.parametrize(
+    ("sides", "more"),
+    [
+        ((50, 30), {}),
+        ((0, 100), {}),
+        ((200.5, 100), {}),
+        (("wide", "high"), {}),
+        ((None, 100), {}),
+        ((50, 31), {"x": 1}),
+    ],
+)
+def test_sides_that_are_no_image_s_are_not_taken_for_it(tmp_path, sides, more):
+    assert boxes_beside(tmp_path, *sides, **more) is None
+    path = tmp_path / "u.jsonl"
+    path.write_text(json.dumps({"image": "a.jpg", "phrase": "cup", "l": 1, "t": 2, "width": 50, "height": 30}))
+    fields = {"boxes": ["l", "t", "width", "height"]}
+    assert "image_sizes" not in Table(path=str(path), fields=fields, box_order="xywh").turns("rec").columns

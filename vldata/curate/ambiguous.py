@@ -21,7 +21,7 @@ def ambiguous_phrases(turns: pl.DataFrame) -> pl.DataFrame:
     phrase = pl.when(bare != "").then(bare).otherwise(phrase)
     named = turns.lazy().select(
         phrase=pl.when(pl.col("boxes").list.len() > 0, pl.col("images").list.len() > 0).then(phrase),
-        images=pl.col("images").list.join("\0"),
+        images=pl.col("images").list.join("\0").str.replace_all(r"(^|[\x00/])(?:\./+)+", "${1}"),
         at=pl.int_range(pl.len()),
     )
     same = pl.col("images").hash() ^ pl.col("phrase").hash(1)  # the few that only hash alike are told apart below

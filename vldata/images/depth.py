@@ -1,13 +1,16 @@
 """Pixels with more than 8 bits, which ``.convert("RGB")`` cuts off at 255: scaled by their bit depth, or refused.
 
-Grey of 16 bits (12 or less where a TIFF says so) is scaled to 8 bits. Integers of 32 bits and floating-point numbers
-have no white of their own: those that lie in 0 to 255 (or, integers, in 0 to 65535) are taken as such, others refused.
+Grey of 16 bits is scaled to 8 bits, by the fewest bits of 10, 12, 14 and 16 that hold its greatest value: cameras and
+scanners store 12 bits in 16. Where a TIFF says less than 16, it is by that. Integers of 32 bits and floating-point
+numbers have no white of their own: those in 0 to 255 are taken as such, integers in 0 to 65535 by their greatest value
+(a depth map that ends at 300 would be black by 16 bits), and others are refused.
 Values that all lie in 0 to 255 are never scaled, as every reader shows them as they are.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from vldata.images import kinds
 from vldata.images.problem import ImageProblem
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
 _DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I", "F"})
+_DEPTHS = (10, 12, 14, 16)
 _BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # TIFF tags, and a value of the second
 
 
@@ -66,11 +70,18 @@ def eight_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.float64)
     tags = getattr(image, "tag_v2", {})
     if values.max(initial=0) > 255:
-        depth = tags[_BITS][0] if image.mode != "I" and _BITS in tags else 16
-        values *= 255 / (2**depth - 1)
+        values *= 255 / _white(image.mode, int(values.max()), tags)
         if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
             values = 255 - values
     return Image.fromarray(np.clip(values.round(), 0, 255).astype(np.uint8))
+
+
+def _white(mode: str, high: int, tags: Mapping[int, Any]) -> int:
+    """The value that is shown as white, of pixels that go up to ``high``."""
+    if mode == "I":
+        return high
+    declared = tags[_BITS][0] if _BITS in tags else 16
+    return int(2 ** (declared if declared < 16 else next(bits for bits in _DEPTHS if high < 2**bits)) - 1)
 
 
 def _extremes(image: ImageFile.ImageFile) -> tuple[float, float]:

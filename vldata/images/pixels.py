@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 JPEG_QUALITY = 92
 """Of re-encoded photographs: at 92 a second encoding adds less error than the resize before it."""
 
-PIXELS_VERSION = 2
+PIXELS_VERSION = 3
 """Raised when `resized` starts to make other pixels from the same bytes."""
 
 _DRAFT_RATIO = 2

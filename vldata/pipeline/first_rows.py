@@ -15,16 +15,19 @@ import polars as pl
 
 from vldata.curate.where import where
 from vldata.errors import BuildError, SourceError, VldataError
+from vldata.images.look import look as look_at
 from vldata.images.problem import ImageProblem
 from vldata.images.references import SEPARATOR, ImageReader
 from vldata.paths import home
+from vldata.pipeline.candidates import OUTSIDE_PX
 from vldata.pipeline.image_facts import place_of
 from vldata.pipeline.index import keyed_turns, read_with_columns
 from vldata.recipe.models import Entry
 from vldata.schema.reasons import REJECTED
+from vldata.schema.turns import SIZE
 from vldata.sources.base import Source
 from vldata.sources.reading import tars, tfrecords
-from vldata.sources.reading.boxes import wrong_unit
+from vldata.sources.reading.boxes import WrongUnit, outside_unit, wrong_unit
 from vldata.sources.reading.json_head import write_head
 
 WHOLE_BYTES = 32 * 1024 * 1024
@@ -86,7 +89,8 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
             if entry.settings.where:  # kept columns have types only now
                 usable = turns.filter(pl.col("problem").is_null())
                 where(usable, entry.settings.where, f"{entry.where}.where")
-            if (in_wrong_unit := wrong_unit(turns, entry.source)) is not None:
+            in_wrong_unit = wrong_unit(turns, entry.source) or _wrong_unit_by_sizes(turns, entry)
+            if in_wrong_unit is not None:
                 seen.problems.append(in_wrong_unit.error(entry.source, entry.where))
         except VldataError as error:
             at = error.where if error.where.startswith(entry.where) else f"{entry.where}: {error.where}"
@@ -107,6 +111,35 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
     _judge_rows(entry, turns, seen, len(heads))
     _judge_images(entry, turns, seen)
     return seen
+
+
+def _wrong_unit_by_sizes(turns: pl.DataFrame, entry: Entry) -> WrongUnit | None:
+    """What boxes say of their unit where the sizes of their images are known: those annotated, else of the first."""
+    if "boxes" not in turns.columns or entry.source.images_key() is not None:
+        return None
+    usable = turns.filter(pl.col("problem").is_null() & (pl.col("boxes").list.len() > 0))
+    if usable["image_sizes"].null_count():
+        usable = _with_sizes_of_first(usable, entry)
+    size = pl.col("image_sizes").list.first().struct
+    sized = usable.filter(pl.col("image_sizes").list.first().is_not_null())
+    ends = [pl.col("boxes").list.eval(pl.element().struct.field(edge)).list.max() for edge in ("x1", "y1")]
+    sides = [size.field(side) + OUTSIDE_PX for side in ("width", "height")]
+    outside = sized.filter((ends[0] > sides[0]) | (ends[1] > sides[1]))
+    return outside_unit(outside, sized.height, entry.source) if outside.height else None
+
+
+def _with_sizes_of_first(turns: pl.DataFrame, entry: Entry) -> pl.DataFrame:
+    """The first turns with the sizes of their images, as far as these can be read."""
+    reader, sizes = ImageReader(place_of(entry).root), list[list[dict[str, int]] | None]()
+    turns = turns.head(IMAGES)
+    for refs in turns["images"].to_list():
+        try:
+            places = [reader.locate(ref) for ref in refs[:1]]  # not of those in archives, whose listing is long
+            seen = [look_at(reader.read_at(place)) for place in places if place.member is None]
+            sizes.append([{"width": one.width, "height": one.height} for one in seen])
+        except (ImageProblem, VldataError, OSError, ValueError):
+            sizes.append(None)  # told by whoever judges the images
+    return turns.with_columns(pl.Series("image_sizes", sizes, dtype=pl.List(SIZE)))
 
 
 def _judge_rows(entry: Entry, turns: pl.DataFrame, seen: FirstRows, num_files: int) -> None:

@@ -160,8 +160,8 @@ def _in_recipe(error: VldataError | OSError | ValueError, entry: Entry) -> Vldat
 def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str) -> pl.DataFrame:
     """Canonical columns in canonical types, native ones that are kept, a row id for every turn, and its key.
 
-    A row id is the native one, or the hash of the row's canonical columns where the format has none. Equal ids are set
-    apart by ``~2``, ``~3`` … in the order of their contents, never of their place in the file.
+    A row id is the native one, or the hash of the row's canonical columns where it is blank or the format has none.
+    Equal ids are set apart by ``~2``, ``~3`` … in the order of their contents, never of their place in the file.
 
     Raises:
         SourceError: A column the task needs is missing, of another type, or unknown.
@@ -173,7 +173,7 @@ def keyed_turns(turns: pl.DataFrame, task: Task, *, where: str) -> pl.DataFrame:
     filled = turns.select(
         (pl.col(name) if name in turns.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in columns.items()
-    ).with_columns(pl.col("images").fill_null([]))
+    ).with_columns(pl.col("images").fill_null([]), row=pl.when(pl.col("row").str.strip_chars() != "").then("row"))
     content = {name: dtype for name, dtype in filled.schema.items() if name not in {*_NOT_CONTENT, *native}}
     if filled["row"].null_count():
         hashed = filled.select(canonical_text(content))

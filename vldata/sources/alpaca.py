@@ -25,7 +25,7 @@ from vldata.sources.reading.keep import KEPT, heads
 from vldata.sources.reading.keys import is_blank
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.rows import ID, TEXT, note, typed
-from vldata.sources.reading.talk_keys import READ, form_of
+from vldata.sources.reading.talk_keys import READ, form_of, is_silent
 from vldata.sources.standins import write_json
 
 _FIELDS = {
@@ -51,7 +51,7 @@ class Alpaca(Source):
         "CC BY-NC 4.0, generated with GPT-3.5 (OpenAI's terms); other files in this form have their own"
     )
     tasks: ClassVar[tuple[str, ...]] = ("text_instruction",)
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     def files(self) -> list[Path]:
         """``path``, or the tables below it."""
@@ -114,7 +114,8 @@ def _is_more(row: Mapping[str, Any], ignore: frozenset[str]) -> bool:
     """Whether a row with other keys than Alpaca's has something in them that changes what is learnt."""
     form = form_of(tuple(row), ignore)
     return any(
-        not is_blank(row.get(key)) for key in ("history", *form.images, *form.media, *form.systems, *form.others)
+        not is_blank(row.get(key)) and not is_silent(key, row.get(key))
+        for key in ("history", *form.images, *form.media, *form.systems, *form.others)
     )
 
 

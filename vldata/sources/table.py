@@ -8,6 +8,7 @@ image?", "label": "yes"} is read with ``fields: {row: question_id, question: tex
 its column ``image`` by itself.
 Plain text is a table with ``text``: parallel files of captions by their lines' numbers, one text region a line (YOLO's
 labels, ICDAR's words) with ``extract`` and ``gather``, or thousands of marked-up files in a tar archive.
+``width`` and ``height`` beside boxes are the size that these were annotated on, where whole sides stand in them.
 Images are paths (text or lists of text) below ``image_root``, which is the folder of the table when the recipe
 names none; or they are the bytes in a Parquet or Arrow column, as the Hub has them, and then a reference is
 "<file>::<column>/<row>/<place in the list>"; or base64 or data URIs in any column, named by their place in the file.
@@ -37,7 +38,7 @@ from vldata.schema.turns import KEPT_PREFIX, META
 from vldata.shapes.language import questions
 from vldata.sources.base import Source, as_list
 from vldata.sources.reading.answers import AnswerRule, with_answer, without_blank_remarks
-from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes
+from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes, with_sizes_beside
 from vldata.sources.reading.choices import AnswerForm, with_right_choice
 from vldata.sources.reading.columns import UNREAD, note_columns
 from vldata.sources.reading.conversations import Talk, exchanges, holds_talks, in_order, saved_files, talk, talk_rows
@@ -108,9 +109,11 @@ _OF_TALKS = {"images": "images", "thread": "id", "row": "id", "system": "system"
 """What `fields` may name of a table of conversations, to the key of a conversation."""
 
 
-_RECORD, _RECORD_ID, _TAKEN, _KEPT = "\0record", "\0record id", "\0taken", "\0kept "
+_RECORD, _RECORD_ID, _TAKEN = "\0record", "\0record id", "\0taken"
 _GIVEN, _SAYS = "given answer", "\0says"
 _OTHER_ANSWERS = ("chosen", "rejected", "rejected_response")
+_OF_A_BOX = ("x", "y", "left", "top", "cx", "cy", "xmin", "ymin", "x_min", "y_min")
+"""Columns beside which a width and a height are perhaps a box's."""
 _CHANGING = (*sorted(WEIGHTS), MASKED, *_OTHER_ANSWERS)
 """Columns of exchanges that say whether, or how much, these are learnt."""
 _SAYS_NOTHING = ("", "1", "1.0", "true")
@@ -435,15 +438,19 @@ class Table(Source):
         for name in self.gather:
             if name not in columns:
                 raise SourceError("gather", f"no column {name!r}", nearest(name, columns))
-        self._note_columns(frame, found)
+        sides = _sides_beside(found, columns)
+        self._note_columns(frame, found, sides)
         inside = self._inside(frame, found["images"]) if "images" in found else None
         images = found.pop("images") if inside is not None else None
         needs = dict.fromkeys(column for origin in found.values() for column in origin.needs)
-        table, notes = frame.read(tuple(needs | dict.fromkeys(self.gather)), texts_of(found, task))
+        table, notes = frame.read(tuple(needs | dict.fromkeys((*self.gather, *sides))), texts_of(found, task))
         table = table.with_columns(kept_in(frame, self.keep))
         if is_cauldron:
             table = _one_exchange_a_row(table, frame.path, self.ignore)
-        turns = self._canonical(table, found, notes, task).with_columns(table.select(KEPT))
+        turns = self._canonical(table, found, notes, task)
+        if sides:
+            turns = with_sizes_beside(turns, *(table[side] for side in sides))
+        turns = turns.with_columns(table.select(KEPT))
         records = table[ROW if self.explode else PLACE]
         if "images" in found:
             references = referenced(
@@ -539,12 +546,13 @@ class Table(Source):
             columns.append(pl.Series("is_number", [is_number]).new_from_index(0, table.height))
         return pl.DataFrame([*columns, detail]).with_columns(problem_of_detail())
 
-    def _note_columns(self, frame: TableFile, origin_of: Mapping[str, Origin]) -> None:
+    def _note_columns(self, frame: TableFile, origin_of: Mapping[str, Origin], sides: Sequence[str]) -> None:
         """What the recipe names is read; of the others, what surely changes nothing has a reason of its own."""
         read: dict[str, list[str]] = {}
         for canonical, origin in origin_of.items():
             for column in origin.needs:
                 read.setdefault(column, []).extend(("boxes",) if canonical == PHRASES else (canonical,))
+        read |= {side: ["image_sizes"] for side in sides}
         read |= {column: [] for join in self.join for column in join.on if column not in read}
         parts = {*read, *self.keep, *self.explode, *self.gather, *self.extract}
         parts |= {column.partition(".")[0] for column in parts}
@@ -648,6 +656,14 @@ def _format_of(folder: Path) -> str | None:
         if path.suffix[1:].lower() in IMAGES:
             return "image_folder"
     return None
+
+
+def _sides_beside(found: Mapping[str, Origin], columns: Collection[str]) -> Sequence[str]:
+    """``width`` and ``height`` beside boxes, unless they may be the boxes' own or another column has the sizes."""
+    own = ("width", "height")
+    is_other = "boxes" not in found or "image_sizes" in found or any(name in columns for name in _OF_A_BOX)
+    is_other = is_other or any(name in own for origin in found.values() for name in origin.needs)
+    return () if is_other or not {*own} <= {*columns} else own
 
 
 def _same_places(origin: Origin, table: pl.DataFrame, images: pl.Series) -> str | None:

@@ -340,3 +340,72 @@ def test_no_row_is_lost_and_none_breaks_the_reader(rows: list[Any], pictured: bo
     sound = turns.filter(pl.col("problem").is_null())
     assert sound["instruction"].null_count() == sound["response"].null_count() == 0
     assert (sound["images"].list.len() > 0).all() if pictured else (sound["images"].list.len() == 0).all()
+
+
+def dialogue(folder: Path, answer: Any, *, name: str = "t.json", source: type = Llava, **row: Any) -> pl.DataFrame:
+    said = [{"from": "human", "value": "What is it?"}, {"from": "gpt", "value": answer}]
+    (folder / name).write_text(json.dumps([{"id": "a", "conversations": said, **row}]))
+    turns: pl.DataFrame = source(path=str(folder / name)).turns("text_instruction")
+    return turns
+
+
+@pytest.mark.parametrize("source", [Llava, ShareGpt, Table])
+@pytest.mark.parametrize(
+    ("answer", "token"),
+    [
+        ("Yes.<|im_end|>", "<|im_end|>"),
+        ("[INST] x [/INST]", "[INST]"),
+        ("<s>a</s>", "<s>"),
+        ("a<start_of_turn>", "<start_of_turn>"),
+        ("a<|eot_id|>", "<|eot_id|>"),
+        ("a<|endoftext|>", "<|endoftext|>"),
+        ("a <ref>dog</ref><box>(1,2),(3,4)</box>", "<ref>"),
+        ("a dog <loc_17><loc_18>", "<loc_1>"),
+    ],
+)
+def test_tokens_of_templates_and_boxes_in_words_are_told(tmp_path: Path, source: type, answer: str, token: str) -> None:
+    turns = dialogue(tmp_path, answer, source=source)
+    assert turns["problem"].to_list() == [None]
+    (remark,) = turns["remark"].to_list()
+    assert f" {token}," in remark
+
+
+@pytest.mark.parametrize("answer", ["a < b > c", "x|y", "a <b>c</b>", "array[INSTANCE]", "the box (1, 2)"])
+def test_words_without_tokens_have_no_remark(tmp_path: Path, answer: str) -> None:
+    assert "remark" not in dialogue(tmp_path, answer).columns
+
+
+@pytest.mark.parametrize("source", [Llava, ShareGpt, Table])
+@pytest.mark.parametrize(("answer", "text"), [("3", "3"), ("3.50", "3.50"), ("1e3", "1e3"), ("9007199254740993",) * 2])
+def test_an_answer_that_is_a_number_is_read_as_written(tmp_path: Path, source: type, answer: str, text: str) -> None:
+    dialogue(tmp_path, "NUMBER")
+    path = tmp_path / "t.json"
+    path.write_text(path.read_text().replace('"NUMBER"', answer))
+    assert source(path=str(path)).turns("text_instruction")["response"].to_list() == [text]
+
+
+@pytest.mark.parametrize("answer", [True, None, [], ["a"]])
+def test_an_answer_that_is_neither_text_nor_a_number_is_refused(tmp_path: Path, answer: Any) -> None:
+    assert dialogue(tmp_path, answer)["problem"].to_list() == ["unparsable_row"]
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"meta": {"loss": 0}}, "unknown_key"),
+        ({"extra": {"a": [{"system": "Be brief."}]}}, "unknown_key"),
+        ({"metadata": '{"system": "Be brief."}'}, "unknown_key"),
+        ({"custom_instruction": "Be brief."}, "unknown_key"),
+        ({"header": "Be brief."}, "unknown_key"),
+        ({"meta": {"source": "web", "score": 3, "loss": None}}, None),
+        ({"extra": "from the web", "custom_instruction": None, "header": ""}, None),
+        ({"custom_instruction": False}, None),
+    ],
+)
+def test_a_harmless_key_with_what_is_learnt_inside_is_not_harmless(
+    tmp_path: Path, row: dict[str, Any], problem: str | None
+) -> None:
+    assert dialogue(tmp_path, "So.", **row)["problem"].to_list() == [problem]
+    said = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "So.", **row}]
+    (tmp_path / "u.json").write_text(json.dumps([{"id": "a", "conversations": said}]))
+    assert Llava(path=str(tmp_path / "u.json")).turns("text_instruction")["problem"].to_list() == [problem]

@@ -38,7 +38,7 @@ _FAST_BYTES = 64 * 1024 * 1024
 
 _STRETCH_BYTES = 1024 * 1024
 _SEARCHED_BYTES = 512 * 1024
-"""How many bytes of a JSON file are searched for objects with a key twice: the check takes longer than reading a row."""
+"""How many bytes of a JSON file are searched for objects with a key twice, which takes longer than reading them."""
 
 _ABOUT = frozenset(
     {

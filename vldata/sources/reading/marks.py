@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 import polars as pl
 
 from vldata.prompts.places import BOX_MARK
-from vldata.sources.reading.rows import note
+from vldata.sources.reading.rows import note, with_remarks
 
 IMAGE_MARK = "<image>"
 """Where LLaVA and its kin put an image in a text."""
@@ -51,6 +51,14 @@ _PLACE = re.compile(
     r"|<\|(?:image|IMAGE|img|IMG|imgpad|media_pad)\|>|<(?:image_token|image_here|image_tag|MM_IMG)>"
     rf"|{_SPOKEN_OF}"
 )
+_CONTROL = (
+    r"<\|(?:im_start|im_end|im_sep|endoftext|eot_id|begin_of_text|end_of_text|start_header_id|end_header_id|eom_id"
+    r"|python_tag|user|assistant|system|end|start|message|channel|return)\|>"
+    r"|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>"
+)
+"""What chat templates write between messages."""
+_GROUNDED = r"<ref>|<box>|<quad>|<loc_?\d+>|<p>[^<]*</p>\s*\[|<\|(?:box|quad|object_ref)_(?:start|end)\|>"
+"""What other corpora write their boxes with."""
 _TAG = re.compile(r"<[Ii]mg>([^<>\n]+)</[Ii]mg>")
 
 
@@ -87,7 +95,7 @@ def with_image_places(turns: pl.DataFrame) -> pl.DataFrame:
     )
     turns = note(turns, is_mismatch, "image_count_mismatch", said)
     turns = turns.with_columns(instruction=pl.when(is_lone & (bare != "")).then(bare).otherwise("instruction"))
-    return turns.drop("talk", "text", "marks", "astray", "num_images")
+    return _with_remarks_of_tokens(turns.drop("talk", "text", "marks", "astray", "num_images"))
 
 
 def with_remark_of_marks(turns: pl.DataFrame, task: str) -> pl.DataFrame:
@@ -102,6 +110,21 @@ def with_remark_of_marks(turns: pl.DataFrame, task: str) -> pl.DataFrame:
     said = pl.format(f"{task!r} places no images, so marks such as {{}} in its words are text", kind)
     own = [pl.col("remark")] if "remark" in turns.columns else []
     return turns.with_columns(remark=pl.coalesce(*own, pl.when(pl.col("problem").is_null()).then(said)))
+
+
+def _with_remarks_of_tokens(turns: pl.DataFrame) -> pl.DataFrame:
+    """The turns with a remark on those whose words hold tokens of a chat template, or boxes as other corpora write."""
+    for pattern, said in (
+        (_CONTROL, "tokens of chat templates in its words, such as {}, may be learnt as special tokens"),
+        (_GROUNDED, "boxes in its words, such as at {}, are words as any others: no codec of ours writes them"),
+    ):
+        if turns.select(pl.any_horizontal(pl.col(name).str.contains(pattern).any() for name in _TEXTS)).item():
+            first = pl.coalesce(pl.col(name).str.extract(f"({pattern})") for name in _TEXTS).str.replace_all(
+                r"\d+", "1"
+            )
+            first = first.str.replace(r"<p>.*", "<p>")
+            turns = with_remarks(turns, [pl.when(pl.col("problem").is_null()).then(pl.format(said, first))])
+    return turns
 
 
 def _marks(column: str) -> pl.Expr:

@@ -14,8 +14,17 @@ from typing import Any, NamedTuple, NoReturn, TypeGuard
 
 from vldata.sources.reading.keys import is_blank
 from vldata.sources.reading.marks import IMAGE_MARK, tagged_images
-from vldata.sources.reading.rows import shown
-from vldata.sources.reading.talk_keys import MASKED, PAIRS, SPOKEN, WEIGHTS, Form, is_harmless_in_message, the_fix
+from vldata.sources.reading.rows import as_written, shown
+from vldata.sources.reading.talk_keys import (
+    MASKED,
+    PAIRS,
+    SPOKEN,
+    WEIGHTS,
+    Form,
+    is_harmless_in_message,
+    says_what_is_learnt,
+    the_fix,
+)
 
 _ROLES = {
     "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",
@@ -187,7 +196,7 @@ def num_questions(row: Mapping[str, Any], form: Form) -> int:
 def name_of(thread: Any) -> str | None:
     """A native id as text; None of what is none."""
     if type(thread) is str:
-        return thread if thread and is_text(thread) else None
+        return thread if thread.strip() and is_text(thread) else None
     if type(thread) is int or (isinstance(thread, float) and math.isfinite(thread)):
         return str(thread)
     return None
@@ -295,7 +304,7 @@ def _exchanges(
             role = _ROLES[message["from"]]
         except (KeyError, TypeError):
             role = _role(message) or _refuse(message, number)
-        words = message["value"] if "value" in message else message.get("content")
+        words = as_written(message["value"] if "value" in message else message.get("content"))
         if type(words) is not str and words is not None:
             words = _joined(words, images, number, ignore)
         weight = None
@@ -358,7 +367,9 @@ def _with_more(
         if not is_blank(one) and not is_blank(two) and one != two:
             raise _unknown_key(other, two, number)
     for key, value in message.items():
-        if key in SPOKEN or key in ignore or is_blank(value) or is_harmless_in_message(key):
+        if key in SPOKEN or key in ignore or is_blank(value):
+            continue
+        if is_harmless_in_message(key) and not says_what_is_learnt(key, value):
             continue
         if key in ("image", "images"):
             words = _with_images(_listed(key, value).named, words, number, images)
@@ -405,7 +416,9 @@ def _joined(parts: Any, images: Images, number: int, ignore: frozenset[str]) -> 
         kind = part.get("type") or next((key for key in ("text", *_IMAGE_PARTS) if not is_blank(part.get(key))), None)
         if kind in _TEXT_PARTS:
             read = {"text", "value", "content"}
-            text = next((part[key] for key in ("text", "value", "content") if part.get(key) is not None), None)
+            text = as_written(
+                next((part[key] for key in ("text", "value", "content") if part.get(key) is not None), None)
+            )
             if not is_text(text):
                 raise Refused("unparsable_row", f"message {number}: the text of a part is {shown(text)}")
             texts.append(text)

@@ -14,6 +14,7 @@ import polars as pl
 from vldata.errors import SourceError, nearest
 from vldata.sources.reading.keep import splits
 from vldata.sources.reading.rows import shown
+from vldata.sources.reading.text_lists import list_in, lists_from_texts
 
 PLACE = "\0place"
 """The place of a row in the table that is read, from 0; no file has a column of this name."""
@@ -129,11 +130,12 @@ def exploded_objects(
     found: dict[int, str] = {}
     places: list[tuple[int, int, int | None]] = []
     for place, row in enumerate(rows):
-        lists = [value(row, name) for name in names]
+        lists = [_list_of(value(row, name)) for name in names]
         odd = next((k for k, one in enumerate(lists) if one is not None and not isinstance(one, list)), None)
         note = notes.get(place)
         if note is None and odd is not None:
-            note = f"{names[odd]!r} is {shown(lists[odd])}, not a list"
+            what = "an object" if isinstance(lists[odd], dict) else shown(lists[odd])
+            note = f"{names[odd]!r} is {what}, not a list"
         lengths = {len(one or ()) for one in lists} if odd is None else set()
         if note is not None:
             found[len(made)] = note
@@ -151,6 +153,15 @@ def exploded_objects(
     return made, found, pl.DataFrame(places, schema=_PLACES, orient="row")
 
 
+def _list_of(found: Any) -> Any:
+    """A list that stands in a text, none of a blank one; anything else as it is."""
+    text = found.strip() if isinstance(found, str) else "-"
+    if not text:
+        return None
+    inside = list_in(text) if text[0] == "[" and text[-1] == "]" else None
+    return found if inside is None else inside
+
+
 def _list_at(name: str, schema: Mapping[str, Any]) -> pl.Expr:
     found = column(name, schema)
     if found is None:
@@ -160,6 +171,27 @@ def _list_at(name: str, schema: Mapping[str, Any]) -> pl.Expr:
         return expression.arr.to_list()
     if dtype == pl.Null:
         return expression.cast(pl.List(pl.Null))
+    if dtype == pl.String:
+        return expression.map_batches(_lists_in, return_dtype=pl.List(pl.String))
+    if isinstance(dtype, pl.Struct):
+        inside = ", ".join(field.name for field in dtype.fields)
+        fix = f"its values are columns already, such as {name}.{dtype.fields[0].name}" if dtype.fields else ""
+        raise SourceError("explode", f"{name!r} is an object of {inside}, not a list", fix or "name a list")
     if not isinstance(dtype, pl.List):
         raise SourceError("explode", f"{name!r} is {dtype}, not a list", "name a column that holds lists")
     return expression
+
+
+def _lists_in(values: pl.Series) -> pl.Series:
+    """Lists that stand in texts, null for blank ones.
+
+    Raises:
+        SourceError: A text is none.
+    """
+    lists = lists_from_texts(values)
+    if isinstance(lists.dtype, pl.List):
+        return lists
+    other = next((text for text in values.to_list() if isinstance(_list_of(text), str)), None)
+    if other is not None:
+        raise SourceError("explode", f"{values.name!r} holds {shown(other)}, not a list", "name a column with lists")
+    return pl.Series(values.name, [None], dtype=pl.List(pl.String)).new_from_index(0, values.len())

@@ -88,13 +88,14 @@ def texts(values: list[Any]) -> pl.Series:
     except (TypeError, UnicodeEncodeError):
         if not any(type(value) in _NUMBER for value in values):
             raise Misfit from None
-        return texts([_as_written(value) for value in values])
+        return texts([as_written(value) for value in values])
     if column.null_count():
         raise Misfit
     return column
 
 
-def _as_written(value: Any) -> Any:
+def as_written(value: Any) -> Any:
+    """A number as the text that the file writes it with, null where it is not finite; another value as it is."""
     if type(value) is Written:
         return value.text
     if type(value) is float:
@@ -131,7 +132,7 @@ def _ids(values: list[int | float | str]) -> pl.Series:
             return pl.Series(values, dtype=pl.Int64).cast(pl.String)
     if {str}.issuperset(map(type, values)):
         return texts(values)
-    return texts([str(int(v)) if isinstance(v, float) and v.is_integer() else _as_written(v) for v in values])
+    return texts([str(int(v)) if isinstance(v, float) and v.is_integer() else as_written(v) for v in values])
 
 
 def _whole(values: list[int | float]) -> pl.Series:

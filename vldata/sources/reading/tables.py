@@ -220,7 +220,7 @@ def json_objects(frame: TableFile) -> list[Any]:
         SourceError: The document has no rows there.
     """
     assert frame.form is not None, "it was opened"
-    return list(_as_objects(json_document(frame.path), frame.form)[0])
+    return list(_as_objects(json_document(frame.path, floats=Written), frame.form)[0])
 
 
 def with_file_name(frame: TableFile, name: str) -> TableFile:

@@ -37,6 +37,14 @@ WEIGHTS = frozenset(
 MASKED = "masked"
 """Of a message: whether it is not learnt."""
 
+_SPEAKING = frozenset({"custom_instruction", "header"})
+_HOLDING = frozenset({"meta", "metadata", "info", "extra", "extra_info"}) | _SPEAKING
+"""Keys that are harmless unless what they hold is none of the harmless things; of the first, any text is learnt."""
+_LEARNT = frozenset(
+    {*MESSAGES, *SYSTEMS, *WEIGHTS, MASKED, "instruction", "history", "tools", "functions", "tool_calls", "chosen",
+     "rejected", "rejected_response"}
+)  # fmt: skip
+
 _HARMLESS_OF_MESSAGE = HARMLESS - {"name", "index", "type"}
 _BESIDE_IMAGES = """
     image_url image_urls image_path image_paths image_name image_names image_file image_id img_id img_path img
@@ -81,7 +89,7 @@ def form_of(keys: tuple[str, ...], ignore: frozenset[str] = frozenset()) -> Form
     read = {*messages, *SYSTEMS, *IMAGES, *MEDIA, *(exchange or ()), "id"}
     if exchange:
         read |= {"history", "input"} if exchange[0] == "instruction" else {"history"}
-    others = tuple(key for key in there if key not in read and not is_harmless(key))
+    others = tuple(key for key in there if key not in read and (not is_harmless(key) or key.lower() in _HOLDING))
     systems, images, media = (tuple(key for key in names if key in there) for names in (SYSTEMS, IMAGES, MEDIA))
     return Form(messages, exchange, systems, images, media, others)
 
@@ -102,11 +110,33 @@ def is_harmless_in_message(key: str) -> bool:
     return key.lower() in _HARMLESS_OF_MESSAGE
 
 
+def is_silent(key: str, value: Any) -> bool:
+    """Whether a key that a form has among its others is harmless with what it holds."""
+    return key.lower() in _HOLDING and not says_what_is_learnt(key, value)
+
+
+def says_what_is_learnt(key: str, value: Any) -> bool:
+    """Whether a harmless key holds a text that is an instruction, or an object with what would be learnt."""
+    key = key.lower()
+    if key not in _HOLDING or is_blank(value):
+        return False
+    if type(value) is str:
+        return key in _SPEAKING or any(f'"{name}"' in value for name in _LEARNT if value.lstrip()[:1] in ("{", "["))
+    return _holds(value, _LEARNT)
+
+
+def _holds(value: Any, names: Collection[str]) -> bool:
+    """Whether an object has, at any depth, a key of these names that says something."""
+    if type(value) is dict:
+        return any((key.lower() in names and not is_blank(one)) or _holds(one, names) for key, one in value.items())
+    return type(value) is list and any(_holds(one, names) for one in value)
+
+
 def unknown_key(row: Mapping[str, Any], form: Form, texts: Collection[str], *, has_images: bool) -> str | None:
     """What a key says that nobody reads, unless that is nothing, or one of the conversation's own texts."""
     for key in form.others:
         value = row[key]
-        if is_blank(value) or (type(value) is str and value in texts):
+        if is_blank(value) or (type(value) is str and value in texts) or is_silent(key, value):
             continue
         if has_images and key.lower() in _HARMLESS_BESIDE_IMAGES:
             continue
