@@ -38,7 +38,7 @@ _FAST_BYTES = 64 * 1024 * 1024
 
 _STRETCH_BYTES = 1024 * 1024
 _SEARCHED_BYTES = 512 * 1024
-"""Of a JSON file so many are searched for objects with a key twice: the check takes longer than reading a row."""
+"""The start of a JSON file that is searched for objects with a key twice: 8 to 16 ms; all of it would double reading."""
 
 _ABOUT = frozenset(
     {
