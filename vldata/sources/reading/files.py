@@ -38,7 +38,7 @@ _FAST_BYTES = 64 * 1024 * 1024
 
 _STRETCH_BYTES = 1024 * 1024
 _SEARCHED_BYTES = 512 * 1024
-"""The start of a JSON file that is searched for objects with a key twice: 8 to 16 ms; all of it would double reading."""
+"""The start of a JSON file that is searched for keys that occur twice: 8 to 16 ms; all of it would double reading."""
 
 _ABOUT = frozenset(
     {
