@@ -58,7 +58,7 @@ from vldata.sources.reading.fields import (
 )
 from vldata.sources.reading.files import UTF8, visible
 from vldata.sources.reading.gather import gathered
-from vldata.sources.reading.inline_images import located, referenced, texts_of_cells
+from vldata.sources.reading.inline_images import located, named_in_cells, referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
 from vldata.sources.reading.join import Join, join_files, read_join, unmatched, with_columns_of
 from vldata.sources.reading.json import LINES
@@ -442,17 +442,13 @@ class Table(Source):
         table = table.with_columns(kept_in(frame, self.keep))
         if is_cauldron:
             table = _one_exchange_a_row(table, frame.path, self.ignore)
-        turns = self._canonical(table, found, notes, task).with_columns(table.select(KEPT))
         records = table[ROW if self.explode else PLACE]
         if "images" in found:
-            references = referenced(
-                turns["images"],
-                frame.path,
-                name_below(frame.path, self.image_root),
-                places=records,
-                column=_same_places(found["images"], table, turns["images"]),
-            )
-            turns = turns.with_columns(images=references)
+            table = self._with_images_named(table, found["images"], frame, records)
+        turns = self._canonical(table, found, notes, task).with_columns(table.select(KEPT))
+        if "images" in found:
+            name = name_below(frame.path, self.image_root)
+            turns = turns.with_columns(images=referenced(turns["images"], frame.path, name, places=records))
         if inside is not None and images is not None:
             references = inside.gather(records)
             if images.text in self.explode:  # the item's own
@@ -590,6 +586,32 @@ class Table(Source):
             raise SourceError("fields.images", f"{images.text} are bytes and paths", "name columns of one kind")
         return pl.DataFrame(found).select(pl.concat_list(pl.all())).to_series() if found else None
 
+    def _with_images_named(
+        self, table: pl.DataFrame, images: Origin, frame: TableFile, records: pl.Series
+    ) -> pl.DataFrame:
+        """The table with images that are text in cells of Parquet or Arrow named by where they stand.
+
+        Raises:
+            SourceError: They stand where they cannot be read from: inside another column, or in a joined file.
+        """
+        joined = {name for join in self.join for name in join.keep}
+        for part in images.parts or (images,):
+            name = part.text
+            if part.expression is not None or (frame.path.suffix not in (".parquet", ".arrow") and name not in joined):
+                continue
+            cells = texts_of_cells(table[name])
+            items = table[ITEM] if name in self.explode else None
+            below = name_below(frame.path, self.image_root)
+            values = named_in_cells(cells, frame.path, below, places=records, column=name, items=items)
+            if values is cells:
+                continue
+            if name in joined or name not in frame.columns:
+                place = "a joined file" if name in joined else "another column"
+                problem = f"{name!r} holds images as text, and lies in {place}"
+                raise SourceError("fields.images", problem, "give them a column of their own in the table of the rows")
+            table = table.with_columns(values.alias(name))
+        return table
+
     def _add_joined(self, rows: list[Any], frame: TableFile) -> None:
         """Give rows that are whole objects the columns of the files that are joined, too."""
         names = [name for join in self.join for name in join.keep]
@@ -647,15 +669,6 @@ def _format_of(folder: Path) -> str | None:
         if path.suffix[1:].lower() in IMAGES:
             return "image_folder"
     return None
-
-
-def _same_places(origin: Origin, table: pl.DataFrame, images: pl.Series) -> str | None:
-    """The column that images come from, unless an expression has made them or a list has lost some."""
-    if origin.expression is not None or origin.text not in table.columns:
-        return None
-    given = table[origin.text]
-    is_whole = not isinstance(given.dtype, pl.List) or bool((given.list.len() == images.list.len()).all())
-    return origin.text if is_whole else None
 
 
 def _one_exchange_a_row(table: pl.DataFrame, path: Path, ignore: Collection[str]) -> pl.DataFrame:
