@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import tarfile
 
 import polars as pl
@@ -9,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from vldata.errors import SourceError
+from vldata.schema.turns import META
 from vldata.sources.table import Table
 
 BOXES = {"extract": {"line": r"(?<x0>\d+),(?<y0>\d+),(?<x1>\d+),(?<y1>\d+),(?<words>.*)"}, "text": "lines"}
@@ -236,3 +238,21 @@ def test_a_suffix_that_says_nothing_is_refused_with_a_way_out(tmp_path):
     with pytest.raises(SourceError) as caught:
         Table(path=write(tmp_path / "t.eng", "a"), fields={"caption": "line"}).turns("caption")
     assert "text: lines" in caught.value.fix
+
+
+def test_what_is_kept_of_gathered_rows_is_of_all_of_them(tmp_path):
+    rows = "a,cat,0,en\nb,cat,1,de\na,cat,2,en\nc,cat,,\n"
+    path = write(tmp_path / "t.csv", rows)
+    fields = {"images": "image || '.jpg'", "phrase": "name", "boxes": ["x0", "x0", "x0", "x0"]}
+    options = {"columns": ["image", "name", "x", "lang"], "extract": {"x": r"(?<x0>\d*)"}, "box_order": "xywh"}
+    source = Table(path=path, gather="image", keep=["x", "lang"], meta=True, **options, fields=fields)
+    turns = source.turns("rec")
+    assert turns["x"].to_list() == [["0", "2"], ["1"], [None]]
+    assert turns["lang"].to_list() == ["en", "de", None]
+    assert [json.loads(text)["x"] for text in source.read("rec")[META]] == [["0", "2"], ["1"], [None]]
+
+
+def test_conversations_are_not_gathered(tmp_path):
+    path = write(tmp_path / "t.jsonl", '{"id": "a", "messages": [{"role": "user", "content": "Hi"}]}\n')
+    with pytest.raises(SourceError, match="a row is a whole conversation here"):
+        Table(path=path, gather="id").turns("text_instruction")

@@ -57,7 +57,7 @@ from vldata.sources.reading.fields import (
     texts_of,
 )
 from vldata.sources.reading.files import UTF8, visible
-from vldata.sources.reading.gather import gathered
+from vldata.sources.reading.gather import gathered, with_kept_joined
 from vldata.sources.reading.inline_images import located, named_in_cells, referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
 from vldata.sources.reading.join import Join, join_files, read_join, unmatched, with_columns_of
@@ -136,6 +136,7 @@ class Table(Source):
         extract: Column of texts -> regular expression that each of them fits as a whole; its named groups
             ``(?<name>...)`` are columns, and a dot is any character.
         gather: Columns; the rows of a file that agree in them are one turn, with the boxes (answers, choices) of all.
+            A column of ``keep`` is a list of their values there, unless it never differs within a turn.
         explode: Columns with lists, side by side, whose items become rows of their own, ``row/0``, ``row/1`` ….
         join: Other files with more columns for the same rows; the plan notes how many rows have no partner.
         take: A part of the rows, before lists are exploded; nothing else of the source is looked at.
@@ -282,6 +283,8 @@ class Table(Source):
         tables = [turns.drop(_RECORD, _RECORD_ID) for turns in tables]
         spoken = [located(exchanges(talks, self.keep), self._tables, self.image_root)] if talks or not tables else []
         turns = pl.concat([*tables, *spoken], how="diagonal_relaxed")
+        if self.gather:
+            turns = with_kept_joined(turns)
         if task == "vqa_mc":
             turns = with_right_choice(turns, self.answer_is, has_gaps=isinstance(self.fields.get("choices"), list))
         turns = with_remarks(turns, said)
@@ -631,6 +634,8 @@ class Table(Source):
             if name not in _OF_TALKS:
                 problem = f"{frame.path} holds conversations, of which a row has no {name!r}"
                 raise SourceError(f"fields.{name}", problem, nearest(name, _OF_TALKS))
+        if self.gather:
+            raise SourceError("gather", "a row is a whole conversation here, which is part of no other", "leave it out")
         rows = talk_rows(frame.path, image_root=self.image_root, frame=frame, at=self.at)
         self._add_joined(rows, frame)
         fields, columns = self._named(frame)
