@@ -25,6 +25,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -60,7 +61,7 @@ from vldata.sources.reading.files import UTF8, visible
 from vldata.sources.reading.gather import gathered, with_kept_joined
 from vldata.sources.reading.inline_images import located, named_in_cells, referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
-from vldata.sources.reading.join import Join, join_files, read_join, unmatched, with_columns_of
+from vldata.sources.reading.join import Join, Joined, join_files, read_join, unmatched, with_columns_of
 from vldata.sources.reading.json import LINES
 from vldata.sources.reading.keep import KEPT
 from vldata.sources.reading.kept_columns import with_kept
@@ -89,7 +90,6 @@ from vldata.sources.reading.tables import (
     suffix_of,
     with_columns_seen,
     with_file_name,
-    with_nulls_for,
 )
 from vldata.sources.reading.take import Take
 from vldata.sources.reading.talk_keys import MASKED, WEIGHTS, is_harmless_in_message, the_fix
@@ -261,23 +261,26 @@ class Table(Source):
         return unmatched([self._opened(path) for path in self._tables()], [read_join(join) for join in self.join])
 
     def _all_turns(self, task: str) -> pl.DataFrame:
-        tables: list[pl.DataFrame] = []
-        talks: list[Talk] = []
+        parts: dict[int, pl.DataFrame | list[Talk]] = {}
         others = [read_join(join) for join in self.join]
-        everywhere, seen, said = self._columns_of_documents(), dict[str, None](), dict[str | None, None]()
-        for path in self._tables():
+        seen, said = dict[str, None](), dict[str | None, None]()
+        paths, late = self._tables(), list[int]()
+        for place, path in enumerate(paths):
+            frame = self._opened(path)
+            frame = with_columns_seen(frame, seen) if frame.is_part else frame
+            said[frame.remark] = None
             try:
-                frame = with_nulls_for(with_columns_seen(self._opened(path), seen), everywhere)
-                frame = with_columns_of(frame, others)
-                said[frame.remark] = None
-                if self._holds_talks(frame, task):
-                    talks += self._talks(frame, task)
-                else:
-                    tables.append(self._turns(frame, task))
-            except SourceError as error:
-                if error.where.partition(".")[0] not in ("fields", "keep", "gather", "explode"):
+                parts[place] = self._of_file(path, frame, others, task)
+            except SourceError:
+                if not frame.is_part or len(paths) == 1:
                     raise
-                raise SourceError(f"{path}, {error.where}", error.problem, error.fix) from None
+                late.append(place)
+        for place in late:  # a column that they lack may be one that a later file has
+            frame = with_columns_seen(self._opened(paths[place]), seen)
+            parts[place] = self._of_file(paths[place], frame, others, task)
+        each = [parts[place] for place in range(len(paths))]
+        tables = [part for part in each if isinstance(part, pl.DataFrame)]
+        talks = [one for part in each if isinstance(part, list) for one in part]
         if self.take is not None:
             tables, talks = self._taken(tables), self._taken_talks(talks)
         tables = [turns.drop(_RECORD, _RECORD_ID) for turns in tables]
@@ -291,6 +294,15 @@ class Table(Source):
         if task not in _DIALOGUES:
             return with_remark_of_marks(turns, task)
         return in_order(turns) if tables and {"thread", "position"} <= {*turns.columns} else turns
+
+    def _of_file(self, path: Path, frame: TableFile, others: Sequence[Joined], task: str) -> pl.DataFrame | list[Talk]:
+        try:
+            frame = with_columns_of(frame, others)
+            return self._talks(frame, task) if self._holds_talks(frame, task) else self._turns(frame, task)
+        except SourceError as error:
+            if error.where.partition(".")[0] not in ("fields", "keep", "gather", "explode"):
+                raise
+            raise SourceError(f"{path}, {error.where}", error.problem, error.fix) from None
 
     @classmethod
     def standin(
@@ -382,6 +394,8 @@ class Table(Source):
     def _opened(self, path: Path) -> TableFile:
         name = Path(os.path.relpath(path, folder_of(self.path))).as_posix()
         frame = self._frame(path, name)
+        if frame.row == FILE_STEM and {"row", "id"} & {*frame.columns}:
+            frame = replace(frame, row=None)
         texts = [text for given in self.fields.values() for text in ([given] if isinstance(given, str) else given)]
         if any(_FILE.search(text) for text in (frame.row or "", *texts, *self.keep, *self.gather)):
             frame = with_file_name(frame, name)
@@ -405,13 +419,6 @@ class Table(Source):
         options = OpenOptions(self.at, self.columns, self.explode, self.text, self.extract, self.encoding)
         return opened(path, options, self.path)
 
-    def _columns_of_documents(self) -> list[str]:
-        """The columns of a folder with a row a file, where one may lack what others have; else none."""
-        files = self._tables()
-        if len(files) < 2 or suffix_of(files[0]) != ".json" or self._opened(files[0]).row != FILE_STEM:
-            return []
-        return [*dict.fromkeys(column for path in files for column in self._opened(path).columns)]
-
     def _records(self, path: Path) -> TableFile:
         return open_records(path, image_root=self.image_root, explode=self.explode, images=self._named_images())
 
@@ -422,7 +429,7 @@ class Table(Source):
     def _named(self, frame: TableFile) -> tuple[dict[str, str | list[str]], tuple[str, ...]]:
         """``fields`` with the id that the form of the file gives, and every name that they may use."""
         fields = dict(self.fields)
-        if frame.row is not None and (frame.row != FILE_STEM or not {"row", "id"} & {*frame.columns}):
+        if frame.row is not None:
             fields.setdefault("row", frame.row)
         texts = [text for given in fields.values() for text in ([given] if isinstance(given, str) else given)]
         is_nested = self.explode or any("." in text for text in (*texts, *self.keep))
