@@ -180,3 +180,9 @@ def test_references_are_seen_from_image_root(tmp_path):
     assert ImageReader(source.image_root).read(turns["images"][0][0]) == JPEG
     with pytest.raises(SourceError, match="outside image_root"):
         ImageFolder(path=str(tmp_path / "in"), image_root=str(tmp_path / "in" / "x")).turns("caption")
+
+
+def test_what_is_said_of_an_image_reaches_the_plan(tmp_path):
+    put(tmp_path, a_jpg=None, a_png=None, a_txt="of both", b_jpg=None, b_txt="of b")
+    turns = ImageFolder(path=str(tmp_path)).read("caption").sort("row")
+    assert turns["remark"].to_list() == [*["another image has its name, but for the suffix"] * 2, None]

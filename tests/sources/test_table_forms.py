@@ -18,6 +18,7 @@ from vldata.sources.reading import tables
 from vldata.sources.scienceqa import ScienceQa
 from vldata.sources.standins import write_json, write_json_lines
 from vldata.sources.table import Table
+from vldata.sources.webdataset import WebDataset, write_tar
 
 OK, NO = {"text": "ok", "at": [1, 2, 30, 40]}, {"text": "no", "at": [5, 6, 70, 80]}
 SCREENS = [
@@ -680,3 +681,21 @@ def test_sides_that_are_no_image_s_are_not_taken_for_it(tmp_path, sides, more):
     path.write_text(json.dumps({"image": "a.jpg", "phrase": "cup", "l": 1, "t": 2, "width": 50, "height": 30}))
     fields = {"boxes": ["l", "t", "width", "height"]}
     assert "image_sizes" not in Table(path=str(path), fields=fields, box_order="xywh").turns("rec").columns
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_columns_that_one_file_of_many_lacks_do_not_depend_on_their_order(tmp_path, first):
+    names = {"a": {"image": "a.png", "said": {"en": "x"}, "id": "7"}, "b": {"image": "b.png", "alt": "y"}}
+    second = next(name for name in names if name != first)
+    for place, name in enumerate((first, second)):
+        (tmp_path / f"{place}.json").write_text(json.dumps(names[name]))
+        data = json.dumps({**names[name], "id": name}).encode()
+        write_tar(tmp_path / "shards" / f"{place}.tar", [(f"{name}.json", data), (f"{name}.jpg", b"")])
+    fields = {"caption": "COALESCE(said.en, alt)"}
+    turns = Table(path=str(tmp_path / "*.json"), fields=fields).turns("caption")
+    ids = {"x": "7", "y": str([first, second].index("b"))}
+    assert turns.sort("caption").select("caption", "row", "problem").rows() == [(k, v, None) for k, v in ids.items()]
+    shards = WebDataset(path=str(tmp_path / "shards"), fields=fields).turns("caption").sort("caption")
+    assert shards.select("caption", "problem").rows() == [("x", None), ("y", None)]
+    with pytest.raises(SourceError, match="'nowhere', which is no column"):
+        Table(path=str(tmp_path), fields={"caption": "nowhere"}).turns("caption")

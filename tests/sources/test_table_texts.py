@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from vldata.errors import SourceError
+from vldata.schema.turns import META
 from vldata.sources.reading.choices import LABELS_OFF
 from vldata.sources.table import Table
 
@@ -290,3 +291,21 @@ def test_labels_are_taken_off_beside_columns_of_which_some_are_empty(tmp_path):
 def test_an_answer_that_is_one_option_and_another_ones_label_is_an_error(tmp_path):
     with pytest.raises(SourceError, match="can be read as text or letter"):
         choices(tmp_path, [(["A. B", "B. A"], "A")])
+
+
+def test_what_is_kept_of_gathered_rows_is_of_all_of_them(tmp_path):
+    rows = "a,cat,0,en\nb,cat,1,de\na,cat,2,en\nc,cat,,\n"
+    path = write(tmp_path / "t.csv", rows)
+    fields = {"images": "image || '.jpg'", "phrase": "name", "boxes": ["x0", "x0", "x0", "x0"]}
+    options = {"columns": ["image", "name", "x", "lang"], "extract": {"x": r"(?<x0>\d*)"}, "box_order": "xywh"}
+    source = Table(path=path, gather="image", keep=["x", "lang"], meta=True, **options, fields=fields)
+    turns = source.turns("rec")
+    assert turns["x"].to_list() == [["0", "2"], ["1"], [None]]
+    assert turns["lang"].to_list() == ["en", "de", None]
+    assert [json.loads(text)["x"] for text in source.read("rec")[META]] == [["0", "2"], ["1"], [None]]
+
+
+def test_conversations_are_not_gathered(tmp_path):
+    path = write(tmp_path / "t.jsonl", '{"id": "a", "messages": [{"role": "user", "content": "Hi"}]}\n')
+    with pytest.raises(SourceError, match="a row is a whole conversation here"):
+        Table(path=path, gather="id").turns("text_instruction")

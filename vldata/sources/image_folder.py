@@ -74,9 +74,9 @@ class ImageFolder(Table):
         listing = self._listing()
         return [home(self.path) / name for name in (*listing.tables, *listing.texts)]
 
-    def turns(self, task: str) -> pl.DataFrame:
+    def _all_turns(self, task: str) -> pl.DataFrame:
         """Every image, every row of a table of images, and every text without an image."""
-        turns = super().turns(task)
+        turns = super()._all_turns(task)
         if self._is_standin():
             return turns
         below = self._before()
@@ -84,9 +84,9 @@ class ImageFolder(Table):
         if not shared:
             return turns
         is_shared = pl.col("images").list.first().is_in(shared)
-        return turns.with_columns(
-            remark=pl.when(is_shared).then(pl.lit("another image has its name, but for the suffix"))
-        )
+        said = pl.when(is_shared).then(pl.lit("another image has its name, but for the suffix"))
+        own = [pl.col("remark")] if "remark" in turns.columns else []
+        return turns.with_columns(remark=pl.concat_str(*own, said, separator="\n", ignore_nulls=True).replace("", None))
 
     def head(self, folder: Path, rows: int, cut: Callable[[Path, Path], bool]) -> Self | None:
         """Its first images with what lies beside them, and the heads of its tables with the images that they name.

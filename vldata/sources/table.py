@@ -26,6 +26,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -58,10 +59,10 @@ from vldata.sources.reading.fields import (
     texts_of,
 )
 from vldata.sources.reading.files import UTF8, visible
-from vldata.sources.reading.gather import gathered
-from vldata.sources.reading.inline_images import located, referenced, texts_of_cells
+from vldata.sources.reading.gather import gathered, with_kept_joined
+from vldata.sources.reading.inline_images import located, named_in_cells, referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
-from vldata.sources.reading.join import Join, join_files, read_join, unmatched, with_columns_of
+from vldata.sources.reading.join import Join, Joined, join_files, read_join, unmatched, with_columns_of
 from vldata.sources.reading.json import LINES
 from vldata.sources.reading.keep import KEPT
 from vldata.sources.reading.kept_columns import with_kept
@@ -90,7 +91,6 @@ from vldata.sources.reading.tables import (
     suffix_of,
     with_columns_seen,
     with_file_name,
-    with_nulls_for,
 )
 from vldata.sources.reading.take import Take
 from vldata.sources.reading.talk_keys import MASKED, WEIGHTS, is_harmless_in_message, the_fix
@@ -140,6 +140,7 @@ class Table(Source):
         extract: Column of texts -> regular expression that each of them fits as a whole; its named groups
             ``(?<name>...)`` are columns, and a dot is any character.
         gather: Columns; the rows of a file that agree in them are one turn, with the boxes (answers, choices) of all.
+            A column of ``keep`` is a list of their values there, unless it never differs within a turn.
         explode: Columns with lists, side by side, whose items become rows of their own, ``row/0``, ``row/1`` ….
         join: Other files with more columns for the same rows; the plan notes how many rows have no partner.
         take: A part of the rows, before lists are exploded; nothing else of the source is looked at.
@@ -264,34 +265,48 @@ class Table(Source):
         return unmatched([self._opened(path) for path in self._tables()], [read_join(join) for join in self.join])
 
     def _all_turns(self, task: str) -> pl.DataFrame:
-        tables: list[pl.DataFrame] = []
-        talks: list[Talk] = []
+        parts: dict[int, pl.DataFrame | list[Talk]] = {}
         others = [read_join(join) for join in self.join]
-        everywhere, seen, said = self._columns_of_documents(), dict[str, None](), dict[str | None, None]()
-        for path in self._tables():
+        seen, said = dict[str, None](), dict[str | None, None]()
+        paths, late = self._tables(), list[int]()
+        for place, path in enumerate(paths):
+            frame = self._opened(path)
+            frame = with_columns_seen(frame, seen) if frame.is_part else frame
+            said[frame.remark] = None
             try:
-                frame = with_nulls_for(with_columns_seen(self._opened(path), seen), everywhere)
-                frame = with_columns_of(frame, others)
-                said[frame.remark] = None
-                if self._holds_talks(frame, task):
-                    talks += self._talks(frame, task)
-                else:
-                    tables.append(self._turns(frame, task))
-            except SourceError as error:
-                if error.where.partition(".")[0] not in ("fields", "keep", "gather", "explode"):
+                parts[place] = self._of_file(path, frame, others, task)
+            except SourceError:
+                if not frame.is_part or len(paths) == 1:
                     raise
-                raise SourceError(f"{path}, {error.where}", error.problem, error.fix) from None
+                late.append(place)
+        for place in late:  # a column that they lack may be one that a later file has
+            frame = with_columns_seen(self._opened(paths[place]), seen)
+            parts[place] = self._of_file(paths[place], frame, others, task)
+        each = [parts[place] for place in range(len(paths))]
+        tables = [part for part in each if isinstance(part, pl.DataFrame)]
+        talks = [one for part in each if isinstance(part, list) for one in part]
         if self.take is not None:
             tables, talks = self._taken(tables), self._taken_talks(talks)
         tables = [turns.drop(_RECORD, _RECORD_ID) for turns in tables]
         spoken = [located(exchanges(talks, self.keep), self._tables, self.image_root)] if talks or not tables else []
         turns = pl.concat([*tables, *spoken], how="diagonal_relaxed")
+        if self.gather:
+            turns = with_kept_joined(turns)
         if task == "vqa_mc":
             turns = with_right_choice(turns, self.answer_is, has_gaps=isinstance(self.fields.get("choices"), list))
         turns = with_remarks(turns, said)
         if task not in _DIALOGUES:
             return with_remark_of_marks(turns, task)
         return in_order(turns) if tables and {"thread", "position"} <= {*turns.columns} else turns
+
+    def _of_file(self, path: Path, frame: TableFile, others: Sequence[Joined], task: str) -> pl.DataFrame | list[Talk]:
+        try:
+            frame = with_columns_of(frame, others)
+            return self._talks(frame, task) if self._holds_talks(frame, task) else self._turns(frame, task)
+        except SourceError as error:
+            if error.where.partition(".")[0] not in ("fields", "keep", "gather", "explode"):
+                raise
+            raise SourceError(f"{path}, {error.where}", error.problem, error.fix) from None
 
     @classmethod
     def standin(
@@ -383,6 +398,8 @@ class Table(Source):
     def _opened(self, path: Path) -> TableFile:
         name = Path(os.path.relpath(path, folder_of(self.path))).as_posix()
         frame = self._frame(path, name)
+        if frame.row == FILE_STEM and {"row", "id"} & {*frame.columns}:
+            frame = replace(frame, row=None)
         texts = [text for given in self.fields.values() for text in ([given] if isinstance(given, str) else given)]
         if any(_FILE.search(text) for text in (frame.row or "", *texts, *self.keep, *self.gather)):
             frame = with_file_name(frame, name)
@@ -406,13 +423,6 @@ class Table(Source):
         options = OpenOptions(self.at, self.columns, self.explode, self.text, self.extract, self.encoding)
         return opened(path, options, self.path)
 
-    def _columns_of_documents(self) -> list[str]:
-        """The columns of a folder with a row a file, where one may lack what others have; else none."""
-        files = self._tables()
-        if len(files) < 2 or suffix_of(files[0]) != ".json" or self._opened(files[0]).row != FILE_STEM:
-            return []
-        return [*dict.fromkeys(column for path in files for column in self._opened(path).columns)]
-
     def _records(self, path: Path) -> TableFile:
         return open_records(path, image_root=self.image_root, explode=self.explode, images=self._named_images())
 
@@ -423,7 +433,7 @@ class Table(Source):
     def _named(self, frame: TableFile) -> tuple[dict[str, str | list[str]], tuple[str, ...]]:
         """``fields`` with the id that the form of the file gives, and every name that they may use."""
         fields = dict(self.fields)
-        if frame.row is not None and (frame.row != FILE_STEM or not {"row", "id"} & {*frame.columns}):
+        if frame.row is not None:
             fields.setdefault("row", frame.row)
         texts = [text for given in fields.values() for text in ([given] if isinstance(given, str) else given)]
         is_nested = self.explode or any("." in text for text in (*texts, *self.keep))
@@ -447,20 +457,16 @@ class Table(Source):
         table = table.with_columns(kept_in(frame, self.keep))
         if is_cauldron:
             table = _one_exchange_a_row(table, frame.path, self.ignore)
+        records = table[ROW if self.explode else PLACE]
+        if "images" in found:
+            table = self._with_images_named(table, found["images"], frame, records)
         turns = self._canonical(table, found, notes, task)
         if sides:
             turns = with_sizes_beside(turns, *(table[side] for side in sides))
         turns = turns.with_columns(table.select(KEPT))
-        records = table[ROW if self.explode else PLACE]
         if "images" in found:
-            references = referenced(
-                turns["images"],
-                frame.path,
-                name_below(frame.path, self.image_root),
-                places=records,
-                column=_same_places(found["images"], table, turns["images"]),
-            )
-            turns = turns.with_columns(images=references)
+            name = name_below(frame.path, self.image_root)
+            turns = turns.with_columns(images=referenced(turns["images"], frame.path, name, places=records))
         if inside is not None and images is not None:
             references = inside.gather(records)
             if images.text in self.explode:  # the item's own
@@ -599,6 +605,32 @@ class Table(Source):
             raise SourceError("fields.images", f"{images.text} are bytes and paths", "name columns of one kind")
         return pl.DataFrame(found).select(pl.concat_list(pl.all())).to_series() if found else None
 
+    def _with_images_named(
+        self, table: pl.DataFrame, images: Origin, frame: TableFile, records: pl.Series
+    ) -> pl.DataFrame:
+        """The table with images that are text in cells of Parquet or Arrow named by where they stand.
+
+        Raises:
+            SourceError: They stand where they cannot be read from: inside another column, or in a joined file.
+        """
+        joined = {name for join in self.join for name in join.keep}
+        for part in images.parts or (images,):
+            name = part.text
+            if part.expression is not None or (frame.path.suffix not in (".parquet", ".arrow") and name not in joined):
+                continue
+            cells = texts_of_cells(table[name])
+            items = table[ITEM] if name in self.explode else None
+            below = name_below(frame.path, self.image_root)
+            values = named_in_cells(cells, frame.path, below, places=records, column=name, items=items)
+            if values is cells:
+                continue
+            if name in joined or name not in frame.columns:
+                place = "a joined file" if name in joined else "another column"
+                problem = f"{name!r} holds images as text, and lies in {place}"
+                raise SourceError("fields.images", problem, "give them a column of their own in the table of the rows")
+            table = table.with_columns(values.alias(name))
+        return table
+
     def _add_joined(self, rows: list[Any], frame: TableFile) -> None:
         """Give rows that are whole objects the columns of the files that are joined, too."""
         names = [name for join in self.join for name in join.keep]
@@ -618,6 +650,8 @@ class Table(Source):
             if name not in _OF_TALKS:
                 problem = f"{frame.path} holds conversations, of which a row has no {name!r}"
                 raise SourceError(f"fields.{name}", problem, nearest(name, _OF_TALKS))
+        if self.gather:
+            raise SourceError("gather", "a row is a whole conversation here, which is part of no other", "leave it out")
         rows = talk_rows(frame.path, image_root=self.image_root, frame=frame, at=self.at)
         self._add_joined(rows, frame)
         fields, columns = self._named(frame)
@@ -664,15 +698,6 @@ def _sides_beside(found: Mapping[str, Origin], columns: Collection[str]) -> Sequ
     is_other = "boxes" not in found or "image_sizes" in found or any(name in columns for name in _OF_A_BOX)
     is_other = is_other or any(name in own for origin in found.values() for name in origin.needs)
     return () if is_other or not {*own} <= {*columns} else own
-
-
-def _same_places(origin: Origin, table: pl.DataFrame, images: pl.Series) -> str | None:
-    """The column that images come from, unless an expression has made them or a list has lost some."""
-    if origin.expression is not None or origin.text not in table.columns:
-        return None
-    given = table[origin.text]
-    is_whole = not isinstance(given.dtype, pl.List) or bool((given.list.len() == images.list.len()).all())
-    return origin.text if is_whole else None
 
 
 def _one_exchange_a_row(table: pl.DataFrame, path: Path, ignore: Collection[str]) -> pl.DataFrame:

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from vldata.errors import SourceError
 from vldata.images.facts import facts
 from vldata.images.inline import image_bytes
 from vldata.images.problem import ImageProblem
@@ -75,6 +76,50 @@ def test_and_from_text_columns_of_parquet_and_arrow(tmp_path: Path, name: str) -
         frame.write_parquet(path) if name.endswith("parquet") else frame.write_ipc(path)
         want = [[data] if rows is ROWS else [data, DATA[0]] for data in DATA]
         assert bytes_of(turns_of(path), tmp_path) == want
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.arrow", "t.jsonl"])
+def test_each_item_of_an_exploded_list_has_its_own_image(tmp_path: Path, name: str) -> None:
+    rows = [{"id": "a", "ims": TEXTS[:3], "said": ["0", "1", "2"]}, {"id": "b", "ims": TEXTS[3:], "said": ["3"]}]
+    turns = turns_of(
+        _table(tmp_path / name, rows), explode=["ims", "said"], fields={"images": "ims", "caption": "said"}
+    )
+    assert dict(zip(turns["caption"], bytes_of(turns, tmp_path), strict=True)) == {
+        str(k): [data] for k, data in enumerate(DATA)
+    }
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.arrow", "t.jsonl", "t.csv"])
+def test_several_columns_of_images_as_text(tmp_path: Path, name: str) -> None:
+    rows = [{"id": "a", "one": TEXTS[0], "two": TEXTS[1]}, {"id": "b", "one": None, "two": TEXTS[2]}]
+    fields = {"images": ["one", "two"], "question": "'which?'", "answer": "'x'"}
+    turns = Table(path=str(_table(tmp_path / name, rows)), fields=fields).turns("vqa_open").sort("row")
+    assert bytes_of(turns, tmp_path) == [DATA[:2], [DATA[2]]]
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.arrow"])
+def test_images_as_text_inside_another_column_are_refused_where_they_cannot_be_read(tmp_path: Path, name: str) -> None:
+    rows = [{"id": "a", "in": {"image": TEXTS[0]}, "caption": "x"}]
+    with pytest.raises(SourceError, match=r"'in\.image' holds images as text, and lies in another column"):
+        turns_of(_table(tmp_path / name, rows), fields={"images": "in.image"})
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.jsonl"])
+def test_images_as_text_in_a_joined_file_are_refused(tmp_path: Path, name: str) -> None:
+    joined = written(tmp_path / "j.tsv", [{"id": "a", "im": TEXTS[0]}])
+    join = {"path": str(joined), "on": "id", "keep": "im"}
+    with pytest.raises(SourceError, match="'im' holds images as text, and lies in a joined file"):
+        turns_of(_table(tmp_path / name, [{"id": "a", "caption": "x"}]), fields={"images": "im"}, join=join)
+
+
+def _table(path: Path, rows: list[dict[str, Any]]) -> Path:
+    if path.suffix == ".parquet":
+        pl.DataFrame(rows).write_parquet(path)
+    elif path.suffix == ".arrow":
+        pl.DataFrame(rows).write_ipc(path)
+    else:
+        written(path, rows)
+    return path
 
 
 def test_cells_of_bytes_and_path_are_read(tmp_path: Path) -> None:

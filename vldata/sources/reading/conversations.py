@@ -27,7 +27,7 @@ from vldata.sources.reading.columns import is_heard, note_columns
 from vldata.sources.reading.delimited import BLANK_LINE
 from vldata.sources.reading.embedded import embedded_images, name_below
 from vldata.sources.reading.files import expand, is_about, is_braced, read_json, visible
-from vldata.sources.reading.inline_images import hold_images, referenced
+from vldata.sources.reading.inline_images import named_in_cells
 from vldata.sources.reading.json import LINES, json_rows
 from vldata.sources.reading.keep import columns_of_texts, heads, texts_of_row
 from vldata.sources.reading.keys import is_blank, is_harmless
@@ -269,7 +269,10 @@ def talk_rows(
             inside[column] = [_whole(references) for references in images.to_list()]
     table, notes = frame.read([column for column in frame.columns if column not in inside], {"id"})
     for column in {*IMAGES} & {*table.columns}:
-        table = table.with_columns(_named_by_place(table[column], frame, image_root, table[PLACE]))
+        cells = named_in_cells(
+            table[column], frame.path, name_below(frame.path, image_root), places=table[PLACE], column=column
+        )
+        table = table.with_columns(cells.alias(column))
     rows: list[Any] = list(_objects(table.drop(PLACE), path)) if table.width > 1 else [{} for _ in range(table.height)]
     for column, images_of_rows in inside.items():
         for row, references in zip(rows, images_of_rows, strict=True):
@@ -377,15 +380,6 @@ def _objects(table: pl.DataFrame, path: Path) -> Iterator[Any]:
 
 def _is_whole(values: pl.Series) -> bool:
     return bool((values.drop_nulls() == values.drop_nulls().floor()).all())
-
-
-def _named_by_place(cells: pl.Series, frame: TableFile, image_root: str | None, places: pl.Series) -> pl.Series:
-    """A column of images in which those that are text themselves are named by where they stand."""
-    lists = cells.to_frame().select(pl.concat_list(cells.name)).to_series() if cells.dtype == pl.String else cells
-    if lists.dtype != pl.List(pl.String) or not hold_images(lists):
-        return cells
-    name = name_below(frame.path, image_root)
-    return referenced(lists, frame.path, name, places=places, column=cells.name).alias(cells.name)
 
 
 def _whole(references: list[str]) -> list[str | None]:

@@ -62,7 +62,33 @@ def path_or_text(cell: pl.Expr, path: pl.Expr) -> pl.Expr:
     return pl.when(cell.str.contains(PATTERN)).then(cell).otherwise(path)
 
 
-def referenced(images: pl.Series, path: Path, name: str, *, places: pl.Series, column: str | None = None) -> pl.Series:
+def named_in_cells(
+    cells: pl.Series, path: Path, name: str, *, places: pl.Series, column: str, items: pl.Series | None = None
+) -> pl.Series:
+    """A column of images in which those that are text are named by where they stand; the very column if none is.
+
+    Args:
+        items: As `referenced`.
+
+    Raises:
+        SourceError: The table lies outside ``image_root``.
+    """
+    lists = cells.to_frame().select(pl.concat_list(cells.name)).to_series() if cells.dtype == pl.String else cells
+    if lists.dtype != pl.List(pl.String) or not hold_images(lists):
+        return cells
+    found = referenced(lists, path, name, places=places, column=column, items=items)
+    return found.list.first() if cells.dtype == pl.String else found
+
+
+def referenced(
+    images: pl.Series,
+    path: Path,
+    name: str,
+    *,
+    places: pl.Series,
+    column: str | None = None,
+    items: pl.Series | None = None,
+) -> pl.Series:
     """Lists of references in which images that are text are named by where they stand.
 
     Args:
@@ -70,6 +96,7 @@ def referenced(images: pl.Series, path: Path, name: str, *, places: pl.Series, c
         name: The same, seen from ``image_root``.
         places: Place of each row in the table.
         column: The table's column, when the values are its own.
+        items: Of a column whose lists are exploded: the place of each row's image in its list.
 
     Raises:
         SourceError: The table lies outside ``image_root``.
@@ -84,6 +111,8 @@ def referenced(images: pl.Series, path: Path, name: str, *, places: pl.Series, c
         .with_row_index("row")
         .with_columns(places.alias("place"), k=pl.int_ranges(pl.col("ref").list.len()))
     )
+    if items is not None:
+        each = each.with_columns(k=pl.concat_list(items.cast(pl.Int64)))
     each = each.filter(pl.col("ref").list.len() > 0).explode("ref", "k")
     is_inline = pl.col("ref").str.contains(PATTERN)
     if path.name.endswith(TEXT_TABLES):

@@ -82,6 +82,7 @@ class TableFile:
         written: Of JSON: the rows as objects, numbers as `vldata.sources.reading.files.Written`.
         beside: Of a file that others are joined with: columns of theirs as JSON texts, null throughout of any other.
         remark: What a reader of the plan should know of how it is read.
+        is_part: Whether it holds objects from many files, or is one: it may lack columns that other files have.
     """
 
     path: Path
@@ -95,6 +96,7 @@ class TableFile:
     written: Callable[[], Sequence[Any]] | None = None
     beside: Callable[[Sequence[str]], list[pl.Series]] | None = None
     remark: str | None = None
+    is_part: bool = False
 
 
 def open_frame(
@@ -143,19 +145,6 @@ def open_rows(path: Path, rows: pl.DataFrame) -> TableFile:
     return TableFile(path, tuple(rows.columns), lambda names, texts=(): (_placed(rows.lazy(), names).collect(), {}))
 
 
-def with_nulls_for(frame: TableFile, columns: Sequence[str]) -> TableFile:
-    """The table with these columns more, where it lacks them: of a folder with a row a file, what other files have."""
-    lacking = [name for name in columns if name not in frame.columns]
-    if not lacking:
-        return frame
-
-    def read(names: Sequence[str], texts: Collection[str] = ()) -> tuple[pl.DataFrame, dict[int, str]]:
-        table, notes = frame.read([name for name in names if name not in lacking], texts)
-        return table.with_columns(pl.lit(None).alias(name) for name in names if name in lacking), notes
-
-    return replace(frame, columns=(*frame.columns, *lacking), read=read)
-
-
 def open_objects(
     path: Path,
     rows: list[dict[str, Any]],
@@ -175,17 +164,15 @@ def open_objects(
     places = pl.DataFrame({PLACE: pl.Series(range(len(rows)), dtype=pl.UInt32)})
     if explode:
         rows, notes, places = nested.exploded_objects(rows, notes, explode)
-    return _of_objects(form, rows, notes, places)
+    return replace(_of_objects(form, rows, notes, places), is_part=True)
 
 
 def with_columns_seen(frame: TableFile, seen: dict[str, None]) -> TableFile:
-    """A table of objects from many files, with the columns that others of the same source have: null in all its rows.
+    """A table that is a part of one, with the columns that other parts have: null in all its rows.
 
     Args:
         seen: Names of columns, and dotted paths into these; those of the table are added.
     """
-    if frame.form is None or frame.form.written is None:
-        return frame
     columns, paths = frame.columns, frame.inside()
     others = tuple(name for name in seen if name not in {*columns, *paths})
     seen |= dict.fromkeys((*columns, *paths))
@@ -293,7 +280,7 @@ def _open_json_lines(form: _Form) -> TableFile:
 
 def _open_json(form: _Form) -> TableFile:
     rows, notes, places, row = _objects(form)
-    return replace(_of_objects(form, rows, notes, places), row=row)
+    return replace(_of_objects(form, rows, notes, places), row=row, is_part=row == FILE_STEM)
 
 
 def _of_objects(form: _Form, rows: list[dict[str, Any]], notes: dict[int, str], places: pl.DataFrame) -> TableFile:
