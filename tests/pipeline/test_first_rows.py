@@ -282,3 +282,16 @@ def test_boxes_in_thousandths_are_found_where_sizes_are_known(folder: Path, has_
     assert checked(path=path, task="rec", fields={}, boxes_are="thousandths")["rows"] == 9
     rows = [{**row, "boxes": [[100, 200, 300, 400]]} for row in rows]
     assert checked(path=write(folder / "rows.jsonl", rows), task="rec", fields={})["notes"] == []
+
+
+def test_rows_without_what_their_task_needs_are_broken_as_in_a_build(tmp_path):
+    for name, text in (("a", "A bus."), ("b", None), ("c", "A cat.")):
+        Image.new("RGB", (40, 30)).save(tmp_path / f"{name}.png")
+        if text:
+            (tmp_path / f"{name}.txt").write_text(text)
+    (tmp_path / "alone.txt").write_text("Nothing.")
+    sources = {"s": {"format": "image_folder", "path": str(tmp_path), "task": "caption"}}
+    with pytest.raises(RecipeErrors, match="2 of 4 turns are broken, such as alone.txt: no_image"):
+        check(from_tree({"name": "x", "sources": sources}))
+    sources["s"]["where"] = "row != 'alone.txt' AND row != 'b.png'"
+    assert check(from_tree({"name": "x", "sources": sources}))[0]["rows"] == 4

@@ -22,6 +22,7 @@ from vldata.paths import home
 from vldata.pipeline.candidates import OUTSIDE_PX
 from vldata.pipeline.image_facts import place_of
 from vldata.pipeline.index import keyed_turns, read_with_columns
+from vldata.pipeline.screen import complete
 from vldata.recipe.models import Entry
 from vldata.schema.reasons import REJECTED
 from vldata.schema.turns import SIZE
@@ -86,9 +87,7 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
             seen.notes += [f"{entry.name}: {note}" for note in source.notes()] if seen.is_all else []
             given = native.drop("remark", strict=False)
             turns = keyed_turns(given, entry.task, where=entry.where)
-            if entry.settings.where:  # kept columns have types only now
-                usable = turns.filter(pl.col("problem").is_null())
-                where(usable, entry.settings.where, f"{entry.where}.where")
+            turns = _judged(turns, entry)
             in_wrong_unit = wrong_unit(turns, entry.source) or _wrong_unit_by_sizes(turns, entry)
             if in_wrong_unit is not None:
                 seen.problems.append(in_wrong_unit.error(entry.source, entry.where))
@@ -140,6 +139,22 @@ def _with_sizes_of_first(turns: pl.DataFrame, entry: Entry) -> pl.DataFrame:
         except (ImageProblem, VldataError, OSError, ValueError):
             sizes.append(None)  # told by whoever judges the images
     return turns.with_columns(pl.Series("image_sizes", sizes, dtype=pl.List(SIZE)))
+
+
+def _judged(turns: pl.DataFrame, entry: Entry) -> pl.DataFrame:
+    """The turns, in which those that lack what their task needs have that as their problem, as in a build.
+
+    Raises:
+        RecipeError: ``where`` does not fit the columns.
+    """
+    usable = turns.filter(pl.col("problem").is_null())
+    if entry.settings.where:  # kept columns have types only now
+        usable = where(usable, entry.settings.where, f"{entry.where}.where").kept
+    lacking = complete(usable, entry).dropped.select("row", "reason", lacks="detail")
+    told = turns.join(lacking, on="row", how="left", maintain_order="left")
+    is_sound = pl.col("problem").is_null()
+    detail = pl.when(is_sound).then("lacks").otherwise("detail")
+    return told.with_columns(problem=pl.coalesce("problem", "reason"), detail=detail).drop("reason", "lacks")
 
 
 def _judge_rows(entry: Entry, turns: pl.DataFrame, seen: FirstRows, num_files: int) -> None:

@@ -31,7 +31,6 @@ from vldata.sources.reading.keep import KEPT
 from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
-from vldata.tasks.base import Task
 
 CURATE_VERSION = 3
 
@@ -122,7 +121,7 @@ def _screen(
     if settings.where:
         kept = keep(where(kept, settings.where, f"{entry.where}.where"), "where")
     kept, everything = (turns.drop(KEPT) for turns in (kept, everything))
-    kept = keep(_checks(kept, task, needs_image=_needs_image(entry)), "check")
+    kept = keep(complete(kept, entry), "check")
     if _asks_where(entry):
         kept = keep(_clear(kept, everything), "check")
     kept = keep(text_filters(kept, settings.filters, task.texts), "filter")
@@ -154,8 +153,9 @@ def _marked(turns: pl.DataFrame, faults: pl.DataFrame) -> Cut:
     )
 
 
-def _checks(turns: pl.DataFrame, task: Task, *, needs_image: bool) -> Cut:
-    """What every row of a task must have; the first thing that it lacks is the reason."""
+def complete(turns: pl.DataFrame, entry: Entry) -> Cut:
+    """The turns with all that every row of their task must have; the first thing that one lacks is the reason."""
+    task = entry.task
     needed = [name for name in task.columns if name not in task.optional]
     reason = pl.lit(None, pl.String)
     detail = pl.lit(None, pl.String)
@@ -164,7 +164,7 @@ def _checks(turns: pl.DataFrame, task: Task, *, needs_image: bool) -> Cut:
         checks.append(("missing_value", pl.col(name).is_null(), pl.lit(name)))
     for name in task.texts:
         checks.append(("empty_text", pl.col(name).str.strip_chars() == "", pl.lit(name)))
-    if needs_image:
+    if _needs_image(entry):
         checks.append(("no_image", pl.col("images").list.len() == 0, pl.lit(None, pl.String)))
     if task.needs_box:
         checks.append(("no_box", pl.col("boxes").list.len() == 0, pl.lit(None, pl.String)))
