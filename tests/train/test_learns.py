@@ -8,10 +8,14 @@ import pytest
 
 pytest.importorskip("torch")
 
+import torch
+
 from vldata import build
 from vldata.recipe.load import load
 from vldata.train import run
 from vldata.train.overrides import config_of
+
+torch.set_num_threads(1)
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "small-world.yaml"
 LESS = [
