@@ -34,13 +34,14 @@ from vldata.sources.reading.keys import is_blank, is_harmless
 from vldata.sources.reading.marks import IMAGE_MARK, with_image_places
 from vldata.sources.reading.messages import Images, Refused, conversation_of, images_of, name_of, num_questions
 from vldata.sources.reading.nested import PLACE
-from vldata.sources.reading.objects import KEY, BoxFields, has_places, placed
+from vldata.sources.reading.objects import BoxFields, has_places, placed
 from vldata.sources.reading.rows import lists_of_texts, note, shown
 from vldata.sources.reading.tables import SUFFIXES, TableFile, json_objects, open_frame, suffix_of
 from vldata.sources.reading.talk_keys import (
     EXCHANGES,
     IMAGES,
     MESSAGES,
+    OBJECTS,
     READ,
     feeds_of,
     form_of,
@@ -142,15 +143,15 @@ def _talk(row: Any, pictured: bool, ignore: frozenset[str], ignore_of_row: froze
     if said is None or problem:
         return refused(problem, detail)
     boxes = None
-    if not is_blank(row.get(KEY)) and KEY not in ignore and has_places(said.exchanges):
+    if not is_blank(row.get(OBJECTS)) and OBJECTS not in ignore and has_places(said.exchanges):
         try:
-            boxes = placed(row[KEY], said.exchanges, num_images=len(found), ignore=ignore)
+            boxes = placed(row[OBJECTS], said.exchanges, num_images=len(found), ignore=ignore)
         except Refused as error:
             return refused(error.problem, str(error))
         if images.named and found != images.named and len(found) > 1:
-            return refused("unparsable_row", f"its parts name its images in another order, and so may {KEY!r}")
+            return refused("unparsable_row", f"its parts name its images in another order, and so may {OBJECTS!r}")
         said = said._replace(exchanges=boxes.exchanges)
-        form = form._replace(others=tuple(key for key in form.others if key != KEY))
+        form = form._replace(others=tuple(key for key in form.others if key != OBJECTS))
     if form.others:
         texts = {text for exchange in said.exchanges for text in exchange} | {said.system or ""}
         unread = unknown_key(row, form, texts, has_images=pictured)
