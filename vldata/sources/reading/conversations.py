@@ -259,9 +259,9 @@ def talk_rows(
     if frame is None and is_tar(path):
         frame = open_tar(path, image_root=image_root, stem=path.name.partition(".")[0])
     if frame is not None and frame.talks is not None:
-        return _heard(frame.talks())
+        return note_rows(frame.talks())
     if suffix_of(path) in _JSON:
-        return _heard(json_rows(path) if frame is None else json_objects(frame))
+        return note_rows(json_rows(path) if frame is None else json_objects(frame))
     frame = frame or open_frame(path)
     inside = {}
     for column in frame.columns:
@@ -280,10 +280,10 @@ def talk_rows(
             row[column] = references
     for place, detail in notes.items():
         rows[place] = ValueError(detail)
-    return _heard(rows)
+    return note_rows(rows)
 
 
-def _heard(rows: list[Any]) -> list[Any]:
+def note_rows(rows: list[Any]) -> list[Any]:
     """The rows, after it is said what their keys feed."""
     if is_heard():
         for keys in {tuple(row): None for row in rows if isinstance(row, dict)}:
