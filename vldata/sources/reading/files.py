@@ -38,7 +38,7 @@ _FAST_BYTES = 64 * 1024 * 1024
 
 _STRETCH_BYTES = 1024 * 1024
 _SEARCHED_BYTES = 512 * 1024
-"""Of a JSON file so many are searched for objects with a key twice: the check takes longer than reading a row."""
+"""Of a JSON file these first bytes are searched for objects with a key twice: that takes longer than reading a row."""
 
 _ABOUT = frozenset(
     {
