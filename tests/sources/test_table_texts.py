@@ -309,3 +309,10 @@ def test_conversations_are_not_gathered(tmp_path):
     path = write(tmp_path / "t.jsonl", '{"id": "a", "messages": [{"role": "user", "content": "Hi"}]}\n')
     with pytest.raises(SourceError, match="a row is a whole conversation here"):
         Table(path=path, gather="id").turns("text_instruction")
+
+
+def test_one_phrase_a_row_where_a_list_is_needed_is_told_how_to_be_one(tmp_path):
+    path = write(tmp_path / "t.csv", "image,word\na.png,one\n")
+    with pytest.raises(SourceError) as raised:
+        Table(path=path, fields={"phrases": "word", "boxes": "word"}).turns("ocr")
+    assert raised.value.fix == "if each row has one, say `phrases: [word]`"

@@ -15,8 +15,11 @@ import vldata
 from vldata.dataset.export import export
 from vldata.errors import SourceError
 from vldata.images.references import ImageReader
+from vldata.pipeline.index import read_with_columns
+from vldata.schema.turns import META
 from vldata.shapes.draw import encoded
 from vldata.shapes.scene import scene
+from vldata.sources.image_folder import ImageFolder
 from vldata.sources.reading.files import braced
 from vldata.sources.table import Table
 from vldata.sources.webdataset import WebDataset, write_tar
@@ -266,3 +269,36 @@ def test_a_table_that_is_a_folder_of_other_files_names_their_format(tmp_path, na
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(SourceError, match=f"format: {format}"):
         Table(path=str(tmp_path)).turns("caption")
+
+
+def test_kept_numbers_of_json_stand_as_it_writes_them(tmp_path):
+    texts = ['{"caption": "x", "score": 1.50, "in": {"n": 12345678901234567890123}}', '{"caption": "y", "score": 2}']
+    of_each = (((f"{k}.jpg", JPEGS[k]), (f"{k}.json", text.encode())) for k, text in enumerate(texts))
+    files = [file for both in of_each for file in both]
+    write_tar(tmp_path / "a.tar", files)
+    for name, data in files:
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        (tmp_path / "folder" / name).write_bytes(data)
+    keep = {"keep": ["score", "in.n"], "meta": True}
+    for source in (
+        WebDataset(path=str(tmp_path / "a.tar"), **keep),
+        ImageFolder(path=str(tmp_path / "folder"), **keep),
+    ):
+        turns = source.read("caption").sort("caption")
+        assert turns[META].to_list() == ['{"in.n":12345678901234567890123,"score":1.50}', '{"in.n":null,"score":2}']
+
+
+def test_conversations_have_the_columns_of_joined_files_wherever_they_lie(tmp_path):
+    said = [{"from": "human", "value": "<image>What?"}, {"from": "gpt", "value": "A cup."}]
+    text = json.dumps({"id": "c", "conversations": said})
+    shard(tmp_path / "tars", ("0.jpg", JPEGS[0]), ("0.json", text))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "0.jpg").write_bytes(JPEGS[0])
+    (tmp_path / "folder" / "0.json").write_text(text)
+    (tmp_path / "joined.csv").write_text("k,says\nc,Be brief.\n")
+    join = {"path": str(tmp_path / "joined.csv"), "on": {"id": "k"}, "keep": {"system": "says"}}
+    shards, folder = tmp_path / "tars", tmp_path / "folder"
+    for source in (WebDataset(path=str(shards), join=join), ImageFolder(path=str(folder), join=join)):
+        turns, columns = read_with_columns(source, "instruction")
+        assert turns["system"].to_list() == ["Be brief."]
+        assert columns["read"]["system"] == ["system"]

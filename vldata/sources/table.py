@@ -42,7 +42,16 @@ from vldata.sources.reading.answers import AnswerRule, with_answer, without_blan
 from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes, with_sizes_beside
 from vldata.sources.reading.choices import AnswerForm, with_right_choice
 from vldata.sources.reading.columns import UNREAD, note_columns
-from vldata.sources.reading.conversations import Talk, exchanges, holds_talks, in_order, saved_files, talk, talk_rows
+from vldata.sources.reading.conversations import (
+    Talk,
+    exchanges,
+    holds_talks,
+    in_order,
+    note_rows,
+    saved_files,
+    talk,
+    talk_rows,
+)
 from vldata.sources.reading.embedded import embedded_images, name_below
 from vldata.sources.reading.fields import (
     LISTS,
@@ -632,13 +641,14 @@ class Table(Source):
         return table
 
     def _add_joined(self, rows: list[Any], frame: TableFile) -> None:
-        """Give rows that are whole objects the columns of the files that are joined, too."""
+        """Give rows that are whole objects the columns of the files that are joined, too; a table's have them."""
         names = [name for join in self.join for name in join.keep]
-        if names and suffix_of(frame.path) in (*LINES, ".json"):
+        if names and (frame.talks is not None or suffix_of(frame.path) in (*LINES, ".json")):
             theirs = frame.read(names)[0].select(names)
             for row, values in zip(rows, theirs.iter_rows(named=True), strict=True):
                 if isinstance(row, dict):
                     row.update(values)
+            note_rows(rows)
 
     def _talks(self, frame: TableFile, task: str) -> list[Talk]:
         """The rows of a table of conversations.

@@ -123,3 +123,10 @@ def test_lines_put_columns_of_one_fate_together() -> None:
         ColumnLine(("mask",), "unknown: 1,200 turns rejected", is_fed=False, turns=1200),
     ]
     assert column_lines(None) == []
+
+
+def test_objects_of_a_conversation_feed_its_boxes(tmp_path: Path) -> None:
+    said = [{"role": "user", "content": "<image>Find it."}, {"role": "assistant", "content": "<bbox>"}]
+    row = {"id": "a", "images": ["a.png"], "messages": said, "objects": {"ref": [], "bbox": [[1, 2, 3, 4]]}}
+    columns = columns_of([row], tmp_path, "instruction")
+    assert columns["read"]["objects"] == ["boxes"] and columns["ignored"] == {}

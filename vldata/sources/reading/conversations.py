@@ -34,13 +34,14 @@ from vldata.sources.reading.keys import is_blank, is_harmless
 from vldata.sources.reading.marks import IMAGE_MARK, with_image_places
 from vldata.sources.reading.messages import Images, Refused, conversation_of, images_of, name_of, num_questions
 from vldata.sources.reading.nested import PLACE
-from vldata.sources.reading.objects import KEY, BoxFields, has_places, placed
+from vldata.sources.reading.objects import BoxFields, has_places, placed
 from vldata.sources.reading.rows import lists_of_texts, note, shown
 from vldata.sources.reading.tables import SUFFIXES, TableFile, json_objects, open_frame, suffix_of
 from vldata.sources.reading.talk_keys import (
     EXCHANGES,
     IMAGES,
     MESSAGES,
+    OBJECTS,
     READ,
     feeds_of,
     form_of,
@@ -142,15 +143,15 @@ def _talk(row: Any, pictured: bool, ignore: frozenset[str], ignore_of_row: froze
     if said is None or problem:
         return refused(problem, detail)
     boxes = None
-    if not is_blank(row.get(KEY)) and KEY not in ignore and has_places(said.exchanges):
+    if not is_blank(row.get(OBJECTS)) and OBJECTS not in ignore and has_places(said.exchanges):
         try:
-            boxes = placed(row[KEY], said.exchanges, num_images=len(found), ignore=ignore)
+            boxes = placed(row[OBJECTS], said.exchanges, num_images=len(found), ignore=ignore)
         except Refused as error:
             return refused(error.problem, str(error))
         if images.named and found != images.named and len(found) > 1:
-            return refused("unparsable_row", f"its parts name its images in another order, and so may {KEY!r}")
+            return refused("unparsable_row", f"its parts name its images in another order, and so may {OBJECTS!r}")
         said = said._replace(exchanges=boxes.exchanges)
-        form = form._replace(others=tuple(key for key in form.others if key != KEY))
+        form = form._replace(others=tuple(key for key in form.others if key != OBJECTS))
     if form.others:
         texts = {text for exchange in said.exchanges for text in exchange} | {said.system or ""}
         unread = unknown_key(row, form, texts, has_images=pictured)
@@ -258,9 +259,9 @@ def talk_rows(
     if frame is None and is_tar(path):
         frame = open_tar(path, image_root=image_root, stem=path.name.partition(".")[0])
     if frame is not None and frame.talks is not None:
-        return _heard(frame.talks())
+        return note_rows(frame.talks())
     if suffix_of(path) in _JSON:
-        return _heard(json_rows(path) if frame is None else json_objects(frame))
+        return note_rows(json_rows(path) if frame is None else json_objects(frame))
     frame = frame or open_frame(path)
     inside = {}
     for column in frame.columns:
@@ -279,10 +280,10 @@ def talk_rows(
             row[column] = references
     for place, detail in notes.items():
         rows[place] = ValueError(detail)
-    return _heard(rows)
+    return note_rows(rows)
 
 
-def _heard(rows: list[Any]) -> list[Any]:
+def note_rows(rows: list[Any]) -> list[Any]:
     """The rows, after it is said what their keys feed."""
     if is_heard():
         for keys in {tuple(row): None for row in rows if isinstance(row, dict)}:

@@ -261,6 +261,8 @@ def blaming(origin: Origin, values: pl.Series, kind: str, call: Callable[[], Cas
     except Unfit as error:
         what, fix = (*error.args, "", "")[:2]
         problem = f"{origin.text!r} is {values.dtype}, not {kind}" + (f"; {what}" if what else "")
+        if not fix and origin.name in LISTS and origin.name != "boxes" and values.dtype == pl.String:
+            fix = f"if each row has one, say `{origin.name}: [{origin.text}]`"
         fix = fix or "write an expression that makes it so, such as answers[1] for a list or box.x0 for a struct"
         raise SourceError(f"fields.{origin.name}", problem, fix) from None
 

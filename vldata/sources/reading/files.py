@@ -308,10 +308,10 @@ def plain(part: Any) -> Any:
     return _loads(bytes(part), float) if isinstance(part, msgspec.Raw) else part
 
 
-def plain_or_error(raw: bytes) -> Any:
-    """A small JSON text as `read_json` gives it, or what is wrong with it."""
+def plain_or_error(raw: bytes, floats: type[float] = float) -> Any:
+    """A small JSON text as `read_json` gives it, its numbers with a fraction of this type, or what is wrong with it."""
     try:
-        return _loads(raw, float)
+        return _loads(raw, floats)
     except (ValueError, RecursionError) as error:
         return error if isinstance(error, ValueError) else ValueError("nested too deeply")
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from vldata.errors import SourceError
 from vldata.sources.reading.conversations import talk_rows
-from vldata.sources.reading.files import is_about, visible_names
+from vldata.sources.reading.files import Written, is_about, visible_names
 from vldata.sources.reading.nested import ITEM, PLACE, ROW
 from vldata.sources.reading.samples import IMAGES, Part, is_text, rows_of, talks_of, written_rows
 from vldata.sources.reading.tables import FILE_NAME, FILE_STEM, TableFile, open_frame, open_objects
@@ -95,8 +95,11 @@ def open_images(folder: Path, parts: Mapping[str, Sequence[str]], *, before: str
     def written() -> list[dict[str, Any]]:
         return _with_names(samples, written_rows(samples))
 
+    def native() -> list[dict[str, Any]]:
+        return _with_names(samples, rows_of(samples, floats=Written).rows)
+
     rows = _with_names(samples, found.rows)
-    frame = open_objects(folder, rows, found.notes, written=written, explode=explode)
+    frame = open_objects(folder, rows, found.notes, written=written, native=native, explode=explode)
     return replace(frame, row=FILE_NAME, talks=partial(talks_of, samples, found, list(samples)))
 
 

@@ -18,9 +18,8 @@ from vldata.prompts.places import BOX_MARK
 from vldata.sources.reading.keys import is_blank
 from vldata.sources.reading.messages import Refused, from_text, is_text
 from vldata.sources.reading.rows import shown
-from vldata.sources.reading.talk_keys import the_fix
+from vldata.sources.reading.talk_keys import OBJECTS, the_fix
 
-KEY = "objects"
 PHRASE_MARK = "<ref-object>"
 
 _PLACE = re.compile(f"{PHRASE_MARK}|{BOX_MARK}")
@@ -54,7 +53,7 @@ class _Objects(NamedTuple):
 
 
 def has_places(exchanges: Sequence[Exchange]) -> bool:
-    """Whether a text has any place that `KEY` may fill."""
+    """Whether a text has any place that `OBJECTS` may fill."""
     return any(_PLACE.search(text) for exchange in exchanges for text in exchange)
 
 
@@ -62,7 +61,7 @@ def placed(value: Any, exchanges: Sequence[Exchange], *, num_images: int, ignore
     """Fill the places of a conversation, in order.
 
     Args:
-        value: Of the row's `KEY`.
+        value: Of the row's `OBJECTS`.
         num_images: That the row has.
         ignore: Keys inside ``value`` that change nothing.
 
@@ -76,11 +75,11 @@ def placed(value: Any, exchanges: Sequence[Exchange], *, num_images: int, ignore
     are_named = num_phrases == 0 and len(objects.phrases) in (0, len(objects.boxes))  # in the text already
     if num_boxes != len(objects.boxes) or not (num_phrases == len(objects.phrases) or are_named):
         have = f"{len(objects.phrases)} phrases and {len(objects.boxes)} boxes"
-        detail = f"{num_phrases} {PHRASE_MARK} and {num_boxes} {BOX_MARK} in the text, {have} in {KEY!r}"
+        detail = f"{num_phrases} {PHRASE_MARK} and {num_boxes} {BOX_MARK} in the text, {have} in {OBJECTS!r}"
         raise Refused("box_count_mismatch", detail)
     for box in (box for boxes in objects.boxes for box in boxes):
         if not 0 <= box["image"] < num_images:
-            raise Refused("box_wrong_image", f"{KEY!r} names the image {box['image']} of {num_images}")
+            raise Refused("box_wrong_image", f"{OBJECTS!r} names the image {box['image']} of {num_images}")
     phrases, boxes = iter(objects.phrases), iter(objects.boxes)
     filled: list[str] = []
     of_texts: list[list[BoxFields]] = []
@@ -114,17 +113,17 @@ def _objects(value: Any, ignore: Collection[str]) -> _Objects:
             kinds.append(kind)
         return _Objects(phrases, boxes, _unit(kinds))
     if not isinstance(value, dict):
-        raise Refused("unparsable_row", f"{KEY!r} is {shown(value)}, not phrases and boxes")
+        raise Refused("unparsable_row", f"{OBJECTS!r} is {shown(value)}, not phrases and boxes")
     _refuse_others(value, _COLUMNS, ignore)
     phrases, numbers = ([] if is_blank(value.get(key)) else value[key] for key in ("ref", "bbox"))
     if not isinstance(phrases, list) or not isinstance(numbers, list):
-        raise Refused("unparsable_row", f"{KEY!r} is {shown(value)}, not lists of phrases and boxes")
+        raise Refused("unparsable_row", f"{OBJECTS!r} is {shown(value)}, not lists of phrases and boxes")
     phrases = [_phrase(phrase) for phrase in phrases]
     images = value.get("image_id")
     if is_blank(images) or not isinstance(images, list):
         images = [images] * len(numbers)
     if len(images) != len(numbers):
-        raise Refused("unparsable_row", f"{KEY!r} has {len(numbers)} boxes and {len(images)} 'image_id'")
+        raise Refused("unparsable_row", f"{OBJECTS!r} has {len(numbers)} boxes and {len(images)} 'image_id'")
     names: list[str | None] = [*phrases] if len(phrases) == len(numbers) else [None] * len(numbers)
     names = names if len(phrases) != 1 else [*phrases] * len(numbers)
     kind = value.get("bbox_type")
@@ -135,19 +134,19 @@ def _objects(value: Any, ignore: Collection[str]) -> _Objects:
 def _refuse_others(part: Mapping[str, Any], known: Collection[str], ignore: Collection[str]) -> None:
     for key, value in part.items():
         if key not in known and key not in ignore and not is_blank(value):
-            raise Refused("unknown_key", f"{key!r} in {KEY!r} is {shown(value)}; {the_fix(key)}")
+            raise Refused("unknown_key", f"{key!r} in {OBJECTS!r} is {shown(value)}; {the_fix(key)}")
 
 
 def _phrase(phrase: Any) -> str:
     if not is_text(phrase) or _PLACE.search(phrase):
-        raise Refused("unparsable_row", f"a phrase in {KEY!r} is {shown(phrase)}, not text")
+        raise Refused("unparsable_row", f"a phrase in {OBJECTS!r} is {shown(phrase)}, not text")
     return phrase
 
 
 def _unit(kinds: Sequence[Any]) -> str:
     units = {"px" if _side(kind) is None else "fraction" for kind in kinds}
     if len(units) > 1:
-        raise Refused("unparsable_row", f"{KEY!r} has boxes in pixels and others in parts of the image")
+        raise Refused("unparsable_row", f"{OBJECTS!r} has boxes in pixels and others in parts of the image")
     return next(iter(units), "px")
 
 
@@ -162,13 +161,13 @@ def _side(kind: Any) -> float | None:
 def _box(numbers: Any, kind: Any, image: Any, phrase: str | None) -> BoxFields:
     is_list = isinstance(numbers, list)
     if not is_list or not all(isinstance(n, int | float) and type(n) is not bool for n in numbers):
-        raise Refused("unparsable_row", f"a box in {KEY!r} is {shown(numbers)}, not four numbers")
+        raise Refused("unparsable_row", f"a box in {OBJECTS!r} is {shown(numbers)}, not four numbers")
     if len(numbers) != 4:
         what = "a point, which no box format writes" if len(numbers) == 2 else f"{len(numbers)} numbers, not four"
-        raise Refused("unparsable_row", f"a box in {KEY!r} is {shown(numbers)}: {what}")
+        raise Refused("unparsable_row", f"a box in {OBJECTS!r} is {shown(numbers)}: {what}")
     image = 0 if is_blank(image) else image
     if type(image) is not int:
-        raise Refused("unparsable_row", f"{KEY!r} names the image {shown(image)}, not its place in the row's")
+        raise Refused("unparsable_row", f"{OBJECTS!r} names the image {shown(image)}, not its place in the row's")
     side = _side(kind) or 1.0
     edges = [float(n) / side if math.isfinite(n) else math.nan for n in numbers]
     return {**dict(zip(("x0", "y0", "x1", "y1"), edges, strict=True)), "image": image, "phrase": phrase}

@@ -60,7 +60,9 @@ class Rows(NamedTuple):
     notes: dict[int, str]
 
 
-def rows_of(samples: Mapping[str, Sequence[Part]], *, images: Sequence[str] | None = None) -> Rows:
+def rows_of(
+    samples: Mapping[str, Sequence[Part]], *, images: Sequence[str] | None = None, floats: type[float] = float
+) -> Rows:
     """A row for each sample, by its key.
 
     Besides a column for each kind of file there are ``images``; ``caption`` (the text, else what JSON has as such);
@@ -68,12 +70,13 @@ def rows_of(samples: Mapping[str, Sequence[Part]], *, images: Sequence[str] | No
 
     Args:
         images: Kinds of files that are a sample's images; None: their names decide.
+        floats: Of JSON's numbers with a fraction.
     """
     rows: list[dict[str, Any]] = []
     notes: dict[int, str] = {}
     for key, parts in samples.items():
         row: dict[str, Any] = {"__key__": key}
-        said = list(_fill(row, parts))
+        said = list(_fill(row, parts, floats))
         references, wrong = _images(parts, images)
         if wrong:
             said.append(wrong)
@@ -149,7 +152,7 @@ def with_own_weights(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _fill(row: dict[str, Any], parts: Sequence[Part]) -> Iterator[str]:
+def _fill(row: dict[str, Any], parts: Sequence[Part], floats: type[float]) -> Iterator[str]:
     """Put what the files hold into a row; what is wrong with them."""
     for part in parts:
         if part.kind in row:
@@ -165,7 +168,7 @@ def _fill(row: dict[str, Any], parts: Sequence[Part]) -> Iterator[str]:
             continue
         content = part.content.removeprefix(codecs.BOM_UTF8)
         if part.suffix == "json":
-            found = plain_or_error(content)
+            found = plain_or_error(content, floats)
             if isinstance(found, Exception):
                 yield f"{part.name} is no JSON: {found}" if content.strip() else f"{part.name} is empty"
             elif not isinstance(found, dict):

@@ -79,7 +79,7 @@ class TableFile:
         row: The column, or an expression over columns, that says which row it is, where the form of the file tells.
         form: How it was opened.
         talks: Its rows as conversations have them, where these are not its columns.
-        written: Of JSON: the rows as objects, numbers as `vldata.sources.reading.files.Written`.
+        written: Of JSON: the rows as objects, numbers with a fraction as `vldata.sources.reading.files.Written`.
         beside: Of a file that others are joined with: columns of theirs as JSON texts, null throughout of any other.
         remark: What a reader of the plan should know of how it is read.
         is_part: Whether it holds objects from many files, or is one: it may lack columns that other files have.
@@ -151,6 +151,7 @@ def open_objects(
     notes: dict[int, str],
     *,
     written: Callable[[], Sequence[Any]],
+    native: Callable[[], list[dict[str, Any]]] | None = None,
     explode: Sequence[str] = (),
 ) -> TableFile:
     """A table of objects that come from many files, or from parts of one.
@@ -159,12 +160,16 @@ def open_objects(
         path: What they come from.
         notes: Place of a row to what is wrong with it.
         written: The same rows, in which every number is a text, as its file writes it.
+        native: The same rows, in which numbers with a fraction are `vldata.sources.reading.files.Written`.
     """
     form = _Form(path, explode=tuple(explode), written=written)
     places = pl.DataFrame({PLACE: pl.Series(range(len(rows)), dtype=pl.UInt32)})
     if explode:
         rows, notes, places = nested.exploded_objects(rows, notes, explode)
-    return replace(_of_objects(form, rows, notes, places), is_part=True)
+    frame = replace(_of_objects(form, rows, notes, places), is_part=True)
+    if native is None:
+        return frame
+    return replace(frame, written=lambda: nested.exploded_objects(native(), {}, explode)[0] if explode else native())
 
 
 def with_columns_seen(frame: TableFile, seen: dict[str, None]) -> TableFile:

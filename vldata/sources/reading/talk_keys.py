@@ -18,6 +18,8 @@ from vldata.sources.reading.rows import shown
 MESSAGES = ("conversations", "conversatons", "conversation", "messages", "texts")
 IMAGES = ("image", "images")
 SYSTEMS = ("system", "system_prompt", "system_message", "sys_prompt")
+OBJECTS = "objects"
+"""Phrases and boxes for the places in messages that stand for them."""
 MEDIA = ("video", "videos", "audio", "audios")
 EXCHANGES = (("query", "response"), ("instruction", "output"), ("prompt", "completion"))
 """A question and its answer as two keys of a row: ms-swift's, Alpaca's, TRL's."""
@@ -102,7 +104,7 @@ def feeds_of(form: Form) -> dict[str, tuple[str, ...]]:
         feeds |= {ask: ("instruction",), answer: ("response",), "history": ("instruction", "response")}
         feeds |= {"input": ("instruction",)} if ask == "instruction" else {}
     feeds |= dict.fromkeys(form.systems, ("system",)) | dict.fromkeys(form.images, ("images",))
-    return feeds | {"id": ("thread", "row")}
+    return feeds | {"id": ("thread", "row"), OBJECTS: ("boxes",)}
 
 
 def is_harmless_in_message(key: str) -> bool:

@@ -14,11 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from vldata.errors import SourceError
 from vldata.images.archives import TAR, TAR_GZ
 from vldata.sources.reading.embedded import prefix_of
-from vldata.sources.reading.files import visible
+from vldata.sources.reading.files import Written, visible
 from vldata.sources.reading.samples import Part, is_text, rows_of, talks_of, written_rows
 from vldata.sources.reading.tables import FILE_STEM, TableFile, open_objects
 
@@ -67,12 +68,17 @@ def open_tar(
         else:
             strays[part.name] = f"{part.name} has no name and suffix, so it is part of no sample"
     found = rows_of(samples, images=images)
+
+    def native() -> list[dict[str, Any]]:
+        return rows_of(samples, images=images, floats=Written).rows
+
     for name, detail in strays.items():
         found.notes[len(found.rows)] = detail
         found.rows.append({"__key__": name})
         samples[name] = []
     ids = [f"{stem}/{key}" for key in samples]
-    frame = open_objects(path, found.rows, found.notes, written=partial(written_rows, samples), explode=explode)
+    written = partial(written_rows, samples)
+    frame = open_objects(path, found.rows, found.notes, written=written, native=native, explode=explode)
     return replace(frame, row=SAMPLE_ID, talks=partial(talks_of, samples, found, ids))
 
 
