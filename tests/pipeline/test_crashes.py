@@ -101,7 +101,7 @@ def test_what_a_killed_build_left_beside_the_folder_goes_with_the_next_one(tmp_p
 
 
 def test_two_builds_in_one_store_both_succeed(tmp_path: Path) -> None:
-    running = [subprocess.Popen(command(tmp_path, out), stdout=subprocess.DEVNULL) for out in ("one", "two")]
+    running = [subprocess.Popen(command(tmp_path, out, workers=2), stdout=subprocess.DEVNULL) for out in ("one", "two")]
     assert [process.wait() for process in running] == [0, 0]
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
 

@@ -291,7 +291,7 @@ def test_rows_without_what_their_task_needs_are_broken_as_in_a_build(tmp_path):
             (tmp_path / f"{name}.txt").write_text(text)
     (tmp_path / "alone.txt").write_text("Nothing.")
     sources = {"s": {"format": "image_folder", "path": str(tmp_path), "task": "caption"}}
-    with pytest.raises(RecipeErrors, match="2 of 4 turns are broken, such as alone.txt: no_image"):
+    with pytest.raises(RecipeErrors, match=r"2 of 4 turns are broken, such as alone\.txt: no_image"):
         check(from_tree({"name": "x", "sources": sources}))
     sources["s"]["where"] = "row != 'alone.txt' AND row != 'b.png'"
     assert check(from_tree({"name": "x", "sources": sources}))[0]["rows"] == 4
