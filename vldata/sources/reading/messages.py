@@ -214,7 +214,7 @@ def _messages(row: Mapping[str, Any], form: Form) -> list[Any]:
             raise Refused("unknown_key", f"{form.messages[0]!r} and {key!r} say different things; {the_fix(key)}")
     if type(value) is str:
         value = from_text(value)
-    if _is_columns(value):  # as `datasets` writes lists of objects
+    if type(value) is dict and _is_columns(value):  # as `datasets` writes lists of objects
         value = [dict(zip(value, one, strict=True)) for one in zip(*value.values(), strict=True)]
     if not isinstance(value, list):
         raise Refused("unparsable_row", f"no list of messages, but {shown(value)}")
@@ -225,11 +225,10 @@ def _messages(row: Mapping[str, Any], form: Form) -> list[Any]:
     return value
 
 
-def _is_columns(value: Any) -> bool:
-    """Whether a value is an object of lists of one length."""
-    if not isinstance(value, dict) or not all(isinstance(column, list) for column in value.values()):
-        return False
-    return len({len(column) for column in value.values()}) == 1
+def _is_columns(value: dict[str, Any]) -> bool:
+    """Whether an object is one of lists of one length."""
+    are_lists = all(isinstance(column, list) for column in value.values())
+    return are_lists and len({len(column) for column in value.values()}) == 1
 
 
 def _of_pair(pair: Any, asked: str, answered: str) -> list[Any]:
@@ -304,9 +303,10 @@ def _exchanges(
             role = _ROLES[message["from"]]
         except (KeyError, TypeError):
             role = _role(message) or _refuse(message, number)
-        words = as_written(message["value"] if "value" in message else message.get("content"))
+        words = message["value"] if "value" in message else message.get("content")
         if type(words) is not str and words is not None:
-            words = _joined(words, images, number, ignore)
+            words = as_written(words)
+            words = words if type(words) is str else _joined(words, images, number, ignore)
         weight = None
         if len(message) > 2:
             words, weight = _with_more(message, role, number, words, images, ignore)
