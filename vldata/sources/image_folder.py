@@ -40,7 +40,8 @@ from vldata.sources.reading.image_folders import (
 )
 from vldata.sources.reading.tables import FILE_NAME, TableFile, open_frame
 from vldata.sources.standins import draw, scenes_for
-from vldata.sources.table import Table, turns_of_shapes
+from vldata.sources.table import Table
+from vldata.sources.table_standins import turns_of_shapes
 
 
 class ImageFolder(Table):

@@ -53,12 +53,18 @@ from vldata.sources.reading.conversations import (
     talk_rows,
 )
 from vldata.sources.reading.embedded import embedded_images, name_below
+from vldata.sources.reading.exchanges import (
+    CHANGING,
+    OTHER_ANSWERS,
+    as_dialogue,
+    one_exchange_a_row,
+    without_unread,
+)
 from vldata.sources.reading.fields import (
     LISTS,
     PHRASES,
     TASKS,
     Origin,
-    PolarsType,
     cast,
     complaint,
     evaluated,
@@ -75,8 +81,8 @@ from vldata.sources.reading.join import Join, Joined, join_files, read_join, unm
 from vldata.sources.reading.json import LINES
 from vldata.sources.reading.keep import KEPT
 from vldata.sources.reading.kept_columns import with_kept
-from vldata.sources.reading.keys import is_harmless, unknown_key
-from vldata.sources.reading.marks import with_image_places, with_remark_of_marks
+from vldata.sources.reading.keys import is_harmless
+from vldata.sources.reading.marks import with_remark_of_marks
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
 from vldata.sources.reading.open import (
     Encoding,
@@ -102,12 +108,11 @@ from vldata.sources.reading.tables import (
     with_file_name,
 )
 from vldata.sources.reading.take import Take
-from vldata.sources.reading.talk_keys import MASKED, WEIGHTS, is_harmless_in_message, the_fix
 from vldata.sources.reading.tars import is_tar, open_tar
 from vldata.sources.reading.text_lists import lists_from_texts
 from vldata.sources.reading.tfrecords import is_records, open_records
-from vldata.sources.shapes import Shapes
 from vldata.sources.standins import draw, scenes_for
+from vldata.sources.table_standins import all_columns, turns_of_shapes
 
 _TEXTS = pl.List(pl.String)
 _DIALOGUES = ("instruction", "text_instruction")
@@ -119,13 +124,9 @@ _OF_TALKS = {"images": "images", "thread": "id", "row": "id", "system": "system"
 
 
 _RECORD, _RECORD_ID, _TAKEN = "\0record", "\0record id", "\0taken"
-_GIVEN, _SAYS = "given answer", "\0says"
-_OTHER_ANSWERS = ("chosen", "rejected", "rejected_response")
+_GIVEN = "given answer"
 _OF_A_BOX = ("x", "y", "left", "top", "cx", "cy", "xmin", "ymin", "x_min", "y_min")
 """Columns beside which a width and a height are perhaps a box's."""
-_CHANGING = (*sorted(WEIGHTS), MASKED, *_OTHER_ANSWERS)
-"""Columns of exchanges that say whether, or how much, these are learnt."""
-_SAYS_NOTHING = ("", "1", "1.0", "true")
 _NESTED = re.compile(r"\w+(?:\.\w+)+")
 _FILE = re.compile(rf"\b(?:{FILE_NAME}|{FILE_STEM})\b")
 
@@ -352,7 +353,7 @@ class Table(Source):
             return self.standin(folder, rows=rows, seed=seed, task=task)
         self._refuse_other_columns(task)
         keys = turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=True, scenes=-(-rows // 10))
-        world = _all_columns(pl.read_parquet(keys["path"]), fields, task, self.boxes_are)
+        world = all_columns(pl.read_parquet(keys["path"]), fields, task, self.boxes_are)
         table_for(world, fields).write_parquet(keys["path"])
         source = self.model_validate({**keys, **{name: getattr(self, name) for name in _OF_ROWS}})
         try:
@@ -465,7 +466,7 @@ class Table(Source):
         table, notes = frame.read(tuple(needs | dict.fromkeys((*self.gather, *sides))), texts_of(found, task))
         table = table.with_columns(kept_in(frame, self.keep))
         if is_cauldron:
-            table = _one_exchange_a_row(table, frame.path, self.ignore)
+            table = one_exchange_a_row(table, frame.path, self.ignore)
         records = table[ROW if self.explode else PLACE]
         if "images" in found:
             table = self._with_images_named(table, found["images"], frame, records)
@@ -509,10 +510,10 @@ class Table(Source):
             return self._answered(turns)
         if task not in _DIALOGUES:
             return turns
-        unread = [name for name in _CHANGING if name in frame.columns and name not in (*needs, *self.ignore)]
+        unread = [name for name in CHANGING if name in frame.columns and name not in (*needs, *self.ignore)]
         if "response" in self.fields:
-            unread = [name for name in unread if name not in _OTHER_ANSWERS]
-        return _dialogue(turns if is_cauldron else _without_unread(turns, frame, unread), task)
+            unread = [name for name in unread if name not in OTHER_ANSWERS]
+        return as_dialogue(turns if is_cauldron else without_unread(turns, frame, unread), task)
 
     def _answered(self, turns: pl.DataFrame) -> pl.DataFrame:
         """The turns with one of several people's answers each, or a turn for each."""
@@ -710,31 +711,6 @@ def _sides_beside(found: Mapping[str, Origin], columns: Collection[str]) -> Sequ
     return () if is_other or not {*own} <= {*columns} else own
 
 
-def _one_exchange_a_row(table: pl.DataFrame, path: Path, ignore: Collection[str]) -> pl.DataFrame:
-    """The Cauldron's ``texts`` as ``instruction``, ``response`` and ``position``; a row without any stays, as nulls.
-
-    Raises:
-        SourceError: ``texts`` is something else, or holds more that may change what is learnt.
-    """
-    dtype = table.schema["texts"]
-    fields = dtype.inner.to_schema() if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct) else {}
-    if not {"user", "assistant"} <= set(fields):
-        problem = f"the column 'texts' is {dtype}, not a list of {{user, assistant}}"
-        raise SourceError(str(path), problem, "name the columns with `fields`")
-    each = table["texts"].explode()
-    for name in fields.keys() - {"user", "assistant", *ignore}:
-        if not is_harmless_in_message(name) and each.struct.field(name).null_count() < each.len():
-            fix = f"read it as `llava`, which looks at each row; {the_fix(name)}"
-            raise SourceError(str(path), f"its 'texts' have {name!r}, which may change what is learnt", fix)
-    has_any = pl.col("texts").list.len() > 0
-    rows = table.with_columns(
-        texts=pl.when(has_any).then("texts"),
-        position=pl.when(has_any).then(pl.int_ranges(pl.col("texts").list.len().cast(pl.Int64), dtype=pl.Int32)),
-    ).explode("texts", "position")
-    user, assistant = (pl.col("texts").struct.field(name) for name in ("user", "assistant"))
-    return rows.with_columns(instruction=user, response=assistant)
-
-
 def _items(turns: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     """Turns that are items of lists, with ids of their own, and those of rows whose lists have none.
 
@@ -750,76 +726,5 @@ def _items(turns: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     return note(turns, pl.col(ITEM).is_null(), "nothing_to_explode", pl.lit(f"{lists}: no items")).drop(ITEM)
 
 
-def _dialogue(turns: pl.DataFrame, task: str) -> pl.DataFrame:
-    """Exchanges about images are for ``instruction``, others for ``text_instruction``; mind the marks of images."""
-    columns: dict[str, PolarsType] = {
-        "images": pl.List(pl.String),
-        "thread": pl.String,
-        "position": pl.Int32,
-        "system": pl.String,
-    }
-    missing = [pl.lit(None, dtype).alias(name) for name, dtype in columns.items() if name not in turns.columns]
-    turns = turns.with_columns(missing).with_columns(pl.col("images").fill_null(pl.lit([], dtype=pl.List(pl.String))))
-    pictured = pl.col("images").list.len() > 0
-    if task == "instruction":
-        turns = note(turns, ~pictured, "not_for_task", pl.lit("it has no image"))
-    else:
-        turns = note(turns, pictured, "not_for_task", pl.lit("it has an image"))
-    return with_image_places(turns)
-
-
-def _without_unread(turns: pl.DataFrame, frame: TableFile, names: Sequence[str]) -> pl.DataFrame:
-    """The turns, refused where a column that nobody reads says how much of them is learnt."""
-    if not names:
-        return turns
-    table, _ = frame.read(tuple(names))
-    for name in names:
-        values = table[name]
-        says = values.is_not_null()
-        if not values.dtype.is_nested():
-            says &= ~values.cast(pl.String).str.strip_chars().str.to_lowercase().is_in(_SAYS_NOTHING)
-        problem, detail = unknown_key(name)
-        turns = note(turns.with_columns(says.alias(_SAYS)), pl.col(_SAYS), problem, pl.lit(detail)).drop(_SAYS)
-    return turns
-
-
 def _count(turns: pl.DataFrame, name: str) -> int:
     return turns.height - turns[name].null_count() if name in turns.columns else 0
-
-
-_BOX_SCALES = {"fraction": 1, "percent": 100, "thousandths": 1000}
-
-
-def _all_columns(turns: pl.DataFrame, names: Collection[str], task: str, unit: str) -> pl.DataFrame:
-    """Turns of the shapes world with all columns of these names that a task has, boxes in the table's unit."""
-    box = pl.element().struct
-    if PHRASES in names and "boxes" in turns.columns:
-        turns = turns.with_columns(pl.col("boxes").list.eval(box.field("phrase")).alias(PHRASES))
-    if "answers" in names and "answer" in turns.columns:
-        turns = turns.with_columns(answers=pl.concat_list("answer"))
-    kinds = {name: dtype for name, dtype in fields_of(task).items() if name in names and name not in turns.columns}
-    turns = turns.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in kinds.items())
-    if unit in _BOX_SCALES and "boxes" in turns.columns:
-        side = turns["image_sizes"][0][0]["width"]  # all scenes are squares of one size
-        edges = [box.field(name) * _BOX_SCALES[unit] / side for name in ("x0", "y0", "x1", "y1")]
-        rest = [box.field("image"), box.field("phrase")]
-        turns = turns.with_columns(pl.col("boxes").list.eval(pl.struct(*edges, *rest)))
-    return turns
-
-
-def turns_of_shapes(
-    folder: Path, *, rows: int, seed: int, task: str, images: bool, scenes: int | None = None
-) -> dict[str, Any]:
-    """A table whose columns have the canonical names already, which need no ``fields``."""
-    world = Shapes(scenes=scenes or rows, world_seed=seed)
-    turns = world.turns(task)
-    while turns.height < rows:  # not every scene has a turn for every task
-        world = Shapes(scenes=2 * world.scenes, world_seed=seed)
-        turns = world.turns(task)
-    image_folder = folder / "images"
-    image_folder.mkdir(parents=True, exist_ok=True)
-    if images and "images" in turns.columns:
-        world.draw_images(image_folder)
-    path = folder / "turns.parquet"
-    turns.write_parquet(path)
-    return {"path": str(path.resolve()), "image_root": str(image_folder.resolve())}

@@ -29,7 +29,8 @@ from vldata.sources.reading.files import expand, visible
 from vldata.sources.reading.tables import TableFile, open_frame
 from vldata.sources.reading.tfrecords import is_records, masked_sum
 from vldata.sources.standins import scenes_for
-from vldata.sources.table import Table, turns_of_shapes
+from vldata.sources.table import Table
+from vldata.sources.table_standins import turns_of_shapes
 
 
 class TfRecord(Table):
