@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from vldata.errors import SourceError
@@ -46,13 +47,13 @@ def with_answer(
     if rule == "given" and rows.height and not rows["own"].count():
         problem = "no question has an answer of its own beside those of several people"
         raise SourceError("answer", problem, "use `answer: majority`, `first` or `all`")
-    answers = _distinct(rows, scores)
-    if rule == "all":
-        rows = _one_each(rows, answers, key)
-    elif rule == "first":
-        rows = _joined(rows, answers.sort("place", "listed").unique("place", keep="first"))
+    if rule in ("majority", "given"):
+        open_ones = rows if scores or not given else _without_clear(rows)
+        rows = _majority(rows, _distinct(open_ones, scores), rule, key, given)
+    elif rule == "all":
+        rows = _one_each(rows, _distinct(rows, scores), key)
     else:
-        rows = _majority(rows, answers, rule, key, given)
+        rows = _joined(rows, _distinct(rows, scores).sort("place", "listed").unique("place", keep="first"))
     if "remark" not in rows.columns:
         rows = rows.with_columns(remark=pl.lit(None, pl.String))
     missing = f"no {given!r}" if rule == "given" else "no answer"
@@ -69,6 +70,17 @@ def _words(column: pl.Expr) -> pl.Expr:
     """Texts without blanks around them; null for what is nothing else."""
     stripped = column.str.strip_chars()
     return pl.when(stripped != "").then(stripped)
+
+
+def _without_clear(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows but those of which more than half of the answers are the given one, word for word: most of them."""
+    some = rows.lazy().filter(pl.col("answers").list.len() > 0).select("place", "own", "answers").collect()
+    ends = some["answers"].list.len().to_numpy().cumsum(dtype=np.int64)
+    same = some.lazy().explode("answers").select((pl.col("answers") == pl.col("own")).fill_null(False)).collect()
+    so_far = np.concatenate([[0], same.to_series().to_numpy().cumsum(dtype=np.int64)])
+    starts = np.concatenate([[0], ends[:-1]])
+    is_clear = 2 * (so_far[ends] - so_far[starts]) > ends - starts
+    return rows.filter(~pl.col("place").is_in(some["place"].filter(pl.Series(is_clear, dtype=pl.Boolean)).implode()))
 
 
 def _distinct(rows: pl.DataFrame, scores: str | None) -> pl.DataFrame:
