@@ -25,7 +25,7 @@ from vldata.sources.base import Keys
 from vldata.sources.native_rows import NativeRows
 from vldata.sources.reading.inline_images import path_or_text
 from vldata.sources.reading.rows import TEXT, NativeType, one_image, turns_of
-from vldata.sources.standins import draw, keys_for, scenes_for, write_json
+from vldata.sources.standins import drawn, keys_for, scenes_for, write_json
 
 
 class ChartQa(NativeRows):
@@ -55,13 +55,10 @@ class ChartQa(NativeRows):
         """Ten questions a scene, shared by ``train_human.json`` and ``train_augmented.json``, and ``train/png/``."""
         human: list[dict[str, str]] = []
         augmented: list[dict[str, str]] = []
-        for scene in scenes_for(rows, 10, seed):
-            name = f"{scene.number + 1:05d}.png"
+        for scene, name in drawn(scenes_for(rows, 10, seed), folder / "train" / "png", "{:05d}.png", images):
             pairs = [{"imgname": name, "query": q.question, "label": q.answer} for q in questions(scene)[:10]]
             human += pairs[::2]
             augmented += pairs[1::2]
-            if images:
-                draw(folder / "train" / "png", name, scene)
         write_json(folder / "train" / "train_human.json", human)
         write_json(folder / "train" / "train_augmented.json", augmented)
         return keys_for(folder, folder)
