@@ -51,18 +51,21 @@ class NativeRows(Source):
     def rows_in(self, path: Path, task: str) -> pl.DataFrame:
         """The rows of one file: a column a field, and ``problem`` and ``detail``."""
         if self.rows_at == LINES:
-            return self._typed([line for _, line in read_json_lines(path, floats=Written)], task)
+            return self.typed_rows([line for _, line in read_json_lines(path, floats=Written)], task)
         return self.rows_of(open_json(path), path, task)
 
     def rows_of(self, document: Any, path: Path, task: str) -> pl.DataFrame:
         """The same of an opened file."""
         if self.rows_at == BY_KEY:
             keys, rows = rows_by_id(document, path, feeds=self.key_feeds)
-            return self._typed(rows, task).with_columns(keys)
+            return self.typed_rows(rows, task).with_columns(keys)
         is_list = self.rows_at == LIST
-        return self._typed(list_of_rows(document, path) if is_list else rows_under(document, self.rows_at, path), task)
+        return self.typed_rows(
+            list_of_rows(document, path) if is_list else rows_under(document, self.rows_at, path), task
+        )
 
-    def _typed(self, rows: Sequence[Any], task: str) -> pl.DataFrame:
+    def typed_rows(self, rows: Sequence[Any], task: str) -> pl.DataFrame:
+        """The same of rows as `vldata.sources.reading.rows.typed` takes them."""
         ignored = {*self.unread, *self.ignore}
         return typed(rows, self.fields_for(task), optional=self.optional, ignored=ignored, keep=self.keep)
 

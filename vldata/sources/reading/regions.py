@@ -1,0 +1,12 @@
+"""Boxes of formats with one box a row."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from vldata.sources.reading.boxes import box_of
+
+
+def one_box(numbers: str = "bbox", phrase: str = "phrase") -> pl.Expr:
+    """The ``boxes`` column: left, top, width and height in pixels of the row's image; null where they are."""
+    return pl.when(pl.col(numbers).is_not_null()).then(pl.concat_list(box_of(numbers, phrase)))
