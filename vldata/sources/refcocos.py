@@ -1,6 +1,6 @@
 """RefCOCO-s: phrases that pick one object out of a photograph, or fit nothing in it.
 
-Annotations: MIT; photographs: COCO 2017, their Flickr owners' terms
+https://github.com/kuoyang1999/refcocos-annotator (annotations: MIT; photographs: COCO 2017, their Flickr owners' terms)
 Layout: ``path`` is a list: {"annotation_id": "000000547144_1744240036431", "image": "val2017/000000547144.jpg",
 "width": 640, "height": 480, "normal_caption": "the monitor farther from the laptop among the ones that are on",
 "solution": [431, 134, 547, 248]}

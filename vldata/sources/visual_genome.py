@@ -98,10 +98,11 @@ class VisualGenome(NativeRows):
     def of_rows(self, rows: pl.DataFrame, path: Path, task: str) -> pl.DataFrame:
         """Every region, as a caption or as a phrase with its box."""
         phrase = pl.col("phrase").str.strip_chars()
-        rows = rows.with_columns(phrase, caption=phrase).with_columns(boxes=one_box())
         images, urls = one_image(pl.col("file")), one_image(pl.col("url"))
-        filled = ("caption",) if task == "caption" else ("phrase", "boxes")
-        return turns_of(rows, *filled, row="region_id", images=images, image_sizes=image_sizes(), urls=urls)
+        common = {"row": pl.col("region_id"), "images": images, "image_sizes": image_sizes(), "urls": urls}
+        if task == "caption":
+            return turns_of(rows, caption=phrase, **common)
+        return turns_of(rows.with_columns(phrase), "phrase", boxes=one_box(), **common)
 
     def _image_data(self, described: Path) -> list[Path]:
         """The files of the photographs of a file of regions."""
