@@ -13,7 +13,6 @@ is known by its contents; most charts are RGBA.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from glob import has_magic
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,6 +23,7 @@ from vldata.shapes.language import questions
 from vldata.sources.base import Keys
 from vldata.sources.native_rows import NativeRows
 from vldata.sources.reading.inline_images import path_or_text
+from vldata.sources.reading.open import folder_of
 from vldata.sources.reading.rows import TEXT, NativeType, one_image, turns_of
 from vldata.sources.standins import drawn, keys_for, scenes_for, write_json
 
@@ -46,7 +46,9 @@ class ChartQa(NativeRows):
 
     def of_rows(self, rows: pl.DataFrame, path: Path, task: str) -> pl.DataFrame:
         """Every question with its answer as written."""
-        beside = (path.parent.relative_to(_root(self.path)) / "png").as_posix()
+        named = home(self.path)
+        root = named if named.is_dir() else path.parent if named.is_file() else folder_of(self.path)
+        beside = (path.parent.relative_to(root) / "png").as_posix()
         images = one_image(path_or_text(pl.col("imgname"), pl.lit(f"{beside}/") + pl.col("imgname")))
         return turns_of(rows, question=pl.col("query"), answer=pl.col("label"), images=images)
 
@@ -62,16 +64,3 @@ class ChartQa(NativeRows):
         write_json(folder / "train" / "train_human.json", human)
         write_json(folder / "train" / "train_augmented.json", augmented)
         return keys_for(folder, folder)
-
-
-def _root(path: str) -> Path:
-    """The folder from which charts are named."""
-    whole = home(path)
-    if whole.is_dir():
-        return whole
-    if not has_magic(path) or whole.exists():
-        return whole.parent
-    root = whole
-    while has_magic(str(root)):
-        root = root.parent
-    return root

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from posixpath import dirname
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import polars as pl
 from pydantic import computed_field
@@ -29,6 +29,7 @@ from xxhash import xxh3_64_hexdigest
 from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.shapes.language import captions
+from vldata.sources.base import Keys
 from vldata.sources.reading.embedded import name_below
 from vldata.sources.reading.image_folders import (
     Listing,
@@ -114,9 +115,7 @@ class ImageFolder(Table):
         return self.model_copy(update={"path": str(below), "image_root": str(folder)})
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Captions of scenes in ``metadata.csv``; turns for other tasks in ``metadata.parquet``."""
         if task not in (None, "caption"):
             keys = turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=images)

@@ -55,6 +55,13 @@ def drawn(
         yield about, file
 
 
+def messages(exchanges: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    """Questions and answers as messages of LLaVA and ShareGPT."""
+    return [
+        {"from": who, "value": said} for pair in exchanges for who, said in zip(("human", "gpt"), pair, strict=True)
+    ]
+
+
 def coco_image(scene: Scene, name: str) -> dict[str, Any]:
     """The image of a scene as a row of COCO's ``images``."""
     return {"id": scene.number + 1, "file_name": name, "width": scene.width, "height": scene.height}
