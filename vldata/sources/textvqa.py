@@ -94,7 +94,8 @@ class TextVqa(VqaPairs):
             "image_height": SIDE.to("image_sizes"),
             "flickr_original_url": TEXT.to("urls"),
         }
-        optional, ignored = [*fields][4:], {*UNREAD, *self.ignore}
+        optional = {"image_width", "image_height", "flickr_original_url"}
+        ignored = {*UNREAD, *self.ignore}
         rows = typed(rows_under(document, "data", path), fields, optional=optional, ignored=ignored, keep=self.keep)
         split = pl.lit(self._split(document, path))
         return turns_of(

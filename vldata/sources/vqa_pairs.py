@@ -94,8 +94,9 @@ class VqaPairs(NativeRows):
             document = open_json(path)
             alone = self._read_alone(document, path)
             if alone is None:
+                asked = self.rows_of(document, path, task)
                 name = image_name(self.image_name, id=pl.col("image_id"), split=pl.lit(self._split(document, path)))
-                rows[path] = self.rows_of(document, path, task).with_columns(image=name)
+                rows[path] = asked.with_columns(image=name)
             else:
                 turns.append(alone)
         if rows:
