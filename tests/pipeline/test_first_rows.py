@@ -295,3 +295,22 @@ def test_rows_without_what_their_task_needs_are_broken_as_in_a_build(tmp_path):
         check(from_tree({"name": "x", "sources": sources}))
     sources["s"]["where"] = "row != 'alone.txt' AND row != 'b.png'"
     assert check(from_tree({"name": "x", "sources": sources}))[0]["rows"] == 4
+
+
+def test_what_is_said_of_rows_is_said_before_a_build(folder: Path) -> None:
+    rows = [{"id": k, "image": "a.jpg", "question": "Which is <image>?", "answer": "cup"} for k in range(3)]
+    row = checked(path=write(folder / "rows.jsonl", rows), fields={})
+    assert row["notes"] == [
+        "t: 'vqa_open' places no images, so marks such as <image> in its words are text: 3 of 3 turns"
+    ]
+    places = {"choices": ["red", "blue", "all of the above"], "answer": 0}
+    row = checked(path=write(folder / "mc.jsonl", [{**r, **places} for r in rows]), task="vqa_mc", fields={})
+    assert 't: options such as "all of the above" stay behind the others: 3 of 3 turns' in row["notes"]
+
+
+def test_files_of_a_folder_that_are_passed_over_are_said_before_a_build(folder: Path) -> None:
+    (folder / "data").mkdir()
+    write(folder / "data" / "rows.jsonl", ROWS)
+    (folder / "data" / "LICENSE").write_text("as you like")
+    row = checked(path="data", image_root=".")
+    assert row["notes"] == ["t passed over 1 files of its folder, which are not of its format: LICENSE"]

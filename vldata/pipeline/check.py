@@ -13,7 +13,7 @@ from vldata.curate.where import compiled
 from vldata.errors import RecipeErrors, VldataError
 from vldata.mixture.strategies import STRATEGIES
 from vldata.pipeline.first_rows import FirstRows, look
-from vldata.pipeline.plan import language_notes, load_templates
+from vldata.pipeline.plan import folder_notes, language_notes, load_templates
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.turns import COMMON
 from vldata.sources import format_names, source_class
@@ -68,6 +68,7 @@ def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
                 )
             )
         template = templates[name].lineage if name in templates else ""
+        notes = [*seen.notes, *(folder_notes(entry) if native else [])]
         rows.append(
             {
                 "source": name,
@@ -78,7 +79,7 @@ def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
                 "rows": seen.rows,
                 "all_rows": seen.is_all,
                 "columns": seen.columns,
-                "notes": [*seen.notes, *(note for note in spoken if note.startswith(f"{name}: "))],
+                "notes": [*notes, *(note for note in spoken if note.startswith(f"{name}: "))],
             }
         )
     if problems:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from vldata.images.references import SEPARATOR, ImageReader
 from vldata.paths import home
 from vldata.pipeline.candidates import OUTSIDE_PX
 from vldata.pipeline.image_facts import place_of
-from vldata.pipeline.index import keyed_turns, read_with_columns
+from vldata.pipeline.index import keyed_turns, read_with_columns, remarks_of
 from vldata.pipeline.screen import complete
 from vldata.recipe.models import Entry
 from vldata.schema.reasons import REJECTED
@@ -85,6 +85,7 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
             source, heads = cut
             native, seen.columns = read_with_columns(source, entry.task.name)
             seen.notes += [f"{entry.name}: {note}" for note in source.notes()] if seen.is_all else []
+            _say(seen, entry, remarks_of(native), native.height)
             given = native.drop("remark", strict=False)
             turns = keyed_turns(given, entry.task, where=entry.where)
             turns = _judged(turns, entry)
@@ -107,9 +108,15 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
         if repeated.len():
             said = f"{repeated.len():,} rows share an id with others, such as {repeated[0]!r}"
             seen.notes.append(f"{entry.name}: {said}; ~2, ~3 … tell them apart")
+    _say(seen, entry, entry.task.remarks(turns.filter(pl.col("problem").is_null())), turns.height)
     _judge_rows(entry, turns, seen, len(heads))
     _judge_images(entry, turns, seen)
     return seen
+
+
+def _say(seen: FirstRows, entry: Entry, remarks: Mapping[str, int], rows: int) -> None:
+    of = "" if seen.is_all else "the first "
+    seen.notes += [f"{entry.name}: {remark}: {count:,} of {of}{rows:,} turns" for remark, count in remarks.items()]
 
 
 def _wrong_unit_by_sizes(turns: pl.DataFrame, entry: Entry) -> WrongUnit | None:

@@ -134,6 +134,16 @@ def language_notes(recipe: Recipe, templates: Mapping[str, Template]) -> list[st
     return notes
 
 
+def folder_notes(entry: Entry) -> list[str]:
+    """Which files of its folder a source does not read."""
+    taken = entry.source.files() if home(entry.source.path).is_dir() else []
+    left = passed_over(entry.source.path, taken) if taken else []
+    if not left:
+        return []
+    shown = ", ".join(left[:5]) + (" …" if len(left) > 5 else "")
+    return [f"{entry.name} passed over {len(left):,} files of its folder, which are not of its format: {shown}"]
+
+
 def _identity(entry: Entry, indexed: IndexedTurns, template: Template) -> dict[str, Any]:
     """Everything that decides a source's part of the plan."""
     return {
@@ -397,10 +407,7 @@ def _notes(recipe: Recipe, reports: Mapping[str, SourceReport], blocks: list[Blo
         settings = {**(recipe.raw.get("defaults") or {}), **recipe.raw.get("sources", {}).get(name, {})}
         if settings.get("where") and entry.settings.where is None:
             notes.append(f"{name}: its `where` looks at columns of `keep`, which a stand-in has not: it is left out")
-        taken = entry.source.files() if home(entry.source.path).is_dir() else []
-        if taken and (left := passed_over(entry.source.path, taken)):
-            shown = ", ".join(left[:5]) + (" …" if len(left) > 5 else "")
-            notes.append(f"{name} passed over {len(left):,} files of its folder, which are not of its format: {shown}")
+        notes += folder_notes(entry)
     for name, report in reports.items():
         if report.epochs > 1:
             notes.append(f"{name} runs short and is repeated: {report.epochs:.2f} epochs")
