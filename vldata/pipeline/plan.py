@@ -39,7 +39,7 @@ from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
 
-PLAN_VERSION = 3
+PLAN_VERSION = 4
 
 
 def plan(recipe: Recipe, session: Session, *, limit: int | None = None) -> Plan:
@@ -313,6 +313,7 @@ def _put_together(
             *_notes(recipe, reports, blocks),
             *language_notes(recipe, templates),
             *_remarks(recipe, indexed, chosen),
+            *_deep_images(recipe, chosen),
         ],
         num_new_blocks=len({leaf.rendered.key for leaf in chain(*leaves.values()) if leaf.rendered.is_new_block}),
     )
@@ -399,6 +400,17 @@ def _remarks(recipe: Recipe, indexed: Mapping[str, IndexedTurns], chosen: Mappin
         notes += [f"{name}: {remark}: {n:,} of {read:,} turns" for remark, n in indexed[name].remarks.items()]
         notes += [f"{name}: {remark}: {n:,} of {used.height:,} turns" for remark, n in entry.task.remarks(used).items()]
     return notes
+
+
+def _deep_images(recipe: Recipe, chosen: Mapping[str, ChosenSamples]) -> list[str]:
+    """Which sources have images whose pixels are not stored as they are, or would be cut off by their readers."""
+    of = {name: (one.samples["num_deep"].sum(), one.samples["images"].list.len().sum()) for name, one in chosen.items()}
+    said = "are scaled to 8 bits a pixel, as .convert('RGB') would cut their values off at 255"
+    if recipe.head.output.images == "path":
+        said = (
+            "have more than 8 bits a pixel, which .convert('RGB') cuts off at 255 (`output.images: embed` scales them)"
+        )
+    return [f"{name}: {num:,} of {total:,} images {said}" for name, (num, total) in of.items() if num]
 
 
 def _notes(recipe: Recipe, reports: Mapping[str, SourceReport], blocks: list[Block]) -> list[str]:

@@ -312,13 +312,16 @@ def render_job(job: RenderJob, store: Store) -> RenderedLeaf | dict[str, str]:
     sink = pa.BufferOutputStream()
     write_stream(piece.table, sink)
     data = sink.getvalue()
+    pixels = dict(job.pixels)
+    if samples["num_deep"].sum() and pixels["images"] == "embed":
+        pixels["version"] = PIXELS_VERSION  # they are scaled to 8 bits, whatever their size
     key = key_of(
         {
             "what": KeySubject.BLOCK,
             "versions": [SCHEMA_VERSION, RENDER_VERSION],
             "rows": blake3(data).hexdigest(length=16),
             "images": piece.hashes,
-            "pixels": dict(job.pixels),
+            "pixels": pixels,
         }
     )
     is_new_block = job.as_block and not (store.has(Folder.BLOCKS, key, BLOCK) and store.has(Folder.BLOCKS, key, NOTE))
