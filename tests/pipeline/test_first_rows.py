@@ -23,7 +23,7 @@ ROWS = [{"id": k, "image": "a.jpg", "question": f"What is {k}?", "label": "cup",
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.jpg").touch()
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.jpg")
     return tmp_path
 
 
@@ -140,7 +140,7 @@ def test_of_a_large_folder_of_images_the_first_are_read_with_what_lies_beside(
     monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
     for k in range(300):
         (folder / "set" / "cats").mkdir(parents=True, exist_ok=True)
-        (folder / "set" / "cats" / f"{k:03}.jpg").touch()
+        Image.new("RGB", (8, 6)).save(folder / "set" / "cats" / f"{k:03}.jpg")
         (folder / "set" / "cats" / f"{k:03}.txt").write_text(f"Cat {k}.")
     tree = {"name": "t", "sources": {"t": {"format": "image_folder", "path": "set"}}}
     for root in ({}, {"image_root": "."}):
@@ -314,3 +314,11 @@ def test_files_of_a_folder_that_are_passed_over_are_said_before_a_build(folder: 
     (folder / "data" / "LICENSE").write_text("as you like")
     row = checked(path="data", image_root=".")
     assert row["notes"] == ["t passed over 1 files of its folder, which are not of its format: LICENSE"]
+
+
+def test_images_that_cannot_be_used_are_a_note(folder: Path) -> None:
+    (folder / "b.jpg").write_text("<html>404</html>")
+    rows = [{**ROWS[k], "image": "b.jpg" if k == 2 else "a.jpg"} for k in range(4)]
+    row = checked(path=write(folder / "rows.jsonl", rows))
+    (note,) = row["notes"]
+    assert "1 of the first 2 images cannot be used, such as b.jpg (image_unreadable: an HTML page" in note

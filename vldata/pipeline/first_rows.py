@@ -184,7 +184,7 @@ def _judge_rows(entry: Entry, turns: pl.DataFrame, seen: FirstRows, num_files: i
 
 
 def _judge_images(entry: Entry, turns: pl.DataFrame, seen: FirstRows) -> None:
-    """Whether the first images are where they should be: by their paths alone, as a listing of an archive is long."""
+    """Whether the first images can be used; of those in archives only whether these are there, as a listing is long."""
     if entry.settings.images.missing == "keep" or entry.source.images_key() is not None:
         return
     root = entry.source.image_root
@@ -196,11 +196,20 @@ def _judge_images(entry: Entry, turns: pl.DataFrame, seen: FirstRows) -> None:
     first = refs.head(IMAGES).to_list()
     reader = ImageReader(place_of(entry).root)
     missing = {ref: why for ref in first if (why := _missing(reader, ref)) is not None}
+    broken = {ref: why for ref in first if ref not in missing and (why := _broken(reader, ref, entry)) is not None}
+    if broken:
+        ref, why = next(iter(broken.items()))
+        said = f"{len(broken)} of the first {len(first)} images cannot be used, such as {ref[:200]} ({why[:200]})"
+        if len(broken) < len(first) or entry.settings.max_reject_rate == 1:
+            seen.notes.append(f"{entry.name}: {said}")
+        else:
+            seen.problems.append(SourceError(f"{entry.where}.image_root", said, "fetch the images again"))
     if not missing:
         return
     ref, why = next(iter(missing.items()))
     if len(missing) < len(first):
-        seen.notes.append(f"{entry.name}: {len(missing)} of the first {len(first)} images are not there, such as {ref}")
+        said = f"{len(missing)} of the first {len(first)} images are not there, such as {ref[:200]}"
+        seen.notes.append(f"{entry.name}: {said}")
         return
     below = "image_root is not set" if root is None else f"image_root is {root}"
     problem = f"not one of the first {len(first)} images is there, such as {ref[:200]} ({why[:200]}; {below})"
@@ -217,6 +226,19 @@ def _missing(reader: ImageReader, ref: str) -> str | None:
         return None if Path(file).exists() else f"no {file}"
     except OSError as error:  # a name that no file system takes, such as one of 5,000 characters
         return str(error.strerror)
+
+
+def _broken(reader: ImageReader, ref: str, entry: Entry) -> str | None:
+    """What is wrong with the bytes of a plain file."""
+    try:
+        place = reader.locate(ref)
+        if place.member is None:
+            look_at(reader.read_at(place), place_of(entry).max_pixels)
+    except ImageProblem as problem:
+        return f"{problem.reason}: {problem.detail}"
+    except (VldataError, OSError, ValueError):
+        return None  # of the machine: a build says it
+    return None
 
 
 def _lists(files: list[Path]) -> Iterator[Path]:
