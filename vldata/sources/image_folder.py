@@ -4,8 +4,8 @@ https://huggingface.co/docs/datasets/image_dataset (``imagefolder``), and what c
 Licence and terms are those of whoever made the folder.
 Layout: ``path`` is the folder; whatever lies below it counts, at any depth. A pattern (``set/*/train``,
 ``{a,b}/*.jpg``) names images or folders of them, and the folder is what stands before its first wildcard.
-``cats/a.jpg`` has its caption in ``cats/a.txt`` (or ``a.caption``, or ``a.jpg.txt``), its fields in ``cats/a.json``, and
-``label`` is its folder, "cats".
+``cats/a.jpg`` has its caption in ``cats/a.txt`` (or ``a.caption``, or ``a.jpg.txt``), its fields in ``cats/a.json``,
+and ``label`` is its folder, "cats".
 A table ``metadata.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` says more of the images that it names, seen from its own
 folder, in ``file_name`` (or ``file_names``, or columns that end in ``_file_name``):
 file_name,text

@@ -159,12 +159,9 @@ def _talk(row: Any, pictured: bool, ignore: frozenset[str], ignore_of_row: froze
             return refused("unknown_key", unread)
     if said.weights is not None and not any(said.weights):
         return refused("not_for_task", "none of its answers is to be learnt")
-    if boxes is not None:
-        own, unit = boxes.boxes, boxes.unit
-    elif not has_places(said.exchanges):
-        own, unit = boxes_of_turns(row.get("turns"), len(said.exchanges), len(found)), "px"
-    else:
-        own, unit = None, "px"
+    own, unit = (boxes.boxes, boxes.unit) if boxes is not None else (None, "px")
+    if own is None and not has_places(said.exchanges):
+        own = boxes_of_turns(row.get("turns"), len(said.exchanges), len(found))
     return Talk(thread, found, said.system, said.exchanges, weights=said.weights, boxes=own, box_unit=unit)
 
 
