@@ -322,3 +322,24 @@ def test_images_that_cannot_be_used_are_a_note(folder: Path) -> None:
     row = checked(path=write(folder / "rows.jsonl", rows))
     (note,) = row["notes"]
     assert "1 of the first 2 images cannot be used, such as b.jpg (image_unreadable: an HTML page" in note
+
+
+@pytest.mark.parametrize("num_outside", [1, 3])
+def test_boxes_that_do_not_fit_the_first_images_are_found(folder: Path, num_outside: int) -> None:
+    far, near = [1, 1, 300, 200], [1, 1, 6, 5]
+    rows = [{"id": k, "image": "a.jpg", "phrase": f"p{k}", "boxes": far if k < num_outside else near} for k in range(3)]
+    keys = {"task": "rec", "fields": {}, "path": write(folder / "rows.jsonl", rows), "max_reject_rate": 1}
+    said = f"boxes of {num_outside} of the first 3 turns that have any do not fit their images, such as 0: box_outside"
+    if num_outside < 3:
+        (note,) = checked(**keys)["notes"]
+        assert said in note
+    else:
+        with pytest.raises(RecipeErrors, match=said) as raised:
+            checked(**keys)
+        assert "check `boxes_are` and `box_order`" in str(raised.value)
+
+
+def test_a_source_of_which_nothing_is_left_is_a_problem_whatever_it_may_lose(folder: Path) -> None:
+    rows = [{**row, "label": None} for row in ROWS]
+    with pytest.raises(RecipeErrors, match="500 of 500 turns are broken, such as 0: missing_value"):
+        checked(path=write(folder / "rows.jsonl", rows), max_reject_rate=1)
