@@ -55,10 +55,13 @@ _PLACE = re.compile(
 _CONTROL = (
     r"<\|(?:im_start|im_end|im_sep|endoftext|eot_id|begin_of_text|end_of_text|start_header_id|end_header_id|eom_id"
     r"|python_tag|user|assistant|system|end|start|message|channel|return)\|>"
-    r"|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>"
+    r"|</?s>|</?tool_(?:call|response)>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>"
 )
 """What chat templates write between messages."""
-_GROUNDED = r"<ref>|<box>|<quad>|<loc_?\d+>|<p>[^<]*</p>\s*\[|<\|(?:box|quad|object_ref)_(?:start|end)\|>"
+_GROUNDED = (
+    r"<ref>|<box>|<quad>|<loc_?\d+>|<p>[^<]*</p>\s*\[|<\|(?:box|quad|object_ref)_(?:start|end)\|>"
+    r'|"(?:bbox|bbox_2d|box_2d)"\s*:'
+)
 """What other corpora write their boxes with."""
 _TAG = re.compile(r"<[Ii]mg>([^<>\n]+)</[Ii]mg>")
 
