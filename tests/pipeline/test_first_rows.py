@@ -341,5 +341,13 @@ def test_boxes_that_do_not_fit_the_first_images_are_found(folder: Path, num_outs
 
 def test_a_source_of_which_nothing_is_left_is_a_problem_whatever_it_may_lose(folder: Path) -> None:
     rows = [{**row, "label": None} for row in ROWS]
-    with pytest.raises(RecipeErrors, match="500 of 500 turns are broken, such as 0: missing_value"):
+    with pytest.raises(RecipeErrors, match="nothing is left of any source: t: 500 of 500 turns are broken, such as 0"):
         checked(path=write(folder / "rows.jsonl", rows), max_reject_rate=1)
+    with pytest.raises(RecipeErrors, match="not one of 500 turns passes its `where`"):
+        checked(path=write(folder / "rows.jsonl", ROWS), where="question = 'nothing'")
+
+
+def test_images_of_rows_that_a_condition_leaves_out_are_not_missed(folder: Path) -> None:
+    rows = [{**ROWS[k], "image": "a.jpg" if k < 2 else "gone.jpg"} for k in range(9)]
+    row = checked(path=write(folder / "rows.jsonl", rows), where="row IN ('0', '1')")
+    assert row["notes"] == []

@@ -10,7 +10,7 @@ import polars as pl
 from vldata.codecs import codec, codec_names
 from vldata.curate.exclude import ExclusionList
 from vldata.curate.where import compiled
-from vldata.errors import RecipeErrors, VldataError
+from vldata.errors import BuildError, RecipeErrors, VldataError
 from vldata.mixture.strategies import STRATEGIES
 from vldata.pipeline.first_rows import FirstRows, look
 from vldata.pipeline.plan import folder_notes, language_notes, load_templates
@@ -37,6 +37,7 @@ def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
     """
     problems: list[VldataError] = []
     rows = []
+    left: list[int | None] = []
     try:
         templates = load_templates(recipe, {})
     except RecipeErrors as errors:
@@ -56,6 +57,7 @@ def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
             native = []
         seen = FirstRows() if entry.synth is not None else look(entry, native)
         problems += seen.problems
+        left.append(seen.left)
         if not any(problem.where == f"{entry.where}.where" for problem in seen.problems):
             problems += _where_problems(entry)
         root = entry.source.image_root
@@ -82,6 +84,9 @@ def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
                 "notes": [*notes, *(note for note in spoken if note.startswith(f"{name}: "))],
             }
         )
+    if not problems and not any(num is None or num for num in left):
+        why = "; ".join(note for row in rows for note in row["notes"]) or "the sources have no rows"
+        problems.append(BuildError("mixture", f"nothing is left of any source: {why}", "see the sources' rows"))
     if problems:
         raise RecipeErrors(problems)
     return rows

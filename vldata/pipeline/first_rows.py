@@ -43,6 +43,7 @@ class FirstRows:
     """What was seen.
 
     Args:
+        left: Turns of a source read whole that nothing is wrong with and no ``where`` leaves out.
         rows: Turns read; None of a source whose files are too large to be read and have no head to cut off.
         is_all: Whether these are all of them.
         problems: What a build would stop at.
@@ -51,6 +52,7 @@ class FirstRows:
     """
 
     rows: int | None = None
+    left: int | None = None
     is_all: bool = False
     problems: list[VldataError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -106,6 +108,9 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
     _say(seen, entry, entry.task.remarks(turns.filter(pl.col("problem").is_null())), turns.height)
     _judge_rows(entry, turns, seen, len(heads))
     usable = turns.filter(pl.col("problem").is_null())
+    seen.left = usable.height if seen.is_all else None
+    if turns.height and turns["problem"].eq_missing("where").all():
+        seen.notes.append(f"{entry.name}: not one of {turns.height:,} turns passes its `where`")
     of_boxes = [] if in_wrong_unit is not None else [boxes_of(entry, usable)]
     for found in (images_of(entry, usable, is_all=seen.is_all), *of_boxes):
         seen.notes += found.notes
@@ -119,7 +124,7 @@ def _say(seen: FirstRows, entry: Entry, remarks: Mapping[str, int], rows: int) -
 
 
 def _judged(turns: pl.DataFrame, entry: Entry) -> pl.DataFrame:
-    """The turns, in which those that lack what their task needs have that as their problem, as in a build.
+    """The turns, in which those that ``where`` leaves out, or that lack what their task needs, have that as a problem.
 
     Raises:
         RecipeError: ``where`` does not fit the columns.
@@ -127,7 +132,13 @@ def _judged(turns: pl.DataFrame, entry: Entry) -> pl.DataFrame:
     usable = turns.filter(pl.col("problem").is_null())
     if entry.settings.where:  # kept columns have types only now
         usable = where(usable, entry.settings.where, f"{entry.where}.where").kept
+    out = (
+        turns.filter(pl.col("problem").is_null())
+        .join(usable, on="row", how="anti")
+        .select("row", reason=pl.lit("where"))
+    )
     lacking = complete(usable, entry).dropped.select("row", "reason", lacks="detail")
+    lacking = pl.concat([lacking, out], how="diagonal")
     told = turns.join(lacking, on="row", how="left", maintain_order="left")
     is_sound = pl.col("problem").is_null()
     detail = pl.when(is_sound).then("lacks").otherwise("detail")
@@ -146,7 +157,7 @@ def _judge_rows(entry: Entry, turns: pl.DataFrame, seen: FirstRows, num_files: i
         seen.notes.append(f"{entry.name}: {said}; perhaps as the first rows of its files do not belong together")
         return
     limit = entry.settings.max_reject_rate if seen.is_all else 0.5
-    if broken.height > limit * turns.height or broken.height == turns.height:
+    if broken.height > limit * turns.height:
         rate = f"or set {entry.where}.max_reject_rate"
         seen.problems.append(BuildError(entry.where, said, f"fix the source or the options that read it, {rate}"))
     else:

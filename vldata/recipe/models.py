@@ -60,7 +60,7 @@ class Settings(Spec):
             such, and manifest and dataset card name it; null says nothing, and the words are English.
     """
 
-    licence: Annotated[str, Field(min_length=1)] | None = None
+    licence: Annotated[str, Field(min_length=1, pattern=r"\S")] | None = None
     language: Language | None = None
     templates: Templates = Templates()
     conversation: Conversation = Conversation()
