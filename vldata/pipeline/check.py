@@ -36,7 +36,7 @@ def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
         RecipeErrors: Everything that is missing or unusable.
     """
     problems: list[VldataError] = []
-    rows = []
+    rows: list[dict[str, Any]] = []
     left: list[int | None] = []
     try:
         templates = load_templates(recipe, {})

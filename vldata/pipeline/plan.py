@@ -413,12 +413,21 @@ def _deep_images(recipe: Recipe, chosen: Mapping[str, ChosenSamples]) -> list[st
     return [f"{name}: {num:,} of {total:,} images {said}" for name, (num, total) in of.items() if num]
 
 
+def _untried_in_standin(entry: Entry, settings: Mapping[str, Any]) -> str:
+    """Options of a source that read its own files, where a stand-in in their place is read without them."""
+    options = ("fields", "at", "columns", "explode", "gather", "join", "extract", "text", "take")
+    gone = [name for name in options if settings.get(name) and not getattr(entry.source, name, None)]
+    return ", ".join(f"`{name}`" for name in gone)
+
+
 def _notes(recipe: Recipe, reports: Mapping[str, SourceReport], blocks: list[Block]) -> list[str]:
     notes = []
     for name, entry in recipe.entries.items():
         settings = {**(recipe.raw.get("defaults") or {}), **recipe.raw.get("sources", {}).get(name, {})}
         if settings.get("where") and entry.settings.where is None:
             notes.append(f"{name}: its `where` looks at columns of `keep`, which a stand-in has not: it is left out")
+        if untried := _untried_in_standin(entry, settings):
+            notes.append(f"{name}: not tried by its stand-in, which is read without: {untried}")
         notes += folder_notes(entry)
     for name, report in reports.items():
         if report.epochs > 1:

@@ -348,9 +348,9 @@ class Table(Source):
             SourceError: They cannot be inverted, are not the task's, or are not those of the files that are there.
         """
         fields = self._plain_fields()
+        self._refuse_other_columns(task)
         if not fields:
             return self.standin(folder, rows=rows, seed=seed, task=task)
-        self._refuse_other_columns(task)
         keys = turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=True, scenes=-(-rows // 10))
         world = all_columns(pl.read_parquet(keys["path"]), fields, task, self.boxes_are)
         table_for(world, fields).write_parquet(keys["path"])
@@ -385,11 +385,13 @@ class Table(Source):
         return with_columns_of(self._opened(self._tables()[0]), [read_join(join) for join in self.join])
 
     def _refuse_other_columns(self, task: str) -> None:
-        """Hold the fields against the files, where these are there already."""
+        """Hold the fields against the files, where these are there already, or the columns that the recipe names."""
         try:
             self.files()
-        except SourceError:
-            return  # they are what the stand-in stands for
+        except SourceError:  # they are what the stand-in stands for
+            if self.columns is not None and not (self.join or self.extract):
+                origins(self.fields, (*self.columns, FILE_NAME, FILE_STEM), task)
+            return
         frame = self._first()
         if not self._holds_conversations(frame, task):
             origins(*self._named(frame), task)
