@@ -415,8 +415,10 @@ def _deep_images(recipe: Recipe, chosen: Mapping[str, ChosenSamples]) -> list[st
 
 def _untried_in_standin(entry: Entry, settings: Mapping[str, Any]) -> str:
     """Options of a source that read its own files, where a stand-in in their place is read without them."""
-    options = ("fields", "at", "columns", "explode", "gather", "join", "extract", "text", "take")
+    options = ("at", "columns", "explode", "gather", "join", "extract", "text", "take")
     gone = [name for name in options if settings.get(name) and not getattr(entry.source, name, None)]
+    if settings.get("fields") and settings["fields"] != getattr(entry.source, "fields", None):
+        gone.insert(0, "fields")
     return ", ".join(f"`{name}`" for name in gone)
 
 
