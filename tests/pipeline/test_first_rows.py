@@ -351,3 +351,29 @@ def test_images_of_rows_that_a_condition_leaves_out_are_not_missed(folder: Path)
     rows = [{**ROWS[k], "image": "a.jpg" if k < 2 else "gone.jpg"} for k in range(9)]
     row = checked(path=write(folder / "rows.jsonl", rows), where="row IN ('0', '1')")
     assert row["notes"] == []
+
+
+def test_images_inside_a_table_are_looked_at_and_have_no_path(folder: Path) -> None:
+    good = (folder / "a.jpg").read_bytes()
+    cells = [{"bytes": data, "path": None} for data in (good, b"", good)]
+    table = pl.DataFrame({"image": cells, "question": ["a?", "b?", "c?"], "label": ["x", "y", "z"]})
+    table.write_parquet(folder / "rows.parquet")
+    (note,) = checked(path="rows.parquet")["notes"]
+    assert "1 of the first 3 images cannot be used" in note
+    source = {"format": "table", "task": "vqa_open", "fields": {"answer": "label"}, "path": "rows.parquet"}
+    with pytest.raises(RecipeErrors, match="where no path leads"):
+        check(from_tree({"name": "t", "sources": {"t": source}, "output": {"images": "path"}}))
+
+
+def test_boxes_in_pixels_of_images_that_need_not_be_there_want_their_sizes(folder: Path) -> None:
+    row = {"id": 1, "image": "gone.jpg", "phrase": "cup", "boxes": [1, 1, 6, 5]}
+
+    def notes(**more: int) -> list[str]:
+        source = {"format": "table", "task": "rec", "images": {"missing": "keep"}}
+        source["path"] = write(folder / "rows.jsonl", [{**row, **more}])
+        (said,) = check(from_tree({"name": "t", "sources": {"t": source}, "output": {"images": "path"}}))
+        return said["notes"]  # type: ignore[no-any-return]
+
+    with pytest.raises(RecipeErrors, match="such as 1: image_size_unknown"):
+        notes()
+    assert notes(width=8, height=6) == []

@@ -55,7 +55,8 @@ def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
         except VldataError as error:
             problems.append(type(error)(f"{entry.where}: {error.where}", error.problem, error.fix))
             native = []
-        seen = FirstRows() if entry.synth is not None else look(entry, native)
+        stores_paths = recipe.head.output.images == "path"
+        seen = FirstRows() if entry.synth is not None else look(entry, native, stores_paths=stores_paths)
         problems += seen.problems
         left.append(seen.left)
         if not any(problem.where == f"{entry.where}.where" for problem in seen.problems):

@@ -8,11 +8,12 @@ from typing import NamedTuple
 import polars as pl
 
 from vldata.errors import SourceError, VldataError
+from vldata.images.inline import TEXT_TABLES
 from vldata.images.look import look as look_at
 from vldata.images.problem import ImageProblem
-from vldata.images.references import SEPARATOR, ImageReader
+from vldata.images.references import SEPARATOR, TABLES, ImageReader
 from vldata.paths import home
-from vldata.pipeline.candidates import OUTSIDE_PX, fit_boxes
+from vldata.pipeline.candidates import BEST_SIZES, OUTSIDE_PX, fit_boxes
 from vldata.pipeline.image_facts import place_of
 from vldata.recipe.models import Entry
 from vldata.schema.turns import SIZE
@@ -52,7 +53,7 @@ def images_of(entry: Entry, turns: pl.DataFrame, *, is_all: bool) -> Found:
     if broken:
         ref, why = next(iter(broken.items()))
         said = f"{len(broken)} of the first {len(first)} images cannot be used, such as {ref[:200]} ({why[:200]})"
-        if len(broken) < len(first) or entry.settings.max_reject_rate == 1:
+        if len(broken) < len(first):
             found.notes.append(f"{entry.name}: {said}")
         else:
             found.problems.append(SourceError(f"{entry.where}.image_root", said, "fetch the images again"))
@@ -82,10 +83,10 @@ def _missing(reader: ImageReader, ref: str) -> str | None:
 
 
 def _broken(reader: ImageReader, ref: str, entry: Entry) -> str | None:
-    """What is wrong with the bytes of a plain file."""
+    """What is wrong with the bytes of a plain file, or of an image inside a table."""
     try:
         place = reader.locate(ref)
-        if place.member is None:
+        if place.member is None or place.file.endswith(TABLES + TEXT_TABLES):
             look_at(reader.read_at(place), place_of(entry).max_pixels)
     except ImageProblem as problem:
         return f"{problem.reason}: {problem.detail}"
@@ -105,7 +106,11 @@ def boxes_of(entry: Entry, turns: pl.DataFrame) -> Found:
         return found
     first = turns.filter(pl.col("boxes").list.len() > 0).head(IMAGES).with_row_index("at")
     first = first.with_columns(pl.col("at").cast(pl.Int64), _sizes(first, entry))
-    first = first.filter(~pl.col("sizes").list.eval(pl.element().is_null()).list.any())
+    is_known = ~pl.col("sizes").list.eval(pl.element().is_null()).list.any()
+    if entry.settings.images.missing == "keep" and home(entry.source.image_root or ".").is_dir():
+        inside = pl.col("images").list.eval(pl.element().str.contains(SEPARATOR, literal=True)).list.any()
+        is_known |= ~inside  # a build does not know them either, but by what is annotated
+    first = first.filter(is_known).with_columns(BEST_SIZES)
     none = [pl.lit(None, pl.String).alias(name) for name in ("reason", "detail")]
     fitted = fit_boxes(first.drop("sizes", "detail").with_columns(none), first, entry)
     broken = fitted.filter(pl.col("reason").is_not_null())

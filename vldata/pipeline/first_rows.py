@@ -18,6 +18,7 @@ from vldata.errors import BuildError, SourceError, VldataError
 from vldata.paths import home
 from vldata.pipeline.first_images import boxes_of, images_of, wrong_unit_by_sizes
 from vldata.pipeline.index import keyed_turns, read_with_columns, remarks_of
+from vldata.pipeline.render import refuse_containers
 from vldata.pipeline.screen import complete
 from vldata.recipe.models import Entry
 from vldata.schema.reasons import REJECTED
@@ -59,11 +60,12 @@ class FirstRows:
     columns: dict[str, Any] | None = None
 
 
-def look(entry: Entry, files: list[Path]) -> FirstRows:
+def look(entry: Entry, files: list[Path], *, stores_paths: bool = False) -> FirstRows:
     """Read the first rows of a source, and look for their images.
 
     Args:
         files: Of the source; none of one that draws its own.
+        stores_paths: Whether the recipe asks for images as paths.
     """
     seen = FirstRows()
     if not files:
@@ -86,6 +88,8 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
             given = native.drop("remark", strict=False)
             turns = keyed_turns(given, entry.task, where=entry.where)
             turns = _judged(turns, entry)
+            if stores_paths:
+                refuse_containers(entry, turns.filter(pl.col("problem").is_null())["images"].explode().drop_nulls())
             in_wrong_unit = wrong_unit(turns, entry.source) or wrong_unit_by_sizes(turns, entry)
             if in_wrong_unit is not None:
                 seen.problems.append(in_wrong_unit.error(entry.source, entry.where))

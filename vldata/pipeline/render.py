@@ -110,7 +110,7 @@ class _Text:
 def _lay_out(folder: Path, recipe: Recipe, entry: Entry, chosen: ChosenSamples, words: RenderSettings) -> _Text:
     output = recipe.head.output
     if output.images == "path":
-        _refuse_containers(entry, chosen.samples)
+        refuse_containers(entry, chosen.samples["images"].explode().drop_nulls())
     folder.mkdir()
     samples, turns = folder / "samples.arrow", folder / "turns.arrow"
     ends = chosen.samples["num_turns"].cum_sum().cast(pl.Int64)
@@ -174,11 +174,15 @@ def _keep(leaves: list[Leaf], key: str, store: Store) -> list[Leaf]:
     return leaves
 
 
-def _refuse_containers(entry: Entry, samples: pl.DataFrame) -> None:
-    """Refuse to store the path of an image that lies inside an archive or a table: nothing else could open it."""
-    inside = samples["images"].explode().drop_nulls().str.contains("::", literal=True)
+def refuse_containers(entry: Entry, references: pl.Series) -> None:
+    """Refuse to store the path of an image that lies inside an archive or a table: nothing else could open it.
+
+    Raises:
+        BuildError: One does.
+    """
+    inside = references.str.contains("::", literal=True)
     root = Path(entry.source.image_root or ".")
-    if inside.any() or (root.is_file() and samples.height):
+    if inside.any() or (root.is_file() and references.len()):
         raise BuildError(
             f"{entry.where}.image_root",
             "its images lie inside an archive or a table, where no path leads",
