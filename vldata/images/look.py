@@ -61,7 +61,7 @@ def look(data: bytes, max_pixels: int = MAX_PIXELS) -> Look:
     _refuse_bomb(scan.width, scan.height, max_pixels)
     if not scan.ended:
         _decode(data, kind, ended=False)
-    if not may_be_deep(data):
+    if kind != "PNG" or not may_be_deep(data):
         return Look(kind, scan.width, scan.height)
     return Look(kind, scan.width, scan.height, _clips(kinds.opened(data, kind), kind))
 
