@@ -186,3 +186,45 @@ def test_what_is_said_of_an_image_reaches_the_plan(tmp_path):
     put(tmp_path, a_jpg=None, a_png=None, a_txt="of both", b_jpg=None, b_txt="of b")
     turns = ImageFolder(path=str(tmp_path)).read("caption").sort("row")
     assert turns["remark"].to_list() == [*["another image has its name, but for the suffix"] * 2, None]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "rows"),
+    [
+        ("*/train", {"x/train/a.jpg": "of a", "y/train/c.JPG": "of c"}),
+        ("**/train", {"x/train/a.jpg": "of a", "y/train/c.JPG": "of c"}),
+        ("x/*", {"x/train/a.jpg": "of a", "x/test/b.jpg": "of b"}),
+        ("x/*/*.jpg", {"x/train/a.jpg": "of a", "x/test/b.jpg": "of b"}),
+        ("{x,y}/train/*.{jpg,JPG}", {"x/train/a.jpg": "of a", "y/train/c.JPG": "of c"}),
+    ],
+)
+def test_a_pattern_names_images_or_folders_of_them(tmp_path, pattern, rows):
+    put(
+        tmp_path,
+        x__train__a_jpg=None,
+        x__train__a_txt="of a",
+        x__test__b_jpg=None,
+        x__test__b_json='{"caption": "of b"}',
+    )
+    put(tmp_path, y__train__c_JPG=None, y__train__c_jpg_txt="nobody's", y__train__c_txt="of c")
+    (tmp_path / "y" / "train" / "c.jpg.txt").unlink()
+    before = "x/" if pattern.startswith("x/") else ""
+    found = captions_of(tmp_path / pattern)
+    assert {before + row: said for row, said in found.items()} == rows
+    reader = ImageReader(ImageFolder(path=str(tmp_path / pattern)).image_root)
+    assert all(reader.read(ref) == JPEG for (ref,) in turns_of(tmp_path / pattern)["images"])
+
+
+def test_a_pattern_that_names_nothing_or_leaves_out_a_table_of_its_images_is_an_error(tmp_path):
+    put(tmp_path, x__a_jpg=None, x__metadata_csv="file_name,text\na.jpg,of a\n")
+    with pytest.raises(SourceError, match="the pattern names no image"):
+        turns_of(tmp_path / "*" / "*.png")
+    with pytest.raises(SourceError, match=r"it names images, and not x/metadata\.csv"):
+        turns_of(tmp_path / "*" / "*.jpg")
+    assert captions_of(tmp_path / "*") == {"x/a.jpg": "of a"}
+
+
+def test_a_folder_whose_name_looks_like_a_pattern_is_that_folder(tmp_path):
+    put(tmp_path / "set[1]", a_jpg=None, a_txt="of a")
+    put(tmp_path / "set1", b_jpg=None, b_txt="of b")
+    assert captions_of(tmp_path / "set[1]") == {"a.jpg": "of a"}

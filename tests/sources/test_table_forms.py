@@ -669,6 +669,7 @@ def test_sides_beside_boxes_are_the_annotated_size(tmp_path, sides):
     [
         ((50, 30), {}),
         ((0, 100), {}),
+        ((-1, -1), {}),
         ((200.5, 100), {}),
         (("wide", "high"), {}),
         ((None, 100), {}),

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -39,7 +39,7 @@ from vldata.schema.turns import KEPT_PREFIX, META
 from vldata.shapes.language import questions
 from vldata.sources.base import Source, as_list
 from vldata.sources.reading.answers import AnswerRule, with_answer, without_blank_remarks
-from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes, with_sizes_beside
+from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes
 from vldata.sources.reading.choices import AnswerForm, with_right_choice
 from vldata.sources.reading.columns import UNREAD, note_columns
 from vldata.sources.reading.conversations import (
@@ -96,6 +96,7 @@ from vldata.sources.reading.open import (
 )
 from vldata.sources.reading.rows import note, with_remarks
 from vldata.sources.reading.samples import IMAGES
+from vldata.sources.reading.sizes_beside import sides_beside, with_remark_of_first_image, with_sizes_beside
 from vldata.sources.reading.tables import (
     FILE_NAME,
     FILE_STEM,
@@ -125,8 +126,6 @@ _OF_TALKS = {"images": "images", "thread": "id", "row": "id", "system": "system"
 
 _RECORD, _RECORD_ID, _TAKEN = "\0record", "\0record id", "\0taken"
 _GIVEN = "given answer"
-_OF_A_BOX = ("x", "y", "left", "top", "cx", "cy", "xmin", "ymin", "x_min", "y_min")
-"""Columns beside which a width and a height are perhaps a box's."""
 _NESTED = re.compile(r"\w+(?:\.\w+)+")
 _FILE = re.compile(rf"\b(?:{FILE_NAME}|{FILE_STEM})\b")
 
@@ -169,7 +168,7 @@ class Table(Source):
     )
     licence: ClassVar[str] = "as the table's publisher states"
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
 
     inner_paths: ClassVar[tuple[str, ...]] = ("join.path",)
 
@@ -349,9 +348,9 @@ class Table(Source):
             SourceError: They cannot be inverted, are not the task's, or are not those of the files that are there.
         """
         fields = self._plain_fields()
+        self._refuse_other_columns(task)
         if not fields:
             return self.standin(folder, rows=rows, seed=seed, task=task)
-        self._refuse_other_columns(task)
         keys = turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=True, scenes=-(-rows // 10))
         world = all_columns(pl.read_parquet(keys["path"]), fields, task, self.boxes_are)
         table_for(world, fields).write_parquet(keys["path"])
@@ -386,11 +385,13 @@ class Table(Source):
         return with_columns_of(self._opened(self._tables()[0]), [read_join(join) for join in self.join])
 
     def _refuse_other_columns(self, task: str) -> None:
-        """Hold the fields against the files, where these are there already."""
+        """Hold the fields against the files, where these are there already, or the columns that the recipe names."""
         try:
             self.files()
-        except SourceError:
-            return  # they are what the stand-in stands for
+        except SourceError:  # they are what the stand-in stands for
+            if self.columns is not None and not (self.join or self.extract):
+                origins(self.fields, (*self.columns, FILE_NAME, FILE_STEM), task)
+            return
         frame = self._first()
         if not self._holds_conversations(frame, task):
             origins(*self._named(frame), task)
@@ -458,7 +459,7 @@ class Table(Source):
         for name in self.gather:
             if name not in columns:
                 raise SourceError("gather", f"no column {name!r}", nearest(name, columns))
-        sides = _sides_beside(found, columns)
+        sides = sides_beside(found, columns)
         self._note_columns(frame, found, sides)
         inside = self._inside(frame, found["images"]) if "images" in found else None
         images = found.pop("images") if inside is not None else None
@@ -471,6 +472,8 @@ class Table(Source):
         if "images" in found:
             table = self._with_images_named(table, found["images"], frame, records)
         turns = self._canonical(table, found, notes, task)
+        if "boxes" in found:
+            turns = with_remark_of_first_image(turns, evaluated(found["boxes"], table))
         if sides:
             turns = with_sizes_beside(turns, *(table[side] for side in sides))
         turns = turns.with_columns(table.select(KEPT))
@@ -701,14 +704,6 @@ def _format_of(folder: Path) -> str | None:
         if path.suffix[1:].lower() in IMAGES:
             return "image_folder"
     return None
-
-
-def _sides_beside(found: Mapping[str, Origin], columns: Collection[str]) -> Sequence[str]:
-    """``width`` and ``height`` beside boxes, unless they may be the boxes' own or another column has the sizes."""
-    own = ("width", "height")
-    is_other = "boxes" not in found or "image_sizes" in found or any(name in columns for name in _OF_A_BOX)
-    is_other = is_other or any(name in own for origin in found.values() for name in origin.needs)
-    return () if is_other or not {*own} <= {*columns} else own
 
 
 def _items(turns: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
