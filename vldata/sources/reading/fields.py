@@ -278,7 +278,10 @@ def _as_text(values: pl.Series) -> pl.Series:
     if values.dtype.is_nested() or values.dtype in (pl.Binary, pl.Object):
         raise Unfit
     if not values.dtype.is_float():
-        return values.cast(pl.String)
+        try:
+            return values.cast(pl.String)
+        except pl.exceptions.PolarsError:
+            raise Unfit from None  # a span of time, for one
     values = values.fill_nan(None)  # pandas' gap
     texts = values.cast(pl.String)
     whole = _without_fractions(values)
