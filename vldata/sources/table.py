@@ -144,7 +144,7 @@ class Table(Source):
         at: Dotted path to the rows inside a JSON document that has more than them; ``.`` where the document is one row.
             The rows of an object of objects have its keys as the column ``key``, which is their id; where it holds
             texts, numbers or lists instead, these are the column ``value``.
-        columns: Names of the columns of a CSV or TSV file without a header, or of the items of JSON's rows that are lists.
+        columns: Names of the columns of a CSV or TSV file without a header, or of the items of rows that are lists.
         text: Read the files as plain text: ``lines``, a row for each with the columns ``line`` and ``number`` (from 1),
             or ``files``, a row for each (also for those of a tar archive) with the column ``text``.
         encoding: Of text, CSV and TSV files; UTF-8 unless it is named.

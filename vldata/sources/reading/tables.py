@@ -34,7 +34,8 @@ from vldata.sources.reading.delimited import (
     separator_of,
     with_blanks,
 )
-from vldata.sources.reading.files import UTF8, Written, read_bytes, refuse_doubled_keys_of_lines
+from vldata.sources.reading.doubled_keys import refuse_doubled_keys_of_lines
+from vldata.sources.reading.files import UTF8, Written, read_bytes
 from vldata.sources.reading.json import LINES, YAML, at_path, json_document, written_rows
 from vldata.sources.reading.keep import columns_of_rows, columns_of_table
 from vldata.sources.reading.nested import PLACE
@@ -114,7 +115,7 @@ def open_frame(
 
     Args:
         at: Dotted path to the rows inside a JSON document; None: the document itself; ``.``: the document is one row.
-        columns: Names of the columns of a CSV or TSV file without a header, or of the items of JSON's rows that are lists.
+        columns: Names of the columns of a CSV or TSV file without a header, or of the items of rows that are lists.
         explode: Dotted paths to lists, side by side, whose items become rows.
         encoding: Of a CSV or TSV file.
         is_whole: A JSON document that is an object, and neither one of columns nor one of rows by id, is one row.
