@@ -767,8 +767,10 @@ def test_what_is_no_object_in_an_object_of_objects_keeps_its_key(tmp_path):
     write_json(path, {"1": {"image": "a.jpg", "caption": "a"}, "2": None, "3": "x"})
     turns = turns_of(path, "caption")
     assert rows_and(turns, "detail") == [
-        ("1", None, None), ("2", "not an object: None", "unparsable_row"), ("3", "not an object: 'x'", "unparsable_row"),
-    ]  # fmt: skip
+        ("1", None, None),
+        ("2", "not an object: None", "unparsable_row"),
+        ("3", "not an object: 'x'", "unparsable_row"),
+    ]
     write_json(path, {"a": {"image": "a.jpg"}, "b": {"image": "b.jpg"}, "version": "x"})
     with pytest.raises(SourceError, match="an object of objects, but 'version' is 'x'"):
         turns_of(path, "caption")

@@ -46,7 +46,7 @@ def test_a_row_far_down_in_a_list_is_refused_whether_or_not_rows_hold_objects(tm
     path.write_text(f"[{', '.join(objects)}]")
     assert Table(path=str(path)).turns(task)["problem"].null_count() == 300
     path.write_text(f"[{', '.join([*objects, doubled])}]")
-    with pytest.raises(SourceError, match="'image' twice, with 'a.jpg' and 'b.jpg'"):
+    with pytest.raises(SourceError, match=r"'image' twice, with 'a\.jpg' and 'b\.jpg'"):
         Table(path=str(path)).turns(task)
 
 
@@ -65,7 +65,7 @@ def test_rows_of_a_document_that_is_opened_in_parts_have_a_reason(tmp_path):
 def test_a_part_that_stands_twice_is_refused(tmp_path, form):
     path = tmp_path / "t.json"
     path.write_text(form.format(", ".join(rows(100))))
-    with pytest.raises(SourceError, match="'an?n?o?t?a?t?i?o?n?s?' twice"):
+    with pytest.raises(SourceError, match=r"'(a|annotations)' twice"):
         CocoCaptions(path=str(path)).turns("caption")
 
 

@@ -24,7 +24,7 @@ _KEY, _SPACED_KEY = '":', r'"\s+:'
 _SEARCHED_BYTES = 512 * 1024
 _FEW_PARTS = 64
 FEW_ROWS = 1_000
-"""So many are all parsed again."""
+"""Up to this many are all parsed again."""
 _MOST_ROWS = 2_000
 """Rows with an unusual number of keys that are parsed again; of more, at least every fiftieth of all rows is."""
 

@@ -358,7 +358,10 @@ def _read_delimited(
     names: Sequence[str],
     texts: Collection[str] = (),
 ) -> tuple[pl.DataFrame, dict[int, str]]:
-    whole = _placed(_shaped(form, rows), names) if form.explode else _placed(with_blanks(rows), [*names, BLANK])
+    if form.explode:
+        whole = _placed(_shaped(form, rows), names)
+    else:
+        whole = _placed(with_blanks(rows, has_header=columns is None), [*names, BLANK])
     try:
         return blank_rows(collected(whole), PLACE)
     except pl.exceptions.ComputeError:
