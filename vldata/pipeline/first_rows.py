@@ -30,6 +30,7 @@ from vldata.sources.base import Source
 from vldata.sources.reading import tars, tfrecords
 from vldata.sources.reading.boxes import WrongUnit, outside_unit, wrong_unit
 from vldata.sources.reading.json_head import write_head
+from vldata.sources.reading.shards import notes_on_files
 
 WHOLE_BYTES = 32 * 1024 * 1024
 """Sources with no more are read whole."""
@@ -74,6 +75,7 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
     seen.notes += [
         f"{entry.name}: {path} is one JSON list, not JSON lines; it is read as a list" for path in _lists(files)
     ]
+    seen.notes += [f"{entry.name}: {note}" for note in notes_on_files(entry.source.path, files)]
     heads: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         try:

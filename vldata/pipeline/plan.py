@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from glob import has_magic
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from vldata.recipe.models import Entry, Recipe, Settings
 from vldata.schema.keyed import keyed_one
 from vldata.schema.rows import SCHEMA_VERSION
 from vldata.sources.reading.files import passed_over
+from vldata.sources.reading.shards import notes_on_files
 from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
@@ -397,7 +399,9 @@ def _notes(recipe: Recipe, reports: Mapping[str, SourceReport], blocks: list[Blo
         settings = {**(recipe.raw.get("defaults") or {}), **recipe.raw.get("sources", {}).get(name, {})}
         if settings.get("where") and entry.settings.where is None:
             notes.append(f"{name}: its `where` looks at columns of `keep`, which a stand-in has not: it is left out")
-        taken = entry.source.files() if home(entry.source.path).is_dir() else []
+        is_many = home(entry.source.path).is_dir() or has_magic(entry.source.path)
+        taken = entry.source.files() if is_many else []
+        notes += [f"{name}: {note}" for note in notes_on_files(entry.source.path, taken)]
         if taken and (left := passed_over(entry.source.path, taken)):
             shown = ", ".join(left[:5]) + (" …" if len(left) > 5 else "")
             notes.append(f"{name} passed over {len(left):,} files of its folder, which are not of its format: {shown}")
