@@ -51,7 +51,7 @@ class ImageFolder(Table):
     about: ClassVar[str] = "a folder of images with .txt, .json or a metadata table beside them, or folders for classes"
     licence: ClassVar[str] = "as the folder's publisher states"
     tasks: ClassVar[tuple[str, ...]] = ("caption", *(name for name in Table.tasks if name != "caption"))
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -170,7 +170,7 @@ class Table(Source):
     )
     licence: ClassVar[str] = "as the table's publisher states"
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
 
     inner_paths: ClassVar[tuple[str, ...]] = ("join.path",)
 

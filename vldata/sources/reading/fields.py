@@ -128,7 +128,8 @@ def origins(
             continue  # the most frequent one
         elif whole and name in TASKS[task] and name not in OPTIONAL:
             problem = f"the task {task!r} needs it, and the table has no column {name!r}"
-            such = f", such as `{name}: {name}s[1]`" if f"{name}s" in columns else ""
+            one = "" if name == "caption" else "[1]"  # of a list of captions, each becomes a turn
+            such = f", such as `{name}: {name}s{one}`" if f"{name}s" in columns else ""
             raise SourceError(f"fields.{name}", problem, f"name its origin{such}; {_holding(columns)}")
     return found
 
@@ -261,6 +262,10 @@ def blaming(origin: Origin, values: pl.Series, kind: str, call: Callable[[], Cas
     except Unfit as error:
         what, fix = (*error.args, "", "")[:2]
         problem = f"{origin.text!r} is {values.dtype}, not {kind}" + (f"; {what}" if what else "")
+        if not fix and isinstance(values.dtype, pl.Struct) and origin.expression is None and values.dtype.fields:
+            parts = [f"{origin.text}.{part.name}" for part in values.dtype.fields]
+            given = f"[{', '.join(parts)}]" if origin.name in LISTS - {"boxes"} else parts[0]
+            fix = f"name its parts, such as `{origin.name}: {given}`"
         if not fix and origin.name in LISTS and origin.name != "boxes" and values.dtype == pl.String:
             fix = f"if each row has one, say `{origin.name}: [{origin.text}]`"
         fix = fix or "write an expression that makes it so, such as answers[1] for a list or box.x0 for a struct"

@@ -328,7 +328,9 @@ def _json_errors(path: Path, text: str) -> Iterator[None]:
             "download the file again: it ends in the middle" if error.pos >= len(text.rstrip()) - 1 else "fix the file"
         )
         if error.msg == "Extra data" and error.lineno > 1:
-            fix = "the file is JSON lines, not one JSON document: use a format that reads JSON lines"
+            fix = "it holds several documents: write them as one list, or each on a line of its own"
+        elif text[error.pos : error.pos + 1] in ("]", "}") and text[: error.pos].rstrip().endswith(","):
+            fix = "take out the comma before it"
         raise SourceError(f"{path}:{error.lineno}", f"not JSON: {error.msg}", fix) from None
     except (RecursionError, ValueError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)

@@ -16,6 +16,7 @@ from vldata.errors import SourceError
 from vldata.sources.reading.conversations import talk_rows
 from vldata.sources.reading.files import Written, is_about, visible_names
 from vldata.sources.reading.nested import ITEM, PLACE, ROW
+from vldata.sources.reading.rows import shown
 from vldata.sources.reading.samples import IMAGES, Part, is_text, rows_of, talks_of, written_rows
 from vldata.sources.reading.tables import FILE_NAME, FILE_STEM, TableFile, open_frame, open_objects
 
@@ -151,6 +152,9 @@ def open_metadata(path: Path, rest: TableFile, *, folder: str, before: str, expl
         others = others.rename({FILE_NAME: _PATH, PLACE: "\0other"}).with_columns(pl.col(_PATH).cast(pl.String))
         both = own.join(others.drop("images"), on=_PATH, how="left", maintain_order="left", suffix="\0")
         if "caption\0" in both.columns:
+            differ = both.filter(pl.col("caption").cast(pl.String) != pl.col("caption\0").cast(pl.String))
+            for place, one, other in differ.select(PLACE, "caption", "caption\0").iter_rows():
+                notes.setdefault(place, f"its caption is {shown(one)} in the table, and {shown(other)} beside it")
             both = both.with_columns(caption=pl.coalesce("caption", "caption\0")).drop("caption\0")
         places = zip(both[PLACE].to_list(), both["\0other"].to_list(), strict=True)
         notes |= {place: wrong[other] for place, other in places if other in wrong and place not in notes}
