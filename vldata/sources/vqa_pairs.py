@@ -102,7 +102,7 @@ class VqaPairs(Source):
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("vqa_open",)
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     paths: ClassVar[tuple[str, ...]] = ("path", "annotations", "image_root")
 
     annotations: str | None = None
@@ -220,10 +220,10 @@ class VqaPairs(Source):
 
     def _answers(self, path: Path) -> pl.DataFrame:
         answers = ANSWERS.to("answer", "answers")
-        fields = {"question_id": ID.to("answer"), _OWN: TEXT.to("answer"), "answers": answers}
-        ignored = {"image_id", "question_type", "answer_type", *self.ignore}
+        fields = {"question_id": ID.to("answer"), _OWN: TEXT.to("answer"), "answers": answers, "image_id": ID.to()}
+        ignored = {"question_type", "answer_type", *self.ignore}
         rows = rows_under(open_json(path), "annotations", path)
-        optional = {_OWN, "answers"}
+        optional = {_OWN, "answers", "image_id"}
         return set_beside(typed(rows, fields, optional=optional, ignored=ignored, of="annotations", keep=self.keep))
 
     def _paired(self, question_rows: pl.DataFrame, answer_rows: pl.DataFrame) -> pl.DataFrame:
@@ -235,7 +235,7 @@ class VqaPairs(Source):
         used = pl.col("is_first") & pl.col("has_question")
         pairs = question_rows.join(
             answer_rows.filter(used).select(
-                "question_id", _OWN, "answers", "problem", "detail", BESIDE, is_answered=True
+                "question_id", "image_id", _OWN, "answers", "problem", "detail", BESIDE, is_answered=True
             ),
             on="question_id",
             how="left",
@@ -247,12 +247,12 @@ class VqaPairs(Source):
             detail=pl.when(pl.col("problem").is_null()).then("detail_answer").otherwise("detail"),
         )
         pairs = note(pairs, pl.col("is_answered").is_null(), "missing_value", pl.lit("the question has no annotation"))
-        each = answer_rows.drop_nulls("question_id").group_by("question_id")
-        kinds = each.agg(n=pl.struct(_OWN, "answers").n_unique())
-        several = kinds.filter(pl.col("n") > 1)["question_id"].implode()
-        is_ambiguous = pl.col("question_id").is_duplicated() & pl.col("question_id").is_in(several)
-        said = pl.lit("several questions and several annotations have this id: read their files apart")
-        pairs = note(pairs, is_ambiguous.fill_null(False), "unparsable_row", said)
+        asked = pairs["question_id"].drop_nulls()
+        if asked.n_unique() < asked.len():
+            pairs = _apart(pairs, answer_rows)
+        is_other = (pl.col("image_id") != pl.col("image_id_answer")).fill_null(False)
+        said = pl.format("its annotation is of image {}, and the question of {}", "image_id_answer", "image_id")
+        pairs = note(pairs, is_other, "unparsable_row", said)
         pairs = with_answer(pairs, self.answer, key="question_id", given=_OWN)
         left = merged(answer_rows.filter(~used)).with_columns(
             pl.lit(None, pl.String).alias(name) for name in ("question", "image", "answer", "remark")
@@ -277,6 +277,20 @@ class VqaPairs(Source):
                 return found[1]
         fix = f"write it into `image_name`: {self.image_name.replace('{split}', 'train')}"
         raise SourceError(str(path), "neither `data_subtype` nor the file's name tells the split", fix)
+
+
+def _apart(pairs: pl.DataFrame, answer_rows: pl.DataFrame) -> pl.DataFrame:
+    """The pairs, refused where questions share an id and differ, or have several annotations that do."""
+
+    def differing(rows: pl.DataFrame, *columns: str) -> pl.Expr:
+        each = rows.drop_nulls("question_id").group_by("question_id").agg(n=pl.struct(columns).n_unique())
+        return pl.col("question_id").is_in(each.filter(pl.col("n") > 1)["question_id"].implode()).fill_null(False)
+
+    said = "several questions and several annotations have this id: read their files apart"
+    several = pl.col("question_id").is_duplicated() & differing(answer_rows, _OWN, "answers")
+    pairs = note(pairs, several, "unparsable_row", pl.lit(said))
+    said = "other questions have this id too, and which one its annotation answers is open"
+    return note(pairs, differing(pairs, "question", "image"), "unparsable_row", pl.lit(said))
 
 
 class VqaV2(VqaPairs):
