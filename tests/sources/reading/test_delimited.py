@@ -113,3 +113,26 @@ def test_a_header_among_the_rows_is_none_of_them(tmp_path, more):
 def test_a_file_that_no_reader_splits_into_rows_is_told_as_what_it_is(tmp_path, text, said):
     with pytest.raises(SourceError, match=said):
         read(tmp_path, text)
+
+
+def test_lists_of_a_file_with_a_broken_row_are_exploded_all_the_same(tmp_path):
+    text = 'id,image,q\n1,1.jpg,"[""a"", ""b""]"\n2,2.jpg,c,more\n\nid,image,q\n3,3.jpg,"[\'d\']"\n'
+    turns = []
+    for whole in (text, text.replace(",more", "")):
+        (tmp_path / "t.csv").write_text(whole)
+        turns.append(Table(path=str(tmp_path / "t.csv"), explode="q", fields={"caption": "q"}).turns("caption"))
+    for each, said in zip(turns, ("4 values for 3 columns", "'q' is 'c', not a list"), strict=True):
+        assert each["caption"].to_list() == ["a", "b", None, None, None, "d"]
+        assert each["problem"].to_list() == [None, None, "unparsable_row", "blank_line", "unparsable_row", None]
+        assert said in each["detail"][2]
+        assert each["row"].to_list()[:2] == ["1/0", "1/1"] and each["row"][5] == "3/0"
+
+
+def test_a_list_written_as_text_is_no_caption_and_no_answer_among_plain_ones(tmp_path):
+    turns = read(tmp_path, 'image,caption\n1.jpg,"[\'a b\', \'c\']"\n2.jpg,plain\n3.jpg,[laughs]\n4.jpg,"""a"", b"\n')
+    assert turns["problem"].to_list() == ["unparsable_row", None, None, None]
+    assert turns["caption"].to_list()[1:] == ["plain", "[laughs]", '"a", b']
+    (tmp_path / "t.csv").write_text("image,question,answers\n1.jpg,Q?,\"['a' 'b']\"\n2.jpg,Q?,\"a, b\"\n")
+    turns = Table(path=str(tmp_path / "t.csv")).turns("vqa_open")
+    assert turns.select("answer", "problem").rows()[1] == ("a, b", None)
+    assert turns["problem"][0] == "unparsable_row"

@@ -56,6 +56,9 @@ LISTS = frozenset({"images", "urls", "answers", "choices", PHRASES, "boxes"})
 """Names that ``fields`` may map to a list of columns: the items of the list; of ``boxes`` the four numbers of one."""
 
 _RESULT = "\0result"
+_WRITTEN_LIST = r"""^\s*\[\s*(?:'(?s:.*)'|"(?s:.*)")\s*,?\s*\]\s*$"""
+"""Of a text among others: a list of texts, which nobody says and which is one text only where all are such lists."""
+
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
@@ -275,7 +278,8 @@ def blaming(origin: Origin, values: pl.Series, kind: str, call: Callable[[], Cas
 def _text(values: pl.Series, name: str) -> Cast:
     texts = _as_text(values)
     # Polars' JSON reader writes a NUL where a text has half a surrogate pair
-    return Cast(texts, texts.str.contains("\0", literal=True).fill_null(False))
+    pattern = rf"\x00|{_WRITTEN_LIST}" if name == "caption" else r"\x00"
+    return Cast(texts, texts.str.contains(pattern).fill_null(False))
 
 
 def _as_text(values: pl.Series) -> pl.Series:
@@ -345,6 +349,8 @@ def _texts(values: pl.Series, name: str) -> Cast:
         texts = values.cast(_TEXTS)
     else:
         raise Unfit
+    if name == "answers" and values.dtype == pl.String:
+        return Cast(texts, values.str.contains(_WRITTEN_LIST).fill_null(False))
     if name not in ("images", "urls"):
         return Cast(texts, _never(texts))
     flat = texts.explode(empty_as_null=False, keep_nulls=False)

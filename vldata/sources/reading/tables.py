@@ -358,16 +358,20 @@ def _read_delimited(
     names: Sequence[str],
     texts: Collection[str] = (),
 ) -> tuple[pl.DataFrame, dict[int, str]]:
-    if form.explode:
-        whole = _placed(_shaped(form, rows), names)
-    else:
-        whole = _placed(with_blanks(rows, has_header=columns is None), [*names, BLANK])
+    has_header = columns is None
     try:
-        return blank_rows(collected(whole), PLACE)
+        if not form.explode:
+            return blank_rows(collected(_placed(with_blanks(rows, has_header=has_header), [*names, BLANK])), PLACE)
+        if not collected(with_blanks(rows, has_header=has_header))[BLANK].count():
+            return collected(_placed(_shaped(form, rows), names)), {}
     except pl.exceptions.ComputeError:
-        each, notes = rows_one_by_one(form.path, separator, columns, encoding)
-        schema = {PLACE: pl.UInt32, **dict.fromkeys(names, pl.String)}
-        return pl.DataFrame([{PLACE: k, **row} for k, row in enumerate(each)], schema=schema), notes
+        pass  # a row has too many values
+    each, notes = rows_one_by_one(form.path, separator, columns, encoding)
+    places = pl.DataFrame({PLACE: pl.Series(range(len(each)), dtype=pl.UInt32)})
+    if form.explode:
+        each, notes, places = nested.exploded_objects(each, notes, form.explode)
+    values = (pl.Series(name, [row.get(name) for row in each], dtype=pl.String, strict=False) for name in names)
+    return places.hstack([*values]), notes
 
 
 def _read_json_lines(
