@@ -798,3 +798,28 @@ def test_what_is_exploded_is_a_list_and_lies_in_no_other(tmp_path):
         turns_of(path, "caption", explode="q", fields={"caption": "q.caption"})
     with pytest.raises(ValidationError, match="lies inside another of them"):
         turns_of(path, "caption", explode=["q", "q.caption"])
+
+
+TALK = [{"role": "user", "content": "<image>What?"}, {"role": "assistant", "content": "That."}]
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "parquet", "arrow"])
+def test_conversations_under_a_name_of_their_own_are_read_as_such(tmp_path, form):
+    rows = [{"uid": "x", "pic": "a.jpg", "dialog": TALK}, {"uid": "y", "pic": None, "dialog": TALK[:1]}]
+    fields = {"row": "uid", "images": "pic", "messages": "dialog"}
+    turns = turns_of(write(tmp_path, form, rows), "instruction", fields=fields)
+    assert turns.select("row", "images", "instruction", "response", "problem").rows() == [
+        ("x/0", ["a.jpg"], "What?", "That.", None),
+        ("y/0", [], None, None, "unparsable_row"),
+    ]
+    with pytest.raises(SourceError, match="no column 'dialogs'"):
+        turns_of(write(tmp_path, form, rows), "instruction", fields={"messages": "dialogs"})
+
+
+def test_of_two_conversations_the_one_that_the_recipe_names_is_read_and_keys_are_no_less_strict(tmp_path):
+    row = {"id": "x", "image": "a.jpg", "said": {"dialog": TALK}, "conversations": [*TALK, *TALK]}
+    path = write(tmp_path, "jsonl", [row, {**row, "rejected": "no"}])
+    turns = turns_of(path, "instruction", fields={"messages": "said.dialog"})
+    assert turns.select("response", "problem").rows() == [("That.", None), (None, "unknown_key")]
+    with pytest.raises(SourceError, match="no such column"):
+        turns_of(path, "caption", fields={"messages": "said.dialog"})

@@ -84,6 +84,7 @@ from vldata.sources.reading.kept_columns import with_kept
 from vldata.sources.reading.keys import is_harmless
 from vldata.sources.reading.marks import with_remark_of_marks
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
+from vldata.sources.reading.nested import value as value_at
 from vldata.sources.reading.open import (
     Encoding,
     OpenOptions,
@@ -109,6 +110,7 @@ from vldata.sources.reading.tables import (
     with_file_name,
 )
 from vldata.sources.reading.take import Take
+from vldata.sources.reading.talk_keys import MESSAGES
 from vldata.sources.reading.tars import is_tar, open_tar
 from vldata.sources.reading.text_lists import lists_from_texts
 from vldata.sources.reading.tfrecords import is_records, open_records
@@ -120,7 +122,9 @@ _DIALOGUES = ("instruction", "text_instruction")
 _EXCHANGE = ("instruction", "response", "position")
 _OF_ROWS = ("fields", "box_order", "boxes_are")
 """Options that say how a row is read, wherever it comes from."""
-_OF_TALKS = {"images": "images", "thread": "id", "row": "id", "system": "system"}
+_MESSAGES = "messages"
+"""What `fields` call the column with whole conversations, where it has a name of its own."""
+_OF_TALKS = {"images": "images", "thread": "id", "row": "id", "system": "system", _MESSAGES: _MESSAGES}
 """What `fields` may name of a table of conversations, to the key of a conversation."""
 
 
@@ -138,9 +142,10 @@ class Table(Source):
     Args:
         fields: Canonical column -> column of the table, or one Polars SQL expression. What is not named is taken from a
             column of its own name, images also from ``image`` and row from ``id``. Columns inside columns have dotted
-            names. Where a list is needed (choices, images, answers …; of one box its four numbers), a list of columns
-            or expressions is one, without what is empty. The boxes' phrases may lie side by side with them, in a list
-            that ``phrases`` names. ``file_name`` is the file seen from ``path``, ``file_stem`` that without suffix.
+            names; ``messages`` is that of whole conversations. Where a list is needed (choices, images, answers …; of
+            one box its four numbers), a list of columns or expressions is one, without what is empty. The boxes'
+            phrases may lie side by side with them, in a list that ``phrases`` names. ``file_name`` is the file seen
+            from ``path``, ``file_stem`` that without suffix.
         at: Dotted path to the rows inside a JSON document that has more than them; ``.`` where the document is one row.
             The rows of an object of objects have its keys as the column ``key``, which is their id; where it holds
             texts, numbers or lists instead, these are the column ``value``.
@@ -216,7 +221,7 @@ class Table(Source):
     @field_validator("fields")
     @classmethod
     def _are_canonical(cls, fields: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
-        names = field_names()
+        names = [*field_names(), _MESSAGES]
         for name, given in fields.items():
             if name not in names:
                 raise ValueError(f"no canonical column is named {name!r}; {nearest(name, names)}")
@@ -410,7 +415,7 @@ class Table(Source):
         """``fields`` where each reads columns of one row: what a stand-in's table can be written for."""
         plain = {name: text for name, text in self.fields.items() if isinstance(text, str)}
         is_other = bool(self.text or self.extract or self.gather or self.explode or self.join or self.keep)
-        is_other = is_other or self.take is not None or len(plain) < len(self.fields)
+        is_other = is_other or self.take is not None or len(plain) < len(self.fields) or _MESSAGES in plain
         parts = [text.partition(".")[0] for text in plain.values() if _NESTED.fullmatch(text)]
         is_other = is_other or len(parts) > len({*parts})  # two parts of one column, which is written for one
         return {} if is_other or any(_FILE.search(text) for text in plain.values()) else plain
@@ -432,7 +437,9 @@ class Table(Source):
         return self._holds_talks(frame, task) or self._is_cauldron(frame, task)
 
     def _holds_talks(self, frame: TableFile, task: str) -> bool:
-        return task in _DIALOGUES and not self.explode and holds_talks(frame.columns, self.fields, self.ignore)
+        if task not in _DIALOGUES or self.explode:
+            return False
+        return _MESSAGES in self.fields or holds_talks(frame.columns, self.fields, self.ignore)
 
     def _is_cauldron(self, frame: TableFile, task: str) -> bool:
         is_named = bool({*frame.columns, *self.fields} & {*_EXCHANGE})
@@ -697,6 +704,8 @@ class Table(Source):
         rows = talk_rows(frame.path, image_root=self.image_root, frame=frame, at=self.at)
         self._add_joined(rows, frame)
         fields, columns = self._named(frame)
+        if isinstance(said := fields.pop(_MESSAGES, None), str):
+            _give_messages(rows, said, columns)
         if frame.talks is not None and "row" not in self.fields:
             fields.pop("row", None)  # its rows have their ids already
         found = {name: one for name, one in origins(fields, columns, task, whole=False).items() if name in fields}
@@ -720,6 +729,23 @@ class Table(Source):
             return talks
         texts = zip(*kept_in(frame, self.keep), strict=True)
         return [one._replace(kept=own) for one, own in zip(talks, texts, strict=True)]
+
+
+def _give_messages(rows: list[Any], name: str, columns: Sequence[str]) -> None:
+    """Give each row the column that the recipe calls its conversation under a key by which that is known.
+
+    Raises:
+        SourceError: There is no such column.
+    """
+    if name not in columns:
+        raise SourceError(f"fields.{_MESSAGES}", f"no column {name!r}", nearest(name, columns))
+    for row in rows:
+        if isinstance(row, dict):
+            said = value_at(row, name)
+            for key in {*MESSAGES, name.partition(".")[0]} & row.keys():
+                del row[key]
+            row[_MESSAGES] = said
+    note_columns({name: _EXCHANGE[:2]})
 
 
 def _narrowed(error: SourceError, path: str, num_failed: int, num_files: int) -> SourceError:
