@@ -823,3 +823,18 @@ def test_of_two_conversations_the_one_that_the_recipe_names_is_read_and_keys_are
     assert turns.select("response", "problem").rows() == [("That.", None), (None, "unknown_key")]
     with pytest.raises(SourceError, match="no such column"):
         turns_of(path, "caption", fields={"messages": "said.dialog"})
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_a_lone_text_among_lists_of_texts_is_a_list_of_one(tmp_path, form):
+    rows = [
+        {"id": 1, "image": ["a.jpg", "b.jpg"], "caption": "a"},
+        {"id": 2, "image": "c.jpg", "caption": "b"},
+        {"id": 3, "image": ["d.jpg"], "caption": "c"},
+        {"id": 4, "image": None, "caption": "d"},
+    ]
+    turns = turns_of(write(tmp_path, form, rows), "caption")
+    assert turns["images"].to_list()[:3] == [["a.jpg", "b.jpg"], ["c.jpg"], ["d.jpg"]]
+    assert turns["problem"].null_count() == 4
+    rows[1]["image"] = 5
+    assert turns_of(write(tmp_path, form, rows), "caption")["problem"][1] == "unparsable_row"

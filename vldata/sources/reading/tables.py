@@ -411,8 +411,11 @@ def _read_objects(
     for name in names:
         values = [nested.value(row, name) for row in (written if written and name in texts else rows)]
         kind = _prevailing_kind(values)
+        is_of_texts = kind == "a list" and all(_holds_texts(value) for value in values)
         lines = []
         for place, value in enumerate(values):
+            if is_of_texts and type(value) is str:
+                value = [value]
             if value is not None and _kind(value) != kind:
                 notes.setdefault(place, f"{name!r} is {shown(value)}, elsewhere {kind}")
                 value = None
@@ -448,6 +451,11 @@ def _prevailing_kind(values: Iterable[Any]) -> str | None:
     """The kind of most values that are not null, of equally frequent ones the first."""
     counts = Counter(_kind(value) for value in values if value is not None)
     return max(counts, key=counts.__getitem__, default=None)
+
+
+def _holds_texts(value: Any) -> bool:
+    """Whether a value is a list of texts, or may stand for one with a single text; also of none."""
+    return value is None or type(value) is str or (type(value) is list and all(type(one) is str for one in value))
 
 
 def _kind(value: Any) -> str:
