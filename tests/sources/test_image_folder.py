@@ -46,7 +46,7 @@ def test_the_text_or_json_of_an_image_is_its_caption_and_its_id_is_its_path(tmp_
     }  # fmt: skip
 
 
-def test_the_text_goes_before_json_and_an_empty_text_is_no_gap(tmp_path):
+def test_a_text_and_json_that_differ_are_no_caption_until_one_is_named_and_an_empty_text_is_no_gap(tmp_path):
     put(
         tmp_path,
         a_jpg=None,
@@ -55,8 +55,25 @@ def test_the_text_goes_before_json_and_an_empty_text_is_no_gap(tmp_path):
         b_jpg=None,
         b_txt="",
         b_json='{"caption": "j"}',
+        c_jpg=None,
+        c_txt="same\n",
+        c_json='{"caption": " same"}',
     )
-    assert captions_of(tmp_path) == {"a.jpg": "text", "b.jpg": ""}
+    assert captions_of(tmp_path) == {"a.jpg": None, "b.jpg": "", "c.jpg": "same"}
+    refused = turns_of(tmp_path).filter(pl.col("problem").is_not_null())
+    assert refused.select("row", "problem").rows() == [("a.jpg", "unparsable_row")]
+    assert all(said in refused["detail"][0] for said in ("'text'", "'json'"))
+    assert captions_of(tmp_path, fields={"caption": "txt"}) == {"a.jpg": "text", "b.jpg": "", "c.jpg": "same"}
+    assert captions_of(tmp_path, fields={"caption": "json.caption"})["a.jpg"] == "json"
+
+
+def test_a_table_and_a_text_beside_an_image_that_differ_are_no_caption(tmp_path):
+    put(tmp_path, a_jpg=None, a_txt="one", b_jpg=None, b_txt="same")
+    (tmp_path / "metadata.csv").write_text("file_name,caption\na.jpg,other\nb.jpg,same\n")
+    turns = turns_of(tmp_path)
+    assert turns.select("row", "problem").rows() == [("a.jpg", "unparsable_row"), ("b.jpg", None)]
+    assert turns["detail"][0] == "its caption is 'other' in the table, and 'one' beside it"
+    assert captions_of(tmp_path, fields={"caption": "txt"}) == {"a.jpg": "one", "b.jpg": "same"}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from glob import has_magic
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from vldata.recipe.models import Entry, Recipe, Settings
 from vldata.schema.keyed import keyed_one
 from vldata.schema.rows import SCHEMA_VERSION
 from vldata.sources.reading.files import passed_over
+from vldata.sources.reading.shards import notes_on_files
 from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
@@ -135,13 +137,18 @@ def language_notes(recipe: Recipe, templates: Mapping[str, Template]) -> list[st
 
 
 def folder_notes(entry: Entry) -> list[str]:
-    """Which files of its folder a source does not read."""
-    taken = entry.source.files() if home(entry.source.path).is_dir() else []
-    left = passed_over(entry.source.path, taken) if taken else []
-    if not left:
+    """What the names of a source's files say: shards that are not there, splits side by side, files that it omits."""
+    path = entry.source.path
+    if not (home(path).is_dir() or has_magic(path)):
         return []
-    shown = ", ".join(left[:5]) + (" …" if len(left) > 5 else "")
-    return [f"{entry.name} passed over {len(left):,} files of its folder, which are not of its format: {shown}"]
+    taken = entry.source.files()
+    notes = [f"{entry.name}: {note}" for note in notes_on_files(path, taken)]
+    if taken and (left := passed_over(path, taken)):
+        shown = ", ".join(left[:5]) + (" …" if len(left) > 5 else "")
+        notes.append(
+            f"{entry.name} passed over {len(left):,} files of its folder, which are not of its format: {shown}"
+        )
+    return notes
 
 
 def _identity(entry: Entry, indexed: IndexedTurns, template: Template) -> dict[str, Any]:

@@ -118,6 +118,9 @@ def _talk(row: Any, pictured: bool, ignore: frozenset[str], ignore_of_row: froze
         nothing = [(None, None)] * (len(said.exchanges) if said else num_questions(row, form))
         return Talk(thread, images.named, None, nothing, problem, detail)
 
+    if not form.messages and not form.exchange:
+        there = ", ".join(map(repr, row)) or "no keys"
+        return refused("unparsable_row", f"no conversation under a key that is known as one, but {there}")
     for key in form.media:
         if not is_blank(row[key]):
             return refused("unparsable_row", f"the row has {key!r}, which is not read")

@@ -65,7 +65,8 @@ def rows_of(
 ) -> Rows:
     """A row for each sample, by its key.
 
-    Besides a column for each kind of file there are ``images``; ``caption`` (the text, else what JSON has as such);
+    Besides a column for each kind of file there are ``images``; ``caption`` (the text, else what JSON or a file has as
+    such; both, which is no text, where they differ);
     ``urls`` (JSON's ``url``); and the keys of ``json``, unless a column has their name already.
 
     Args:
@@ -93,7 +94,9 @@ def rows_of(
                 row.setdefault("urls", inside["url"])
         text = row.get("txt") if row.get("txt") is not None or row.get("caption") is not None else row.get("text")
         if text is not None:
-            row["caption"] = text
+            other = row.get("caption")
+            differs = bool(text) and isinstance(other, str) and other.strip() not in ("", str(text).strip())
+            row["caption"] = {"text": text, "caption": other} if differs else text  # no text: the recipe names one
         if said:
             notes[len(rows)] = "; ".join(said)
         rows.append(row)
