@@ -72,15 +72,8 @@ from vldata.sources.reading.marks import with_remark_of_marks
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
 from vldata.sources.reading.rows import note, with_remarks
 from vldata.sources.reading.sizes_beside import sides_beside, with_remark_of_first_image, with_sizes_beside
-from vldata.sources.reading.tables import (
-    FILE_NAME,
-    FILE_STEM,
-    TableFile,
-    details_of,
-    kept_in,
-    problem_of_detail,
-    with_columns_seen,
-)
+from vldata.sources.reading.table_file import FILE_NAME, FILE_STEM, TableFile
+from vldata.sources.reading.tables import details_of, kept_in, problem_of_detail, with_columns_seen
 from vldata.sources.reading.text_lists import lists_from_texts
 from vldata.sources.standins import draw, scenes_for
 from vldata.sources.table_options import DIALOGUES, EXCHANGE, TableOptions, inside_of

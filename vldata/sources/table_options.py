@@ -41,13 +41,8 @@ from vldata.sources.reading.open import (
     refuse_beside_text,
 )
 from vldata.sources.reading.samples import IMAGES
-from vldata.sources.reading.tables import (
-    FILE_NAME,
-    FILE_STEM,
-    TableFile,
-    refuse_options,
-    with_file_name,
-)
+from vldata.sources.reading.table_file import FILE_NAME, FILE_STEM, TableFile
+from vldata.sources.reading.tables import refuse_options, with_file_name
 from vldata.sources.reading.take import Take
 from vldata.sources.reading.tars import is_tar, open_tar
 from vldata.sources.reading.tfrecords import is_records, open_records

@@ -24,11 +24,8 @@ from vldata.sources.reading.fields import (
 )
 from vldata.sources.reading.json import LINES
 from vldata.sources.reading.nested import value as value_at
-from vldata.sources.reading.tables import (
-    TableFile,
-    kept_in,
-    suffix_of,
-)
+from vldata.sources.reading.table_file import TableFile, suffix_of
+from vldata.sources.reading.tables import kept_in
 from vldata.sources.reading.take import Take
 from vldata.sources.reading.talk_keys import MESSAGES
 from vldata.sources.table_options import EXCHANGE, WHOLE, TableOptions, inside_of

@@ -33,10 +33,12 @@ from vldata.sources.reading.keep import columns_of_texts, heads, texts_of_row
 from vldata.sources.reading.keys import is_blank, is_harmless
 from vldata.sources.reading.marks import IMAGE_MARK, with_image_places
 from vldata.sources.reading.messages import Images, Refused, conversation_of, images_of, name_of, num_questions
+from vldata.sources.reading.native_types import lists_of_texts, shown
 from vldata.sources.reading.nested import PLACE
 from vldata.sources.reading.objects import BoxFields, boxes_of_turns, has_places, placed
-from vldata.sources.reading.rows import lists_of_texts, note, shown
-from vldata.sources.reading.tables import SUFFIXES, TableFile, json_objects, open_frame, suffix_of
+from vldata.sources.reading.rows import note
+from vldata.sources.reading.table_file import TableFile, suffix_of
+from vldata.sources.reading.tables import SUFFIXES, json_objects, open_frame
 from vldata.sources.reading.talk_keys import (
     EXCHANGES,
     IMAGES,

@@ -18,7 +18,7 @@ import polars as pl
 from vldata.errors import SourceError, nearest
 from vldata.schema.expressions import is_row_by_row, only_builds_text, quoted_paths, trouble
 from vldata.schema.turns import BOX, COMMON, SIZE
-from vldata.sources.reading.rows import shown
+from vldata.sources.reading.native_types import shown
 from vldata.sources.reading.text_lists import lists_from_texts
 
 PolarsType = pl.DataType | type[pl.DataType]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn, TypeGuard
 
 from vldata.sources.reading.keys import is_blank
 from vldata.sources.reading.marks import IMAGE_MARK, tagged_images
-from vldata.sources.reading.rows import as_written, shown
+from vldata.sources.reading.native_types import as_written, shown
 from vldata.sources.reading.talk_keys import (
     MASKED,
     PAIRS,
