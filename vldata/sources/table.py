@@ -35,6 +35,7 @@ from vldata.schema.turns import KEPT_PREFIX, META
 from vldata.shapes.language import questions
 from vldata.sources.reading.answers import AnswerRule, with_answer, without_blank_remarks
 from vldata.sources.reading.boxes import cast_boxes
+from vldata.sources.reading.casts import PHRASES, Origin, cast, complaint
 from vldata.sources.reading.choices import with_right_choice
 from vldata.sources.reading.columns import UNREAD, note_columns
 from vldata.sources.reading.conversations import (
@@ -50,17 +51,7 @@ from vldata.sources.reading.exchanges import (
     one_exchange_a_row,
     without_unread,
 )
-from vldata.sources.reading.fields import (
-    PHRASES,
-    TASKS,
-    Origin,
-    cast,
-    complaint,
-    evaluated,
-    fields_of,
-    origins,
-    texts_of,
-)
+from vldata.sources.reading.fields import TASKS, evaluated, fields_of, origins, texts_of
 from vldata.sources.reading.gather import gathered, with_kept_joined
 from vldata.sources.reading.inline_images import located, named_in_cells, referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
