@@ -21,8 +21,8 @@ from vldata.llm.answers import Answers, open_answers
 from vldata.llm.batch import book as batch_book
 from vldata.llm.batch import collect as batch_collect
 from vldata.llm.batch import submit as batch_submit
+from vldata.llm.batch.apis.openai import OpenAIBatches
 from vldata.llm.batch.book import open_book
-from vldata.llm.batch.client import BatchClient
 from vldata.llm.batch.collect import BatchResults, collect, poll
 from vldata.llm.batch.files import export, import_, most_of
 from vldata.llm.batch.lines import BatchLimits
@@ -371,9 +371,9 @@ class Killed(BaseException):
 STEPS: tuple[tuple[Any, str], ...] = (
     (batch_book.Book, "_note"),
     (Budget, "change"),
-    (BatchClient, "upload"),
-    (BatchClient, "create"),
-    (BatchClient, "download"),
+    (OpenAIBatches, "upload"),
+    (OpenAIBatches, "create"),
+    (OpenAIBatches, "download"),
     (batch_submit, "keep_requests"),
     (batch_collect, "import_"),
     (Answers, "put"),
