@@ -21,6 +21,8 @@ import polars as pl
 
 from vldata import __version__
 from vldata.errors import BuildError
+from vldata.generate.review.book import NAME as REVIEWS
+from vldata.generate.review.book import read_reviews
 from vldata.generate.samples import SynthSamples, samples_of, usable_turns, with_facts
 from vldata.generate.turns import write_turns
 from vldata.images.pixels import resized
@@ -42,6 +44,7 @@ from vldata.synth.draws import Outcome
 from vldata.synth.generate import Folded, load_kinds, outcomes, replay
 from vldata.synth.kind import SynthKind
 from vldata.synth.models import Synth
+from vldata.synth.review import TurnReview
 
 GENERATED_VERSION = 3
 
@@ -75,11 +78,12 @@ class SynthSource:
 
     def replay(self, answers: AnswersSoFar, fold: Callable[[Iterator[Outcome]], Folded]) -> Folded:
         """What the answers that are there become, made into something; see `vldata.synth.generate.replay`."""
-        return replay(self.samples.inputs, self.kind, self.spec, answers, self.judge, fold=fold)
+        reviews = _reviews(answers)
+        return replay(self.samples.inputs, self.kind, self.spec, answers, self.judge, reviews, fold=fold)
 
     def outcomes(self, answers: AnswersSoFar) -> Iterator[Outcome]:
         """What becomes of every sample by itself, before the answers are compared with each other."""
-        return outcomes(self.samples.inputs, self.kind, self.spec, answers, self.judge)
+        return outcomes(self.samples.inputs, self.kind, self.spec, answers, self.judge, _reviews(answers))
 
     def pending(self, answers: AnswersSoFar, tried: set[str], *, retry: bool = True) -> Iterator[Request]:
         """The requests whose answers are pending, each once, and which join ``tried``.
@@ -105,6 +109,10 @@ class SynthSource:
             raise BuildError(self.entry.where, f"no image has the hash {part['hash']}", fix)
         data = ImageReader(self.root).read(self.images["ref"][place])
         return resized(data, part.get("max_side_px"))[0]
+
+
+def _reviews(answers: AnswersSoFar) -> Mapping[str, list[TurnReview]]:
+    return read_reviews(answers.folder) if isinstance(answers, Answers) else {}
 
 
 def _is_refused(answers: AnswersSoFar, key: str) -> bool:
@@ -217,6 +225,7 @@ def _file_of(source: SynthSource, answers: AnswersSoFar, folder: Path, store: St
             "boxes": [settings.box_format, settings.reference],
             "samples": source.samples.digest,
             "answers": sorted([path.name, path.stat().st_size] for path in folder.glob("*.answers")),
+            **({"reviews": (folder / REVIEWS).stat().st_size} if (folder / REVIEWS).exists() else {}),
         }
     )
     if not store.has(Folder.GENERATED, key, ".parquet"):
