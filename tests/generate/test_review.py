@@ -333,3 +333,18 @@ def test_the_commands_say_what_to_do_next(place: Place, tmp_path: Path) -> None:
     assert ran.exit_code == 0 and "1 rejected" in ran.output and "11 not decided yet" in ran.output
     ran = CliRunner().invoke(app, ["synth", "export-review", str(path), str(tmp_path / "o"), "--to", "argilla", *where])
     assert ran.exit_code != 0
+
+
+def test_a_limit_on_openings_stands_in_the_ledger_and_its_numbers_on_the_page(place: Place, tmp_path: Path) -> None:
+    of = recipe(diversity={"max_share_of_an_opening": 0.25})
+    (state,) = place.session(of).status()
+    assert (state["kept"], state["turns"], state["dropped"]) == (3, 6, {"opening_too_frequent": 3})
+    assert state["diversity"]["top_openings"] == {"is there": 3, "what is": 3}
+    calls = len(place.server.received)
+    place.session(of).run()
+    assert len(place.server.received) == calls
+    out = build(of, tmp_path / "built", store=place.where["store"], workers=1).out
+    ledger = pl.read_parquet(out / "ledger.parquet").filter(source="chat")
+    assert ledger["reason"].to_list() == ["opening_too_frequent"] * 3
+    page = (out / "report.html").read_text()
+    assert "Diversity of synthesis" in page and "is there <small>50.0 %" in page

@@ -40,6 +40,7 @@ from vldata.recipe.models import Entry, Recipe
 from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
+from vldata.synth.diversity import Limits
 from vldata.synth.draws import Outcome
 from vldata.synth.generate import Folded, load_kinds, outcomes, replay
 from vldata.synth.kind import SynthKind
@@ -78,8 +79,16 @@ class SynthSource:
 
     def replay(self, answers: AnswersSoFar, fold: Callable[[Iterator[Outcome]], Folded]) -> Folded:
         """What the answers that are there become, made into something; see `vldata.synth.generate.replay`."""
-        reviews = _reviews(answers)
-        return replay(self.samples.inputs, self.kind, self.spec, answers, self.judge, reviews, fold=fold)
+        about = (self.samples.inputs, self.kind, self.spec, answers, self.judge, _reviews(answers))
+        if self.spec.diversity is None:
+            return replay(*about, fold=fold)
+        limits = replay(*about, fold=Limits(self.spec.diversity, of_questions=self.writes_questions).measure)
+        return replay(*about, fold=lambda outcomes: fold(limits.applied(outcomes)))
+
+    @property
+    def writes_questions(self) -> bool:
+        """Whether the model writes the questions, too."""
+        return self.kind.settings.question == "generated"
 
     def outcomes(self, answers: AnswersSoFar) -> Iterator[Outcome]:
         """What becomes of every sample by itself, before the answers are compared with each other."""
