@@ -24,6 +24,7 @@ from vldata.generate.review.book import add_reviews, read_reviews
 from vldata.generate.review.job import export_review, import_review
 from vldata.llm.answers import open_answers
 from vldata.recipe.load import from_tree
+from vldata.report.write import write_report
 from vldata.synth.review import TurnReview
 
 Document = list[dict[str, Any]]
@@ -346,5 +347,5 @@ def test_a_limit_on_openings_stands_in_the_ledger_and_its_numbers_on_the_page(pl
     out = build(of, tmp_path / "built", store=place.where["store"], workers=1).out
     ledger = pl.read_parquet(out / "ledger.parquet").filter(source="chat")
     assert ledger["reason"].to_list() == ["opening_too_frequent"] * 3
-    page = (out / "report.html").read_text()
-    assert "Diversity of synthesis" in page and "is there <small>50.0 %" in page
+    page = write_report(out).read_text()
+    assert "Diversity of synthesis" in page and "is there</bdi> <small>50.0 %" in page

@@ -116,7 +116,7 @@ class Limits:
                 if image in seen or len(seen) < most:
                     seen.add(image)
                 else:
-                    self._out[place] = Finding(QUESTION, None, f"it is asked of more than {most} images")
+                    self._out[place] = Finding(QUESTION, None, f"more than {most} images have nearly the same")
 
     def _limit_openings(self, openings: npt.NDArray[np.int64], names: Sequence[str]) -> None:
         share = self._spec.max_share_of_an_opening
