@@ -88,7 +88,7 @@ def back(place: Place, tmp_path: Path, document: Any) -> dict[str, Any]:
 
 def texts_of(record: dict[str, Any]) -> tuple[str, str]:
     values = record.get("data") or record["fields"]
-    return values["question"], values["answer"]
+    return values.get("question", ""), values["answer"]
 
 
 def built(place: Place, folder: Path) -> tuple[list[tuple[str, str]], pl.DataFrame]:
@@ -210,7 +210,11 @@ def test_records_carry_images_suggestions_and_marks(place: Place, tmp_path: Path
 
     (record, *_) = out(place, tmp_path / "ar", "argilla")
     settings = json.loads((tmp_path / "ar" / ".argilla" / "settings.json").read_text())
-    assert record["fields"].keys() == {field["name"] for field in settings["fields"]}
+    assert record["fields"].keys() <= {field["name"] for field in settings["fields"]}
+    required = {each["name"] for each in settings["fields"] + settings["questions"] if each["required"]}
+    assert required == {"answer", "verdict"}
+    names = [each["name"] for part in ("fields", "questions", "metadata") for each in settings[part]]
+    assert len(set(names)) == len(names)
     assert record["suggestions"].keys() <= {question["name"] for question in settings["questions"]}
     assert record["metadata"].keys() == {each["name"] for each in settings["metadata"]}
     linked = out(place, tmp_path / "url", "argilla", image_url="http://here/images/", limit=1)
@@ -243,6 +247,12 @@ def test_label_studios_short_export_and_argillas_lines_are_read_too(place: Place
     say_argilla(records[5], {"verdict": "reject"})
     lines = "".join(json.dumps(record) + "\n" for record in records)
     assert back(place, tmp_path, "\ufeff" + lines)["rejected"] == 1
+    flat = {**records[6]["fields"], **records[6]["metadata"], "id": "x", "verdict.suggestion": None}
+    flat |= {"verdict.responses": ["accept", "reject"], "verdict.responses.users": ["u1", "u2"]}
+    flat |= {"verdict.responses.status": [None, "draft"], "edited_answer.responses": ["Six disks."]}
+    flat |= {"edited_answer.responses.users": ["u1"], "edited_answer.responses.status": ["submitted"]}
+    row = back(place, tmp_path, [flat])
+    assert (row["accepted"], row["edited"], row["contested"]) == (1, 1, 0)
     folder = tmp_path / "ar"
     (folder / "records.json").write_text(json.dumps(records))
     assert import_review(place.session(), [folder])["already"] == 1

@@ -4,19 +4,22 @@
     .argilla/settings.json    fields, questions and metadata
     .argilla/dataset.json     its name
 
-Comes back with ``"responses": {"verdict": [{"value": "accept", "user_id": …}], …}``; as JSON or as a record a line.
+Comes back with ``"responses": {"verdict": [{"value": "accept", "user_id": …}], …}``; or flat, as ``to_datasets`` makes
+it: ``"verdict.responses": ["accept"], "verdict.responses.users": […], "verdict.responses.status": ["submitted"]``.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from vldata.generate.review.records import ACCEPT, GUIDELINES, REJECT, ReviewRecord, TurnMark, Verdict, checked, mark_of
 
 _PREFIX = "vldata_"
+_DONE = "submitted"
 _VERDICT, _QUESTION, _ANSWER, _REASON = "verdict", "edited_question", "edited_answer", "reason"
 
 
@@ -37,11 +40,12 @@ def write(folder: Path, records: Iterable[ReviewRecord], name: str) -> list[Path
 
 def is_mine(record: Mapping[str, Any]) -> bool:
     """Whether a record of a file has this tool's form."""
-    return isinstance(record.get("fields"), dict) and "responses" in record
+    return (isinstance(record.get("fields"), dict) and "responses" in record) or _is_flat(record)
 
 
 def read(place: str, record: Mapping[str, Any]) -> Verdict:
     """What a record brought back; of several people's responses the last counts."""
+    record = _nested(record) if _is_flat(record) else record
     metadata = record.get("metadata")
     given = metadata if isinstance(metadata, dict) else {}
     mark = mark_of({name.removeprefix(_PREFIX): value for name, value in given.items()})
@@ -71,13 +75,29 @@ def read(place: str, record: Mapping[str, Any]) -> Verdict:
     )
 
 
+def _is_flat(record: Mapping[str, Any]) -> bool:
+    return any(name.endswith((".responses", ".suggestion")) for name in record)
+
+
+def _nested(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as ``to_json`` gives it, from a flat one."""
+    responses = {}
+    for name in (_VERDICT, _QUESTION, _ANSWER, _REASON):
+        values, users, states = (record.get(f"{name}.responses{part}") or () for part in ("", ".users", ".status"))
+        responses[name] = [
+            {"value": value, "user_id": user, "status": status}
+            for value, user, status in zip_longest(values, users, states)
+        ]
+    return {**record, "fields": record, "metadata": record, "responses": responses}
+
+
 def _submitted(responses: Any) -> list[tuple[str, Any]]:
     """Person and value of each response to a question; drafts and discarded ones do not count."""
     found = responses if isinstance(responses, list) else ()
     return [
         (str(one.get("user_id") or ""), one["value"])
         for one in found
-        if isinstance(one, dict) and one.get("value") is not None and one.get("status", "submitted") == "submitted"
+        if isinstance(one, dict) and one.get("value") is not None and (one.get("status") or _DONE) == _DONE
     ]
 
 
@@ -88,12 +108,8 @@ def _of(person: str, responses: list[tuple[str, Any]]) -> Any:
 
 def _record(record: ReviewRecord) -> dict[str, Any]:
     images = {f"image_{number}": url for number, url in enumerate(record.images, start=1)}
-    fields = images | {
-        "conversation": record.conversation or None,
-        "findings": record.reasons or None,
-        "question": record.question or None,
-        "answer": record.answer,
-    }
+    texts = {"conversation": record.conversation, "findings": record.reasons, "question": record.question}
+    fields = images | {name: text for name, text in texts.items() if text} | {"answer": record.answer}
     suggestions = {_ANSWER: record.answer} | ({_QUESTION: record.question} if record.question else {})
     return {
         "id": record.mark.name,
