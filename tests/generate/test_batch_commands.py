@@ -53,8 +53,8 @@ UNREADABLE = "There is nothing to say."
 
 
 @pytest.fixture
-def server() -> Iterator[BatchServer]:
-    with BatchServer() as running:
+def server(request: pytest.FixtureRequest) -> Iterator[BatchServer]:
+    with getattr(request, "param", BatchServer)() as running:
         running.batch_script = lambda number: Fate(text=TEXT)
         running.script = lambda request: answer(TEXT)
         yield running
@@ -86,7 +86,7 @@ def place(server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("VLDATA_CONFIG", str(tmp_path / "config.yaml"))
     monkeypatch.setattr("vldata.llm.pace.BACKOFF_S", 0.001)
     (tmp_path / "config.yaml").write_text(
-        "endpoints:\n  openai:\n    url: https://api.openai.com/v1\n    prices:\n"
+        f"endpoints:\n  openai:\n    url: https://api.openai.com/v1\n    batch_api: {server.batch_api}\n    prices:\n"
         "      tiny: {input_usd_per_mtok: 1.0, output_usd_per_mtok: 2.0, batch_factor: 0.5}\n"
     )
     return Place(tmp_path, server)
@@ -305,6 +305,7 @@ def test_a_batch_that_turns_out_not_to_have_been_made_is_made_in_the_same_run(
     assert states(place) == (6, 0) and set(server.batch_bill.values()) == {1}
 
 
+@pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.batch_api, indirect=True)
 def test_a_command_that_is_killed_again_and_again_pays_for_everything_once(
     server: BatchServer, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -572,3 +572,22 @@ def test_a_reply_that_is_no_completion_is_a_failure(tmp_path: Path, answers: Ans
     (tmp_path / "o").write_text("".join(json.dumps(line) + "\n" for line in (row, none, odd)))
     imported = import_([tmp_path / "o"], answers, {request.key: request for request in asks(3)})
     assert dict(imported.failed) == {"not_a_completion": 2, "server_error": 1} and len(answers) == 0
+
+
+def test_a_settlement_that_a_kill_interrupted_is_made_before_others_are(server: BatchServer, answers: Answers) -> None:
+    """The first batch ends after the second, whose settlement was announced and not made."""
+    server.batch_script = lambda number: Fate(polls=3 if number == 1 else 0)
+    go(asks(4), server, answers, batch_limits=BatchLimits(2))
+    with pytest.MonkeyPatch.context() as patch:
+
+        def change(budget: Budget, by: Spending) -> None:
+            raise Killed
+
+        patch.setattr(Budget, "change", change)
+        with pytest.raises(Killed):
+            come(server, answers)
+    for batch in server.batches.values():
+        batch.polled = batch.fate.polls
+    come(server, answers)
+    spent = read_ledger(ledger(answers))
+    assert (spent.pico, spent.in_doubt_pico) == (cost_of(answers, asks(4)), 0)

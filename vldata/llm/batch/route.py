@@ -20,7 +20,7 @@ from typing import Any
 from vldata.llm.answers import Answers
 from vldata.llm.batch.api import ENDED, BatchApi, RemoteBatch
 from vldata.llm.batch.book import BatchPart, Book
-from vldata.llm.batch.budget import settle
+from vldata.llm.batch.budget import reconcile, settle
 from vldata.llm.batch.results import APIS
 from vldata.llm.budget import Spending
 from vldata.llm.endpoint import Endpoint, EndpointError, endpoint_error
@@ -119,6 +119,8 @@ class Route:
         Returns:
             Why the endpoint cannot be queried; its parts stay as they are then.
         """
+        for part in self.book.open_parts:  # before anything else is spent, after which nobody could tell
+            reconcile(self.book, part)
         unmade = [part for part in self.parts() if part.batch_id is None and part.place == self.place]
         doubtful = [part for part in unmade if part.making_since is not None]
         for part in unmade:
