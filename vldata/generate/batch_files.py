@@ -14,7 +14,7 @@ from vldata.llm.batch.book import keep_requests, open_book, read_keys, read_requ
 from vldata.llm.batch.files import ImportResult, export, import_
 from vldata.llm.batch.lines import BatchLimits
 from vldata.llm.budget import BudgetLimits, open_budget
-from vldata.llm.endpoint import NO_KEY, Endpoint
+from vldata.llm.endpoint import NO_KEY, Endpoint, load_endpoints
 from vldata.llm.events import Event
 from vldata.llm.prices import Price
 from vldata.llm.request import Request
@@ -34,7 +34,8 @@ def export_source(source: SynthSource, answers: Path, folder: Path, limits: Batc
     with answers_so_far(answers) as replies, open_book(answers, read_only=True) as book:
         under_way = book.keys_under_way()
         requests = list(source.pending(replies, set(under_way), retry=retry))
-    exported = export(requests, folder, source.image, limits)
+    spec = load_endpoints().get(source.spec.endpoint)
+    exported = export(requests, folder, source.image, limits, "openai" if spec is None else spec.batch_api)
     for of_file in exported.requests:
         kept = answers / "batches" / f"{of_file[0].key}-{len(of_file)}.{EXPORTED}"
         kept.parent.mkdir(exist_ok=True)

@@ -21,6 +21,8 @@ import polars as pl
 
 from vldata import __version__
 from vldata.errors import BuildError
+from vldata.generate.review.book import NAME as REVIEWS
+from vldata.generate.review.book import read_reviews
 from vldata.generate.samples import SynthSamples, samples_of, usable_turns, with_facts
 from vldata.generate.turns import write_turns
 from vldata.images.pixels import resized
@@ -38,10 +40,12 @@ from vldata.recipe.models import Entry, Recipe
 from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
+from vldata.synth.diversity import Limits
 from vldata.synth.draws import Outcome
 from vldata.synth.generate import Folded, load_kinds, outcomes, replay
 from vldata.synth.kind import SynthKind
 from vldata.synth.models import Synth
+from vldata.synth.review import TurnReview
 
 GENERATED_VERSION = 3
 
@@ -75,11 +79,20 @@ class SynthSource:
 
     def replay(self, answers: AnswersSoFar, fold: Callable[[Iterator[Outcome]], Folded]) -> Folded:
         """What the answers that are there become, made into something; see `vldata.synth.generate.replay`."""
-        return replay(self.samples.inputs, self.kind, self.spec, answers, self.judge, fold=fold)
+        about = (self.samples.inputs, self.kind, self.spec, answers, self.judge, _reviews(answers))
+        if self.spec.diversity is None:
+            return replay(*about, fold=fold)
+        limits = replay(*about, fold=Limits(self.spec.diversity, of_questions=self.writes_questions).measure)
+        return replay(*about, fold=lambda outcomes: fold(limits.applied(outcomes)))
+
+    @property
+    def writes_questions(self) -> bool:
+        """Whether the model writes the questions, too."""
+        return self.kind.settings.question == "generated"
 
     def outcomes(self, answers: AnswersSoFar) -> Iterator[Outcome]:
         """What becomes of every sample by itself, before the answers are compared with each other."""
-        return outcomes(self.samples.inputs, self.kind, self.spec, answers, self.judge)
+        return outcomes(self.samples.inputs, self.kind, self.spec, answers, self.judge, _reviews(answers))
 
     def pending(self, answers: AnswersSoFar, tried: set[str], *, retry: bool = True) -> Iterator[Request]:
         """The requests whose answers are pending, each once, and which join ``tried``.
@@ -105,6 +118,10 @@ class SynthSource:
             raise BuildError(self.entry.where, f"no image has the hash {part['hash']}", fix)
         data = ImageReader(self.root).read(self.images["ref"][place])
         return resized(data, part.get("max_side_px"))[0]
+
+
+def _reviews(answers: AnswersSoFar) -> Mapping[str, list[TurnReview]]:
+    return read_reviews(answers.folder) if isinstance(answers, Answers) else {}
 
 
 def _is_refused(answers: AnswersSoFar, key: str) -> bool:
@@ -217,6 +234,7 @@ def _file_of(source: SynthSource, answers: AnswersSoFar, folder: Path, store: St
             "boxes": [settings.box_format, settings.reference],
             "samples": source.samples.digest,
             "answers": sorted([path.name, path.stat().st_size] for path in folder.glob("*.answers")),
+            **({"reviews": (folder / REVIEWS).stat().st_size} if (folder / REVIEWS).exists() else {}),
         }
     )
     if not store.has(Folder.GENERATED, key, ".parquet"):

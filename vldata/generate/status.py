@@ -8,16 +8,18 @@ from functools import partial
 from typing import Any
 
 from vldata.generate.sources import AnswersSoFar, SynthSource
+from vldata.synth.diversity import Variety
 from vldata.synth.draws import Outcome
 
 
 def state_of(source: SynthSource, answers: AnswersSoFar) -> dict[str, Any]:
     """Numbers of samples, draws and turns, reasons, and cost, as plain data."""
-    counted = source.replay(answers, partial(_counted, answers=answers))
+    counted = source.replay(answers, partial(_counted, answers=answers, of_questions=source.writes_questions))
     return {"samples": len(source.samples), "rejected": source.rejected, **counted}
 
 
-def _counted(outcomes: Iterator[Outcome], answers: AnswersSoFar) -> dict[str, Any]:
+def _counted(outcomes: Iterator[Outcome], answers: AnswersSoFar, of_questions: bool) -> dict[str, Any]:
+    variety = Variety(of_questions=of_questions)
     numbers: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
     marks: Counter[str] = Counter()
@@ -26,6 +28,7 @@ def _counted(outcomes: Iterator[Outcome], answers: AnswersSoFar) -> dict[str, An
         keys.update(bytes.fromhex(request.key) for request in draw.requests)
         numbers["draws"] += 1
         numbers["turns"] += len(draw.kept)
+        variety.add(draw)
         if draw.kept:
             numbers["kept"] += 1
             marks.update(finding.reason for finding in draw.findings if finding.policy == "mark")
@@ -38,6 +41,7 @@ def _counted(outcomes: Iterator[Outcome], answers: AnswersSoFar) -> dict[str, An
         **{name: numbers[name] for name in ("draws", "kept", "turns", "wanting")},
         "dropped": dict(sorted(dropped.items())),
         "marked": dict(sorted(marks.items())),
+        "diversity": variety.row(),
         "cost_usd": usd,
         "unpriced_attempts": unpriced,
     }

@@ -20,6 +20,7 @@ from vldata.schema.turns import BOX, COMMON
 from vldata.synth.draws import Draw
 from vldata.synth.exchange import Exchange, Link, linked_regions, with_boxes
 from vldata.synth.inputs import Region
+from vldata.synth.review import EDITED
 
 COLUMNS = {
     "instruction": ("instruction", "response"),
@@ -76,7 +77,8 @@ def _rows(sample: SynthSample, draw: Draw, entry: Entry, lineage: str) -> Iterat
             words["boxes"] = [region._asdict() | {"image": 0} for region in _regions(exchange, sample)]
         many = len(draw.kept) > 1
         place_in = {"thread": draw.row, "position": position} if question_column == "instruction" else {}
-        yield {**head, **words, **place_in, "row": f"{draw.row}/{position + 1}" if many else draw.row}
+        own = {"generator": f"{head['generator']} {EDITED}"} if place in draw.edited else {}
+        yield {**head, **own, **words, **place_in, "row": f"{draw.row}/{position + 1}" if many else draw.row}
 
 
 def _regions(exchange: Exchange, sample: SynthSample) -> list[Region]:

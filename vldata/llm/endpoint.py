@@ -22,7 +22,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import orjson
@@ -48,7 +48,18 @@ KEY_REMOVED = "[key removed]"
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _AVAILABLE: Mapping[str, Mapping[str, str]] = {
-    "openai": {"url": "https://api.openai.com/v1", "key_env": "OPENAI_API_KEY"}
+    "openai": {"url": "https://api.openai.com/v1", "key_env": "OPENAI_API_KEY"},
+    "anthropic": {
+        "url": "https://api.anthropic.com/v1",
+        "key_env": "ANTHROPIC_API_KEY",
+        "batch_api": "anthropic",
+    },
+    "gemini": {
+        "url": "https://generativelanguage.googleapis.com/v1beta/openai",
+        "key_env": "GEMINI_API_KEY",
+        "batch_api": "gemini",
+    },
+    "mistral": {"url": "https://api.mistral.ai/v1", "key_env": "MISTRAL_API_KEY", "batch_api": "mistral"},
 }
 
 
@@ -67,6 +78,7 @@ class EndpointSpec(Spec):
         max_concurrency: Requests that may be under way at once, whatever the command says.
         timeout_s: How long one request may take.
         prices: By model, as the endpoint calls it.
+        batch_api: Whose Batch API it speaks; single requests always go to an API like OpenAI's.
     """
 
     url: str
@@ -76,6 +88,7 @@ class EndpointSpec(Spec):
     max_concurrency: Annotated[int, Field(ge=1)] | None = None
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = TIMEOUT_S
     prices: dict[str, Price] = {}
+    batch_api: Literal["openai", "anthropic", "gemini", "mistral"] = "openai"
 
 
 @dataclass(frozen=True)
@@ -98,6 +111,7 @@ class Endpoint:
     max_concurrency: int | None = None
     timeout_s: float = TIMEOUT_S
     prices: Mapping[str, Price] = field(default_factory=dict)
+    batch_api: str = "openai"
 
     def __reduce__(self) -> Any:
         """Refuse to be pickled: the key would be in it."""

@@ -106,6 +106,10 @@ GENERATED = {
     "evolved_too_long": "the new instruction is many times as long as the old one",
     "evolution_leaked": "the new instruction speaks of the task of rewriting",
     "same_answer_over_images": "the same answer, or nearly the same, is given for many different images",
+    "opening_too_frequent": "more turns of the source begin with the same words than a limit allows",
+    "question_over_images": "nearly the same question is put about more images than a limit allows",
+    "rejected_by_person": "a person who reviewed it rejected it",
+    "review_outdated": "a person reviewed the turn, and the reply is not read as it was then",
     "no_exchange": "nothing of the reply is left when what is wrong with it is taken out",
 }
 """Why a reply is not used: filtered, as its kind requires. A second request quotes these texts to the model."""

@@ -29,6 +29,8 @@ class Draw(NamedTuple):
         kept: Places of the exchanges that become turns.
         problem: Why nothing does; None when something does.
         detail: What exactly.
+        edited: Places of the exchanges that a person changed.
+        is_reviewed: Whether a person's verdict stands in it, which goes before every check.
     """
 
     inputs: Inputs
@@ -40,6 +42,8 @@ class Draw(NamedTuple):
     kept: tuple[int, ...] = ()
     problem: str | None = None
     detail: str | None = None
+    edited: tuple[int, ...] = ()
+    is_reviewed: bool = False
 
     @property
     def row(self) -> str:

@@ -21,9 +21,11 @@ from vldata.synth.kind import SynthKind
 from vldata.synth.kinds import load_kind
 from vldata.synth.models import Synth
 from vldata.synth.parse import ParseError
+from vldata.synth.review import Reviews, reviewed
 from vldata.synth.validate import Answered, Comparison, Finding, SameAnswers, text_of
 
 Folded = TypeVar("Folded")
+_NO_REVIEWS: Reviews = {}
 
 
 class AnswerLookup(Protocol):
@@ -60,6 +62,7 @@ class _Source:
     Args:
         kind: What is made of them.
         prompt: Its words.
+        reviews: What people said about replies.
         judge: The kind that chooses, and its words; None where none does.
     """
 
@@ -67,16 +70,16 @@ class _Source:
     spec: Synth
     answers: AnswerLookup
     prompt: Prompt
+    reviews: Reviews
     judge: tuple[SynthKind, Prompt] | None = None
 
 
-def _source(kind: SynthKind, spec: Synth, answers: AnswerLookup, judge: SynthKind | None) -> _Source:
+def _source(kind: SynthKind, spec: Synth, answers: AnswerLookup, judge: SynthKind | None, reviews: Reviews) -> _Source:
     prompt = kind.prompt(model=spec.model, endpoint=spec.endpoint, parameters=spec.parameters)
     if judge is None:
-        return _Source(kind, spec, answers, prompt)
-    return _Source(
-        kind, spec, answers, prompt, (judge, judge.prompt(model=spec.judge_model or spec.model, endpoint=spec.endpoint))
-    )
+        return _Source(kind, spec, answers, prompt, reviews)
+    words = judge.prompt(model=spec.judge_model or spec.model, endpoint=spec.endpoint)
+    return _Source(kind, spec, answers, prompt, reviews, (judge, words))
 
 
 def first_requests(samples: Iterable[Inputs], kind: SynthKind, spec: Synth) -> Iterator[Request]:
@@ -89,13 +92,18 @@ def first_requests(samples: Iterable[Inputs], kind: SynthKind, spec: Synth) -> I
 
 
 def outcomes(
-    samples: Iterable[Inputs], kind: SynthKind, spec: Synth, answers: AnswerLookup, judge: SynthKind | None = None
+    samples: Iterable[Inputs],
+    kind: SynthKind,
+    spec: Synth,
+    answers: AnswerLookup,
+    judge: SynthKind | None = None,
+    reviews: Reviews = _NO_REVIEWS,
 ) -> Iterator[Outcome]:
     """What becomes of every sample by itself, one after the other; nothing is held, however many there are.
 
     Args: as `replay`, which also compares the answers with each other.
     """
-    return _outcomes(samples, _source(kind, spec, answers, judge))
+    return _outcomes(samples, _source(kind, spec, answers, judge, reviews))
 
 
 def replay(
@@ -104,6 +112,7 @@ def replay(
     spec: Synth,
     answers: AnswerLookup,
     judge: SynthKind | None = None,
+    reviews: Reviews = _NO_REVIEWS,
     *,
     fold: Callable[[Iterator[Outcome]], Folded],
 ) -> Folded:
@@ -115,9 +124,10 @@ def replay(
         kind: What is made of them.
         answers: Open for reading.
         judge: The kind that chooses, where ``kind`` says that one does.
+        reviews: What people said about replies.
         fold: Goes through all outcomes. When it is called twice, the first result is forgotten.
     """
-    again = partial(_outcomes, samples, _source(kind, spec, answers, judge))
+    again = partial(_outcomes, samples, _source(kind, spec, answers, judge, reviews))
     if spec.same_answers is None:
         return fold(again())
     compared = Comparison(SameAnswers(policy=spec.same_answers))
@@ -162,14 +172,16 @@ def _draw(inputs: Inputs, number: int, source: _Source) -> Draw:
             why = failure.attempts[-1].error if failure is not None and failure.attempts else None
             return Draw(inputs, number, requests, problem=NOT_GENERATED, detail=why)
         exchanges, findings = kind.examine(answer.reply, inputs, sample_index=number)
-        decision = kind.decide(exchanges, findings, may_reask=again < most)
+        reviews = source.reviews.get(answer.key, ())
+        decision = kind.decide(exchanges, findings, may_reask=again < most and not reviews)
         if decision.action == "reask":
             index = kind.settings.draws * (again + 1) + number
             request = kind.reask(request, answer.reply, decision.reasons, sample_index=index)
             requests = (*requests, request)
             continue
         draw = Draw(inputs, number, requests, answer, tuple(exchanges), tuple(findings), decision.kept)
-        return draw if decision.kept else _dropped(draw, decision.reasons)
+        draw = draw if decision.kept else _dropped(draw, decision.reasons)
+        return reviewed(draw, reviews, whole=kind.settings.scope == "reply") if reviews else draw
     raise AssertionError("the last reply is kept or dropped")
 
 
@@ -185,6 +197,9 @@ def _chosen(inputs: Inputs, draws: list[Draw], source: _Source) -> tuple[list[Dr
     usable = [draw for draw in draws if draw.kept]
     if choose is None or not usable or any(draw.pending is not None for draw in draws):
         return draws, []
+    if any(draw.is_reviewed for draw in usable):  # a person has chosen, and no judge is paid to do it again
+        first = next(draw for draw in usable if draw.is_reviewed)
+        return [_passed_over(d, "a person chose another") if d.kept and d is not first else d for d in draws], []
     texts = [draw.text for draw in usable]
     scores: list[float | None]
     if choose.by == "coverage":
@@ -203,9 +218,13 @@ def _chosen(inputs: Inputs, draws: list[Draw], source: _Source) -> tuple[list[Dr
         if draw in usable and usable.index(draw) != place:
             score = scores[usable.index(draw)]
             said = "no score" if score is None else f"score {score:.3g}"
-            draw = draw._replace(kept=(), problem=NOT_BEST, detail=said)
+            draw = _passed_over(draw, said)
         kept.append(draw)
     return kept, []
+
+
+def _passed_over(draw: Draw, detail: str) -> Draw:
+    return draw._replace(kept=(), problem=NOT_BEST, detail=detail)
 
 
 def _leads(pairs: Sequence[Inputs], source: _Source) -> tuple[list[float | None], list[Request]]:
@@ -241,7 +260,7 @@ def _without_same(
 
 
 def _with(draw: Draw, kind: SynthKind, findings: Sequence[Finding]) -> Draw:
-    if not draw.kept or not findings:
+    if not draw.kept or not findings or draw.is_reviewed:
         return draw
     more = [finding._replace(exchange=draw.kept[finding.exchange or 0]) for finding in findings]
     draw = draw._replace(findings=(*draw.findings, *more))

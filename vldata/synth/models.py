@@ -13,6 +13,23 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+class Diversity(Spec):
+    """Limits on how alike the turns of a source may be; by default there is none.
+
+    Args:
+        max_share_of_an_opening: Of the turns that are kept, at most this share may begin with the same words; where so
+            few openings exist that this cannot hold, of the turns that there were.
+        opening_words: How many first words are an opening.
+        max_images_of_a_question: For at most N images may nearly the same question be kept; null: for any number.
+        similarity: From which share of common runs of three words on two questions are nearly the same.
+    """
+
+    max_share_of_an_opening: Annotated[float, Field(gt=0, le=1)] | None = None
+    opening_words: Annotated[int, Field(ge=1, le=8)] = 2
+    max_images_of_a_question: Annotated[int, Field(ge=1)] | None = None
+    similarity: Annotated[float, Field(gt=0, le=1)] = 0.9
+
+
 class Synth(Spec):
     """A source that is made from others: each sample of theirs is one request, or several, to a model.
 
@@ -32,6 +49,7 @@ class Synth(Spec):
         max_tokens: How many tokens all runs may take.
         judge_model: Of a kind that chooses by a judge; null: ``model``.
         same_answers: What is done with one answer over many images; null: nothing.
+        diversity: Limits on how alike its turns may be; null: none.
     """
 
     from_: Annotated[list[str], BeforeValidator(_as_list), Field(alias="from", min_length=1)]
@@ -49,3 +67,4 @@ class Synth(Spec):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     judge_model: str | None = None
     same_answers: Literal["drop", "mark"] | None = "drop"
+    diversity: Diversity | None = None
