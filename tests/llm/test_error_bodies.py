@@ -87,6 +87,7 @@ def test_the_pause_that_a_body_requests_is_kept() -> None:
         ({"detail": [{"type": "extra_forbidden", "loc": ["body", "top_k"], "msg": "Extra"}]}, "top_k"),
         (openai("x does not support parameters: ['seed'], for model=m", None), "seed"),
         (openai("Unsupported value: 'temperature' does not support 0 with this model.", INVALID), "temperature"),
+        (openai("Unrecognized request argument supplied: top_k", INVALID), "top_k"),
         (openai("It failed", INVALID), None),
     ],
 )

@@ -192,6 +192,7 @@ _VAGUE = "unsupported_parameter"  # DashScope says InvalidParameter also of a pr
 _PARAMETER = re.compile(
     r"(?:parameters?|argument|value|field)\b:? *\[?[`'\"]+([a-z_]+)[`'\"]+"
     r"|[`'\"]+([a-z_]+)[`'\"]+ (?:is|does) not support"
+    r"|(?:parameter|argument|field)s?(?: supplied)?: ([a-z_]+)"
 )
 _RETRY_DELAY = re.compile(r"(\d+(?:\.\d+)?)s")
 
@@ -326,4 +327,4 @@ def _parameter(named: list[Any], words: str) -> str | None:
         if isinstance(last, str):
             return last
     match = _PARAMETER.search(words)
-    return (match[1] or match[2]) if match else None
+    return next(filter(None, match.groups()), None) if match else None
