@@ -201,7 +201,7 @@ def test_only_what_may_be_billed_is_booked_and_the_ledger_says_why(
 
 def test_an_error_that_reports_tokens_costs_these(server: BillingServer, answers: Answers) -> None:
     body = {"error": {"message": "Lost"}, "usage": {"prompt_tokens": 10, "completion_tokens": 4}}
-    server.queue(Act(500, body))
+    server.queue(Act(500, body, is_billed=False))
     sent = run([ask(0)], endpoint(server), answers)
     kept = answers.get(ask(0).key)
     assert kept is not None and kept.attempts[0].cost_usd == PRICE.cost_usd(Usage(10, 4))
