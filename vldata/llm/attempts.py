@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from vldata.errors import VldataError
@@ -20,12 +20,13 @@ from vldata.llm.endpoint import Endpoint, EndpointError, endpoint_error
 from vldata.llm.events import Event, Stop
 from vldata.llm.examples import Examples
 from vldata.llm.faults import Fault, Scope, ignores_format
+from vldata.llm.job import RequestJob
 from vldata.llm.pace import ClosedError, Ticket, backoff_s
-from vldata.llm.prices import Price, Size, to_pico, usage_of
+from vldata.llm.prices import to_pico, usage_of
 from vldata.llm.refusals import Refusals
 from vldata.llm.request import Request
 from vldata.llm.servers import Server, Servers
-from vldata.llm.spelling import Body, Renames, renames_after
+from vldata.llm.spelling import Body, renames_after
 
 if TYPE_CHECKING:
     from vldata.llm.client import Reply
@@ -50,22 +51,6 @@ class HeldError(Exception):
 
 class TooLargeError(Exception):
     """The request alone takes more than a minute's tokens."""
-
-
-@dataclass(slots=True)
-class RequestJob:
-    """A request on its way."""
-
-    request: Request
-    price: Price | None
-    size: Size
-    pico: int | None
-    attempts: list[Attempt] = field(default_factory=list)
-    num_failed: int = 0
-    num_rate_limited: int = 0
-    renames: Renames = field(default_factory=dict)
-    answered_before: int = 0
-    tried: Server | None = None
 
 
 class Attempts:

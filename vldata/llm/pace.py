@@ -230,7 +230,7 @@ class Gate:
 
 
 class Pace:
-    """How fast one server is asked.
+    """How fast requests go to one server.
 
     Args:
         concurrency: Requests under way at once.

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from vldata.llm.faults import Fault
+from vldata.llm.job import RequestJob
 from vldata.llm.servers import Servers
-
-if TYPE_CHECKING:
-    from vldata.llm.attempts import RequestJob
 
 AT_FIRST = 3
 """Rows that are forbidden before anything is answered, after which no more are tried."""
 
 IN_A_ROW = 20
-"""The same after answers: a filter of prompts that refuses a half refuses so many in a row once in a million times."""
+"""The same after answers: a filter that refuses half of all prompts does that by chance once in a million times."""
 
 Verdict = Literal["wait", "go on", "stop"]
 

@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Any
 
 from vldata.errors import VldataError
 from vldata.llm.answers import Answers
-from vldata.llm.attempts import Attempts, HeldError, RequestJob, StoppedError, TooLargeError
+from vldata.llm.attempts import Attempts, HeldError, StoppedError, TooLargeError
 from vldata.llm.budget import Budget, BudgetLimits, open_budget
 from vldata.llm.endpoint import Endpoint, EndpointError, endpoint_error
 from vldata.llm.events import Event, SendResult, unbounded
 from vldata.llm.examples import keep_examples
 from vldata.llm.faults import Fault
+from vldata.llm.job import RequestJob
 from vldata.llm.prices import size_of, to_pico
 from vldata.llm.request import Request
 from vldata.llm.spelling import Body
