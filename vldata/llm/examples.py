@@ -27,9 +27,10 @@ class Examples:
         self.said: dict[str, str] = {}
 
     def add(self, fault: Fault) -> None:
-        """See a fault."""
-        if fault.name not in self.said:
-            self.said[fault.name] = _line(fault)
+        """See a fault; one without words is no example."""
+        words = ": ".join(part for part in (f"HTTP {fault.status}" if fault.status else "", fault.detail) if part)
+        if words and fault.name not in self.said:
+            self.said[fault.name] = words
 
 
 def keep_examples(folder: Path, endpoint: str, said: Mapping[str, str]) -> None:
@@ -66,8 +67,3 @@ def _read(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, orjson.JSONDecodeError):
         return {}
     return document if isinstance(document, dict) else {}
-
-
-def _line(fault: Fault) -> str:
-    status = f"HTTP {fault.status}" if fault.status else ""
-    return ": ".join(part for part in (status, fault.detail) if part) or "nothing"
