@@ -11,7 +11,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from tests.generate.test_generate import Place, place, recipe, reply
-from tests.llm.server import Act, ReceivedRequest, failure, reset, without_usage
+from tests.llm.server import Act, BillingServer, ReceivedRequest, failure, reset, without_usage
 from vldata.cli.main import app
 
 __all__ = ["place"]
@@ -80,3 +80,15 @@ def test_a_segment_of_the_answer_store_that_is_gone_is_told_before_it_is_paid_fo
     assert "missing: " + segments[-1].name in invoke(place, "plan").output
     assert "missing: " + segments[-1].name in invoke(place, "status").output
     assert one(place, "plan")["missing"] == [segments[-1].name]
+
+
+def test_a_run_over_several_servers_says_what_each_did(place: Place) -> None:
+    with BillingServer(lambda received: failure(503)) as dead:
+        (place.folder / "config.yaml").write_text(
+            f"endpoints: {{openai: {{key_env: null, servers: ['{dead.url}', '{place.server.url}'], "
+            "prices: {tiny: {input_usd_per_mtok: 1.0, output_usd_per_mtok: 2.0}}}}"
+        )
+        said = invoke(place, "run")
+    assert said.exit_code == 0, said.output
+    assert f"{place.server.url}: attempts sent 12, answered 12, failed 0" in said.output
+    assert f"{dead.url}: attempts" in said.output and "overloaded, for example: HTTP 503: It failed" in said.output

@@ -13,11 +13,13 @@ from pydantic import SecretStr
 
 from tests.llm.error_bodies import INVALID, MAX_TOKENS, openai, openrouter
 from tests.llm.server import (
+    FAULTS,
     Act,
     BillingServer,
     ReceivedRequest,
     answer,
     failure,
+    faulty,
     hang,
     rate_limited,
     reset,
@@ -393,5 +395,35 @@ def test_odd_replies_are_read_and_paid_once(server: BillingServer, answers: Answ
     )
     sent = run(asks(2), endpoint(server), answers, limits=BudgetLimits(concurrency=1))
     assert sent.answered == 2 == server.bill.requests and sent.spent.in_doubt_pico == 0
-    texts = [answers.get(ask(n).key).reply["choices"][0]["message"]["content"] for n in range(2)]  # type: ignore[union-attr]
+    kept = [answers.get(ask(n).key) for n in range(2)]
+    texts = [one.reply["choices"][0]["message"]["content"] for one in kept if one is not None]
     assert texts == ["A \ufffd cup.", "A cup."]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_several_servers_do_every_row_ends_and_no_bill_passes_what_is_booked(
+    answers: Answers, tmp_path: Path, seed: int
+) -> None:
+    faults = (
+        *FAULTS,
+        FORBIDDEN,
+        failure(400, None, "odd"),
+        Act(body=b"data: {}"),
+        failure(504, is_billed=True),
+        hang(),
+    )
+    with (
+        BillingServer(faulty(0.3, seed, faults)) as one,
+        BillingServer(faulty(0.1, seed + 100, faults)) as other,
+        BillingServer(lambda received: failure(503)) as dead,
+    ):
+        servers = several(one, other, dead, timeout_s=0.5)
+        limits = BudgetLimits(max_usd=1.0, concurrency=16)
+        sent = run(asks(150), servers, answers, limits=limits, ledger=tmp_path / "ledger")
+        bills = [server.bill for server in (one, other, dead)]
+    assert sent.stopped is None
+    assert sent.answered + len(sent.failed) == 150 and sent.answered == len(answers) >= 120
+    assert sum(b.input_tokens + 2.0 * b.output_tokens for b in bills) / 1e6 <= sent.total.usd <= 1.0
+    assert sum(bill.requests for bill in bills) == sent.total.requests
+    assert sent.total == read_ledger(tmp_path / "ledger")
+    assert {failed.key for failed in answers.failures()} == sent.failed.keys()

@@ -216,6 +216,9 @@ def _report(recipe: Path, rows: list[dict[str, Any]], *, as_json: bool) -> None:
             failed = ", ".join(f"{name} {count:,}" for name, count in row["failed"].items())
             given_up = f"; given up: {failed}" if failed else ""
             say(f"{row['source']}: {row['answered']:,} answered for {_spent(row)}{given_up}")
+            for url, counts in row["servers"].items() if len(row["servers"]) > 1 else ():
+                attempts = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+                say(f"{row['source']}: {url}: attempts {attempts}")
             _say_said(row)
         _say_missing(rows)
     if stopped is not None:

@@ -33,6 +33,7 @@ def send_pending(
     """
     answered, failed, spent = 0, dict[str, str](), Spending()
     said: dict[str, str] = {}
+    servers: dict[str, Counter[str]] = {}
     tried = set(under_way(answers.folder))  # in a batch that is not back yet: not twice
     while True:  # an answer may make another request necessary
         before_round = len(tried)
@@ -48,6 +49,8 @@ def send_pending(
         answered += sent.answered
         failed |= sent.failed
         said = {**sent.examples, **said}
+        for url, counts in sent.servers.items():
+            servers.setdefault(url, Counter()).update(counts)
         spent += sent.spent
         if sent.stopped is not None or len(tried) == before_round:
             break
@@ -60,6 +63,7 @@ def send_pending(
         "requests": spent.requests,
         "unpriced_requests": spent.unpriced,
         "said": said,
+        "servers": servers,
         "stopped": stop_row(sent.stopped),
     }
 
