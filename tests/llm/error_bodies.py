@@ -608,6 +608,12 @@ ERROR_BODIES = [
         "overloaded",
     ),
     # nothing that is known
+    Said(
+        "DashScope: a small image",
+        400,
+        {"code": "InvalidParameter", "message": "The image length and width do not meet the model restrictions."},
+        "bad_request",
+    ),
     Said("vLLM: images in one prompt", 400, vllm("At most 1 image(s) may be provided in one prompt."), "bad_request"),
     Said(
         "FastAPI",

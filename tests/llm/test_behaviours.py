@@ -33,6 +33,7 @@ from vldata.llm.events import Event
 from vldata.llm.examples import examples_of
 from vldata.llm.ledger import ledger_of
 from vldata.llm.prices import Usage
+from vldata.llm.request import Request
 
 __all__ = ["answers", "impatient", "server"]
 
@@ -84,6 +85,45 @@ def test_a_key_that_is_barred_half_way_gives_up_few_rows(server: BillingServer, 
     assert sent.answered == 50 and sent.failed == {} and sent.unsent == 450 and server.bill.requests < 100
     server.script = lambda received: answer()
     assert run(asks(500), endpoint(server), answers).answered == 450
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        failure(404, None, "file of the model not found"),
+        failure(400, "unsupported_value", "'detail' does not support this image"),
+        failure(400, None, "odd image"),
+    ],
+)
+def test_what_every_row_would_meet_is_a_rows_own_fault_when_its_model_answers_others(
+    server: BillingServer, answers: Answers, act: Act
+) -> None:
+    server.script = lambda received: act if is_about(received, 30, 31, 40) else answer()
+    sent = run(asks(60), endpoint(server), answers, limits=BudgetLimits(concurrency=2))
+    assert sent.stopped is None and sent.answered == 57 and len(sent.failed) == 3
+    assert set(sent.failed.values()) <= {"refused", "bad_request"}
+    again = run(asks(60), endpoint(server), answers)
+    assert (again.hits == 57 and again.stopped is not None) or again.failed
+
+
+def test_a_model_that_is_not_there_stops_the_run_though_another_one_answers(
+    server: BillingServer, answers: Answers
+) -> None:
+    missing = failure(404, "model_not_found")
+    server.script = lambda received: missing if received.body["model"] == "judge" else answer()
+    judged = [Request("test", "judge", one.messages, one.parameters) for one in asks(50)]
+    requests = [one for pair in zip(asks(50), judged, strict=True) for one in pair]
+    sent = run(requests, endpoint(server), answers, limits=BudgetLimits(concurrency=4))
+    assert sent.stopped is not None and sent.stopped.reason == "unknown_model" and sent.failed == {}
+
+
+def test_a_key_that_may_use_one_model_and_not_the_other_stops_the_run(server: BillingServer, answers: Answers) -> None:
+    server.script = lambda received: FORBIDDEN if received.body["model"] == "judge" else answer(delay_s=0.01)
+    judged = [Request("test", "judge", one.messages, one.parameters) for one in asks(50)]
+    requests = [one for pair in zip(asks(50), judged, strict=True) for one in pair]
+    sent = run(requests, endpoint(server), answers, limits=BudgetLimits(concurrency=4))
+    assert sent.stopped is not None and sent.stopped.reason == "forbidden" and sent.failed == {}
+    assert server.bill.requests < 20
 
 
 def test_the_last_rows_of_a_source_are_refused_when_it_was_answered_in_earlier_runs(

@@ -99,7 +99,7 @@ class Attempts:
                 return None
             if self._is_renamed(job, server, fault):
                 continue
-            if self.refusals.is_suspect(fault):
+            if self.refusals.is_suspect(fault, job.request.model):
                 await self._hold(job, fault)
             if fault.scope is Scope.ROW:
                 return fault
@@ -179,7 +179,7 @@ class Attempts:
             self._feel(job, server, ticket, reply)
             return reply
         self.servers.answered(server, ticket)
-        self.refusals.answered()
+        self.refusals.answered(job.request.model)
         self.answered += 1
         self._refused_since = None
         self._settled.set()
@@ -226,7 +226,8 @@ class Attempts:
         """Let a fault slow down or stop what comes after it."""
         self.examples.add(fault)
         if renames_after(fault, job.request.parameters, job.renames) is None:
-            self.servers.failed(server, ticket, fault)
+            is_suspect = self.refusals.is_suspect(fault, job.request.model)
+            self.servers.failed(server, ticket, fault, is_suspect=is_suspect)
         if fault.name != "rate_limited":
             return
         now = server.pace.now()
@@ -246,7 +247,7 @@ class Attempts:
         while verdict == "wait" and self.stopped is None:  # those under way will tell
             self._settled.clear()
             await self._settled.wait()
-            verdict = self.refusals.verdict()
+            verdict = self.refusals.verdict(job.request.model)
         if verdict == "stop":
             self.halt(fault.name, endpoint_error(self._endpoint, fault))
         raise HeldError

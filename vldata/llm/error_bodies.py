@@ -75,7 +75,6 @@ _CODES: Mapping[str, tuple[str, ...]] = {
         "unsupported_parameter",
         "unsupported_value",
         "unknown_parameter",
-        "invalid_parameter",
         "extra_forbidden",
         "UnsupportedParamsError",
         "unrecognized_request_argument",
@@ -187,8 +186,6 @@ _BY_STATUS = {
 }
 _CERTAIN = (401, 402, 408, 409, 425, 451)  # whatever is said beside them
 
-_VAGUE = "unsupported_parameter"  # DashScope says InvalidParameter also of a prompt that is too long
-
 _PARAMETER = re.compile(
     r"(?:parameters?|argument|value|field)\b:? *\[?[`'\"]+([a-z_]+)[`'\"]+"
     r"|[`'\"]+([a-z_]+)[`'\"]+ (?:is|does) not support"
@@ -265,13 +262,12 @@ def class_of(status: int | None, said: ErrorBody) -> str:
     if status == 429:
         candidates = _OF_RATE_LIMITS
     for name in candidates:
-        if name != _VAGUE and not said.codes.isdisjoint(_PLAIN_CODES.get(name, ())):
+        if not said.codes.isdisjoint(_PLAIN_CODES.get(name, ())):
             return name
     if by_status in ("overloaded", "timed_out"):  # what passes says much else, such as that a limit is reached
         return by_status
     for name in candidates:
-        is_coded = name == _VAGUE and not said.codes.isdisjoint(_PLAIN_CODES[name])
-        if is_coded or _WORDS[name].search(said.words):
+        if _WORDS[name].search(said.words):
             return name
     return by_status
 

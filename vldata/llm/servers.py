@@ -115,13 +115,17 @@ class Servers:
         server.pace.concurrency.answered()
         server.breaker.count(failed=False, sent_at=ticket.sent_at, now=server.pace.now())
 
-    def failed(self, server: Server, ticket: Ticket, fault: Fault) -> None:
-        """Let a fault slow down, leave out or stop what comes after it."""
+    def failed(self, server: Server, ticket: Ticket, fault: Fault, *, is_suspect: bool = False) -> None:
+        """Let a fault slow down, leave out or stop what comes after it.
+
+        Args:
+            is_suspect: It may be the fault of its row alone.
+        """
         now, others = server.pace.now(), [s for s in self.all if s is not server and s.is_usable]
         server.num_failed += 1
         if fault.is_congestion:
             server.pace.concurrency.congested(ticket.sent_at, now)
-        if fault.scope is Scope.RUN and fault.name != "forbidden":  # which may be a row's own: see `attempts`
+        if fault.scope is Scope.RUN and not is_suspect:
             self._leave_out(server, fault, others)
         if fault.retry_after_s and fault.scope is Scope.RETRY:
             if fault.retry_after_s > MAX_WAIT_S and not others:
