@@ -467,3 +467,23 @@ def test_whatever_several_servers_do_every_row_ends_and_no_bill_passes_what_is_b
     assert sum(bill.requests for bill in bills) == sent.total.requests
     assert sent.total == read_ledger(tmp_path / "ledger")
     assert {failed.key for failed in answers.failures()} == sent.failed.keys()
+
+
+SHARED = (
+    {"role": "system", "content": "Look."},
+    {"role": "user", "content": "A"},
+    {"role": "assistant", "content": "B"},
+)
+
+
+@pytest.mark.parametrize("hint", [None, "prompt_cache_key"])
+def test_a_provider_is_told_what_prompts_share_and_the_key_of_an_answer_is_not(
+    server: BillingServer, answers: Answers, hint: Any
+) -> None:
+    requests = [Request("test", "m", (*SHARED, *ask(n).messages), {"max_tokens": 50}) for n in range(3)]
+    run([*requests, ask(9)], endpoint(server, cache_hint=hint), answers)
+    assert all(request.key in answers for request in requests)
+    bodies = [received.body for received in server.received if len(received.body["messages"]) > 1]
+    assert all(body["messages"][:3] == list(SHARED) for body in bodies)
+    assert len({body.get("prompt_cache_key") for body in bodies}) == 1
+    assert ("prompt_cache_key" in bodies[0]) == (hint == "prompt_cache_key")

@@ -32,6 +32,7 @@ import yaml
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 
 from vldata.errors import VldataError, nearest
+from vldata.llm.cache_hints import CacheHint
 from vldata.llm.faults import FAULTS, Fault
 from vldata.llm.prices import Price
 from vldata.schema.spec import Spec
@@ -95,6 +96,8 @@ class EndpointSpec(Spec):
         max_refused_s: How long all requests may be refused for their rate (429) before the run stops.
         bills_failures: A server error (5xx) that reports no tokens may stand on the bill all the same: it is then
             counted at the most that it can cost, and in doubt.
+        cache_hint: ``prompt_cache_key``: sent with prompts that begin alike, so that the provider finds more of them in
+            its cache (OpenAI); null: nothing is. It is no part of an answer's key.
         prices: By model, as the endpoint calls it.
     """
 
@@ -109,6 +112,7 @@ class EndpointSpec(Spec):
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = TIMEOUT_S
     max_refused_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = MAX_REFUSED_S
     bills_failures: bool = False
+    cache_hint: CacheHint | None = None
     prices: dict[str, Price] = {}
 
 
@@ -134,6 +138,7 @@ class Endpoint:
     prices: Mapping[str, Price] = field(default_factory=dict)
     max_refused_s: float = MAX_REFUSED_S
     bills_failures: bool = False
+    cache_hint: CacheHint | None = None
     servers: tuple[ServerSpec, ...] = ()
 
     @property

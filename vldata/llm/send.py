@@ -26,6 +26,7 @@ from vldata.errors import VldataError
 from vldata.llm.answers import Answers
 from vldata.llm.attempts import Attempts, HeldError, StoppedError, TooLargeError
 from vldata.llm.budget import Budget, BudgetLimits, open_budget
+from vldata.llm.cache_hints import with_hint
 from vldata.llm.endpoint import Endpoint, EndpointError, endpoint_error
 from vldata.llm.events import Event, SendResult, unbounded
 from vldata.llm.examples import keep_examples
@@ -134,8 +135,8 @@ class _Sending:
                 self._end_refusals(has_answered_before=before.tokens > 0)
         finally:
             await self._attempts.servers.close()
-            keep_examples(self._answers.folder, self._endpoint.name, self._attempts.examples.said)
             self._answers.flush()
+            keep_examples(self._answers.folder, self._endpoint.name, self._attempts.examples.said)
         if self._bug is not None:
             raise self._bug
         is_interrupted = self._attempts.stopped is not None and self._attempts.stopped.reason == "interrupted"
@@ -263,9 +264,10 @@ class _Sending:
         from vldata.llm.client import chat_body
 
         try:
+            hint = self._endpoint.cache_hint
             if any(True for _ in request.image_parts):
-                return await asyncio.to_thread(lambda: Body(chat_body(request, self._read_image)))
-            return Body(chat_body(request, self._read_image))
+                return await asyncio.to_thread(lambda: Body(with_hint(chat_body(request, self._read_image), hint)))
+            return Body(with_hint(chat_body(request, self._read_image), hint))
         except (VldataError, OSError) as error:
             return Fault("image_unreadable", detail=str(error))
 
