@@ -52,7 +52,12 @@ def reasons(name: str, *answers: str, **options: Any) -> list[str]:
         ("length", ["reply_truncated"]),
         ("content_filter", ["reply_filtered"]),
         ("tool_calls", ["reply_unfinished"]),
-        (None, ["reply_unfinished"]),
+        ("max_tokens", ["reply_truncated"]),
+        ("SAFETY", ["reply_filtered"]),
+        (None, []),
+        ("eos", []),
+        ("STOP", []),
+        ("end_turn", []),
         ({}, ["reply_unfinished"]),
     ],
 )

@@ -97,6 +97,7 @@ def synth_plan(recipe: RecipeArg, options: SynthCommandOptions, as_json: JsonOpt
             for row in rows
         ],
     )
+    _say_missing(rows)
     for row in rows:
         _say_rejected(row)
         for why, count in row["why_new"].items():
@@ -155,7 +156,12 @@ def synth_status(recipe: RecipeArg, options: SynthCommandOptions, as_json: JsonO
         print_json(rows)
         return
     _state_table(rows)
+    for row in rows:
+        _say_said(row)
     for place in rows[0]["damaged"]:
+        if place["missing"]:
+            say(f"missing: {place['file']}, with all answers in it")
+            continue
         what = f"the answer to request {place['key']}" if place["key"] else "a stretch of unknown content"
         say(f"damaged: {place['file']}, byte {place['offset']:,}: {what}")
     if rows[0]["damaged"]:
@@ -210,6 +216,11 @@ def _report(recipe: Path, rows: list[dict[str, Any]], *, as_json: bool) -> None:
             failed = ", ".join(f"{name} {count:,}" for name, count in row["failed"].items())
             given_up = f"; given up: {failed}" if failed else ""
             say(f"{row['source']}: {row['answered']:,} answered for {_spent(row)}{given_up}")
+            for url, counts in row["servers"].items() if len(row["servers"]) > 1 else ():
+                attempts = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+                say(f"{row['source']}: {url}: attempts {attempts}")
+            _say_said(row)
+        _say_missing(rows)
     if stopped is not None:
         from vldata.llm.endpoint import EndpointError
 
@@ -241,6 +252,22 @@ def _state_table(rows: list[dict[str, Any]]) -> None:
             say(f"{row['source']}: {count:,} dropped: {reason}")
         for reason, count in row["marked"].items():
             say(f"{row['source']}: {count:,} kept with a mark: {reason}")
+
+
+def _say_said(row: dict[str, Any]) -> None:
+    """One example of the server's own words for each class of fault."""
+    from vldata.cli.terminal import say
+
+    for name, words in row["said"].items():
+        say(f"{row['source']}: {name}, for example: {words}")
+
+
+def _say_missing(rows: list[dict[str, Any]]) -> None:
+    """Files of the answer store that are gone."""
+    from vldata.cli.terminal import say
+
+    for name in rows[0]["missing"] if rows else ():
+        say(f"missing: {name}: restore it from a backup, or all answers in it are requested, and paid for, again")
 
 
 def _spent(row: dict[str, Any]) -> str:

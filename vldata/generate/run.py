@@ -32,6 +32,8 @@ def send_pending(
         retry: Also what the endpoint refused for good.
     """
     answered, failed, spent = 0, dict[str, str](), Spending()
+    said: dict[str, str] = {}
+    servers: dict[str, Counter[str]] = {}
     tried = set(under_way(answers.folder))  # in a batch that is not back yet: not twice
     while True:  # an answer may make another request necessary
         before_round = len(tried)
@@ -46,6 +48,9 @@ def send_pending(
         )
         answered += sent.answered
         failed |= sent.failed
+        said = {**sent.examples, **said}
+        for url, counts in sent.servers.items():
+            servers.setdefault(url, Counter()).update(counts)
         spent += sent.spent
         if sent.stopped is not None or len(tried) == before_round:
             break
@@ -57,6 +62,8 @@ def send_pending(
         "tokens": spent.tokens,
         "requests": spent.requests,
         "unpriced_requests": spent.unpriced,
+        "said": said,
+        "servers": servers,
         "stopped": stop_row(sent.stopped),
     }
 

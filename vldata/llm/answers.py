@@ -4,6 +4,8 @@
     <folder>/lock                         held by the one writer
     <folder>/000001.answers, 000002 …     segments, only ever appended to; see `vldata.llm.segments`
     <folder>/000001.index …               rebuilt when lost; see `vldata.llm.index`
+    <folder>/newest                       the number of the newest segment, by which a missing one is noticed
+    <folder>/examples.json                what servers said of faults; see `vldata.llm.examples`
 
 It is kept apart from the store of blocks, which can all be rebuilt: nothing here is ever collected, replaced or
 rewritten. An answer is with the system when `Answers.put` returns, so the death of the process costs nothing; it is on
@@ -190,7 +192,7 @@ class Answers:
 
     @property
     def damaged(self) -> tuple[Damage, ...]:
-        """Every place found damaged so far; `verify` looks everywhere."""
+        """Every place found damaged so far, and every segment that is missing; `verify` looks everywhere."""
         return self._log.damaged()
 
     def verify(self) -> tuple[Damage, ...]:

@@ -8,6 +8,8 @@
         tpm: 2000000
         prices: {gpt-x: {input_usd_per_mtok: 2.5, output_usd_per_mtok: 10, batch_factor: 0.5}}
       local: {url: "http://127.0.0.1:8000/v1"}
+      cluster:                         # several servers of one model: shared out by load, a dead one is tried again
+        servers: ["http://10.0.0.1:8000/v1", {url: "http://10.0.0.2:8000/v1", max_concurrency: 16}]
 
 A recipe names an endpoint and can say nothing about it: a recipe comes from a stranger, and a URL of his would be given
 the user's key. The key itself is shown by nothing here: it has no repr, is part of no message, and `Endpoint.scrub`
@@ -20,16 +22,17 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import orjson
 import yaml
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 
 from vldata.errors import VldataError, nearest
+from vldata.llm.cache_hints import CacheHint
 from vldata.llm.faults import FAULTS, Fault
 from vldata.llm.prices import Price
 from vldata.schema.spec import Spec
@@ -39,6 +42,9 @@ NO_KEY = "none"
 
 TIMEOUT_S = 600.0
 """How long one request may take: the default of OpenAI's own client."""
+
+MAX_REFUSED_S = 600.0
+"""Limits are counted by the minute: who is refused everything for ten has used up a day's, or another's."""
 
 MIN_SECRET_CHARS = 8
 """A shorter key is a word such as "none" or "EMPTY", and no secret; to take it out of texts would only damage them."""
@@ -67,26 +73,58 @@ class EndpointError(VldataError):
     """An endpoint cannot be used: not configured, without a key, or refusing what it is sent."""
 
 
+class ServerSpec(Spec):
+    """One of several servers of an endpoint; limits that it does not state are the endpoint's.
+
+    Args:
+        url: As for the endpoint.
+        rpm: As for the endpoint, of this server alone; and so are the others.
+    """
+
+    url: str
+    rpm: Annotated[int, Field(ge=1)] | None = None
+    tpm: Annotated[int, Field(ge=1)] | None = None
+    max_concurrency: Annotated[int, Field(ge=1)] | None = None
+
+
+def _as_server(value: Any) -> Any:
+    return {"url": value} if isinstance(value, str) else value
+
+
 class EndpointSpec(Spec):
     """One endpoint in the configuration.
 
     Args:
         url: The base of an API like OpenAI's, up to and with ``/v1``.
+        servers: In place of ``url``: several servers of the same models, each a URL or ``{url, rpm, tpm,
+            max_concurrency}``. Requests go to the least loaded; one that fails is left out until it works again. Which
+            of them answered is no part of an answer's key. The limits of the endpoint hold for each.
         key_env: The environment variable that holds the API key; null: no key is needed.
         rpm: Requests that may be sent within any minute.
         tpm: Tokens, expected prompt and largest answer together, that may be requested within any minute.
         max_concurrency: Requests that may be under way at once, whatever the command says.
         timeout_s: How long one request may take.
+        max_refused_s: How long all requests may be refused for their rate (429) before the run stops.
+        bills_failures: A server error (5xx) that reports no tokens may stand on the bill all the same: it is then
+            counted at the most that it can cost, and in doubt.
+        cache_hint: ``prompt_cache_key``: sent with prompts that begin alike, so that the provider finds more of them in
+            its cache (OpenAI); null: nothing is. It is no part of an answer's key.
         prices: By model, as the endpoint calls it.
         batch_api: Whose Batch API it speaks; single requests always go to an API like OpenAI's.
     """
 
-    url: str
+    url: str = ""
+    servers: Annotated[tuple[Annotated[ServerSpec, BeforeValidator(_as_server)], ...], Field(min_length=1)] | None = (
+        None
+    )
     key_env: str | None = None
     rpm: Annotated[int, Field(ge=1)] | None = None
     tpm: Annotated[int, Field(ge=1)] | None = None
     max_concurrency: Annotated[int, Field(ge=1)] | None = None
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = TIMEOUT_S
+    max_refused_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = MAX_REFUSED_S
+    bills_failures: bool = False
+    cache_hint: CacheHint | None = None
     prices: dict[str, Price] = {}
     batch_api: Literal["openai", "anthropic", "gemini", "mistral"] = "openai"
 
@@ -97,7 +135,7 @@ class Endpoint:
 
     Args:
         name: As recipes call it.
-        url: Without a trailing slash.
+        url: Without a trailing slash; the first server's where there are several.
         key: What is sent as the API key; None when it is not there, which matters only once something is sent.
         key_from: The variable that the key comes from, for messages.
     """
@@ -112,6 +150,25 @@ class Endpoint:
     timeout_s: float = TIMEOUT_S
     prices: Mapping[str, Price] = field(default_factory=dict)
     batch_api: str = "openai"
+    max_refused_s: float = MAX_REFUSED_S
+    bills_failures: bool = False
+    cache_hint: CacheHint | None = None
+    servers: tuple[ServerSpec, ...] = ()
+
+    @property
+    def each(self) -> tuple[Endpoint, ...]:
+        """Every server as an endpoint of its own, with the limits that hold for it."""
+        return tuple(
+            replace(
+                self,
+                url=server.url.rstrip("/"),
+                rpm=server.rpm or self.rpm,
+                tpm=server.tpm or self.tpm,
+                max_concurrency=server.max_concurrency or self.max_concurrency,
+                servers=(),
+            )
+            for server in self.servers
+        ) or (self,)
 
     def __reduce__(self) -> Any:
         """Refuse to be pickled: the key would be in it."""
@@ -133,14 +190,14 @@ class Endpoint:
 
     def scrub(self, text: str) -> str:
         """``text`` without the key, should a server have quoted it, as it is or escaped in JSON."""
-        for form in self._forms:
-            text = text.replace(form, KEY_REMOVED)
-        return text
+        return self.scrub_bytes(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
     def scrub_bytes(self, data: bytes) -> bytes:
-        """As `scrub`, for what is still UTF-8."""
-        for form in self._forms:
-            data = data.replace(form.encode(), KEY_REMOVED.encode())
+        """As `scrub`, for what is still UTF-8; a reply that is cut off may end in the middle of the key."""
+        for form in (form.encode() for form in self._forms):
+            data = data.replace(form, KEY_REMOVED.encode())
+            cut = next((n for n in range(len(form) - 1, MIN_SECRET_CHARS - 1, -1) if data.endswith(form[:n])), 0)
+            data = data[:-cut] + KEY_REMOVED.encode() if cut else data
         return data
 
     @property
@@ -211,7 +268,7 @@ def load_endpoints(environ: Mapping[str, str] | None = None) -> dict[str, Endpoi
         raise EndpointError(f"{path}: endpoints", "is not a mapping", "write `name: {url: …}` under it")
     merged: dict[Any, Any] = dict(_AVAILABLE)
     for name, settings in (given or {}).items():
-        merged[name] = {**_AVAILABLE.get(name, {}), **settings} if isinstance(settings, dict) else settings
+        merged[name] = _merged(_AVAILABLE.get(name, {}), settings) if isinstance(settings, dict) else settings
     return {name: _spec(path, name, settings) for name, settings in merged.items()}
 
 
@@ -239,11 +296,21 @@ def endpoint_error(endpoint: Endpoint, fault: Fault, fix: str = "") -> EndpointE
     status = f" (HTTP {fault.status})" if fault.status else ""
     detail = f": {fault.detail}" if fault.detail else ""
     wait = f"; it asks to wait {fault.retry_after_s:.0f} s" if fault.retry_after_s else ""
+    if fault.name == "unsupported_parameter" and fault.parameter:
+        fix = fix or (
+            f"set `parameters: {{{fault.parameter}: null}}` under `synth`, which sends the request without it, or give "
+            "the value that the server takes, or use another model"
+        )
     return EndpointError(
         f"endpoint {endpoint.name} at {endpoint.url}",
         f"{kind.says}{status}{wait}{detail}",
         fix or kind.fix or "correct what the server complains about, then run again: answers that came are kept",
     )
+
+
+def _merged(known: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given, on top of what is known; servers take the place of the known URL."""
+    return {**{key: value for key, value in known.items() if key != "url" or "servers" not in settings}, **settings}
 
 
 def _spec(path: Path, name: Any, settings: Any) -> EndpointSpec:
@@ -259,7 +326,11 @@ def _spec(path: Path, name: Any, settings: Any) -> EndpointSpec:
         place = ".".join(str(part) for part in (where, *first["loc"]))
         fix = "remove it, or correct its name" if first["type"] == "extra_forbidden" else "correct it"
         raise EndpointError(place, first["msg"].lower(), fix) from None
-    _check_url(f"{where}.url", spec.url)
+    if bool(spec.url) == bool(spec.servers):
+        problem = "has both `url` and `servers`" if spec.url else "has no `url`"
+        raise EndpointError(where, problem, "give one URL, or a list of them as `servers`")
+    for place, url in [("url", spec.url)] if spec.url else _places(spec.servers or ()):
+        _check_url(f"{where}.{place}", url)
     if spec.key_env is not None and not _VARIABLE.fullmatch(spec.key_env):  # which may be the key itself
         raise EndpointError(
             f"{where}.key_env",
@@ -269,16 +340,22 @@ def _spec(path: Path, name: Any, settings: Any) -> EndpointSpec:
     return spec
 
 
+def _places(servers: tuple[ServerSpec, ...]) -> list[tuple[str, str]]:
+    return [(f"servers.{number}", server.url) for number, server in enumerate(servers)]
+
+
 def _endpoint(name: str, spec: EndpointSpec, environ: Mapping[str, str]) -> Endpoint:
     key: SecretStr | None = SecretStr(NO_KEY)
     if spec.key_env is not None:
         value = environ.get(spec.key_env)
         key = _key(f"${spec.key_env}", value) if value else None
-    return Endpoint(name=name, url=spec.url.rstrip("/"), key=key, key_from=spec.key_env, **_settings(spec))
+    url = (spec.url or spec.servers[0].url) if spec.servers else spec.url
+    settings = {**_settings(spec), "servers": spec.servers or ()}
+    return Endpoint(name=name, url=url.rstrip("/"), key=key, key_from=spec.key_env, **settings)
 
 
 def _settings(spec: EndpointSpec) -> dict[str, Any]:
-    return {name: value for name, value in spec if name not in ("url", "key_env")}
+    return {name: value for name, value in spec if name not in ("url", "servers", "key_env")}
 
 
 def _key(where: str, value: str) -> SecretStr:

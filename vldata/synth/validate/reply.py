@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from vldata.llm.completions import ending_of
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
 from vldata.synth.kind_files import KindFiles
@@ -17,10 +18,10 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class FinishReason(Validator):
-    """The model stopped by itself.
+    """The model stopped by itself: at no limit, by no filter, and not to call a tool.
 
     Args:
-        allowed: Values of ``finish_reason`` that are fine.
+        allowed: Values of ``finish_reason`` that are fine whatever they say.
     """
 
     name: ClassVar[str] = "finish_reason"
@@ -30,11 +31,11 @@ class FinishReason(Validator):
 
     def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding, about the whole reply."""
-        ended = message_of(reply)[1]
-        if ended in self.allowed:
+        message, ended = message_of(reply)
+        ending = ending_of(ended)
+        if ended in self.allowed or (message and ending == "end"):
             return []
-        named = {"length": "reply_truncated", "content_filter": "reply_filtered"}
-        reason = named.get(ended, "reply_unfinished") if isinstance(ended, str) else "reply_unfinished"
+        reason = {"length": "reply_truncated", "filtered": "reply_filtered"}.get(ending, "reply_unfinished")
         return [Finding(reason, None, f"finish_reason is {ended!r}")]
 
 
