@@ -77,7 +77,8 @@ def synth_plan(recipe: RecipeArg, options: SynthCommandOptions, as_json: JsonOpt
     """Say what a run would request, why, and what that would cost. Sends nothing."""
     from vldata.cli.terminal import say, table
 
-    rows = options.session(recipe).plan()
+    session = options.session(recipe)
+    rows = session.plan()
     if as_json:
         print_json(rows)
         return
@@ -97,7 +98,7 @@ def synth_plan(recipe: RecipeArg, options: SynthCommandOptions, as_json: JsonOpt
             for row in rows
         ],
     )
-    _say_missing(rows)
+    _say_missing(session)
     for row in rows:
         _say_rejected(row)
         for why, count in row["why_new"].items():
@@ -128,6 +129,8 @@ def _sending_command(about: str, *, retry: bool) -> Callable[..., None]:
         panel = Panel()
         with live(panel.lines, quiet=as_json):
             session = replace(options.session(recipe, concurrency=concurrency), watch=panel.watch)
+            if not as_json:
+                _say_missing(session)
             rows = session.run(retry=retry, begin=panel.begin)
         _report(recipe, rows, as_json=as_json)
 
@@ -150,18 +153,18 @@ synth_app.command("retry")(
 def synth_status(recipe: RecipeArg, options: SynthCommandOptions, as_json: JsonOption = False) -> None:
     """Say what is there: draws kept, pending and dropped, why, and what it cost."""
     from vldata.cli.terminal import say
+    from vldata.generate.budgets import with_words
 
-    rows = options.session(recipe).status()
+    session = options.session(recipe)
+    rows = [with_words(session, row) for row in session.status()]
     if as_json:
         print_json(rows)
         return
     _state_table(rows)
     for row in rows:
         _say_said(row)
-    for place in rows[0]["damaged"]:
-        if place["missing"]:
-            say(f"missing: {place['file']}, with all answers in it")
-            continue
+    missing = _say_missing(session)
+    for place in (place for place in rows[0]["damaged"] if place["file"] not in missing):
         what = f"the answer to request {place['key']}" if place["key"] else "a stretch of unknown content"
         say(f"damaged: {place['file']}, byte {place['offset']:,}: {what}")
     if rows[0]["damaged"]:
@@ -220,7 +223,6 @@ def _report(recipe: Path, rows: list[dict[str, Any]], *, as_json: bool) -> None:
                 attempts = ", ".join(f"{name} {count:,}" for name, count in counts.items())
                 say(f"{row['source']}: {url}: attempts {attempts}")
             _say_said(row)
-        _say_missing(rows)
     if stopped is not None:
         from vldata.llm.endpoint import EndpointError
 
@@ -262,12 +264,15 @@ def _say_said(row: dict[str, Any]) -> None:
         say(f"{row['source']}: {name}, for example: {words}")
 
 
-def _say_missing(rows: list[dict[str, Any]]) -> None:
+def _say_missing(session: SynthSession) -> list[str]:
     """Files of the answer store that are gone."""
     from vldata.cli.terminal import say
+    from vldata.generate.budgets import missing_files
 
-    for name in rows[0]["missing"] if rows else ():
+    missing = missing_files(session)
+    for name in missing:
         say(f"missing: {name}: restore it from a backup, or all answers in it are requested, and paid for, again")
+    return missing
 
 
 def _spent(row: dict[str, Any]) -> str:

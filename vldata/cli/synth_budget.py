@@ -25,11 +25,13 @@ def budget(
 ) -> None:
     """Say what was spent, what of it is in doubt and why; --settle books what the provider really billed."""
     from vldata.cli.terminal import say, table
+    from vldata.generate.budgets import budget_rows
+    from vldata.generate.budgets import settle as book
 
     session = options.session(recipe)
     if settle is not None:
-        session.settle(settle)
-    rows = session.budget()
+        book(session, settle)
+    rows = budget_rows(session)
     if as_json:
         print_json(rows)
         return

@@ -1,12 +1,20 @@
-"""What synthetic sources have spent, what of it is in doubt and why, and the user's word on that."""
+"""What synthetic sources have spent, what of it is in doubt and why, and the user's word on that; and what was lost.
+
+Nothing here reads a source.
+"""
 
 from __future__ import annotations
 
+import glob
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vldata.errors import RecipeError
+from vldata.errors import RecipeError, nearest
+from vldata.generate.session import SynthSession
+from vldata.generate.sources import answers_so_far
 from vldata.llm.budget import settle_doubts
+from vldata.llm.examples import examples_of
 from vldata.llm.faults import FAULTS
 from vldata.llm.ledger import Ledger, Spending, ledger_of
 from vldata.llm.prices import to_usd
@@ -19,15 +27,70 @@ _SAYS = {
 }
 
 
-def budget_row(name: str, spec: Synth, ledger: Path | None) -> dict[str, Any]:
-    """What one source has spent in all its runs, and its limits, as plain data.
+def budget_rows(session: SynthSession) -> list[dict[str, Any]]:
+    """What every source has spent in all its runs, and its limits, as plain data.
 
     ``doubts`` lists why, for people too, with ``usd`` and ``requests``; they are counted at the most that they can have
     cost, and part of ``in_doubt_usd``, which is part of ``spent_usd``.
 
-    Args:
-        ledger: None: nothing was sent yet.
+    Raises:
+        RecipeError: A source is not there.
+        StoreError: A ledger is damaged.
     """
+    ledgers = _ledgers(session)
+    return [_row(name, spec, ledgers.get(name)) for name, spec in _specs(session)]
+
+
+def settle(session: SynthSession, usd: float) -> None:
+    """Book what the provider billed for what is in doubt of one source; batches settle themselves when they come back.
+
+    Args:
+        usd: By the provider's own statement, for all of it together.
+
+    Raises:
+        RecipeError: Several sources have something in doubt, or none has.
+        StoreError: The ledger is in use by another process, is damaged, or cannot be written.
+    """
+    doubtful = {name: ledger for name, ledger in _ledgers(session).items() if ledger_of(ledger).doubts}
+    if len(doubtful) != 1:
+        problem = f"{', '.join(doubtful)} have something in doubt" if doubtful else "no attempt is in doubt"
+        raise RecipeError("--settle", problem, "name one source with --source" if doubtful else "leave it out")
+    for ledger in doubtful.values():
+        settle_doubts(ledger, usd)
+
+
+def with_words(session: SynthSession, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A source's state with ``said``: one example of its server's own words for each fault that it waits for."""
+    said = {name: examples_of(session.folder, spec.endpoint) for name, spec in _specs(session)}.get(row["source"], {})
+    return {**row, "said": {name: words for name, words in said.items() if name in row.get("pending", said)}}
+
+
+def missing_files(session: SynthSession) -> list[str]:
+    """Files of the answer store that are not there: what was in them would be paid for again."""
+    with answers_so_far(session.folder) as answers:
+        return [place.path.name for place in answers.damaged if place.is_missing]
+
+
+def _specs(session: SynthSession) -> Iterator[tuple[str, Synth]]:
+    entries = session.recipe.entries
+    synthetic = {name: entry.synth for name, entry in entries.items() if entry.synth is not None}
+    for name in session.names:
+        if name not in synthetic:
+            raise RecipeError("--source", f"no synthetic source named {name!r}", nearest(name, synthetic))
+        yield name, synthetic[name]
+
+
+def _ledgers(session: SynthSession) -> dict[str, Path]:
+    """The ledger of every source that has one, also under an earlier name of the recipe."""
+    folder, found = session.folder / "budgets", dict[str, Path]()
+    for name, _ in _specs(session):
+        own = folder / f"{session.recipe.head.name}.{name}.jsonl"
+        others = sorted(folder.glob(f"*.{glob.escape(name)}.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+        found |= {name: own if own in others else others[-1]} if others else {}
+    return found
+
+
+def _row(name: str, spec: Synth, ledger: Path | None) -> dict[str, Any]:
     kept = Ledger() if ledger is None else ledger_of(ledger)
     spent, of_attempts = kept.spent, sum(kept.doubts.values(), Spending())
     doubts = {why: (doubt.in_doubt_pico, doubt.requests) for why, doubt in sorted(kept.doubts.items())}
@@ -50,24 +113,6 @@ def budget_row(name: str, spec: Synth, ledger: Path | None) -> dict[str, Any]:
         ],
         "ledger": None if ledger is None else str(ledger),
     }
-
-
-def settle(ledgers: dict[str, Path], usd: float) -> None:
-    """Book what the provider billed for what is in doubt of one source; batches settle themselves when they come back.
-
-    Args:
-        ledgers: By source; only one may have something in doubt.
-        usd: By the provider's own statement, for all of it together.
-
-    Raises:
-        RecipeError: Several sources have something in doubt, or none has.
-        StoreError: The ledger is in use by another process, is damaged, or cannot be written.
-    """
-    doubtful = [name for name, ledger in ledgers.items() if ledger_of(ledger).doubts]
-    if len(doubtful) != 1:
-        problem = f"{', '.join(doubtful)} have something in doubt" if doubtful else "no attempt is in doubt"
-        raise RecipeError("--settle", problem, "name one source with --source" if doubtful else "leave it out")
-    settle_doubts(ledgers[doubtful[0]], usd)
 
 
 def _says(why: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,11 +21,10 @@ from vldata.generate.batch import (
     submitted_row,
 )
 from vldata.generate.batch_files import Payer, export_source, import_files
-from vldata.generate.budgets import budget_row, settle
 from vldata.generate.plan import planned_requests
 from vldata.generate.run import send_pending
 from vldata.generate.show import shown_draws
-from vldata.generate.sources import AnswersSoFar, SynthSource, answers_so_far, synth_source
+from vldata.generate.sources import SynthSource, answers_so_far, synth_source
 from vldata.generate.status import state_of
 from vldata.llm.answers import Answers, open_answers
 from vldata.llm.batch.book import open_book
@@ -36,7 +35,6 @@ from vldata.llm.batch.submit import SubmitResult, submit
 from vldata.llm.budget import BudgetLimits, read_ledger
 from vldata.llm.endpoint import Endpoint, find_endpoint, load_endpoints
 from vldata.llm.events import Event
-from vldata.llm.examples import examples_of
 from vldata.llm.folder import default_answers
 from vldata.llm.request import Request
 from vldata.pipeline.build import with_corpora
@@ -104,74 +102,36 @@ class SynthSession:
         if not synthetic:
             fix = "add one: {synth: {from: …, kind: llava.conversation, model: …}}"
             raise RecipeError("sources", "none of them has a `synth` section", fix)
-        self._known_names()
-        with open_session(self.store, 1) as session:
-            ready = with_corpora(self.recipe, session, standin=self.options.standin)
-            yield {name: synth_source(ready, name, session) for name in self.names}
-
-    def _known_names(self) -> Sequence[str]:
-        """The synthetic sources that are meant.
-
-        Raises:
-            RecipeError: One is not there.
-        """
-        synthetic = [name for name, entry in self.recipe.entries.items() if entry.synth is not None]
         for name in self.names:
             if name not in synthetic:
                 raise RecipeError("--source", f"no synthetic source named {name!r}", nearest(name, synthetic))
-        return self.names
+        with open_session(self.store, 1) as session:
+            ready = with_corpora(self.recipe, session, standin=self.options.standin)
+            yield {name: synth_source(ready, name, session) for name in self.names}
 
     def plan(self) -> list[dict[str, Any]]:
         """What a run would send, per source: requests, hits, why the others are new, tokens and cost.
 
         ``cost_usd`` holds ``low`` (prompts alone), ``expected`` (answers as long as the ones that are there, else half
         of what is allowed) and ``max`` (every answer as long as it may be, every byte of a prompt a token); None:
-        unknown. ``missing`` names files of the answer store that are not there: what was in them is paid for again.
+        unknown.
         """
         with self.sources() as sources, answers_so_far(self.folder) as answers:
             endpoints = load_endpoints()
             return [
-                {"source": name, **planned_requests(source, answers, endpoints), "missing": _missing(answers)}
-                for name, source in sources.items()
+                {"source": name, **planned_requests(source, answers, endpoints)} for name, source in sources.items()
             ]
 
     def status(self) -> list[dict[str, Any]]:
         """What is there of every source: draws kept, pending and dropped by reason, and what all cost.
 
-        ``said`` holds one example of the server's own words for each class of fault. ``damaged`` lists every place of
-        the answer store that was found damaged on the way, whatever request its answer belongs to: ``file``,
-        ``offset`` in bytes, ``key`` of the request, which is None when that cannot be read, and ``missing`` where the
-        whole file is not there.
+        ``damaged`` lists every place of the answer store that was found damaged on the way, whatever request its answer
+        belongs to: ``file``, ``offset`` in bytes and ``key`` of the request, which is None when that cannot be read.
         """
         with self.sources() as sources, answers_so_far(self.folder) as answers:
             rows = [{"source": name, **state_of(source, answers)} for name, source in sources.items()]
-            damaged = [
-                {"file": place.path.name, "offset": place.offset, "key": place.key, "missing": place.is_missing}
-                for place in answers.damaged
-            ]
-            return [{**row, "said": self._said(row), "damaged": damaged} for row in rows]
-
-    def _said(self, row: Mapping[str, Any]) -> Mapping[str, str]:
-        """What its endpoint said last of each fault that a source waits for."""
-        spec = self.recipe.entries[row["source"]].synth
-        said = examples_of(self.folder, spec.endpoint) if spec is not None else {}
-        return {name: words for name, words in said.items() if name in row.get("pending", said)}
-
-    def budget(self) -> list[dict[str, Any]]:
-        """What every source has spent in all runs, what of it is in doubt and why; reads no source."""
-        specs = {name: self.recipe.entries[name].synth for name in self._known_names()}
-        ledgers = self._ledgers()
-        return [budget_row(name, spec, ledgers.get(name)) for name, spec in specs.items() if spec is not None]
-
-    def settle(self, usd: float) -> None:
-        """Book what the provider billed for what is in doubt of a source; see `vldata.generate.budgets.settle`."""
-        settle(self._ledgers(), usd)
-
-    def _ledgers(self) -> dict[str, Path]:
-        """The ledger of every source that is meant; none before anything was sent."""
-        if not (self.folder / "budgets").is_dir():
-            return {}
-        return {name: self._ledger(name) for name in self._known_names()}
+            damaged = [{"file": place.path.name, "offset": place.offset, "key": place.key} for place in answers.damaged]
+            return [{**row, "damaged": damaged} for row in rows]
 
     def show(self, *, only: str | None = None, limit: int = 5) -> list[dict[str, Any]]:
         """Draws side by side with the request, the reply, how it was parsed and the findings.
@@ -210,7 +170,7 @@ class SynthSession:
                     ledger=self._ledger(name),
                     watch=partial(self.watch, name),
                 )
-                rows.append({"source": name, **sent, **state_of(source, answers), "missing": _missing(answers)})
+                rows.append({"source": name, **sent, **state_of(source, answers)})
                 left_usd = None if left_usd is None else left_usd - sent["spent_usd"]
                 if sent["stopped"] is not None:
                     break
@@ -419,7 +379,3 @@ class SynthSession:
 
     def _states(self, endpoints: Iterable[Endpoint]) -> tuple[State, ...]:
         return tuple(state for endpoint in endpoints for state in poll(endpoint=endpoint, answers=self.folder))
-
-
-def _missing(answers: AnswersSoFar) -> list[str]:
-    return [place.path.name for place in answers.damaged if place.is_missing]

@@ -19,7 +19,7 @@ from vldata.images.look import look as look_at
 from vldata.images.problem import ImageProblem
 from vldata.images.references import SEPARATOR, ImageReader
 from vldata.paths import home
-from vldata.pipeline.candidates import OUTSIDE_PX
+from vldata.pipeline.fit_boxes import OUTSIDE_PX
 from vldata.pipeline.image_facts import place_of
 from vldata.pipeline.index import keyed_turns, read_with_columns
 from vldata.pipeline.screen import complete
