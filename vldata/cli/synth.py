@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vldata.cli.options import (
+    AnswersOption,
     JsonOption,
     RecipeArg,
     SetOption,
     StandinOption,
     StoreOption,
-    at_home,
     dataclasses_as_options,
     print_json,
 )
@@ -25,13 +25,6 @@ if TYPE_CHECKING:  # too much to load for a help page
     from vldata.generate.session import SynthSession
 
 synth_app = typer.Typer(no_args_is_help=True, help="Make conversations with a model: plan, run, look, retry.")
-
-AnswersOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--answers", help="Where answers are kept for ever ($VLDATA_ANSWERS, else .vldata/answers).", callback=at_home
-    ),
-]
 
 
 @dataclass(frozen=True)

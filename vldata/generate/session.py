@@ -21,10 +21,11 @@ from vldata.generate.batch import (
     submitted_row,
 )
 from vldata.generate.batch_files import Payer, export_source, import_files
+from vldata.generate.chain import SourceSet
 from vldata.generate.plan import planned_requests
-from vldata.generate.run import send_pending
+from vldata.generate.run import Asking, send_pending
 from vldata.generate.show import shown_draws
-from vldata.generate.sources import SynthSource, answers_so_far, synth_source
+from vldata.generate.sources import SynthSource, answers_so_far
 from vldata.generate.status import state_of
 from vldata.llm.answers import Answers, open_answers
 from vldata.llm.batch.book import open_book
@@ -52,6 +53,8 @@ class SynthOptions:
         concurrency: Requests under way at once.
         names: The synthetic sources that are meant; all when empty.
         standin: Made from stand-ins of N rows.
+        reask: Also ask for a better reply where the one that is there does not pass its kind's checks.
+        canary: Stop when none of the first replies of a kind and model is kept.
     """
 
     endpoint: str | None = None
@@ -59,6 +62,8 @@ class SynthOptions:
     concurrency: int = 64
     names: Sequence[str] = ()
     standin: int | None = None
+    reask: bool = False
+    canary: bool = True
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,8 @@ class SynthSession:
         return self.options.names or [name for name, entry in self.recipe.entries.items() if entry.synth is not None]
 
     @contextmanager
-    def sources(self) -> Iterator[dict[str, SynthSource]]:
-        """Every synthetic source that is meant, with its samples.
+    def sources(self) -> Iterator[SourceSet]:
+        """The synthetic sources that are meant, each with its samples.
 
         Raises:
             RecipeError: The recipe has none, or none of that name.
@@ -107,7 +112,7 @@ class SynthSession:
                 raise RecipeError("--source", f"no synthetic source named {name!r}", nearest(name, synthetic))
         with open_session(self.store, 1) as session:
             ready = with_corpora(self.recipe, session, standin=self.options.standin)
-            yield {name: synth_source(ready, name, session) for name in self.names}
+            yield SourceSet(ready, self.names, session, self.folder, standin=self.options.standin is not None)
 
     def plan(self) -> list[dict[str, Any]]:
         """What a run would send, per source: requests, hits, why the others are new, tokens and cost.
@@ -119,7 +124,7 @@ class SynthSession:
         with self.sources() as sources, answers_so_far(self.folder) as answers:
             endpoints = load_endpoints()
             return [
-                {"source": name, **planned_requests(source, answers, endpoints)} for name, source in sources.items()
+                {"source": name, **planned_requests(source, answers, endpoints)} for name, source in sources.at(answers)
             ]
 
     def status(self) -> list[dict[str, Any]]:
@@ -129,7 +134,7 @@ class SynthSession:
         belongs to: ``file``, ``offset`` in bytes and ``key`` of the request, which is None when that cannot be read.
         """
         with self.sources() as sources, answers_so_far(self.folder) as answers:
-            rows = [{"source": name, **state_of(source, answers)} for name, source in sources.items()]
+            rows = [{"source": name, **state_of(source, answers)} for name, source in sources.at(answers)]
             damaged = [{"file": place.path.name, "offset": place.offset, "key": place.key} for place in answers.damaged]
             return [{**row, "damaged": damaged} for row in rows]
 
@@ -143,7 +148,7 @@ class SynthSession:
         with self.sources() as sources, answers_so_far(self.folder) as answers:
             return [
                 {"source": name, **draw}
-                for name, source in sources.items()
+                for name, source in sources.at(answers)
                 for draw in shown_draws(source, answers, only, limit)
             ]
 
@@ -159,11 +164,11 @@ class SynthSession:
         rows: list[dict[str, Any]] = []
         left_usd = self.options.max_usd
         with self.sources() as sources, open_answers(self.folder) as answers:
-            for name, source in sources.items():
-                begin(name, len(source.samples) * source.kind.settings.draws)
+            for name, source in sources.at(answers):
+                begin(name, source.num_expected)
                 sent = send_pending(
                     source,
-                    retry=retry,
+                    self._asking(retry),
                     endpoint=self._endpoint(source),
                     answers=answers,
                     limits=self._limits(source, left_usd),
@@ -185,9 +190,9 @@ class SynthSession:
         rows = []
         left_usd = self.options.max_usd
         with self.sources() as sources, open_answers(self.folder) as answers:
-            for name, source in sources.items():
-                requests = list(source.pending(answers, set(), retry=retry))
-                submitted = self._submit(source, requests, answers, limits, left_usd)
+            for name, source in sources.at(answers):
+                requests = source.pending(answers, set(), retry=retry, reask=self.options.reask)
+                submitted = self._submit(source, list(requests), answers, limits, left_usd)
                 left_usd = left_usd_after(submitted, left_usd)
                 rows.append({"source": name, **submitted_row(submitted)})
                 if is_end(submitted.stopped):
@@ -232,10 +237,10 @@ class SynthSession:
                 with open_answers(self.folder) as answers:
                     for endpoint in endpoints:
                         tally.add(self._collect(endpoint, answers, forget))
-                    for source in sources.values():
+                    for _, source in sources.at(answers):
                         if is_end(tally.stopped):
                             break
-                        requests = list(source.pending(answers, set(tried), retry=retry))
+                        requests = list(source.pending(answers, set(tried), retry=retry, reask=self.options.reask))
                         submitted = self._submit(source, requests, answers, limits, left_usd)
                         left_usd = left_usd_after(submitted, left_usd)
                         with open_book(self.folder, read_only=True) as book:
@@ -252,7 +257,7 @@ class SynthSession:
                 if is_lost(states):
                     break  # under a limit it runs on: what comes back may make room
             with answers_so_far(self.folder) as answers_read:
-                pending = {r.key for source in sources.values() for r in source.pending(answers_read, set())}
+                pending = {r.key for _, one in sources.at(answers_read) for r in one.pending(answers_read, set())}
         return {
             **{name: total[name] for name in ("batches", "requests", "left_out")},
             **tally.row(),
@@ -299,15 +304,21 @@ class SynthSession:
             folder: New; with a folder for each source where there are several.
             retry: Also what the endpoint refused for good.
         """
-        with self.sources() as sources:
-            with open_answers(self.folder):
-                pass  # made, if there is none: what is exported is kept there too
+        with open_answers(self.folder):
+            pass  # made, if there is none: what is exported is kept there too
+        with self.sources() as sources, answers_so_far(self.folder) as answers:
             return [
                 {
                     "source": name,
-                    **export_source(source, self.folder, folder / name if len(sources) > 1 else folder, limits, retry),
+                    **export_source(
+                        source,
+                        self.folder,
+                        folder / name if len(self.names) > 1 else folder,
+                        limits,
+                        self._asking(retry),
+                    ),
                 }
-                for name, source in sources.items()
+                for name, source in sources.at(answers)
             ]
 
     def import_(self, files: Sequence[Path]) -> dict[str, Any]:
@@ -320,8 +331,12 @@ class SynthSession:
             if not path.is_file():
                 raise StoreError(str(path), "is not a file", "give the output and the error files of your batches")
         with self.sources() as sources, open_answers(self.folder) as answers:
-            payers = {name: Payer(self._endpoint(source), self._ledger(name)) for name, source in sources.items()}
-            return import_files(files, answers, sources, payers, self.watch)
+            meant = dict(sources.at(answers))
+            payers = {name: Payer(self._endpoint(source), self._ledger(name)) for name, source in meant.items()}
+            return import_files(files, answers, meant, payers, self.watch)
+
+    def _asking(self, retry: bool) -> Asking:
+        return Asking(retry, self.options.reask, self.options.canary)
 
     def _label(self, name: str) -> str:
         """What the batches and the ledger of a source are called."""

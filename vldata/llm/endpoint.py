@@ -67,6 +67,7 @@ class EndpointSpec(Spec):
         max_concurrency: Requests that may be under way at once, whatever the command says.
         timeout_s: How long one request may take.
         prices: By model, as the endpoint calls it.
+        alias: The name under which answers were stored before this endpoint was renamed, so that they are found.
     """
 
     url: str
@@ -76,6 +77,7 @@ class EndpointSpec(Spec):
     max_concurrency: Annotated[int, Field(ge=1)] | None = None
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = TIMEOUT_S
     prices: dict[str, Price] = {}
+    alias: str | None = None
 
 
 @dataclass(frozen=True)
@@ -264,7 +266,7 @@ def _endpoint(name: str, spec: EndpointSpec, environ: Mapping[str, str]) -> Endp
 
 
 def _settings(spec: EndpointSpec) -> dict[str, Any]:
-    return {name: value for name, value in spec if name not in ("url", "key_env")}
+    return {name: value for name, value in spec if name not in ("url", "key_env", "alias")}
 
 
 def _key(where: str, value: str) -> SecretStr:

@@ -75,6 +75,16 @@ class SynthKind(KindFiles):
         """What the kind needs and the sample does not have: such a sample is rejected, and nothing is sent."""
         return [need for need in self.settings.needs if not inputs.has(need)]
 
+    def why_unusable(self, inputs: Inputs) -> tuple[str, str] | None:
+        """Reason and detail why nothing is sent about a sample; None: it is usable."""
+        if inputs.unusable is not None:
+            return inputs.unusable
+        if not (lacks := ", ".join(self.missing(inputs))):
+            return None
+        if inputs.rejected:
+            return inputs.rejected[0][0], f"{inputs.rejected[0][1]}; it lacks {lacks}"
+        return "missing_input", lacks
+
     def prompt(self, *, model: str, endpoint: str, parameters: Mapping[str, Any] | None = None) -> Prompt:
         """What all requests of a source share.
 
