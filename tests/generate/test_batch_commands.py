@@ -109,7 +109,7 @@ def test_a_batch_is_submitted_waited_for_and_collected(server: BatchServer, plac
 
 def test_a_reply_that_fails_its_checks_is_requested_again_in_another_batch(server: BatchServer, place: Place) -> None:
     server.batch_script = lambda number: Fate(text=UNREADABLE if number == 1 else TEXT)
-    total = place.session(recipe(max_reasks=1)).run_batch(polling=Polling(sleep=lambda s: None))
+    total = place.session(recipe(max_reasks=1), reask=True).run_batch(polling=Polling(sleep=lambda s: None))
     assert (total["batches"], total["requests"], total["answered"]) == (2, 12, 12)
     assert states(place) == (6, 0)
 

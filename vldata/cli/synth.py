@@ -19,12 +19,18 @@ from vldata.cli.options import (
     dataclasses_as_options,
     print_json,
 )
+from vldata.cli.signals import sigterm_as_interrupt
 from vldata.cli.synth_panel import Panel
 
 if TYPE_CHECKING:  # too much to load for a help page
     from vldata.generate.session import SynthSession
 
 synth_app = typer.Typer(no_args_is_help=True, help="Make conversations with a model: plan, run, look, retry.")
+
+
+ReaskOption = Annotated[
+    bool, typer.Option("--re-ask", help="Also ask for a better reply where one does not pass its checks.")
+]
 
 
 @dataclass(frozen=True)
@@ -58,10 +64,15 @@ class SendingOptions(SynthCommandOptions):
         str | None, typer.Option("--endpoint", help="URL to use in place of the configured ones, up to and with /v1.")
     ] = None
     max_usd: Annotated[float | None, typer.Option("--max-usd", min=0, help="Spend at most N USD in this run.")] = None
+    reask: ReaskOption = False
+    canary: Annotated[
+        bool, typer.Option("--canary/--no-canary", help="Stop when none of the first 20 replies is kept.")
+    ] = True
 
     def session(self, recipe: Path, **more: Any) -> SynthSession:
         """The session for these options."""
-        return super().session(recipe, endpoint=self.endpoint, max_usd=self.max_usd, **more)
+        own = {name: getattr(self, name) for name in ("endpoint", "max_usd", "reask", "canary")}
+        return super().session(recipe, **own, **more)
 
 
 @synth_app.command("plan")
@@ -94,6 +105,9 @@ def synth_plan(recipe: RecipeArg, options: SynthCommandOptions, as_json: JsonOpt
         _say_rejected(row)
         for why, count in row["why_new"].items():
             say(f"{row['source']}: {count:,} new: {why}")
+        if row["refused"]:
+            say(f"{row['source']}: {row['refused']:,} refused for good and not sent: vldata synth retry {recipe}")
+        _say_reasks(row, recipe)
         if row["to_send"]:
             tokens = row["tokens"]
             most = "no limit" if tokens["max"] is None else f"at most {tokens['max']:,} in all"
@@ -118,7 +132,7 @@ def _sending_command(about: str, *, retry: bool) -> Callable[..., None]:
         from vldata.cli.terminal import live
 
         panel = Panel()
-        with live(panel.lines, quiet=as_json):
+        with sigterm_as_interrupt(), live(panel.lines, quiet=as_json):
             session = replace(options.session(recipe, concurrency=concurrency), watch=panel.watch)
             rows = session.run(retry=retry, begin=panel.begin)
         _report(recipe, rows, as_json=as_json)
@@ -167,32 +181,40 @@ def synth_show(
     as_json: JsonOption = False,
 ) -> None:
     """Show prompts, replies, and the turns and findings of these, side by side."""
-    from vldata.cli.terminal import heading, say, table
+    from vldata.cli.terminal import say
 
     rows = options.session(recipe).show(only=only, limit=limit)
     if as_json:
         print_json(rows)
         return
     for row in rows:
-        heading(f"{row['source']}  {row['row']}  {row['verdict']}" + (f": {row['detail']}" if row["detail"] else ""))
-        prompt = _content(row["messages"][-1]["content"]) if row["messages"] else "(nothing)"
-        verdicts = []
-        for number, turn in enumerate(row["turns"], start=1):
-            verdicts.append(f"turn {number} {'kept' if turn['kept'] else 'lost'}: {turn['question']}")
-            verdicts.append(f"  {turn['answer']}")
-        for finding in row["findings"]:
-            place = "reply" if finding["exchange"] is None else f"turn {finding['exchange'] + 1}"
-            verdicts.append(f"finding: {place}: {finding['reason']} ({finding['policy']}) {finding['detail']}")
-        cells = [f"user:\n{prompt}", f"assistant:\n{row['reply'] or '(nothing yet)'}", "\n".join(verdicts)]
-        table(("prompt", "reply", "turns and findings"), [cells])
-        say()
+        _say_draw(row)
     if not rows:
         say("nothing to show")
 
 
+def _say_draw(row: dict[str, Any]) -> None:
+    """Prompt, reply, and what was read of it, side by side."""
+    from vldata.cli.terminal import heading, say, table
+
+    heading(f"{row['source']}  {row['row']}  {row['verdict']}" + (f": {row['detail']}" if row["detail"] else ""))
+    prompt = _content(row["messages"][-1]["content"]) if row["messages"] else "(nothing)"
+    verdicts = []
+    for number, turn in enumerate(row["turns"], start=1):
+        verdicts.append(f"turn {number} {'kept' if turn['kept'] else 'lost'}: {turn['question']}")
+        verdicts.append(f"  {turn['answer']}")
+    for finding in row["findings"]:
+        place = "reply" if finding["exchange"] is None else f"turn {finding['exchange'] + 1}"
+        verdicts.append(f"finding: {place}: {finding['reason']} ({finding['policy']}) {finding['detail']}")
+    cells = [f"user:\n{prompt}", f"assistant:\n{row['reply'] or '(nothing yet)'}", "\n".join(verdicts)]
+    table(("prompt", "reply", "turns and findings"), [cells])
+    say()
+
+
 def _report(recipe: Path, rows: list[dict[str, Any]], *, as_json: bool) -> None:
-    """What a run did, and why it stopped if it did."""
+    """What a run did, why it stopped if it did, and that something was given up."""
     from vldata.cli.terminal import fail, say
+    from vldata.llm.endpoint import EndpointError
 
     stopped = next((row["stopped"] for row in rows if row["stopped"]), None)
     if as_json:
@@ -203,17 +225,28 @@ def _report(recipe: Path, rows: list[dict[str, Any]], *, as_json: bool) -> None:
             failed = ", ".join(f"{name} {count:,}" for name, count in row["failed"].items())
             given_up = f"; given up: {failed}" if failed else ""
             say(f"{row['source']}: {row['answered']:,} answered for {_spent(row)}{given_up}")
+            if row["reasks"]:
+                fix = f"vldata synth run {recipe} --re-ask"
+                say(f"{row['source']}: {row['reasks']:,} replies do not pass their checks; to ask again: {fix}")
+            if row["example"]:
+                _say_draw({"source": row["source"], **row["example"]})
     if stopped is not None:
-        from vldata.llm.endpoint import EndpointError
-
-        fail(EndpointError(stopped["where"], stopped["problem"], stopped["fix"]))
+        fail(EndpointError(stopped["where"], stopped["problem"], stopped["fix"].replace("RECIPE", str(recipe))))
         raise typer.Exit(130 if stopped["reason"] == "interrupted" else 2)
     if not as_json:
         say(f"next: vldata synth status {recipe}   or   vldata build {recipe} --out OUT")
+    if any(_given_up(row) for row in rows):
+        raise typer.Exit(2)
+
+
+def _given_up(row: dict[str, Any]) -> bool:
+    """Whether rows were given up, by this run or, for good, by an earlier one."""
+    return bool(row["failed"]) or bool(row["pending"].keys() - {"never_sent", "in_batch", "awaits_judge"})
 
 
 def _state_table(rows: list[dict[str, Any]]) -> None:
     from vldata.cli.terminal import say, table
+    from vldata.generate.pending import says
 
     columns = ("source", "samples", "draws", "kept", "turns", "pending", "dropped", "cost USD")
     table(
@@ -230,6 +263,8 @@ def _state_table(rows: list[dict[str, Any]]) -> None:
     )
     for row in rows:
         _say_rejected(row)
+        for reason, count in row["pending"].items():
+            say(f"{row['source']}: {count:,} pending: {reason}: {says(reason)}")
         for reason, count in row["dropped"].items():
             say(f"{row['source']}: {count:,} dropped: {reason}")
         for reason, count in row["marked"].items():
@@ -246,6 +281,18 @@ def _say_rejected(row: dict[str, Any]) -> None:
 
     for reason, count in row["rejected"].items():
         say(f"{row['source']}: {count:,} turns that it is made from are rejected and not sent: {reason}")
+    for reason, count in row["unusable"].items():
+        say(f"{row['source']}: {count:,} samples are left out, and nothing is sent about them: {reason}")
+
+
+def _say_reasks(row: dict[str, Any], recipe: Path) -> None:
+    from vldata.cli.terminal import say
+
+    again = row["reasks"]
+    if again["to_send"]:
+        why = ", ".join(f"{reason} {count:,}" for reason, count in again["why"].items())
+        cost = _usd(again["cost_usd"]["expected"])
+        say(f"{row['source']}: {again['to_send']:,} more with `vldata synth run {recipe} --re-ask`, {cost}: {why}")
 
 
 def _usd(amount: float | None) -> str:

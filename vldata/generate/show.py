@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from vldata.generate.pending import is_pending, why_pending
 from vldata.generate.sources import AnswersSoFar, SynthSource
 from vldata.synth.draws import Draw, JudgeReply, Outcome
 from vldata.synth.validate import text_of
@@ -29,6 +30,8 @@ def _is_meant(draw: Draw, only: str | None) -> bool:
     if only is None:
         return draw.answer is not None
     reasons = {draw.problem, *(finding.reason for finding in draw.findings)}
+    if is_pending(draw):
+        reasons |= {"pending", why_pending(draw)}
     return only in (draw.row, draw.inputs.row) or only in reasons or (only == "kept" and bool(draw.kept))
 
 

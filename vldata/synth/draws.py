@@ -69,9 +69,20 @@ class Draw(NamedTuple):
         return self.requests[-1] if self.requests and self.answer is None else None
 
     @property
+    def keys(self) -> Iterator[str]:
+        """Of all that was sent for it, also to its judge, and of what may be."""
+        yield from (request.key for request in (*self.requests, self.again) if request is not None)
+        yield from (reply.request.key for reply in self.judge_replies)
+
+    @property
     def is_usable(self) -> bool:
         """Whether its reply, taken by itself, would become turns: it may be waiting for a judge, or not be the best."""
         return bool(self.kept) or (self.answer is not None and self.problem in (NOT_BEST, NOT_GENERATED))
+
+    @property
+    def reask_reason(self) -> str:
+        """Why its last reply may be requested again: the first of its findings that says so."""
+        return next((finding.reason for finding in self.findings if finding.policy == "reask"), "no_exchange")
 
     @property
     def text(self) -> str:

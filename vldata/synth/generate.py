@@ -137,7 +137,7 @@ def replay(
 def _outcomes(samples: Iterable[Inputs], source: _Source, *, reask: bool = False) -> Iterator[Outcome]:
     """Outcomes in the samples' order; with ``until``, those that are needed even if all that is pending is kept.
 
-    So whatever came first, and however often a run was killed, the same samples are asked about.
+    So whatever came first, and however often a run was killed, the same samples are sent.
     """
     enough = source.spec.total if source.spec.until is not None else None
     num_hoped = 0
@@ -205,7 +205,7 @@ def _draw(inputs: Inputs, number: int, source: _Source) -> Draw:
 
 
 def _last_reply(request: Request, source: _Source) -> tuple[tuple[Request, ...], Answer | None]:
-    """What was sent for a request, and the reply that counts: one that was cut off is asked for with more tokens."""
+    """What was sent for a request, and the reply that counts: one that was cut off is requested with more tokens."""
     answer = source.answers.get(request)
     if answer is None:
         return (request,), None

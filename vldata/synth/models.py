@@ -87,5 +87,5 @@ class Synth(Spec):
 
     @property
     def samples_at_most(self) -> int | None:
-        """How many samples may be asked about; None: all."""
+        """How many samples requests may be about; None: all."""
         return self.total if self.until is None else self.at_most or 3 * (self.total or 0)
