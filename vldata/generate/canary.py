@@ -90,6 +90,11 @@ def canaries(
     return kind, judge
 
 
+def stop_of(birds: Iterable[Canary]) -> tuple[Stop, dict[str, Any]] | None:
+    """The first reason of several for which nothing more is sent, with its example."""
+    return next((stop for bird in birds if (stop := bird.stop()) is not None), None)
+
+
 def _look(outcome: Outcome, kind: Canary, failed: Mapping[str, str], *, answers: AnswersSoFar | None) -> Iterable[Draw]:
     """Count the draws that are lost, and return the others that have a reply.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vldata.generate.canary import canaries
+from vldata.generate.canary import canaries, stop_of
 from vldata.generate.sources import SynthSource
 from vldata.llm.answers import Answers
 from vldata.llm.batch.book import under_way
@@ -52,7 +52,7 @@ def send_pending(
     while True:  # an answer may make another request necessary
         if asking.canary:
             birds = canaries(source, answers, failed, retry=asking.retry)
-            if (stop := next(filter(None, (bird.stop() for bird in birds)), None)) is not None:
+            if (stop := stop_of(birds)) is not None:
                 stopped, example = stop
                 break
             room = (birds[0].room, birds[1].room)

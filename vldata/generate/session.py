@@ -18,9 +18,11 @@ from vldata.generate.batch import (
     is_end,
     is_lost,
     left_usd_after,
+    not_submitted,
     submitted_row,
 )
 from vldata.generate.batch_files import Payer, export_source, import_files
+from vldata.generate.canary import canaries, stop_of
 from vldata.generate.chain import SourceSet
 from vldata.generate.plan import planned_requests
 from vldata.generate.run import Asking, send_pending
@@ -191,8 +193,9 @@ class SynthSession:
         left_usd = self.options.max_usd
         with self.sources() as sources, open_answers(self.folder) as answers:
             for name, source in sources.at(answers):
-                requests = source.pending(answers, set(), retry=retry, reask=self.options.reask)
-                submitted = self._submit(source, list(requests), answers, limits, left_usd)
+                asking = self._asking(retry)
+                requests = source.pending(answers, set(), retry=retry, reask=asking.reask)
+                submitted = self._submit(source, list(requests), answers, asking, limits, left_usd)
                 left_usd = left_usd_after(submitted, left_usd)
                 rows.append({"source": name, **submitted_row(submitted)})
                 if is_end(submitted.stopped):
@@ -240,8 +243,9 @@ class SynthSession:
                     for _, source in sources.at(answers):
                         if is_end(tally.stopped):
                             break
-                        requests = list(source.pending(answers, set(tried), retry=retry, reask=self.options.reask))
-                        submitted = self._submit(source, requests, answers, limits, left_usd)
+                        asking = self._asking(retry)
+                        requests = list(source.pending(answers, set(tried), retry=retry, reask=asking.reask))
+                        submitted = self._submit(source, requests, answers, asking, limits, left_usd)
                         left_usd = left_usd_after(submitted, left_usd)
                         with open_book(self.folder, read_only=True) as book:
                             keys_sent = book.keys_sent()
@@ -373,11 +377,14 @@ class SynthSession:
         source: SynthSource,
         requests: Iterable[Request],
         answers: Answers,
+        asking: Asking,
         limits: BatchLimits,
         left_usd: float | None,
     ) -> SubmitResult:
         """Send requests of one source; ``left_usd`` is what this run may still charge."""
         name = source.entry.name
+        if asking.canary and (stop := stop_of(canaries(source, answers, {}, retry=asking.retry))) is not None:
+            return not_submitted(stop[0])
         return submit(
             requests,
             endpoint=self._endpoint(source),
