@@ -356,10 +356,12 @@ class SynthSession:
             yield find_endpoint(name, url=self.options.endpoint)
 
     def _ledger(self, name: str) -> Path:
-        """The ledger of what all runs and batches for a source have spent."""
+        """The ledger of what all runs and batches for a source have spent, also under the recipe's earlier names."""
         folder = self.folder / "budgets"
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{self._label(name)}.jsonl"
+        own = folder / f"{self._label(name)}.jsonl"
+        others = [path for path in folder.iterdir() if path.name.endswith(f".{name}.jsonl")]
+        return own if own in others or not others else max(others, key=lambda path: path.stat().st_mtime_ns)
 
     def _limits(self, source: SynthSource, left_usd: float | None) -> BudgetLimits:
         """The recipe's, over all runs; and what this run may still charge, on top of what was spent before."""
