@@ -115,6 +115,13 @@ def synth_plan(recipe: RecipeArg, options: SynthCommandOptions, as_json: JsonOpt
             say(f"{row['source']}: {about}")
             if row["cost_usd"]["expected"] is None:
                 say(f"{row['source']}: the price of {row['model']!r} is unknown: add it to your configuration")
+        if (later := row["later"]) is not None:
+            after = " and ".join(f"`{name}`" for name in later["after"])
+            most = _usd(later["cost_usd"][1])
+            say(f"{row['source']}: 0 to {later['requests'][1]:,} more once {after} is answered, at most {most}")
+    if len(rows) > 1:
+        low, most = (_sum_usd(rows, part) for part in (0, 1))
+        say(f"in all: {low} to {most}")
     say(f"next: vldata synth run {recipe}" if any(row["to_send"] for row in rows) else "nothing to request")
 
 
@@ -297,6 +304,13 @@ def _say_reasks(row: dict[str, Any], recipe: Path) -> None:
 
 def _usd(amount: float | None) -> str:
     return "unknown" if amount is None else f"{amount:,.4f} USD"
+
+
+def _sum_usd(rows: list[dict[str, Any]], part: int) -> str:
+    """The lowest (0) or highest (1) cost of all sources, with what may follow."""
+    costs = [row["cost_usd"]["max" if part else "low"] for row in rows]
+    costs += [row["later"]["cost_usd"][part] for row in rows if row["later"] is not None]
+    return "unknown" if None in costs else _usd(sum(costs))
 
 
 def _content(content: Any) -> str:

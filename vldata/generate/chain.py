@@ -58,10 +58,14 @@ class SourceSet:
             if not self.origins(name):
                 self._from_files[name] = synth_source(self.recipe, name, self.session, standin=self.standin)
 
-    def at(self, answers: AnswersSoFar) -> Iterator[tuple[str, SynthSource]]:
-        """The sources that are meant, the earlier ones of a chain first; each as it is when its turn comes."""
+    def at(self, answers: AnswersSoFar, *, with_origins: bool = False) -> Iterator[tuple[str, SynthSource]]:
+        """The sources that are meant, the earlier ones of a chain first; each as it is when its turn comes.
+
+        Args:
+            with_origins: Also the synthetic ones that these are made from.
+        """
         for name in in_order(self.recipe.entries, self.names):
-            if name in self.names:
+            if with_origins or name in self.names:
                 yield name, self.source(name, answers)
 
     def source(self, name: str, answers: AnswersSoFar) -> SynthSource:
@@ -83,7 +87,8 @@ def with_file(recipe: Recipe, source: SynthSource, answers: AnswersSoFar, folder
     """The recipe with one synthetic source as a file of turns in the store."""
     path = file_of(source, answers, folder, session.store)
     entry = recipe.entries[source.entry.name]
-    files = entry.source.model_copy(update={"path": str(path), "image_root": source.root})
+    kept = {"path": str(path), "image_root": source.root, "keep": list(source.kind.scores)}
+    files = entry.source.model_copy(update=kept)
     return replace(recipe, entries={**recipe.entries, entry.name: replace(entry, source=files)})
 
 
@@ -108,7 +113,8 @@ def with_synth(recipe: Recipe, session: Session, folder: Path, *, standin: int |
             source = synth_source(recipe, name, session, standin=standin is not None)
             entry, recipe = source.entry, with_file(recipe, source, answers, folder, session)
             if standin is not None and not _has_turns(recipe.entries[name]):
-                stand_in = in_place_of_synth(entry, session.store, rows=standin, seed=recipe.head.seed)
+                seed, scores = recipe.head.seed, source.kind.scores
+                stand_in = in_place_of_synth(entry, session.store, rows=standin, seed=seed, scores=scores)
                 recipe = replace(recipe, entries={**recipe.entries, name: stand_in})
             advance(1)
     return recipe

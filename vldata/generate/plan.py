@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from vldata.generate.chain import SourceSet
+from vldata.generate.later import later_requests
 from vldata.generate.sources import AnswersSoFar, SynthSource
 from vldata.llm.differences import differences
 from vldata.llm.endpoint import EndpointSpec
@@ -18,6 +20,19 @@ from vldata.synth.generate import is_refused
 
 _FEW = 20
 """Answers from which on their measured lengths are better than a guess."""
+
+
+def planned_chain(
+    sources: SourceSet, answers: AnswersSoFar, endpoints: Mapping[str, EndpointSpec]
+) -> dict[str, dict[str, Any]]:
+    """What a run would send for each source, also for those that the ones that are meant are made from."""
+    known: dict[str, tuple[SynthSource, dict[str, Any]]] = {}
+    for name, source in sources.at(answers, with_origins=True):
+        row = planned_requests(source, answers, endpoints)
+        origins = {origin: known[origin] for origin in sources.origins(name)}
+        prices = endpoints[source.spec.endpoint].prices if source.spec.endpoint in endpoints else {}
+        known[name] = source, {**row, "later": later_requests(source, origins, row, prices)}
+    return {name: row for name, (_, row) in known.items()}
 
 
 def planned_requests(

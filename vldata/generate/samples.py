@@ -205,9 +205,8 @@ def samples_of(
         kind: What is made.
         entry: The synthetic source.
     """
-    is_by_turn = bool({*kind.settings.needs} - PARTS - {"image"}) or not any(
-        (table["images"].list.len() > 0).any() for table in turns
-    )
+    own_texts = {*kind.settings.needs} - PARTS - {"image"}
+    is_by_turn = bool(own_texts) or not any((table["images"].list.len() > 0).any() for table in turns)
     for rows in _about_one_image(turns):
         first = rows[0][1]
         draft = _Draft(tuple(first["images"]))
@@ -225,7 +224,7 @@ def samples_of(
             draft.captions += says.captions
             draft.boxes += [Region(phrase, *box) for phrase, box in says.objects]
             draft.ocr += [Reading(text, box) for text, box in says.readings]
-            if is_by_turn and says.texts:
+            if is_by_turn and says.texts and (not own_texts or own_texts & says.texts.keys()):
                 by_turn.append((name, replace(draft, fields=says.texts)))
         if is_by_turn:
             yield from (_sample(name, one, first, entry) for name, one in by_turn)

@@ -24,7 +24,7 @@ from vldata.generate.batch import (
 from vldata.generate.batch_files import Payer, export_source, import_files
 from vldata.generate.canary import canaries, stop_of
 from vldata.generate.chain import SourceSet
-from vldata.generate.plan import planned_requests
+from vldata.generate.plan import planned_chain
 from vldata.generate.run import Asking, send_pending
 from vldata.generate.show import shown_draws
 from vldata.generate.sources import SynthSource, answers_so_far
@@ -121,13 +121,12 @@ class SynthSession:
 
         ``cost_usd`` holds ``low`` (prompts alone), ``expected`` (answers as long as the ones that are there, else half
         of what is allowed) and ``max`` (every answer as long as it may be, every byte of a prompt a token); None:
-        unknown.
+        unknown. ``reasks`` is what ``reask`` would send on top; ``later`` what may follow from the answers of earlier
+        sources of a chain, as ranges; ``unusable`` the samples about which nothing is sent, by reason.
         """
         with self.sources() as sources, answers_so_far(self.folder) as answers:
-            endpoints = load_endpoints()
-            return [
-                {"source": name, **planned_requests(source, answers, endpoints)} for name, source in sources.at(answers)
-            ]
+            rows = planned_chain(sources, answers, load_endpoints())
+            return [{"source": name, **row} for name, row in rows.items() if name in self.names]
 
     def status(self) -> list[dict[str, Any]]:
         """What is there of every source: draws kept, pending and dropped by reason, and what all cost.

@@ -235,7 +235,7 @@ def file_of(source: SynthSource, answers: AnswersSoFar, folder: Path, store: Sto
             def write(outcomes: Iterator[Outcome]) -> None:
                 pairs = zip(source.samples, outcomes, strict=False)  # one outcome a sample, as far as they are needed
                 draws = ((sample, draw) for sample, outcome in pairs for draw in outcome.draws)
-                write_turns(draws, source.entry, source.kind.lineage, path)
+                write_turns(draws, source.entry, source.kind, path)
 
             source.replay(answers, write)
     return store.path(Folder.GENERATED, key, ".parquet")

@@ -62,6 +62,12 @@ class SynthKind(KindFiles):
         """Whether the image itself is sent."""
         return "image" in self.settings.needs
 
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Columns of scores that its turns have."""
+        criteria = getattr(self.parser_options, "criteria", ()) if self.settings.answer != "generated" else ()
+        return ("score", *(f"score_{name}" for name in criteria)) if criteria else ()
+
     @cached_property
     def response_format(self) -> Mapping[str, Any] | None:
         """As the chat API takes it."""
@@ -159,6 +165,9 @@ class SynthKind(KindFiles):
         question = self._question(inputs, sample_index)
         if question is not None:
             exchanges = [exchange._replace(question=question) for exchange in exchanges]
+        if self.settings.answer != "generated":
+            answer = inputs.fields.get(self.settings.answer, "").strip()
+            exchanges = [exchange._replace(answer=answer) for exchange in exchanges]
         return Exchanges(exchanges)
 
     def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply) -> list[Finding]:
