@@ -109,7 +109,9 @@ def until_kept(total: int = 30, **synth: Any) -> dict[str, Any]:
 
 def test_further_samples_are_sent_until_as_many_are_kept_and_no_more(place: Place) -> None:
     place.server.script = every_third_fails
-    assert place.plan(until_kept())["to_send"] == 30
+    planned = place.plan(until_kept())
+    assert (planned["to_send"], planned["later"]["requests"]) == (30, [0, 60])
+    assert planned["later"]["cost_usd"][1] == pytest.approx(2 * planned["cost_usd"]["max"], rel=1e-6)
     ran = place.run(until_kept())
     assert (ran["kept"], ran["wanting"]) == (30, 0)
     assert place.num_paid == ran["samples"] == 30 + sum(ran["dropped"].values()) > 30
@@ -153,6 +155,8 @@ def test_it_is_bounded(place: Place) -> None:
 def test_what_was_cut_off_alone_is_requested_with_more_tokens(place: Place, beside: bool) -> None:
     place.server.script = cut
     longer = {"parameters": {"retry_max_tokens": 4096}} if beside else {"retry_max_tokens": 4096}
+    once, twice = (place.plan(made)["cost_usd"] for made in (tree(), tree(**longer)))
+    assert twice["expected"] == once["expected"] and twice["max"] > once["max"] + 60 * 4096 * 2e-6
     ran = place.run(tree(**longer))
     limits = [request.body["max_tokens"] for request in place.server.received]
     assert all("retry_max_tokens" not in request.body for request in place.server.received)

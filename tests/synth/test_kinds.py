@@ -34,7 +34,7 @@ NAMES = [
     "llava.reasoning",
     "llavar",
     "multilevel.description",
-    "recaption",
+    "qa.judge", "recaption",
     "screen.navigation",
     "screen.qa",
     "screen.summary",

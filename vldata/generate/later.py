@@ -44,6 +44,8 @@ def later_requests(
     if (most := source.spec.samples_at_most) is not None:
         samples = min(samples, most - planned["samples"])
     number = samples * source.kind.settings.draws
+    if not pending and source.spec.until is not None and planned["to_send"]:
+        return _until_kept(source, planned)
     if number <= 0:
         return None
     tokens_before = [max_output_tokens(_parameters(origin)) for origin, _ in origins.values()]
@@ -53,6 +55,14 @@ def later_requests(
         "requests": [0, number],
         "cost_usd": [0.0, None if each is None else number * each],
     }
+
+
+def _until_kept(source: SynthSource, planned: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What may follow when replies of the source itself are not kept, each for as much as those that are sent now."""
+    number = (len(source.samples) - planned["samples"]) * source.kind.settings.draws
+    most = planned["cost_usd"]["max"]
+    usd = None if most is None else number * most / planned["to_send"]
+    return {"after": [source.entry.name], "requests": [0, number], "cost_usd": [0.0, usd]} if number > 0 else None
 
 
 def most_turns(kind: SynthKind) -> int:

@@ -1,4 +1,28 @@
-"""What a run would request, why it is new, and what it would cost. Nothing is sent."""
+"""What a run would request, why it is new, and what it would cost. Nothing is sent.
+
+An answer is found by its whole request, so what a change sends again follows from what stands in a request:
+
+| change                                                       | what `vldata synth run` sends again                   |
+|--------------------------------------------------------------|-------------------------------------------------------|
+| a check, a parser, questions.txt, a version of vldata        | nothing: replies are read again; `--re-ask` on demand |
+| the recipe's name                                            | nothing; its budgets stay, as they belong to the      |
+|                                                              | answers' folder                                       |
+| `seed`, the synthetic source's name                          | nothing; with `total`, what is new among the samples  |
+|                                                              | (and a budget goes by the source's name)              |
+| `total`, `until: kept`, samples that come or go              | what is new among the samples                         |
+| a higher `max_tokens`, or its other name                     | only what was cut off                                 |
+| a lower `max_tokens`                                         | what is longer than that, or of unknown length        |
+| `retry_max_tokens`                                           | what was cut off, once                                |
+| an endpoint's URL, key, prices, rate limits                  | nothing                                               |
+| an endpoint's name                                           | all; with `alias: OLD` in the configuration, or       |
+|                                                              | beside `endpoint`, nothing                            |
+| model, another parameter, `detail`, `max_side_px`, a word of | all of this source                                    |
+| its kind's messages; `judge_model`: what the judge is sent   |                                                       |
+| a caption, box or text of a sample, an image's bytes         | that sample                                           |
+| the name of a source in `from`                               | nothing, unless samples are named after its turns and |
+|                                                              | the kind draws words by that name (asks.txt)          |
+| a reply of an earlier source of a chain                      | what is made from that reply                          |
+"""
 
 from __future__ import annotations
 
@@ -13,10 +37,12 @@ from vldata.generate.later import later_requests
 from vldata.generate.sources import AnswersSoFar, SynthSource
 from vldata.llm.differences import differences
 from vldata.llm.endpoint import EndpointSpec
+from vldata.llm.limits import with_limit
 from vldata.llm.prices import BYTES_PER_TOKEN, Price, Usage, size_of, usage_of
 from vldata.llm.request import Request
 from vldata.synth.draws import Outcome
 from vldata.synth.generate import is_refused
+from vldata.synth.models import Synth
 
 _FEW = 20
 """Answers from which on their measured lengths are better than a guess."""
@@ -41,7 +67,7 @@ def planned_requests(
     """What a run would send, as plain data; see `vldata.generate.session.SynthSession.plan`."""
     spec = source.spec
     prices = endpoints[spec.endpoint].prices if spec.endpoint in endpoints else {}
-    planned = source.replay(answers, partial(_planned, prices=prices, answers=answers))
+    planned = source.replay(answers, partial(_planned, spec=spec, prices=prices, answers=answers))
     return {
         "kind": source.kind.lineage,
         "model": spec.model,
@@ -66,7 +92,9 @@ class _Requests:
         self.sums.add(request)
 
 
-def _planned(outcomes: Iterator[Outcome], prices: Mapping[str, Price], answers: AnswersSoFar) -> dict[str, Any]:
+def _planned(
+    outcomes: Iterator[Outcome], spec: Synth, prices: Mapping[str, Price], answers: AnswersSoFar
+) -> dict[str, Any]:
     new, again = _Requests(Sums(prices)), _Requests(Sums(prices))
     counts = Counter[str]()
     first, keys = set[bytes](), set[bytes]()
@@ -92,6 +120,8 @@ def _planned(outcomes: Iterator[Outcome], prices: Mapping[str, Price], answers: 
                 counts["refused"] += 1
             else:
                 new.add(request, _why_new(request, answers))
+                if spec.retry_max_tokens and (longer := with_limit(request, spec.retry_max_tokens)) is not None:
+                    new.sums.may_follow(longer)
     return {
         "samples": counts["samples"],
         "requests": len(first),
@@ -125,6 +155,12 @@ class Sums:
         size = size_of(request, price)
         self._prompts[model] += size.input_expected
         self._ceilings[model, size.output_ceiling] += 1
+        self.may_follow(request)
+
+    def may_follow(self, request: Request) -> None:
+        """One that is sent at most, such as for a reply that is cut off: only the largest sums know it."""
+        price = self._prices.get(request.model)
+        size = size_of(request, price)
         self._tokens = None if self._tokens is None or size.ceiling is None else self._tokens + size.ceiling
         usd = None if price is None else price.ceiling_usd(size)
         self._usd = None if self._usd is None or usd is None else self._usd + usd

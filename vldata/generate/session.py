@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vldata.errors import RecipeError, StoreError, nearest
+from vldata.errors import StoreError
 from vldata.generate.batch import (
     Polling,
     Tally,
@@ -23,7 +22,8 @@ from vldata.generate.batch import (
 )
 from vldata.generate.batch_files import Payer, export_source, import_files
 from vldata.generate.canary import canaries, stop_of
-from vldata.generate.chain import SourceSet
+from vldata.generate.places import SynthOptions as SynthOptions
+from vldata.generate.places import SynthPlaces
 from vldata.generate.plan import planned_chain
 from vldata.generate.run import Asking, send_pending
 from vldata.generate.show import shown_draws
@@ -35,86 +35,17 @@ from vldata.llm.batch.collect import BatchResults, cancel, collect, poll
 from vldata.llm.batch.lines import BatchLimits
 from vldata.llm.batch.route import State
 from vldata.llm.batch.submit import SubmitResult, submit
-from vldata.llm.budget import BudgetLimits, read_ledger
-from vldata.llm.endpoint import Endpoint, find_endpoint, load_endpoints
-from vldata.llm.events import Event
-from vldata.llm.folder import default_answers
+from vldata.llm.endpoint import Endpoint, load_endpoints
 from vldata.llm.request import Request
-from vldata.pipeline.build import with_corpora
-from vldata.pipeline.session import open_session
-from vldata.recipe.models import Recipe
 
 
 @dataclass(frozen=True)
-class SynthOptions:
-    """What a command may say for all synthetic sources of a recipe; None leaves it to the recipe.
-
-    Args:
-        endpoint: URL that takes the place of the configured ones.
-        max_usd: What this run may cost, over all sources; the recipe's own limits, over all runs, hold too.
-        concurrency: Requests under way at once.
-        names: The synthetic sources that are meant; all when empty.
-        standin: Made from stand-ins of N rows.
-        reask: Also ask for a better reply where the one that is there does not pass its kind's checks.
-        canary: Stop when none of the first replies of a kind and model is kept.
-    """
-
-    endpoint: str | None = None
-    max_usd: float | None = None
-    concurrency: int = 64
-    names: Sequence[str] = ()
-    standin: int | None = None
-    reask: bool = False
-    canary: bool = True
-
-
-@dataclass(frozen=True)
-class SynthSession:
+class SynthSession(SynthPlaces):
     """A recipe with synthetic sources, the answers to its requests, and the ledgers of what these cost.
 
     Nothing is held open between two calls. Each raises a `vldata.errors.VldataError` when a source, an endpoint or the
     answer store cannot be used.
-
-    Args:
-        store: Of blocks; None is `vldata.store.store.default_store`.
-        answers: The answer store's folder; None is `vldata.llm.folder.default_answers`.
-        watch: Gets every event with the name of its source, or of its endpoint when it comes from a batch.
     """
-
-    recipe: Recipe
-    store: Path | None = None
-    answers: Path | None = None
-    options: SynthOptions = SynthOptions()
-    watch: Callable[[str, Event], None] = lambda name, event: None
-
-    @property
-    def folder(self) -> Path:
-        """The answer store's."""
-        return self.answers or default_answers()
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The synthetic sources that are meant."""
-        return self.options.names or [name for name, entry in self.recipe.entries.items() if entry.synth is not None]
-
-    @contextmanager
-    def sources(self) -> Iterator[SourceSet]:
-        """The synthetic sources that are meant, each with its samples.
-
-        Raises:
-            RecipeError: The recipe has none, or none of that name.
-            VldataError: A source that one is made from cannot be read.
-        """
-        synthetic = [name for name, entry in self.recipe.entries.items() if entry.synth is not None]
-        if not synthetic:
-            fix = "add one: {synth: {from: …, kind: llava.conversation, model: …}}"
-            raise RecipeError("sources", "none of them has a `synth` section", fix)
-        for name in self.names:
-            if name not in synthetic:
-                raise RecipeError("--source", f"no synthetic source named {name!r}", nearest(name, synthetic))
-        with open_session(self.store, 1) as session:
-            ready = with_corpora(self.recipe, session, standin=self.options.standin)
-            yield SourceSet(ready, self.names, session, self.folder, standin=self.options.standin is not None)
 
     def plan(self) -> list[dict[str, Any]]:
         """What a run would send, per source: requests, hits, why the others are new, tokens and cost.
@@ -337,41 +268,6 @@ class SynthSession:
             meant = dict(sources.at(answers))
             payers = {name: Payer(self._endpoint(source), self._ledger(name)) for name, source in meant.items()}
             return import_files(files, answers, meant, payers, self.watch)
-
-    def _asking(self, retry: bool) -> Asking:
-        return Asking(retry, self.options.reask, self.options.canary)
-
-    def _label(self, name: str) -> str:
-        """What the batches and the ledger of a source are called."""
-        return f"{self.recipe.head.name}.{name}"
-
-    def _endpoint(self, source: SynthSource) -> Endpoint:
-        return find_endpoint(source.spec.endpoint, url=self.options.endpoint)
-
-    def _endpoints(self) -> Iterator[Endpoint]:
-        """Every endpoint that the meant sources name, once."""
-        specs = [entry.synth for name, entry in self.recipe.entries.items() if name in self.names]
-        for name in dict.fromkeys(spec.endpoint for spec in specs if spec is not None):
-            yield find_endpoint(name, url=self.options.endpoint)
-
-    def _ledger(self, name: str) -> Path:
-        """The ledger of what all runs and batches for a source have spent, also under the recipe's earlier names."""
-        folder = self.folder / "budgets"
-        folder.mkdir(parents=True, exist_ok=True)
-        own = folder / f"{self._label(name)}.jsonl"
-        others = [path for path in folder.iterdir() if path.name.endswith(f".{name}.jsonl")]
-        return own if own in others or not others else max(others, key=lambda path: path.stat().st_mtime_ns)
-
-    def _limits(self, source: SynthSource, left_usd: float | None) -> BudgetLimits:
-        """The recipe's, over all runs; and what this run may still charge, on top of what was spent before."""
-        spec = source.spec
-        own_usd = None if left_usd is None else read_ledger(self._ledger(source.entry.name)).usd + left_usd
-        return BudgetLimits(
-            max_usd=min((usd for usd in (own_usd, spec.max_usd) if usd is not None), default=None),
-            max_requests=spec.max_requests,
-            max_tokens=spec.max_tokens,
-            concurrency=self.options.concurrency,
-        )
 
     def _submit(
         self,
