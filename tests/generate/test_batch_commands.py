@@ -114,6 +114,19 @@ def test_a_reply_that_fails_its_checks_is_requested_again_in_another_batch(serve
     assert states(place) == (6, 0)
 
 
+def test_a_chain_goes_from_batch_to_batch(server: BatchServer, place: Place) -> None:
+    words = "Several plain coloured shapes lie beside one another on a light ground, and none of them is a dog."
+    server.batch_script = lambda number: Fate(text=TEXT.replace("Answer:\n", f"Answer:\n{words} "))
+    made = tree(same_answers=None, kind="recaption")
+    sources = made["sources"] | {
+        "qa": {"synth": {"from": "chat", "kind": "llava.conversation", "model": "tiny", "same_answers": None}}
+    }
+    of = from_tree(made | {"sources": sources, "mixture": {"sources": {"captions": 0, "chat": 0, "qa": 1}}})
+    total = place.session(of).run_batch(polling=Polling(sleep=lambda s: None))
+    assert (total["batches"], total["requests"], total["wanting"]) == (2, 12, 0)
+    assert {row["source"]: row["kept"] for row in place.session(of).status()} == {"chat": 6, "qa": 6}
+
+
 def test_what_expires_is_reported_and_goes_with_the_next_command_or_online(server: BatchServer, place: Place) -> None:
     server.batch_script = lambda number: Fate(status="expired", done=4, text=TEXT)
     total = place.session().run_batch(polling=Polling(sleep=lambda s: None))

@@ -143,6 +143,8 @@ def batch(
         say("ended: batches run on at the endpoint, and the same command collects them")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     _end(stops)
+    if not cancel and wait and row["failed"]:  # given up
+        raise typer.Exit(EXIT_STOPPED)
 
 
 def _say_cancelled(row: dict[str, Any], *, as_json: bool) -> list[Stopped]:

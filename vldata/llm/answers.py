@@ -95,7 +95,7 @@ class Answers:
             payload = None if row is None else self._log.payload(row)
         if payload is not None:
             return decode_answer(key, payload, given)
-        return None if given is None else self._with_other_limit(given)
+        return None if given is None or not len(self) else self._with_other_limit(given)
 
     def __contains__(self, key: object) -> bool:
         with self._log.mutex:

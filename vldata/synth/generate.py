@@ -193,10 +193,10 @@ def _draw(inputs: Inputs, number: int, source: _Source) -> Draw:
             return Draw(inputs, number, requests, problem=NOT_GENERATED, detail=why)
         sent += requests
         exchanges, findings = kind.examine(answer.reply, inputs, sample_index=number)
-        decision = kind.decide(exchanges, findings, may_reask=False)
+        reask = kind.decide(exchanges, findings, may_reask=again < most)
+        decision = reask if reask.action != "reask" else kind.decide(exchanges, findings, may_reask=False)
         settled = Draw(inputs, number, sent, answer, tuple(exchanges), tuple(findings), decision.kept)
         settled = settled if decision.kept else _dropped(settled, decision.reasons)
-        reask = kind.decide(exchanges, findings, may_reask=again < most)
         if reask.action != "reask":
             return settled
         index = kind.settings.draws * (again + 1) + number
