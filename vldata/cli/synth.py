@@ -181,7 +181,7 @@ def synth_status(recipe: RecipeArg, options: SynthCommandOptions, as_json: JsonO
 def synth_show(
     recipe: RecipeArg,
     only: Annotated[
-        str | None, typer.Option("--only", help="'kept', a reason such as 'leak', or the row of a sample.")
+        str | None, typer.Option("--only", help="'kept', 'pending', a reason such as 'leak', or a sample's row.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most N of each source.")] = 3,
     options: SynthCommandOptions = SynthCommandOptions(),
@@ -243,6 +243,8 @@ def _report(recipe: Path, rows: list[dict[str, Any]], *, as_json: bool) -> None:
     if not as_json:
         say(f"next: vldata synth status {recipe}   or   vldata build {recipe} --out OUT")
     if any(_given_up(row) for row in rows):
+        if not as_json:
+            say(f"some rows were given up: `vldata synth status {recipe}` says why, and this ends with 2")
         raise typer.Exit(2)
 
 
