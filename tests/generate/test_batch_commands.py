@@ -110,9 +110,22 @@ def test_a_batch_is_submitted_waited_for_and_collected(server: BatchServer, plac
 
 def test_a_reply_that_fails_its_checks_is_requested_again_in_another_batch(server: BatchServer, place: Place) -> None:
     server.batch_script = lambda number: Fate(text=UNREADABLE if number == 1 else TEXT)
-    total = place.session(recipe(max_reasks=1)).run_batch(polling=Polling(sleep=lambda s: None))
+    total = place.session(recipe(max_reasks=1), reask=True).run_batch(polling=Polling(sleep=lambda s: None))
     assert (total["batches"], total["requests"], total["answered"]) == (2, 12, 12)
     assert states(place) == (6, 0)
+
+
+def test_a_chain_goes_from_batch_to_batch(server: BatchServer, place: Place) -> None:
+    words = "Several plain coloured shapes lie beside one another on a light ground, and none of them is a dog."
+    server.batch_script = lambda number: Fate(text=TEXT.replace("Answer:\n", f"Answer:\n{words} "))
+    made = tree(same_answers=None, kind="recaption")
+    sources = made["sources"] | {
+        "qa": {"synth": {"from": "chat", "kind": "llava.conversation", "model": "tiny", "same_answers": None}}
+    }
+    of = from_tree(made | {"sources": sources, "mixture": {"sources": {"captions": 0, "chat": 0, "qa": 1}}})
+    total = place.session(of).run_batch(polling=Polling(sleep=lambda s: None))
+    assert (total["batches"], total["requests"], total["wanting"]) == (2, 7, 0), "all captions are equal"
+    assert {row["source"]: row["kept"] for row in place.session(of).status()} == {"chat": 6, "qa": 6}
 
 
 def test_what_expires_is_reported_and_goes_with_the_next_command_or_online(server: BatchServer, place: Place) -> None:

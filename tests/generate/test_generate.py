@@ -283,6 +283,7 @@ REPLIES = {
     "llava.conversation": REPLY,
     "llavar": REPLY,
     "llava.reasoning": "Question:\nWhy might one call this drawing a plain one?\n===\nAnswer:\n" + LONG * 2,
+    "qa.judge": '{{"reasons": "{n}", "scores": {{"correctness": 4, "relevance": 5}}}}',
     "text.evolution": "Question:\nHow much is twelve times {n}, in two steps?\n===\nAnswer:\nIt is {n}, in two.",
 }
 

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vldata.cli.options import (
+    AnswersOption,
     JsonOption,
     RecipeArg,
     SetOption,
     StandinOption,
     StoreOption,
-    at_home,
     dataclasses_as_options,
     print_json,
 )
+from vldata.cli.signals import sigterm_as_interrupt
 from vldata.cli.synth_panel import Panel
 
 if TYPE_CHECKING:  # too much to load for a help page
@@ -26,11 +27,9 @@ if TYPE_CHECKING:  # too much to load for a help page
 
 synth_app = typer.Typer(no_args_is_help=True, help="Make conversations with a model: plan, run, look, retry.")
 
-AnswersOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--answers", help="Where answers are kept for ever ($VLDATA_ANSWERS, else .vldata/answers).", callback=at_home
-    ),
+
+ReaskOption = Annotated[
+    bool, typer.Option("--re-ask", help="Also ask for a better reply where one does not pass its checks.")
 ]
 
 
@@ -65,10 +64,15 @@ class SendingOptions(SynthCommandOptions):
         str | None, typer.Option("--endpoint", help="URL to use in place of the configured ones, up to and with /v1.")
     ] = None
     max_usd: Annotated[float | None, typer.Option("--max-usd", min=0, help="Spend at most N USD in this run.")] = None
+    reask: ReaskOption = False
+    canary: Annotated[
+        bool, typer.Option("--canary/--no-canary", help="Stop when none of the first 20 replies is kept.")
+    ] = True
 
     def session(self, recipe: Path, **more: Any) -> SynthSession:
         """The session for these options."""
-        return super().session(recipe, endpoint=self.endpoint, max_usd=self.max_usd, **more)
+        own = {name: getattr(self, name) for name in ("endpoint", "max_usd", "reask", "canary")}
+        return super().session(recipe, **own, **more)
 
 
 @synth_app.command("plan")
@@ -103,6 +107,9 @@ def synth_plan(recipe: RecipeArg, options: SynthCommandOptions, as_json: JsonOpt
         _say_rejected(row)
         for why, count in row["why_new"].items():
             say(f"{row['source']}: {count:,} new: {why}")
+        if row["refused"]:
+            say(f"{row['source']}: {row['refused']:,} refused for good and not sent: vldata synth retry {recipe}")
+        _say_reasks(row, recipe)
         if row["to_send"]:
             tokens = row["tokens"]
             most = "no limit" if tokens["max"] is None else f"at most {tokens['max']:,} in all"
@@ -110,6 +117,13 @@ def synth_plan(recipe: RecipeArg, options: SynthCommandOptions, as_json: JsonOpt
             say(f"{row['source']}: {about}")
             if row["cost_usd"]["expected"] is None:
                 say(f"{row['source']}: the price of {row['model']!r} is unknown: add it to your configuration")
+        if (later := row["later"]) is not None:
+            after = " and ".join(f"`{name}`" for name in later["after"])
+            most = _usd(later["cost_usd"][1])
+            say(f"{row['source']}: 0 to {later['requests'][1]:,} more once {after} is answered, at most {most}")
+    if len(rows) > 1:
+        low, most = (_sum_usd(rows, part) for part in (0, 1))
+        say(f"in all: {low} to {most}")
     say(f"next: vldata synth run {recipe}" if any(row["to_send"] for row in rows) else "nothing to request")
 
 
@@ -127,7 +141,7 @@ def _sending_command(about: str, *, retry: bool) -> Callable[..., None]:
         from vldata.cli.terminal import live
 
         panel = Panel()
-        with live(panel.lines, quiet=as_json):
+        with sigterm_as_interrupt(), live(panel.lines, quiet=as_json):
             session = replace(options.session(recipe, concurrency=concurrency), watch=panel.watch)
             if not as_json:
                 _say_missing(session)
@@ -176,39 +190,47 @@ def synth_status(recipe: RecipeArg, options: SynthCommandOptions, as_json: JsonO
 def synth_show(
     recipe: RecipeArg,
     only: Annotated[
-        str | None, typer.Option("--only", help="'kept', a reason such as 'leak', or the row of a sample.")
+        str | None, typer.Option("--only", help="'kept', 'pending', a reason such as 'leak', or a sample's row.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most N of each source.")] = 3,
     options: SynthCommandOptions = SynthCommandOptions(),
     as_json: JsonOption = False,
 ) -> None:
     """Show prompts, replies, and the turns and findings of these, side by side."""
-    from vldata.cli.terminal import heading, say, table
+    from vldata.cli.terminal import say
 
     rows = options.session(recipe).show(only=only, limit=limit)
     if as_json:
         print_json(rows)
         return
     for row in rows:
-        heading(f"{row['source']}  {row['row']}  {row['verdict']}" + (f": {row['detail']}" if row["detail"] else ""))
-        prompt = _content(row["messages"][-1]["content"]) if row["messages"] else "(nothing)"
-        verdicts = []
-        for number, turn in enumerate(row["turns"], start=1):
-            verdicts.append(f"turn {number} {'kept' if turn['kept'] else 'lost'}: {turn['question']}")
-            verdicts.append(f"  {turn['answer']}")
-        for finding in row["findings"]:
-            place = "reply" if finding["exchange"] is None else f"turn {finding['exchange'] + 1}"
-            verdicts.append(f"finding: {place}: {finding['reason']} ({finding['policy']}) {finding['detail']}")
-        cells = [f"user:\n{prompt}", f"assistant:\n{row['reply'] or '(nothing yet)'}", "\n".join(verdicts)]
-        table(("prompt", "reply", "turns and findings"), [cells])
-        say()
+        _say_draw(row)
     if not rows:
         say("nothing to show")
 
 
+def _say_draw(row: dict[str, Any]) -> None:
+    """Prompt, reply, and what was read of it, side by side."""
+    from vldata.cli.terminal import heading, say, table
+
+    heading(f"{row['source']}  {row['row']}  {row['verdict']}" + (f": {row['detail']}" if row["detail"] else ""))
+    prompt = _content(row["messages"][-1]["content"]) if row["messages"] else "(nothing)"
+    verdicts = []
+    for number, turn in enumerate(row["turns"], start=1):
+        verdicts.append(f"turn {number} {'kept' if turn['kept'] else 'lost'}: {turn['question']}")
+        verdicts.append(f"  {turn['answer']}")
+    for finding in row["findings"]:
+        place = "reply" if finding["exchange"] is None else f"turn {finding['exchange'] + 1}"
+        verdicts.append(f"finding: {place}: {finding['reason']} ({finding['policy']}) {finding['detail']}")
+    cells = [f"user:\n{prompt}", f"assistant:\n{row['reply'] or '(nothing yet)'}", "\n".join(verdicts)]
+    table(("prompt", "reply", "turns and findings"), [cells])
+    say()
+
+
 def _report(recipe: Path, rows: list[dict[str, Any]], *, as_json: bool) -> None:
-    """What a run did, and why it stopped if it did."""
+    """What a run did, why it stopped if it did, and that something was given up."""
     from vldata.cli.terminal import fail, say
+    from vldata.llm.endpoint import EndpointError
 
     stopped = next((row["stopped"] for row in rows if row["stopped"]), None)
     if as_json:
@@ -223,17 +245,30 @@ def _report(recipe: Path, rows: list[dict[str, Any]], *, as_json: bool) -> None:
                 attempts = ", ".join(f"{name} {count:,}" for name, count in counts.items())
                 say(f"{row['source']}: {url}: attempts {attempts}")
             _say_said(row)
+            if row["reasks"]:
+                fix = f"vldata synth run {recipe} --re-ask"
+                say(f"{row['source']}: {row['reasks']:,} replies do not pass their checks; to ask again: {fix}")
+            if row["example"]:
+                _say_draw({"source": row["source"], **row["example"]})
     if stopped is not None:
-        from vldata.llm.endpoint import EndpointError
-
-        fail(EndpointError(stopped["where"], stopped["problem"], stopped["fix"]))
+        fail(EndpointError(stopped["where"], stopped["problem"], stopped["fix"].replace("RECIPE", str(recipe))))
         raise typer.Exit(130 if stopped["reason"] == "interrupted" else 2)
     if not as_json:
         say(f"next: vldata synth status {recipe}   or   vldata build {recipe} --out OUT")
+    if any(_given_up(row) for row in rows):
+        if not as_json:
+            say(f"some rows were given up: `vldata synth status {recipe}` says why, and this ends with 2")
+        raise typer.Exit(2)
+
+
+def _given_up(row: dict[str, Any]) -> bool:
+    """Whether rows were given up, by this run or, for good, by an earlier one."""
+    return bool(row["failed"]) or bool(row["pending"].keys() - {"never_sent", "in_batch", "awaits_judge"})
 
 
 def _state_table(rows: list[dict[str, Any]]) -> None:
     from vldata.cli.terminal import say, table
+    from vldata.generate.pending import says
 
     columns = ("source", "samples", "draws", "kept", "turns", "pending", "dropped", "cost USD")
     table(
@@ -250,6 +285,8 @@ def _state_table(rows: list[dict[str, Any]]) -> None:
     )
     for row in rows:
         _say_rejected(row)
+        for reason, count in row["pending"].items():
+            say(f"{row['source']}: {count:,} pending: {reason}: {says(reason)}")
         for reason, count in row["dropped"].items():
             say(f"{row['source']}: {count:,} dropped: {reason}")
         for reason, count in row["marked"].items():
@@ -285,10 +322,29 @@ def _say_rejected(row: dict[str, Any]) -> None:
 
     for reason, count in row["rejected"].items():
         say(f"{row['source']}: {count:,} turns that it is made from are rejected and not sent: {reason}")
+    for reason, count in row["unusable"].items():
+        say(f"{row['source']}: {count:,} samples are left out, and nothing is sent about them: {reason}")
+
+
+def _say_reasks(row: dict[str, Any], recipe: Path) -> None:
+    from vldata.cli.terminal import say
+
+    again = row["reasks"]
+    if again["to_send"]:
+        why = ", ".join(f"{reason} {count:,}" for reason, count in again["why"].items())
+        cost = _usd(again["cost_usd"]["expected"])
+        say(f"{row['source']}: {again['to_send']:,} more with `vldata synth run {recipe} --re-ask`, {cost}: {why}")
 
 
 def _usd(amount: float | None) -> str:
     return "unknown" if amount is None else f"{amount:,.4f} USD"
+
+
+def _sum_usd(rows: list[dict[str, Any]], part: int) -> str:
+    """The lowest (0) or highest (1) cost of all sources, with what may follow."""
+    costs = [row["cost_usd"]["max" if part else "low"] for row in rows]
+    costs += [row["later"]["cost_usd"][part] for row in rows if row["later"] is not None]
+    return "unknown" if None in costs else _usd(sum(costs))
 
 
 def _content(content: Any) -> str:

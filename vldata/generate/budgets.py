@@ -5,12 +5,11 @@ Nothing here reads a source.
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vldata.errors import RecipeError, nearest
+from vldata.errors import RecipeError
 from vldata.generate.session import SynthSession
 from vldata.generate.sources import answers_so_far
 from vldata.llm.budget import settle_doubts
@@ -38,7 +37,7 @@ def budget_rows(session: SynthSession) -> list[dict[str, Any]]:
         StoreError: A ledger is damaged.
     """
     ledgers = _ledgers(session)
-    return [_row(name, spec, ledgers.get(name)) for name, spec in _specs(session)]
+    return [_row(name, spec, ledgers.get(name)) for name, spec in session.specs().items()]
 
 
 def settle(session: SynthSession, usd: float) -> None:
@@ -61,7 +60,7 @@ def settle(session: SynthSession, usd: float) -> None:
 
 def with_words(session: SynthSession, row: Mapping[str, Any]) -> dict[str, Any]:
     """A source's state with ``said``: one example of its server's own words for each fault that it waits for."""
-    said = {name: examples_of(session.folder, spec.endpoint) for name, spec in _specs(session)}.get(row["source"], {})
+    said = examples_of(session.folder, session.specs()[row["source"]].endpoint)
     return {**row, "said": {name: words for name, words in said.items() if name in row.get("pending", said)}}
 
 
@@ -71,23 +70,10 @@ def missing_files(session: SynthSession) -> list[str]:
         return [place.path.name for place in answers.damaged if place.is_missing]
 
 
-def _specs(session: SynthSession) -> Iterator[tuple[str, Synth]]:
-    entries = session.recipe.entries
-    synthetic = {name: entry.synth for name, entry in entries.items() if entry.synth is not None}
-    for name in session.names:
-        if name not in synthetic:
-            raise RecipeError("--source", f"no synthetic source named {name!r}", nearest(name, synthetic))
-        yield name, synthetic[name]
-
-
 def _ledgers(session: SynthSession) -> dict[str, Path]:
-    """The ledger of every source that has one, also under an earlier name of the recipe."""
-    folder, found = session.folder / "budgets", dict[str, Path]()
-    for name, _ in _specs(session):
-        own = folder / f"{session.recipe.head.name}.{name}.jsonl"
-        others = sorted(folder.glob(f"*.{glob.escape(name)}.jsonl"), key=lambda path: path.stat().st_mtime_ns)
-        found |= {name: own if own in others else others[-1]} if others else {}
-    return found
+    """The ledger of every source that has one."""
+    ledgers = {name: session.ledger_so_far(name) for name in session.specs()}
+    return {name: path for name, path in ledgers.items() if path is not None}
 
 
 def _row(name: str, spec: Synth, ledger: Path | None) -> dict[str, Any]:

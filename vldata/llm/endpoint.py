@@ -111,6 +111,7 @@ class EndpointSpec(Spec):
             its cache (OpenAI); null: nothing is. It is no part of an answer's key.
         prices: By model, as the endpoint calls it.
         batch_api: Whose Batch API it speaks; single requests always go to an API like OpenAI's.
+        alias: The name under which answers were stored before this endpoint was renamed, so that they are found.
     """
 
     url: str = ""
@@ -127,6 +128,7 @@ class EndpointSpec(Spec):
     cache_hint: CacheHint | None = None
     prices: dict[str, Price] = {}
     batch_api: Literal["openai", "anthropic", "gemini", "mistral"] = "openai"
+    alias: str | None = None
 
 
 @dataclass(frozen=True)
@@ -355,7 +357,7 @@ def _endpoint(name: str, spec: EndpointSpec, environ: Mapping[str, str]) -> Endp
 
 
 def _settings(spec: EndpointSpec) -> dict[str, Any]:
-    return {name: value for name, value in spec if name not in ("url", "servers", "key_env")}
+    return {name: value for name, value in spec if name not in ("url", "servers", "key_env", "alias")}
 
 
 def _key(where: str, value: str) -> SecretStr:

@@ -43,7 +43,7 @@ _BREATH = 64  # requests looked up between two looks at the network, a few milli
 
 
 def send(requests: Iterable[Request], **options: Any) -> SendResult:
-    """`send_all` for a program without an event loop: the first Ctrl-C drains, the second cancels.
+    """`send_all` for a program without an event loop: the first Ctrl-C or SIGTERM drains, the second cancels.
 
     Raises:
         KeyboardInterrupt: After the second Ctrl-C.
@@ -59,13 +59,18 @@ def send(requests: Iterable[Request], **options: Any) -> SendResult:
             stop.set()
 
         with suppress(ValueError, RuntimeError):  # not the main thread: its signals are somebody else's
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
+            for number in (signal.SIGINT, signal.SIGTERM):  # schedulers send the second a while before they kill
+                asyncio.get_running_loop().add_signal_handler(number, interrupt)
         return await send_all(requests, stop=stop, **options)
 
+    before = signal.getsignal(signal.SIGTERM)
     try:
         return asyncio.run(main())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+    finally:
+        with suppress(ValueError):  # the loop has put the default in its place
+            signal.signal(signal.SIGTERM, before)
 
 
 async def send_all(

@@ -62,6 +62,12 @@ class SynthKind(KindFiles):
         """Whether the image itself is sent."""
         return "image" in self.settings.needs
 
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Columns of scores that its turns have."""
+        criteria = getattr(self.parser_options, "criteria", ()) if self.settings.answer != "generated" else ()
+        return ("score", *(f"score_{name}" for name in criteria)) if criteria else ()
+
     @cached_property
     def response_format(self) -> Mapping[str, Any] | None:
         """As the chat API takes it."""
@@ -74,6 +80,16 @@ class SynthKind(KindFiles):
     def missing(self, inputs: Inputs) -> list[str]:
         """What the kind needs and the sample does not have: such a sample is rejected, and nothing is sent."""
         return [need for need in self.settings.needs if not inputs.has(need)]
+
+    def why_unusable(self, inputs: Inputs) -> tuple[str, str] | None:
+        """Reason and detail why nothing is sent about a sample; None: it is usable."""
+        if inputs.unusable is not None:
+            return inputs.unusable
+        if not (lacks := ", ".join(self.missing(inputs))):
+            return None
+        if inputs.rejected:
+            return inputs.rejected[0][0], f"{inputs.rejected[0][1]}; it lacks {lacks}"
+        return "missing_input", lacks
 
     def prompt(self, *, model: str, endpoint: str, parameters: Mapping[str, Any] | None = None) -> Prompt:
         """What all requests of a source share.
@@ -149,6 +165,9 @@ class SynthKind(KindFiles):
         question = self._question(inputs, sample_index)
         if question is not None:
             exchanges = [exchange._replace(question=question) for exchange in exchanges]
+        if self.settings.answer != "generated":
+            answer = inputs.fields.get(self.settings.answer, "").strip()
+            exchanges = [exchange._replace(answer=answer) for exchange in exchanges]
         return Exchanges(exchanges)
 
     def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply) -> list[Finding]:

@@ -129,6 +129,9 @@ def _consistent(kind: SynthKind, folder: Path) -> None:
         raise TemplateError(str(folder), "its questions are drawn, and there are none", "write questions.txt")
     if not kind.system_message and not kind.asks and not settings.layout:
         raise TemplateError(str(folder), "it says nothing to the model", "write system_message.txt")
+    if settings.answer != "generated" and len(getattr(kind.parser_options, "candidates", ())) != 1:
+        fix = "use the parser `scores` with one candidate, or let the answer be generated"
+        raise TemplateError(str(folder / "kind.yaml"), "its reply scores no single answer", fix)
     for part, _ in settings.layout:
         needed = {"numbered_boxes": "boxes"}.get(part, part)
         is_needed = needed in settings.needs or needed in PARTS

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from vldata.schema.spec import Spec
 
@@ -40,8 +41,14 @@ class Synth(Spec):
         model: As the endpoint calls it.
         endpoint: Its name in the user's own configuration; never a URL.
         parameters: Of every request (``temperature``, ``max_tokens`` …), where they differ from the kind's.
-        total: Samples to ask about, the first in keyed order; null asks about all.
-        max_reasks: How often a reply with a finding of policy ``reask`` is requested again.
+        alias: The name under which the answers were stored when ``endpoint`` has been renamed since; null: the same.
+        total: Usable samples to ask about, the first in keyed order; null asks about all.
+        until: ``kept`` asks about further samples until ``total`` of them are kept, each by itself; null asks about
+            ``total`` and no more.
+        at_most: With ``until``: ask about at most N samples; null: three times ``total``.
+        retry_max_tokens: A reply that was cut off at its largest number of tokens is requested once more with this
+            one; it may stand under ``parameters``, beside ``max_tokens``. null: it is not.
+        max_reasks: How often ``--re-ask`` requests a reply again that has a finding of policy ``reask``.
         detail: How closely the model is to look at an image, where the kind shows it.
         max_side_px: Images are sent with at most this longer side; null sends them as they are.
         max_usd: What all runs for this source may cost.
@@ -58,7 +65,11 @@ class Synth(Spec):
     model: Annotated[str, Field(min_length=1)]
     endpoint: str = "openai"
     parameters: dict[str, Any] = {}
+    alias: str | None = None
     total: Annotated[int, Field(ge=1)] | None = None
+    until: Literal["kept"] | None = None
+    at_most: Annotated[int, Field(ge=1)] | None = None
+    retry_max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_reasks: Annotated[int, Field(ge=0, le=8)] = 1
     detail: Literal["auto", "low", "high"] = "auto"
     max_side_px: Annotated[int, Field(ge=16)] | None = None
@@ -68,3 +79,32 @@ class Synth(Spec):
     judge_model: str | None = None
     same_answers: Literal["drop", "mark"] | None = "drop"
     diversity: Diversity | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_retry_beside_its_limit(cls, given: Any) -> Any:
+        parameters = given.get("parameters") if isinstance(given, Mapping) else None
+        if not isinstance(parameters, Mapping) or "retry_max_tokens" not in parameters:
+            return given
+        rest = {name: value for name, value in parameters.items() if name != "retry_max_tokens"}
+        return {"retry_max_tokens": parameters["retry_max_tokens"], **given, "parameters": rest}
+
+    @model_validator(mode="after")
+    def _with_a_number_to_reach(self) -> Synth:
+        if self.until is not None and self.total is None:
+            raise ValueError("`until: kept` needs `total`: how many are to be kept")
+        if self.at_most is not None and self.until is None:
+            raise ValueError("`at_most` is for `until: kept`; without it, `total` says how many")
+        if self.at_most is not None and self.total is not None and self.at_most < self.total:
+            raise ValueError(f"`at_most` {self.at_most} is less than `total` {self.total}")
+        return self
+
+    @property
+    def key_endpoint(self) -> str:
+        """The name of the endpoint in the keys of requests."""
+        return self.alias or self.endpoint
+
+    @property
+    def samples_at_most(self) -> int | None:
+        """How many samples requests may be about; None: all."""
+        return self.total if self.until is None else self.at_most or 3 * (self.total or 0)

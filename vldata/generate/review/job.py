@@ -51,7 +51,7 @@ def export_review(
     records: list[ReviewRecord] = []
     counts: dict[str, int] = {}
     with session.sources() as sources, answers_so_far(session.folder) as answers:
-        for name, source in sources.items():
+        for name, source in sources.at(answers):
             draws = source.replay(answers, partial(_meant, only=only, limit=limit))
             urls = _Urls(source, image_url)
             before = len(records)
@@ -75,7 +75,7 @@ def import_review(session: SynthSession, files: Sequence[Path]) -> dict[str, Any
     counts: Counter[str] = Counter()
     problems: list[str] = []
     with session.sources() as sources, open_answers(session.folder) as answers:
-        draws = (d for source in sources.values() for outcome in source.outcomes(answers) for d in outcome.draws)
+        draws = (d for _, source in sources.at(answers) for outcome in source.outcomes(answers) for d in outcome.draws)
         keys = {draw.answer.key for draw in draws if draw.answer is not None}
         kept = {(r.key, r.place): r for reviews in read_reviews(session.folder).values() for r in reviews}
         new = []

@@ -304,7 +304,7 @@ def _keep(line: ResultLine, request: Request, attempt: Attempt, answers: Answers
             return False, None
         answers.fail(key, request, [attempt])
         return True, Event("failed", key, attempt.error)
-    first = answers.get(request)
+    first = answers.get(request.key)
     if first is not None and (_has(first.attempts, attempt) or _is_kept_as_failure(answers, key, attempt)):
         return False, None
     answers.put(
