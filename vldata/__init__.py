@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vldata.recipe.models import Recipe
 
 
-class BuildOptions(TypedDict, total=False):
+class BuildSettings(TypedDict, total=False):
     """What `build` may be given beside its places; all may be left out.
 
     Attributes:
@@ -64,7 +64,7 @@ def build(
     workers: int | None = None,
     progress: Progress | None = None,
     answers: Path | None = None,
-    **options: Unpack[BuildOptions],
+    **options: Unpack[BuildSettings],
 ) -> Built:
     """Build a recipe into a folder that `datasets.load_from_disk` opens.
 
@@ -75,7 +75,7 @@ def build(
         workers: Processes; None is one for each core.
         progress: Watches every step.
         answers: The answer store of synthetic sources; None is ``$VLDATA_ANSWERS``, else ``.vldata/answers``.
-        options: See `BuildOptions`.
+        options: See `BuildSettings`.
 
     Raises:
         VldataError: The user's or the world's fault; ``out`` is as it was.

@@ -230,12 +230,7 @@ def renamed(made: dict[str, Any], **head: Any) -> dict[str, Any]:
 CHANGES: dict[str, tuple[Any, int]] = {
     "nothing": (lambda place: tree(total=30), 0),
     "a check": (lambda place: tree(total=30, kind=own_kind(place, "question: [5, 500]", "question: [5, 6]")), 0),
-    "a parser": (
-        lambda place: tree(
-            total=30, kind=own_kind(place, "parser: llava_blocks", "parser: {llava_blocks: {links: true}}")
-        ),
-        0,
-    ),
+    "a parser": (lambda place: tree(total=30, kind=own_kind(place, "llava_blocks", "{llava_blocks: {}}")), 0),
     "seed, with all samples": (lambda place: renamed(tree(scenes=30), seed=4), 0),
     "recipe's name": (lambda place: renamed(tree(total=30), name="other"), 0),
     "source's name": (lambda place: with_source_renamed(tree(total=60, scenes=30)), 0),
