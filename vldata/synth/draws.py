@@ -29,6 +29,7 @@ class Draw(NamedTuple):
         kept: Places of the exchanges that become turns.
         problem: Why nothing does; None when something does.
         detail: What exactly.
+        repairs: What was repaired to read the last reply: names in `vldata.synth.replies.REPAIRS`.
     """
 
     inputs: Inputs
@@ -40,6 +41,7 @@ class Draw(NamedTuple):
     kept: tuple[int, ...] = ()
     problem: str | None = None
     detail: str | None = None
+    repairs: tuple[str, ...] = ()
 
     @property
     def row(self) -> str:

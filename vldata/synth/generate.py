@@ -20,7 +20,7 @@ from vldata.synth.inputs import Inputs
 from vldata.synth.kind import SynthKind
 from vldata.synth.kinds import load_kind
 from vldata.synth.models import Synth
-from vldata.synth.parse import ParseError
+from vldata.synth.replies import ParseError
 from vldata.synth.validate import Answered, Comparison, Finding, SameAnswers, text_of
 
 Folded = TypeVar("Folded")
@@ -47,7 +47,7 @@ def load_kinds(spec: Synth, where: str) -> tuple[SynthKind, SynthKind | None]:
     Raises:
         RecipeErrors: One of them cannot be used.
     """
-    kind = load_kind(spec.kind, spec.prompts, where=f"{where}.kind")
+    kind = load_kind(spec.kind, spec.prompts, where=f"{where}.kind").read_strictly(spec.strict)
     choose = kind.settings.choose
     judge = load_kind(choose.judge, where=f"{where}.kind") if choose is not None and choose.by == "judge" else None
     return kind, judge
@@ -169,6 +169,7 @@ def _draw(inputs: Inputs, number: int, source: _Source) -> Draw:
             requests = (*requests, request)
             continue
         draw = Draw(inputs, number, requests, answer, tuple(exchanges), tuple(findings), decision.kept)
+        draw = draw._replace(repairs=exchanges.repairs)
         return draw if decision.kept else _dropped(draw, decision.reasons)
     raise AssertionError("the last reply is kept or dropped")
 

@@ -32,6 +32,8 @@ class Synth(Spec):
         max_tokens: How many tokens all runs may take.
         judge_model: Of a kind that chooses by a judge; null: ``model``.
         same_answers: What is done with one answer over many images; null: nothing.
+        strict: Refuse replies that could only be read with a repair: another form of labels, a preface, a fence …;
+            reasoning is left out in any case. The same as ``strict`` of the kind's parser.
     """
 
     from_: Annotated[list[str], BeforeValidator(_as_list), Field(alias="from", min_length=1)]
@@ -49,3 +51,4 @@ class Synth(Spec):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     judge_model: str | None = None
     same_answers: Literal["drop", "mark"] | None = "drop"
+    strict: bool = False

@@ -11,7 +11,17 @@ from pydantic import Field
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
 from vldata.synth.kind_files import KindFiles
-from vldata.synth.validate.base import Finding, Lexicon, Reply, Validator, message_of, text_of, together, words_of
+from vldata.synth.replies import ParseError, bared
+from vldata.synth.validate.base import (
+    Finding,
+    Lexicon,
+    Reply,
+    Validator,
+    message_of,
+    text_of,
+    together,
+    words_of,
+)
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -105,10 +115,10 @@ class Refusal(Validator):
             return [Finding("refusal", None, f"the API says: {str(refused)[:200]!r}")]
         phrases, openings = _lexicon(self.phrases), _lexicon(self.openings)
         said = together(exchanges) if exchanges else None
-        words = said.words if said is not None else words_of(text_of(reply))
+        words = said.words if said is not None else words_of(_text(reply))
         if not phrases.may_occur(words) and not openings.may_occur(words):
             return []
-        texts = [(None, text_of(reply))] if said is None else [(n, e.answer) for n, e in enumerate(said)]
+        texts = [(None, _text(reply))] if said is None else [(n, e.answer) for n, e in enumerate(said)]
         findings = []
         for number, text in texts:
             signs = phrases.occurring(words_of(text)) or [
@@ -170,6 +180,14 @@ class Length(Validator):
                     detail = f"{len(text)} characters, and {least} to {most} are wanted"
                     findings.append(Finding(f"{what}_too_{side}", number, detail))
         return findings
+
+
+def _text(reply: Reply) -> str:
+    """What the model wrote but for its reasoning, which may well speak of refusing."""
+    try:
+        return bared(text_of(reply))[0]
+    except ParseError:
+        return ""
 
 
 @cache

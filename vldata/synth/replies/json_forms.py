@@ -1,0 +1,170 @@
+"""JSON as models write it: values, pairs of question and answer under many names, the whole part of a cut list."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from vldata.synth.replies.around import DATA, TEXT, fenced
+from vldata.synth.replies.base import ParseError
+
+_TRAILING = re.compile(r'("(?:[^"\\]|\\.)*+")|,(?=\s*+[}\]])', re.DOTALL)
+_DECODER = json.JSONDecoder()
+
+
+def json_value(text: str, where: str = "") -> tuple[Any, list[str]]:
+    """The value, and the repairs that reading it took.
+
+    Raises:
+        ParseError: It is no JSON.
+    """
+    # orjson refuses what Python's own reader lets pass: NaN, half surrogates, a thousand nested lists
+    try:
+        return orjson.loads(text), []
+    except orjson.JSONDecodeError as error:
+        without = _TRAILING.sub(lambda match: match[1] or "", text) if "," in text else text
+        if without != text:
+            try:
+                return orjson.loads(without), ["trailing_comma"]
+            except orjson.JSONDecodeError:
+                pass
+        raise ParseError("reply_not_json", f"{where}{error}") from None
+
+
+def fenced_json(text: str) -> str | None:
+    """What stands in the one fence around all, or in the only fence of a reply that explains its JSON around it."""
+    around = fenced(text, DATA | TEXT)
+    if around is not None or text.count("```") != 2:
+        return around
+    before, inside, behind = text.split("```")
+    word, _, value = inside.partition("\n")
+    bare = value.strip()
+    is_json = word.strip().lower() in DATA | {""} and bare[:1] in ("{", "[") and bare[-1:] in ("}", "]")
+    return bare if is_json and not re.search(r"[{\[]", before + behind) else None
+
+
+def whole_items(text: str, list_name: str | None = None) -> list[Any] | None:
+    """The values of a list that are whole, where the text was cut off inside it; None when there is no list.
+
+    Args:
+        list_name: The list stands under this name in an object; None: under any, or it is the text itself.
+    """
+    name = r'"(?:[^"\\\n]){1,60}"' if list_name is None else re.escape(json.dumps(list_name))
+    begin = re.match(rf"(?:```\w*\s*)?(?:\{{\s*{name}\s*:\s*)?\[\s*", text)
+    if begin is None:
+        return None
+    items, place = list[Any](), begin.end()
+    try:
+        while True:
+            item, place = _DECODER.raw_decode(text, place)
+            items.append(item)
+            comma = _COMMA.match(text, place)
+            if comma is None:
+                return items
+            place = comma.end()
+    except (ValueError, RecursionError):
+        return items
+
+
+_COMMA = re.compile(r"\s*,\s*")
+
+_QUESTIONS = ("question", "q", "query", "user", "human", "instruction", "prompt", "问题", "问")
+_ANSWERS = ("answer", "a", "response", "assistant", "gpt", "output", "reply", "答案", "回答", "答")
+_SPEAKERS = {
+    **dict.fromkeys(("user", "human", "question", "questioner"), 0),
+    **dict.fromkeys(("assistant", "gpt", "answer", "model", "answerer"), 1),
+}
+
+
+def pairs_in_json(text: str, *, is_cut: bool) -> tuple[list[tuple[str, str]], list[str]] | None:
+    """The pairs of a list of objects, of an object with such a list, or of an object a line; None: it is no JSON.
+
+    Raises:
+        ParseError: It is JSON, and holds no pairs or holds them in two ways.
+    """
+    if text[:1] not in ("[", "{"):
+        return None
+    try:
+        value, repairs = json_value(text)
+    except ParseError:
+        return _of_lines(text, is_cut) or _of_cut_list(text, is_cut)
+    return _pairs(_list_in(value)), repairs
+
+
+def _of_lines(text: str, is_cut: bool) -> tuple[list[tuple[str, str]], list[str]] | None:
+    lines = [line.strip().rstrip(",") for line in text.split("\n") if line.strip()]
+    values = []
+    for number, line in enumerate(lines):
+        try:
+            values.append(orjson.loads(line))
+        except orjson.JSONDecodeError:
+            if is_cut and values and number == len(lines) - 1:
+                return _pairs(values), ["cut_pair"]
+            return None
+    return _pairs(values), []
+
+
+def _of_cut_list(text: str, is_cut: bool) -> tuple[list[tuple[str, str]], list[str]] | None:
+    items = whole_items(text) if is_cut else None
+    return (_pairs(items), ["cut_pair"]) if items else None
+
+
+def _list_in(value: Any) -> list[Any]:
+    """The objects with pairs: the value itself, the value in a list, or the one list of an object."""
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, dict):
+        raise ParseError("reply_off_schema", "the reply is neither an object nor a list")
+    lists = [member for member in value.values() if isinstance(member, list)]
+    if len(lists) > 1:
+        raise ParseError("reply_ambiguous", f"the object has {len(lists)} lists")
+    return lists[0] if lists else [value]
+
+
+def _pairs(items: list[Any]) -> list[tuple[str, str]]:
+    if items and all(isinstance(item, dict) and _speaker(item) is not None for item in items):
+        turns = [_speaker(item) for item in items]
+        return list(_of_turns([turn for turn in turns if turn is not None]))
+    pairs = [_pair(item, number) for number, item in enumerate(items, 1)]
+    if not pairs:
+        raise ParseError("reply_empty")
+    return pairs
+
+
+def _pair(item: Any, number: int) -> tuple[str, str]:
+    texts = []
+    names = {str(name).strip().lower(): value for name, value in item.items()} if isinstance(item, dict) else {}
+    for what, aliases in (("question", _QUESTIONS), ("answer", _ANSWERS)):
+        given = [names[alias] for alias in aliases if alias in names]
+        if len(given) != 1 or not isinstance(given[0], str):
+            reason = "reply_ambiguous" if len(given) > 1 else "reply_off_schema"
+            raise ParseError(reason, f"item {number} has {len(given)} texts that may be the {what}")
+        if not given[0].strip():
+            raise ParseError("turn_empty", f"item {number}, {what!r}")
+        texts.append(given[0].strip())
+    return texts[0], texts[1]
+
+
+def _speaker(item: dict[str, Any]) -> tuple[int, str] | None:
+    """Whose turn it is, and the text, of ``{"from": "human", "value": …}`` and ``{"role": "user", "content": …}``."""
+    for who, what in (("from", "value"), ("role", "content"), ("speaker", "text")):
+        speaker = _SPEAKERS.get(str(item.get(who)).lower())
+        if speaker is not None and isinstance(item.get(what), str):
+            return speaker, item[what].strip()
+    return None
+
+
+def _of_turns(turns: list[tuple[int, str]]) -> Iterator[tuple[str, str]]:
+    for number, (speaker, text) in enumerate(turns):
+        if speaker != number % 2:
+            raise ParseError("turns_do_not_alternate", f"turn {number + 1} is out of turn")
+        if not text:
+            raise ParseError("turn_empty", f"turn {number + 1}")
+    if len(turns) % 2:
+        raise ParseError("turns_do_not_alternate", "the last question has no answer")
+    for question, answer in zip(turns[::2], turns[1::2], strict=True):
+        yield question[1], answer[1]

@@ -1,0 +1,266 @@
+"""Labelled text -> questions and answers, read tolerantly and never by guess.
+
+The labels of a reply are looked for as the kind asks for them and as models write them. A reply may allow several
+readings: with every label; with those alone that are set off as the first ones are; with those alone that stand behind
+a separator. It is read when exactly one of these makes pairs, and rejected as ambiguous when two of them do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from vldata.synth.replies.base import SHOWN, ParseError
+from vldata.synth.replies.labels import Label, Vocabulary, labels_of
+from vldata.synth.replies.remarks import before_signoff_line
+
+
+class Pairs(NamedTuple):
+    """What was read.
+
+    Args:
+        texts: Question and answer, free of white space around them.
+        repairs: Names in `vldata.synth.replies.base.REPAIRS`.
+    """
+
+    texts: list[tuple[str, str]]
+    repairs: list[str]
+
+
+class _Boundary(NamedTuple):
+    """What stands between a text and the label behind it.
+
+    Args:
+        start: Where it begins, which is where the text ends.
+        separator: The line that parts them; "" when there is none.
+        heading: There is a heading over the pair that follows.
+    """
+
+    start: int
+    separator: str
+    heading: bool
+
+
+_SEPARATOR = re.compile(r"(?:={3,}|-{3,}|\*{3,}|_{3,}|~{3,}|#{3,}|—{2,}|–{3,}|(?:[*-] ){2,}[*-]|<(?:sep|br ?/?)>)")
+_PAIR = re.compile(
+    r"[#*_ \t(\[]*(?:(?:q ?& ?a|qa|question[ -](?:and[ -])?answer|conversation|dialogue|exchange|example|pair"
+    r"|round|turn)"
+    r"[ \t]*(?:pair[ \t]*)?#?[ \t]*\d{1,3}|\d{1,3}[.)]|第[一二三四五六七八九十\d]{1,3}[轮组对])[)\]:：.*_ \t]*",
+    re.IGNORECASE,
+)
+_TITLE = re.compile(
+    r"[#*_ \t]*(?:(?:the|generated|sample|visual|multi-turn|image|example)[ \t]+){0,3}"
+    r"(?:conversations?|dialogues?|dialogs?|q ?& ?a|qas?|questions?(?: (?:and|&) answers?)?|output|对话|问答)"
+    r"(?:[ \t]+(?:pairs?|session|\d{1,3}))?(?:[ \t]+(?:about|based on|for|of)[ \t]+[^\n]{1,60})?[:：*_ \t]*",
+    re.IGNORECASE,
+)
+_WINDOW = 240
+
+
+def read_pairs(text: str, words: Vocabulary, *, separator: str, is_cut: bool) -> Pairs:
+    """The pairs of a labelled text.
+
+    Args:
+        text: Without white space around it.
+        words: The labels to look for.
+        separator: The line that is due between texts; "" when there is none.
+        is_cut: The end of the last text is missing.
+
+    Raises:
+        ParseError: There are no pairs, or it cannot be known which.
+    """
+    code = _code_blocks(text) if "```" in text else []
+    found = [label for label in labels_of(text, words) if not any(at < label.start < end for at, end in code)]
+    first = next((label for label in found if label.role == "question"), None)
+    if first is None:
+        raise _unlabelled(text, found, words)
+    labels = [label for label in found if label.word in (first.word, _partner(first, found, words))]
+    if next(label for label in found if label.role == "answer" or label is first) is not first:
+        raise ParseError("turns_do_not_alternate", f"part 1 is {found[0].word!r}, and should be {first.word!r}")
+    ends = {
+        label.start: _boundary(text, at, label)
+        for at, label in zip([0, *(x.end for x in labels)], labels, strict=False)
+    }
+    _refuse_foreword(text[: ends[first.start].start])
+    if len(labels) > 1 and all(label.role == "question" for label in labels):
+        labels, in_line = _in_line(text, labels, words), True
+    else:
+        labels, in_line = _the_reading(labels, ends), False
+    pairs, repairs = _texts(text, labels, ends, is_cut)
+    return Pairs(pairs, [*(["labels_in_line"] if in_line else []), *_repairs(labels, ends, words, separator), *repairs])
+
+
+def _unlabelled(text: str, found: Sequence[Label], words: Vocabulary) -> ParseError:
+    if not text.strip("=-*_ \t\n"):
+        return ParseError("reply_empty", "it has separators alone")
+    question, answer = (word.capitalize() + ":" for word in words.own)
+    if found:
+        return ParseError("turns_do_not_alternate", f"part 1 is {found[0].word!r}, and no question comes before it")
+    return ParseError("reply_unparsable", f"no line begins with {question!r} or {answer!r}: {text[:SHOWN]!r}")
+
+
+def _partner(first: Label, found: Sequence[Label], words: Vocabulary) -> str | None:
+    """The word of the answers: the one that belongs to the question's, else the only one there is."""
+    there = dict.fromkeys(label.word for label in found if label.role == "answer" and label.start > first.start)
+    for word in words.partners.get(first.word, ()):
+        if word in there:
+            return word
+    if len(there) > 1:
+        raise ParseError("reply_ambiguous", f"its answers may begin with {' or '.join(map(repr, there))}")
+    return next(iter(there), None)
+
+
+def _boundary(text: str, after: int, label: Label) -> _Boundary:
+    """What stands before a label: white space, a heading over a pair, a separator."""
+    start = max(after, label.start - _WINDOW)
+    before = text[start : label.start].rstrip()
+    heading = separator = ""
+    line = before[before.rfind("\n") + 1 :]
+    if label.role == "question" and _PAIR.fullmatch(line) and (len(line) < len(before) or start == after):
+        heading, before = line, before[: len(before) - len(line)].rstrip()
+    line = before[before.rfind("\n") + 1 :]
+    if _SEPARATOR.fullmatch(line.strip()) and (len(line) < len(before) or start == after):
+        separator, before = line.strip(), before[: len(before) - len(line)].rstrip()
+    if not before and start > after:  # more white space than anybody writes
+        start = after + len(text[after : label.start].rstrip())
+    return _Boundary(start + len(before), separator, bool(heading))
+
+
+def _refuse_foreword(before: str) -> None:
+    before = before.strip()
+    if before and not _TITLE.fullmatch(before) and not _PAIR.fullmatch(before) and not _SEPARATOR.fullmatch(before):
+        raise ParseError("reply_unparsable", f"before the first question stands {before[:SHOWN]!r}")
+
+
+def _the_reading(labels: list[Label], ends: dict[int, _Boundary]) -> list[Label]:
+    """The labels of the one reading that makes pairs.
+
+    Raises:
+        ParseError: Two readings do.
+    """
+    styles: dict[str, str] = {}
+    for label in labels:
+        styles.setdefault(label.role, label.style)
+    alike = [label for label in labels if label.style == styles[label.role]]
+    parted = [label for label in labels if label is labels[0] or ends[label.start].separator]
+    readings = [labels] if _makes_pairs(labels) or (len(labels) > 2 and _makes_pairs(labels[:-1])) else []
+    for some in (alike, parted):
+        if len(some) < len(labels) and _makes_pairs(some) and some not in readings:
+            readings.append(some)
+    if len(readings) > 1:
+        counts = " or ".join(str(len(reading) // 2) for reading in readings)
+        raise ParseError("reply_ambiguous", f"it may have {counts} questions")
+    return readings[0] if readings else labels
+
+
+_FENCE = re.compile(r"^[ \t]*```", re.MULTILINE)
+
+
+def _code_blocks(text: str) -> list[tuple[int, int]]:
+    """Beginning and end of what stands in code fences: there are no labels in it."""
+    places = [fence.start() for fence in _FENCE.finditer(text)]
+    return list(zip(places[::2], places[1::2], strict=False))
+
+
+def _makes_pairs(labels: Sequence[Label]) -> bool:
+    roles = [label.role for label in labels]
+    return len(roles) % 2 == 0 and roles == ["question", "answer"] * (len(roles) // 2)
+
+
+def _in_line(text: str, questions: list[Label], words: Vocabulary) -> list[Label]:
+    """Labels of answers that stand in the line of their question: exactly one in each."""
+    partners = "|".join(map(re.escape, words.partners[questions[0].word]))
+    label = re.compile(
+        rf"(?<=[?？.!。）)\"*])[ \t]*(?:\*\*)?\b({partners})(?:[ \t]*\d{{1,3}})?[:：](?:\*\*)?[ \t]*", re.I
+    )
+    both = []
+    for question, after in zip(questions, [*(q.start for q in questions[1:]), len(text)], strict=True):
+        line = text.find("\n", question.end)
+        inside = list(label.finditer(text, question.end, min(after, line if line >= 0 else after)))
+        if len(inside) != 1:
+            raise ParseError("turns_do_not_alternate", f"the {question.word!r} at {question.start} has no answer")
+        start, end = inside[0].span()
+        both += [question, Label(start, end, "answer", inside[0][1].lower(), "", None, ":", False)]
+    return both
+
+
+def _texts(
+    text: str, labels: Sequence[Label], ends: dict[int, _Boundary], is_cut: bool
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Question and answer of every pair; a last one that is not whole is left out where others are."""
+    for number, label in enumerate(labels):
+        if label.role != ("question", "answer")[number % 2]:
+            raise ParseError("turns_do_not_alternate", f"part {number + 1} is {label.word!r}, out of turn")
+    starts = [ends[label.start].start if label.start in ends else label.start for label in labels[1:]]
+    bodies = [_body(text, label, end) for label, end in zip(labels, [*starts, len(text)], strict=True)]
+    repairs = []
+    if is_cut and len(bodies) > 2:
+        bodies = bodies[: (len(bodies) - 1) // 2 * 2]
+        repairs.append("cut_pair")
+    elif is_cut:
+        raise ParseError("reply_unparsable", "it was cut off in its first pair")
+    elif len(bodies) > 2 and (len(bodies) % 2 or not bodies[-1]):
+        bodies = bodies[: (len(bodies) - 1) // 2 * 2]
+        repairs.append("dangling_question")
+    elif len(bodies) % 2:
+        raise ParseError("turns_do_not_alternate", f"the last {labels[-1].word!r} has no answer")
+    else:
+        bodies[-1], more = _without_remark(bodies[-1])
+        repairs += more
+    for number, body in enumerate(bodies):
+        if not body:
+            raise ParseError("turn_empty", f"part {number + 1}, {labels[number].word!r}")
+    for question, answer in zip(labels[: len(bodies) : 2], labels[1 : len(bodies) : 2], strict=True):
+        if None not in (question.number, answer.number) and question.number != answer.number:
+            raise ParseError("reply_ambiguous", f"answer {answer.number} follows question {question.number}")
+    return list(zip(bodies[::2], bodies[1::2], strict=True)), repairs
+
+
+def _body(text: str, label: Label, end: int) -> str:
+    body = text[label.end : end].strip()
+    if not label.is_open:
+        return body
+    first, _, rest = body.partition("\n")
+    opened = first.rstrip()
+    for mark in ("***", "**", "__", "*"):
+        if opened.endswith(mark):
+            return f"{opened[: -len(mark)].rstrip()}\n{rest}".strip()
+    raise ParseError("reply_ambiguous", f"bold begins at {label.word!r} and does not end in its line")
+
+
+def _without_remark(answer: str) -> tuple[str, list[str]]:
+    """The last answer without what stands behind it: a closing separator, a remark to the user."""
+    repairs = []
+    while True:
+        line = answer[answer.rfind("\n") + 1 :]
+        if _SEPARATOR.fullmatch(line.strip()) and len(line) < len(answer):
+            answer = answer[: -len(line)].rstrip()
+            repairs += ["separators"] if line.strip() != "===" else []
+            continue
+        before = before_signoff_line(answer)
+        if not before:
+            return answer, list(dict.fromkeys(repairs))
+        answer = before
+        repairs.append("signoff")
+
+
+def _repairs(labels: Sequence[Label], ends: dict[int, _Boundary], words: Vocabulary, separator: str) -> list[str]:
+    repairs = []
+    styles = {word for label in labels for word in label.style.split()}
+    repairs += [f"{style}_labels" for style in ("bold", "heading", "bracket", "listed") if style in styles]
+    if any(label.number is not None for label in labels):
+        repairs.append("numbered_labels")
+    foreign = {label.word for label in labels} - set(words.own)
+    if foreign:
+        repairs.append("other_labels" if all(word.isascii() for word in foreign) else "translated_labels")
+    if any(label.colon in "：﹕" and label.colon for label in labels):
+        repairs.append("full_width_colons")
+    if any(not label.colon for label in labels):
+        repairs.append("labels_without_colon")
+    between = [ends[label.start] for label in labels[1:] if label.start in ends]
+    if any(boundary.separator != separator for boundary in between):
+        repairs.append("separators")
+    if any(ends[label.start].heading for label in labels if label.start in ends):
+        repairs.append("pair_headings")
+    return repairs

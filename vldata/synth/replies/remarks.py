@@ -1,0 +1,114 @@
+"""What an assistant says to its user before and behind an answer: a preface, a closing remark."""
+
+from __future__ import annotations
+
+import re
+
+_OPENING = (
+    r"(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok|alright|all right|great|gladly|understood|got it"
+    r"|no problem|definitely|yes|thank you|thanks)"
+)
+_WORK = (
+    r"(?:descriptions?|captions?|summary|summaries|answers?|responses?|replies|reply|versions?|expansion|rewrite"
+    r"|paragraphs?|conversations?|dialogues?|dialogs?|questions?|q ?& ?a|qas?|pairs?|output|results?|json"
+    r"|instructions?|prompts?|explanation|text|scores?|evaluation|steps)"
+)
+_HERE = (
+    r"(?:here(?:['’]s| is| are| you go| it is)|below (?:is|are)|(?:the )?following (?:is|are)|this is|please find"
+    r"|i(?:['’]ve| have)? (?:written|created|prepared|generated|made)"
+    r"|i(?:['’]ll| will|['’]d| would) (?:be|describe|write)"
+    r"|let me)"
+)
+_FROM = r"(?:(?:based on|from|for|using|given) [^\n:,]{0,100},[ \t]*)?"
+_LEAD = rf"(?:{_OPENING}\b[ \t,.!:;–—-]*)?{_FROM}"
+_END = r"[ \t*_]*(?:\n|\Z)"
+_PREFACE = re.compile(
+    "|".join(
+        (
+            # a line of its own: "Sure! Here is a description of the image:"
+            rf"[*_]{{0,3}}{_LEAD}{_HERE}\b[^\n]{{0,160}}?\b{_WORK}\b[^\n]{{0,120}}?[:：.!]{_END}",
+            rf"{_OPENING}\b[^\n]{{0,40}}?\b{_HERE}[^\n]{{0,160}}?[:：!.]{_END}",
+            rf"(?:sure(?: thing)?|certainly|of course|okay|ok|alright|understood|got it)[!.,]*{_END}",
+            rf"(?:{_OPENING}\b[ \t,.!]*)?i(?:['’]d| would) be (?:happy|glad) to (?:help|assist)"
+            rf"[^\n]{{0,80}}?[.!:]{_END}",
+            # before the answer in its own line: "Here is the caption: A bus."
+            rf"{_LEAD}here(?:['’]s| is| are)\b[^\n:.!?]{{0,120}}?\b{_WORK}\b[^\n:.!?]{{0,80}}[:：][ \t]+(?=\S)",
+            r"(?:sure|certainly|of course)![ \t]+(?=[A-Z])",
+            # in Chinese
+            r"(?:好的|当然可以|当然|没问题)?[，,！!。 ]{0,3}(?:以下|下面|这)是[^\n：:]{0,60}[：:]\s*",
+            r"(?:好的|当然可以|当然|没问题)[，,！!。]{1,2}\s*(?:\n|\Z)",
+        )
+    ),
+    re.IGNORECASE,
+)
+_MAY_OPEN = re.compile(
+    rf"[*_]{{0,3}}(?:{_OPENING}|{_HERE}|based on|from|for|using|given|i['’ ]|好|当然|没问题|以下|下面|这是)", re.I
+)
+
+
+def after_preface(text: str) -> str | None:
+    """What follows an opening remark; None when there is none."""
+    if _MAY_OPEN.match(text) is None:
+        return None
+    preface = _PREFACE.match(text)
+    if preface is None:
+        return None
+    rest = text[preface.end() :].lstrip()
+    rule = _RULE.match(rest)
+    return rest[rule.end() :] if rule else rest
+
+
+_RULE = re.compile(r"(?:-{3,}|={3,}|\*{3,}|_{3,})[ \t]*(?:\n|\Z)")
+_RULE_BEFORE = re.compile(r"\n[ \t]*(?:-{3,}|={3,}|\*{3,}|_{3,})[ \t]*\Z")
+_SIGNOFF = re.compile(
+    r"(?:(?:please|and|just|so|but|also)[ ,]+)*"
+    r"(?:(?:let me know|feel free|don['’]t hesitate|do not hesitate)\b.{0,200}"
+    r"|i hope (?:this|that|it|these|you)\b.{0,160}|hope (?:this|that|it|these) helps?\b.{0,160}"
+    r"|(?:is there anything|if there(?:['’]s| is) anything)\b.{0,160}"
+    r"|(?:would you like (?:me|more|any|another|further|additional|to)|do you want me|shall i|should i"
+    r"|can i (?:help|assist))\b[^.]{0,160}\?"
+    r"|if you(?:['’]d|['’]ve| would| have| need| want| like|['’]re| are)\b.{0,160}"
+    r"\b(?:let me know|feel free|just (?:ask|say)|happy to|glad to|i can (?:help|provide|add|write|also)"
+    r"|hesitate)\b.{0,120}"
+    r"|i(?:['’]m| am|['’]d be| would be) (?:happy|glad) to\b.{0,160}|happy to (?:help|adjust|revise|provide)\b.{0,120}"
+    r"|希望(?:这|以上|对您|对你).{0,60}|如(?:果|有).{0,60}(?:告诉我|请随时|联系|提问|告知).{0,40}|(?:请|您可以|你可以)随时.{0,60})",
+    re.IGNORECASE,
+)
+_HINTS = (
+    "let me know", "feel free", "hesitate", "hope th", "hope it", "hope you", "anything else", "there anything",
+    "would you like", "do you want", "shall i", "should i", "can i", "happy to", "glad to", "just ask",
+    "希望", "如果", "如有", "随时",
+)  # fmt: skip
+_TAIL = 400
+_SENTENCE = re.compile(r"(?:[.!?][\"”’)*_]{0,2}[ \t]+|[。！？]\s*)")
+
+
+def before_signoff(text: str) -> str | None:
+    """What stands before a closing remark; None when there is none."""
+    return _before(text, in_line=True)
+
+
+def before_signoff_line(text: str) -> str | None:
+    """What stands before a closing remark that is a paragraph of its own; None when there is none."""
+    return _before(text, in_line=False)
+
+
+def _before(text: str, *, in_line: bool) -> str | None:
+    tail = text[-_TAIL:].lower()
+    if not any(hint in tail for hint in _HINTS):
+        return None
+    start = text.rfind("\n", -_TAIL) + 1 if len(text) > _TAIL else text.rfind("\n") + 1
+    line = text[start:].strip(" \t*_>()")
+    if _SIGNOFF.fullmatch(line):
+        before = text[:start].rstrip()
+        if in_line or not before or text[len(before) : start].count("\n") > 1 or _RULE_BEFORE.search(before[-_TAIL:]):
+            rule = _RULE_BEFORE.search(before[-_TAIL:])
+            return before[: len(before) - len(rule[0])] if rule else before
+    if not in_line:
+        return None
+    sentences = list(_SENTENCE.finditer(text, max(start, len(text) - _TAIL), len(text)))
+    for end in reversed(sentences):
+        rest = text[end.end() :].strip()
+        if rest:
+            return text[: end.end()].rstrip() if _SIGNOFF.fullmatch(rest.strip(" \t*_()")) else None
+    return None
