@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from vldata.synth.replies.around import ANY_FORM, TEXT, blockquoted, emphasized, fenced, in_json, quoted, unwrapped
+from vldata.synth.replies.around import (
+    ANY_FORM,
+    DATA,
+    TEXT,
+    blockquoted,
+    emphasized,
+    fenced,
+    in_json,
+    quoted,
+    unwrapped,
+)
 from vldata.synth.replies.base import Options, Reading, linked
 from vldata.synth.replies.headings import without_heading, without_label
-from vldata.synth.replies.remarks import before_signoff
+from vldata.synth.replies.remarks import before_signoff, between_rules
 
 _STEPS = (
     ("signoff", before_signoff),
     *ANY_FORM,
     ("fence", lambda text: fenced(text, TEXT)),
+    ("separators", between_rules),
     ("blockquote", blockquoted),
-    ("json_string", in_json),
+    ("json_string", lambda text: in_json((fenced(text, DATA) or text).strip())),
     ("quotes", quoted),
     ("emphasis", emphasized),
     ("heading", without_heading),
@@ -22,5 +33,5 @@ _STEPS = (
 
 def read_answer(text: str, options: Options, is_cut: bool) -> Reading:
     """One exchange without a question."""
-    answer, repairs = unwrapped(text, _STEPS)
-    return Reading([linked("", answer, options)], tuple(repairs))
+    answer, repairs = unwrapped(text.replace("\r\n", "\n"), _STEPS)
+    return Reading([linked("", answer if repairs else text, options)], tuple(repairs))

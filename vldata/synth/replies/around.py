@@ -70,6 +70,12 @@ def fenced(text: str, languages: frozenset[str]) -> str | None:
     return None if f"\n{fence[1]}" in f"\n{inner}" else inner
 
 
+def after_fence(text: str) -> str | None:
+    """What stands in a fence that begins a text and, as that was cut off, does not end."""
+    fence = _FENCE.match(text) if text[:3] in ("```", "~~~") else None
+    return text[fence.end() :] if fence and f"\n{fence[1]}" not in text else None
+
+
 def blockquoted(text: str) -> str | None:
     """What stands behind the ``>`` of every line."""
     if text[0] != ">":
@@ -148,7 +154,7 @@ _MANY = 400
 
 def in_json(text: str) -> str | None:
     """The one text of a JSON object that has nothing else, or of a JSON string."""
-    if text[0] not in "{[" or text[-1] not in "}]":
+    if text[:1] not in ("{", "[") or text[-1] not in "}]":
         return None
     try:
         value = orjson.loads(text)

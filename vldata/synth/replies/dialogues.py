@@ -6,12 +6,20 @@ import re
 
 import orjson
 
-from vldata.synth.replies.around import ANY_FORM, TEXT, blockquoted, fenced, unwrapped
+from vldata.synth.replies.around import (
+    ANY_FORM,
+    TEXT,
+    after_fence,
+    blockquoted,
+    fenced,
+    unwrapped,
+    without_template_marks,
+)
 from vldata.synth.replies.base import Options, ParseError, Reading, linked
 from vldata.synth.replies.json_forms import fenced_json, pairs_in_json
 from vldata.synth.replies.labels import labels_of, vocabulary
 from vldata.synth.replies.pairs import read_pairs
-from vldata.synth.replies.remarks import before_signoff_line
+from vldata.synth.replies.remarks import after_lead, before_signoff_line
 
 
 class Roles(Options):
@@ -28,6 +36,7 @@ class Roles(Options):
 
 _STEPS = (
     *ANY_FORM,
+    ("preface", after_lead),
     ("fence", lambda text: fenced(text, TEXT)),
     ("fence", fenced_json),
     ("fence", lambda text: _only_fence(text)),
@@ -36,7 +45,8 @@ _STEPS = (
 
 
 def _read(text: str, options: Options, own: tuple[str, str], separator: str, is_cut: bool) -> Reading:
-    text, repairs = unwrapped(text, _STEPS)
+    steps = (*_STEPS, ("fence", after_fence)) if is_cut else _STEPS
+    text, repairs = unwrapped(text.replace("\r\n", "\n"), steps)
     in_json = pairs_in_json(text, is_cut=is_cut)
     if in_json is not None:
         pairs, more = in_json
@@ -86,7 +96,7 @@ def _plain_blocks(text: str) -> list[tuple[str, str]] | None:
         if not body or (number == 0 and "===" in body.split("\n")):
             return None
         bodies.append(body)
-    if before_signoff_line(bodies[-1]) is not None:
+    if before_signoff_line(bodies[-1]) is not None or without_template_marks(text) is not None:
         return None
     return list(zip(bodies[::2], bodies[1::2], strict=True))
 
@@ -98,7 +108,7 @@ def read_roles(text: str, options: Roles, is_cut: bool) -> Reading:
 
 def read_json_lines(text: str, options: Options, is_cut: bool) -> Reading:
     """``{"question": …, "answer": …}`` on each line."""
-    text, repairs = unwrapped(text, (*ANY_FORM, ("fence", fenced_json)))
+    text, repairs = unwrapped(text, (*ANY_FORM, ("preface", after_lead), ("fence", fenced_json)))
     pairs = _plain_lines(text)
     if pairs is None:
         found = pairs_in_json(text, is_cut=is_cut)

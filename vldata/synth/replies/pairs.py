@@ -8,7 +8,8 @@ a separator. It is read when exactly one of these makes pairs, and rejected as a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from bisect import bisect
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from vldata.synth.replies.base import SHOWN, ParseError
@@ -70,25 +71,24 @@ def read_pairs(text: str, words: Vocabulary, *, separator: str, is_cut: bool) ->
     Raises:
         ParseError: There are no pairs, or it cannot be known which.
     """
-    code = _code_blocks(text) if "```" in text else []
-    found = [label for label in labels_of(text, words) if not any(at < label.start < end for at, end in code)]
+    found = _outside_code(labels_of(text, words), text)
     first = next((label for label in found if label.role == "question"), None)
     if first is None:
         raise _unlabelled(text, found, words)
-    labels = [label for label in found if label.word in (first.word, _partner(first, found, words))]
     if next(label for label in found if label.role == "answer" or label is first) is not first:
         raise ParseError("turns_do_not_alternate", f"part 1 is {found[0].word!r}, and should be {first.word!r}")
-    ends = {
-        label.start: _boundary(text, at, label)
-        for at, label in zip([0, *(x.end for x in labels)], labels, strict=False)
-    }
-    _refuse_foreword(text[: ends[first.start].start])
+    used = first.word, _partner(first, found, words)
+    labels = [label for label in found if label.word in used]
+    afters = [0, *(label.end for label in labels[:-1])]
+    ends = {label.start: _boundary(text, after, label) for after, label in zip(afters, labels, strict=True)}
+    repairs = _foreword(text[: ends[first.start].start].strip())
     if len(labels) > 1 and all(label.role == "question" for label in labels):
-        labels, in_line = _in_line(text, labels, words), True
+        labels = _in_line(text, labels, words)
+        repairs.append("labels_in_line")
     else:
-        labels, in_line = _the_reading(labels, ends), False
-    pairs, repairs = _texts(text, labels, ends, is_cut)
-    return Pairs(pairs, [*(["labels_in_line"] if in_line else []), *_repairs(labels, ends, words, separator), *repairs])
+        labels = _the_reading(labels, ends)
+    pairs, more = _texts(text, labels, ends, is_cut)
+    return Pairs(pairs, [*repairs, *_repairs(labels, ends, words, separator), *more])
 
 
 def _unlabelled(text: str, found: Sequence[Label], words: Vocabulary) -> ParseError:
@@ -127,10 +127,20 @@ def _boundary(text: str, after: int, label: Label) -> _Boundary:
     return _Boundary(start + len(before), separator, bool(heading))
 
 
-def _refuse_foreword(before: str) -> None:
-    before = before.strip()
-    if before and not _TITLE.fullmatch(before) and not _PAIR.fullmatch(before) and not _SEPARATOR.fullmatch(before):
-        raise ParseError("reply_unparsable", f"before the first question stands {before[:SHOWN]!r}")
+_LEAD = re.compile(r"[^\n]{1,240}[:：][*_ \t]*(?:\n\s*[-=*_]{3,}[ \t]*)?")
+
+
+_FOREWORDS = (("separators", _SEPARATOR), ("heading", _TITLE), ("pair_headings", _PAIR), ("preface", _LEAD))
+
+
+def _foreword(before: str) -> list[str]:
+    """The repairs that what stands before the first question is: a title, a line that leads to it, or a separator."""
+    if not before or before == "===":
+        return []
+    for name, form in _FOREWORDS:
+        if form.fullmatch(before):
+            return [name]
+    raise ParseError("reply_unparsable", f"before the first question stands {before[:SHOWN]!r}")
 
 
 def _the_reading(labels: list[Label], ends: dict[int, _Boundary]) -> list[Label]:
@@ -144,7 +154,8 @@ def _the_reading(labels: list[Label], ends: dict[int, _Boundary]) -> list[Label]
         styles.setdefault(label.role, label.style)
     alike = [label for label in labels if label.style == styles[label.role]]
     parted = [label for label in labels if label is labels[0] or ends[label.start].separator]
-    readings = [labels] if _makes_pairs(labels) or (len(labels) > 2 and _makes_pairs(labels[:-1])) else []
+    whole = labels[:-1] if len(labels) > 2 and labels[-1].role == "question" else labels  # the last one may dangle
+    readings = [labels] if _makes_pairs(whole) else []
     for some in (alike, parted):
         if len(some) < len(labels) and _makes_pairs(some) and some not in readings:
             readings.append(some)
@@ -157,10 +168,13 @@ def _the_reading(labels: list[Label], ends: dict[int, _Boundary]) -> list[Label]
 _FENCE = re.compile(r"^[ \t]*```", re.MULTILINE)
 
 
-def _code_blocks(text: str) -> list[tuple[int, int]]:
-    """Beginning and end of what stands in code fences: there are no labels in it."""
-    places = [fence.start() for fence in _FENCE.finditer(text)]
-    return list(zip(places[::2], places[1::2], strict=False))
+def _outside_code(labels: Iterable[Label], text: str) -> list[Label]:
+    """The labels that do not stand in a code fence of an answer."""
+    if "```" not in text:
+        return list(labels)
+    fences = [fence.start() for fence in _FENCE.finditer(text)]
+    end = fences[-1] if len(fences) % 2 and fences else len(text)  # one that is not closed is no fence
+    return [label for label in labels if label.start >= end or bisect(fences, label.start) % 2 == 0]
 
 
 def _makes_pairs(labels: Sequence[Label]) -> bool:

@@ -63,7 +63,8 @@ def without_reasoning(text: str) -> str:
         start = _end_of(opening, text)
     # an end without a beginning: the chat template wrote that, so all before is reasoning
     mark = LEFT.search(text, start)
-    if mark is None or mark["open"] or text[mark.start() - 1 : mark.start()] in ("`", "'", '"'):  # spoken of
+    is_spoken_of = mark is not None and (text[mark.start() - 1 : mark.start()] in ("`", "'", '"') or text[0] in "{[")
+    if mark is None or mark["open"] or is_spoken_of:
         return text[start:] if start else text
     after = LEFT.search(text, mark.end())
     if (start and text[start : mark.start()].strip()) or (after is not None and after["close"]):
@@ -93,6 +94,8 @@ def _final_channel(text: str) -> str:
     if _HARMONY[0] in text or _HARMONY[1] in text:
         channel = text.rfind("<|channel|>final")
         message = text.find(_HARMONY[1], channel)
+        if (channel < 0 or message < 0) and not text.startswith("<|"):
+            return text
         if channel < 0 or message < 0:
             raise UnclosedReasoning("reasoning_unclosed", "there is no message in the channel 'final'")
         start = message + len(_HARMONY[1])

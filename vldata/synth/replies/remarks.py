@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 
 _OPENING = (
-    r"(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok|alright|all right|great|gladly|understood|got it"
-    r"|no problem|definitely|yes|thank you|thanks)"
+    r"(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok|alright|all right|great|gladly|understood"
+    r"|got it|no problem|definitely|yes|thank you|thanks)"
 )
 _WORK = (
     r"(?:descriptions?|captions?|summary|summaries|answers?|responses?|replies|reply|versions?|expansion|rewrite"
-    r"|paragraphs?|conversations?|dialogues?|dialogs?|questions?|q ?& ?a|qas?|pairs?|output|results?|json"
-    r"|instructions?|prompts?|explanation|text|scores?|evaluation|steps)"
+    r"|paragraphs?|conversations?|dialogues?|dialogs?|questions?|q ?& ?a|qas?|pairs?|output|json|explanation"
+    r"|evaluation)"
 )
-_HERE = (
-    r"(?:here(?:['’]s| is| are| you go| it is)|below (?:is|are)|(?:the )?following (?:is|are)|this is|please find"
-    r"|i(?:['’]ve| have)? (?:written|created|prepared|generated|made)"
-    r"|i(?:['’]ll| will|['’]d| would) (?:be|describe|write)"
-    r"|let me)"
+_HERE = r"(?:here(?:['’]s| is| are)|below (?:is|are))"
+_MADE = (
+    r"(?:(?:the )?following (?:is|are)|please find|i(?:['’]ve| have)? (?:written|created|prepared|generated|made)"
+    r"|i(?:['’]ll| will) (?:describe|write|provide|give)|let me (?:describe|write|provide|give))"
 )
 _FROM = r"(?:(?:based on|from|for|using|given) [^\n:,]{0,100},[ \t]*)?"
 _LEAD = rf"(?:{_OPENING}\b[ \t,.!:;–—-]*)?{_FROM}"
@@ -26,8 +25,9 @@ _PREFACE = re.compile(
     "|".join(
         (
             # a line of its own: "Sure! Here is a description of the image:"
-            rf"[*_]{{0,3}}{_LEAD}{_HERE}\b[^\n]{{0,160}}?\b{_WORK}\b[^\n]{{0,120}}?[:：.!]{_END}",
-            rf"{_OPENING}\b[^\n]{{0,40}}?\b{_HERE}[^\n]{{0,160}}?[:：!.]{_END}",
+            rf"[*_]{{0,3}}{_LEAD}{_HERE}\b[^\n:：]{{0,160}}?\b{_WORK}\b[^\n:：]{{0,120}}?[:：.!]{_END}",
+            rf"[*_]{{0,3}}{_LEAD}{_MADE}\b[^\n:：]{{0,160}}?\b{_WORK}\b[^\n:：]{{0,120}}?[:：]{_END}",
+            rf"{_OPENING}\b[ \t,.!:;–—-]*{_FROM}(?:here you go|{_HERE}|{_MADE})[^\n:：]{{0,160}}?[:：!.]{_END}",
             rf"(?:sure(?: thing)?|certainly|of course|okay|ok|alright|understood|got it)[!.,]*{_END}",
             rf"(?:{_OPENING}\b[ \t,.!]*)?i(?:['’]d| would) be (?:happy|glad) to (?:help|assist)"
             rf"[^\n]{{0,80}}?[.!:]{_END}",
@@ -42,8 +42,10 @@ _PREFACE = re.compile(
     re.IGNORECASE,
 )
 _MAY_OPEN = re.compile(
-    rf"[*_]{{0,3}}(?:{_OPENING}|{_HERE}|based on|from|for|using|given|i['’ ]|好|当然|没问题|以下|下面|这是)", re.I
+    rf"[*_]{{0,3}}(?:{_OPENING}|{_HERE}|{_MADE}|based on|from|for|using|given|i['’ ]|好|当然|没问题|以下|下面|这是)",
+    re.IGNORECASE,
 )
+_BEFORE_FORM = re.compile(r"[^\n{}\[\]`]{1,240}[:：.!][*_ \t]*\n\s*(?=[{\[]|```)")
 
 
 def after_preface(text: str) -> str | None:
@@ -56,6 +58,12 @@ def after_preface(text: str) -> str | None:
     rest = text[preface.end() :].lstrip()
     rule = _RULE.match(rest)
     return rest[rule.end() :] if rule else rest
+
+
+def after_lead(text: str) -> str | None:
+    """The JSON or the fence behind a line that leads to it; None when there is none."""
+    lead = _BEFORE_FORM.match(text)
+    return text[lead.end() :] if lead else None
 
 
 _RULE = re.compile(r"(?:-{3,}|={3,}|\*{3,}|_{3,})[ \t]*(?:\n|\Z)")
@@ -81,6 +89,15 @@ _HINTS = (
 )  # fmt: skip
 _TAIL = 400
 _SENTENCE = re.compile(r"(?:[.!?][\"”’)*_]{0,2}[ \t]+|[。！？]\s*)")
+
+
+def between_rules(text: str) -> str | None:
+    """The text without a rule over it and one under it; None when there is neither."""
+    before = _RULE.match(text) if text[0] in "-=*_" else None
+    behind = _RULE_BEFORE.search(text, max(0, len(text) - _TAIL)) if text[-1] in "-=*_" else None
+    if before is None and behind is None:
+        return None
+    return text[before.end() if before else 0 : behind.start() if behind else len(text)]
 
 
 def before_signoff(text: str) -> str | None:

@@ -10,6 +10,7 @@ from vldata.synth.exchange import Exchange
 from vldata.synth.replies.around import ANY_FORM, unwrapped
 from vldata.synth.replies.base import SHOWN, Options, ParseError, Reading
 from vldata.synth.replies.json_forms import fenced_json, json_value
+from vldata.synth.replies.remarks import after_lead
 
 
 class Scores(Options):
@@ -46,7 +47,7 @@ def read_scores(text: str, options: Scores, is_cut: bool) -> Reading:
     return Reading([Exchange("", name, scores=marks[name]) for name in options.candidates], tuple(repairs))
 
 
-_STEPS = (*ANY_FORM, ("fence", fenced_json))
+_STEPS = (*ANY_FORM, ("preface", after_lead), ("fence", fenced_json))
 
 
 def _marks(value: Any, options: Scores) -> dict[str, dict[str, float]]:

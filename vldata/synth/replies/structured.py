@@ -8,6 +8,7 @@ from vldata.synth.exchange import Exchange, Link
 from vldata.synth.replies.around import ANY_FORM, unwrapped
 from vldata.synth.replies.base import Options, ParseError, Reading, linked
 from vldata.synth.replies.json_forms import fenced_json, json_value, whole_items
+from vldata.synth.replies.remarks import after_lead
 from vldata.synth.schema_check import violations
 
 
@@ -29,7 +30,7 @@ class Json(Options):
     element: str | None = None
 
 
-_STEPS = (*ANY_FORM, ("fence", fenced_json))
+_STEPS = (*ANY_FORM, ("preface", after_lead), ("fence", fenced_json))
 
 
 def read_json(text: str, options: Json, is_cut: bool) -> Reading:
