@@ -42,6 +42,7 @@ from vldata.synth.draws import Outcome
 from vldata.synth.generate import Folded, load_kinds, outcomes, replay
 from vldata.synth.kind import SynthKind
 from vldata.synth.models import Synth
+from vldata.synth.replies import REPLIES_VERSION
 
 GENERATED_VERSION = 3
 
@@ -211,7 +212,7 @@ def _file_of(source: SynthSource, answers: AnswersSoFar, folder: Path, store: St
     key = key_of(
         {
             "what": KeySubject.GENERATED,
-            "versions": [__version__, GENERATED_VERSION],
+            "versions": [__version__, GENERATED_VERSION, REPLIES_VERSION],
             "synth": source.spec.model_dump(mode="json", by_alias=True),
             "kinds": [kind.digest for kind in (source.kind, source.judge) if kind is not None],
             "boxes": [settings.box_format, settings.reference],

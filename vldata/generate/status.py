@@ -21,6 +21,7 @@ def _counted(outcomes: Iterator[Outcome], answers: AnswersSoFar) -> dict[str, An
     numbers: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
     marks: Counter[str] = Counter()
+    repaired: Counter[str] = Counter()
     keys: set[bytes] = set()
     for draw in (draw for outcome in outcomes for draw in outcome.draws):
         keys.update(bytes.fromhex(request.key) for request in draw.requests)
@@ -29,6 +30,7 @@ def _counted(outcomes: Iterator[Outcome], answers: AnswersSoFar) -> dict[str, An
         if draw.kept:
             numbers["kept"] += 1
             marks.update(finding.reason for finding in draw.findings if finding.policy == "mark")
+            repaired.update(draw.repairs)
         elif draw.pending is not None:
             numbers["wanting"] += 1
         elif draw.problem is not None:
@@ -38,6 +40,7 @@ def _counted(outcomes: Iterator[Outcome], answers: AnswersSoFar) -> dict[str, An
         **{name: numbers[name] for name in ("draws", "kept", "turns", "wanting")},
         "dropped": dict(sorted(dropped.items())),
         "marked": dict(sorted(marks.items())),
+        "repaired": dict(sorted(repaired.items())),
         "cost_usd": usd,
         "unpriced_attempts": unpriced,
     }
