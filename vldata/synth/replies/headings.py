@@ -19,6 +19,8 @@ _LABEL = re.compile(
 _BOLD_LABEL_ALONE = re.compile(rf"(?:\*\*|__){_NAME}(?:\*\*|__)[ \t]*\n", re.IGNORECASE)
 _HEADING = re.compile(r"(?:#{1,6}[ \t]+([^\n]{1,100})|(\*\*|__)([^*_\n]{1,100})\2[ \t]*[:：]?)[ \t]*\n")
 _OTHER = re.compile(r"\n[ \t]*(?:[-*+•][ \t]+|\d{1,3}[.)][ \t]*)?(?:#{1,6}[ \t]|\*\*|__)")
+_FIELD = re.compile(r"\n[ \t]*[A-Z][\w ]{0,24}:[ \t\n]")
+"""Another label: the first one is the first of several, each before a part of the answer."""
 _NAMED = re.compile(rf"[*_ \t]*(?:{_NAME}|{_ADJECTIVES}{_MORE}{_OF})[*_ \t]*[:：]?[*_ \t]*", re.IGNORECASE)
 
 
@@ -26,10 +28,9 @@ def without_label(text: str) -> str | None:
     """The text behind ``Description:`` and the like; None when it does not begin so."""
     if text[0] == "*" or text[0] == "_":
         label = _LABEL.match(text) or _BOLD_LABEL_ALONE.match(text)
-        # a bold label may be the first of several, each before a part of the answer
         return None if label is None or _OTHER.search(text, label.end() - 1) else text[label.end() :]
     label = _LABEL.match(text)
-    return text[label.end() :] if label else None
+    return None if label is None or _FIELD.search(text, label.end()) else text[label.end() :]
 
 
 def without_heading(text: str) -> str | None:
@@ -43,4 +44,6 @@ def without_heading(text: str) -> str | None:
     if title.endswith((".", "!", "?")) and not heading[1]:
         return None
     rest = text[heading.end() :]
-    return rest if _NAMED.fullmatch(title) or not _OTHER.search(f"\n{rest}") else None
+    if _NAMED.fullmatch(title):
+        return rest
+    return rest if rest[:1] == "\n" and not _OTHER.search(rest) else None  # a comment has its code in the next line

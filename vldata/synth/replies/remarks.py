@@ -91,10 +91,14 @@ _TAIL = 400
 _SENTENCE = re.compile(r"(?:[.!?][\"”’)*_]{0,2}[ \t]+|[。！？]\s*)")
 
 
+_RULE_OVER = re.compile(rf"(?:{_RULE.pattern})[ \t]*\n")
+_RULE_UNDER = re.compile(rf"\n[ \t]*{_RULE_BEFORE.pattern}")
+
+
 def between_rules(text: str) -> str | None:
     """The text without a rule over it and one under it; None when there is neither."""
-    before = _RULE.match(text) if text[0] in "-=*_" else None
-    behind = _RULE_BEFORE.search(text, max(0, len(text) - _TAIL)) if text[-1] in "-=*_" else None
+    before = _RULE_OVER.match(text) if text[0] in "-=*_" else None
+    behind = _RULE_UNDER.search(text, max(0, len(text) - _TAIL)) if text[-1] in "-=*_" else None
     if before is None and behind is None:
         return None
     return text[before.end() if before else 0 : behind.start() if behind else len(text)]
@@ -116,11 +120,11 @@ def _before(text: str, *, in_line: bool) -> str | None:
         return None
     start = text.rfind("\n", -_TAIL) + 1 if len(text) > _TAIL else text.rfind("\n") + 1
     line = text[start:].strip(" \t*_>()")
-    if _SIGNOFF.fullmatch(line):
-        before = text[:start].rstrip()
-        if in_line or not before or text[len(before) : start].count("\n") > 1 or _RULE_BEFORE.search(before[-_TAIL:]):
-            rule = _RULE_BEFORE.search(before[-_TAIL:])
-            return before[: len(before) - len(rule[0])] if rule else before
+    before = text[:start].rstrip()
+    rule = _RULE_BEFORE.search(before[-_TAIL:])
+    is_paragraph = rule is not None or text[len(before) : start].count("\n") > 1
+    if before and (in_line or is_paragraph) and _SIGNOFF.fullmatch(line):
+        return before[: len(before) - len(rule[0])] if rule else before
     if not in_line:
         return None
     sentences = list(_SENTENCE.finditer(text, max(start, len(text) - _TAIL), len(text)))
