@@ -68,11 +68,13 @@ def vocabulary(question: str, answer: str) -> Vocabulary:
     partners = {**_QUESTIONS, own[0]: (own[1], *_QUESTIONS.get(own[0], ()))}
     roles: dict[str, Role] = {**dict.fromkeys(_ANSWERS, "answer"), **dict.fromkeys(_QUESTIONS, "question")}
     roles |= {own[0]: "question", own[1]: "answer"}
-    words = "|".join(re.escape(word) for word in sorted(roles, key=len, reverse=True))
+    # the usual words first, as every line is tried with all of them
+    words = "|".join(map(re.escape, dict.fromkeys((*own, "question", "answer", "q", "a", "user", "assistant", *roles))))
+    firsts = "".join(re.escape(first) for first in sorted({c for word in roles for c in word[0] + word[0].upper()}))
     pattern = (
         r"\n[ \t]*(?P<bullet>(?:[-*+•][ \t]+)?(?:\(?\d{1,3}[.)、][ \t]*)?)(?P<heading>#{1,6}[ \t]*)?"
         r"(?P<bold>\*{1,3}|_{2,3})?(?P<inner>\(?\d{1,3}[.)、][ \t]*)?(?P<bracket>[\[【<(])?"
-        rf"(?P<word>{words})(?:(?P<sign>[ \t]*#?[ \t]?)(?P<number>\d{{1,3}}))?"
+        rf"(?=[{firsts}])(?P<word>{words})(?![^\W\d_])(?:(?P<sign>[ \t]*#?[ \t]?)(?P<number>\d{{1,3}}))?"
         r"(?P<closed>[\]】>)])?[ \t]*(?P<early>\*{1,3}|_{2,3})?[ \t]*(?P<colon>[:：﹕]|(?<=\d)[.)])?"
         r"[ \t]*(?P<late>\*{1,3}|_{2,3})?(?P<after>[ \t]*)"
     )
@@ -112,25 +114,24 @@ def labels_of(text: str, words: Vocabulary) -> Iterator[Label]:
 
 
 def _label(match: re.Match[str], text: str, words: Vocabulary) -> Label | None:
-    word, bold, bracket = match["word"].lower(), match["bold"], match["bracket"]
-    closing = match["early"] or match["late"]
+    bullet, heading, bold, inner, bracket, word, sign, digits, closed, early, colon, late, _ = match.groups()
+    word, colon, closing = word.lower(), colon or "", early or late
     # the text that was searched has one character more in front
     end = match.end() - 1
-    is_bracket = bracket is not None and match["closed"] is not None
-    if (bracket is None) != (match["closed"] is None) or (closing and closing != bold):
-        if not (bold is None and match["late"] and match["colon"]):
+    is_bracket = bracket is not None and closed is not None
+    if (bracket is None) != (closed is None) or (closing and closing != bold):
+        if bold is not None or not late or not colon:
             return None
         end, closing = match.start("late") - 1, None  # bold begins behind the label
     if is_bracket and text[end : end + 1] == "(":  # the link of a phrase to boxes
         return None
     is_alone = end >= len(text) or text[end] == "\n"
-    colon = match["colon"] or ""
-    if colon in ".)" and colon and (word not in ("q", "a") or match["sign"].strip(" \t")):
+    if colon in (".", ")") and (word not in ("q", "a") or sign.strip(" \t")):
         return None
-    if not colon and not (is_bracket or (is_alone and (match["heading"] or (bold and closing)))):
+    if not colon and not (is_bracket or (is_alone and (heading or (bold and closing)))):
         return None
-    set_off = "heading" if match["heading"] else "bold" if bold else "bracket" if is_bracket else ""
-    listed = " listed" if match["bullet"] or match["inner"] else ""
-    number = int(match["number"]) if match["number"] else None
+    set_off = "heading" if heading else "bold" if bold else "bracket" if is_bracket else ""
+    style = f"{set_off} listed" if bullet or inner else set_off
+    number = int(digits) if digits else None
     is_open = bold is not None and closing is None
-    return Label(match.start(), end, words.roles[word], word, set_off + listed, number, colon, is_open)
+    return Label(match.start(), end, words.roles[word], word, style, number, colon, is_open)

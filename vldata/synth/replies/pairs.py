@@ -57,6 +57,8 @@ _TITLE = re.compile(
     re.IGNORECASE,
 )
 _WINDOW = 240
+_LINE = 60
+_RULES = frozenset("=-*_~#—–>")
 
 
 def read_pairs(text: str, words: Vocabulary, *, separator: str, is_cut: bool) -> Pairs:
@@ -117,10 +119,12 @@ def _boundary(text: str, after: int, label: Label) -> _Boundary:
     before = text[start : label.start].rstrip()
     heading = separator = ""
     line = before[before.rfind("\n") + 1 :]
-    if label.role == "question" and _PAIR.fullmatch(line) and (len(line) < len(before) or start == after):
+    is_whole = len(line) < len(before) or start == after
+    if is_whole and len(line) < _LINE and label.role == "question" and _PAIR.fullmatch(line):
         heading, before = line, before[: len(before) - len(line)].rstrip()
-    line = before[before.rfind("\n") + 1 :]
-    if _SEPARATOR.fullmatch(line.strip()) and (len(line) < len(before) or start == after):
+        line = before[before.rfind("\n") + 1 :]
+        is_whole = len(line) < len(before) or start == after
+    if line[-1:] in _RULES and is_whole and _SEPARATOR.fullmatch(line.strip()):
         separator, before = line.strip(), before[: len(before) - len(line)].rstrip()
     if not before and start > after:  # more white space than anybody writes
         start = after + len(text[after : label.start].rstrip())
@@ -260,21 +264,21 @@ def _without_remark(answer: str) -> tuple[str, list[str]]:
 
 
 def _repairs(labels: Sequence[Label], ends: dict[int, _Boundary], words: Vocabulary, separator: str) -> list[str]:
-    repairs = []
-    styles = {word for label in labels for word in label.style.split()}
-    repairs += [f"{style}_labels" for style in ("bold", "heading", "bracket", "listed") if style in styles]
+    styles = {word for style in {label.style for label in labels} for word in style.split()}
+    repairs = [f"{style}_labels" for style in ("bold", "heading", "bracket", "listed") if style in styles]
+    colons = {label.colon for label in labels}
+    if not colons.isdisjoint("：﹕"):
+        repairs.append("full_width_colons")
+    if "" in colons:
+        repairs.append("labels_without_colon")
     if any(label.number is not None for label in labels):
         repairs.append("numbered_labels")
     foreign = {label.word for label in labels} - set(words.own)
     if foreign:
         repairs.append("other_labels" if all(word.isascii() for word in foreign) else "translated_labels")
-    if any(label.colon in "：﹕" and label.colon for label in labels):
-        repairs.append("full_width_colons")
-    if any(not label.colon for label in labels):
-        repairs.append("labels_without_colon")
-    between = [ends[label.start] for label in labels[1:] if label.start in ends]
-    if any(boundary.separator != separator for boundary in between):
+    between = [ends[label.start] for label in labels if label.start in ends]
+    if any(boundary.separator != separator for boundary in between[1:]):
         repairs.append("separators")
-    if any(ends[label.start].heading for label in labels if label.start in ends):
+    if any(boundary.heading for boundary in between):
         repairs.append("pair_headings")
     return repairs

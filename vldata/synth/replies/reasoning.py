@@ -58,18 +58,24 @@ def without_reasoning(text: str) -> str:
     if "<" not in text and "[" not in text and "◁" not in text and not text.startswith(("analysis", "commentary")):
         return text
     text = _final_channel(text)
-    start = 0
-    while opening := _OPENING.match(text, start):
-        start = _end_of(opening, text)
+    start = _after_openings(text, 0)
     # an end without a beginning: the chat template wrote that, so all before is reasoning
     mark = LEFT.search(text, start)
     is_spoken_of = mark is not None and (text[mark.start() - 1 : mark.start()] in ("`", "'", '"') or text[0] in "{[")
     if mark is None or mark["open"] or is_spoken_of:
         return text[start:] if start else text
-    after = LEFT.search(text, mark.end())
+    end = _after_openings(text, mark.end())
+    after = LEFT.search(text, end)
     if (start and text[start : mark.start()].strip()) or (after is not None and after["close"]):
         raise UnclosedReasoning("reply_ambiguous", f"reasoning ends at several places: {mark[0]!r}")
-    return text[mark.end() :]
+    return text[end:]
+
+
+def _after_openings(text: str, start: int) -> int:
+    """Where what follows the reasoning begins that has its opening mark at ``start``; ``start`` where none has."""
+    while opening := _OPENING.match(text, start):
+        start = _end_of(opening, text)
+    return start
 
 
 def _end_of(opening: re.Match[str], text: str) -> int:

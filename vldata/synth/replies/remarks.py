@@ -45,12 +45,13 @@ _MAY_OPEN = re.compile(
     rf"[*_]{{0,3}}(?:{_OPENING}|{_HERE}|{_MADE}|based on|from|for|using|given|i['’ ]|好|当然|没问题|以下|下面|这是)",
     re.IGNORECASE,
 )
+_OPENERS = frozenset("aAbBcCdDfFgGhHiIlLnNoOpPsStTuUyY*_好当没以下这")
 _BEFORE_FORM = re.compile(r"[^\n{}\[\]`]{1,240}[:：.!][*_ \t]*\n\s*(?=[{\[]|```)")
 
 
 def after_preface(text: str) -> str | None:
     """What follows an opening remark; None when there is none."""
-    if _MAY_OPEN.match(text) is None:
+    if text[0] not in _OPENERS or _MAY_OPEN.match(text) is None:
         return None
     preface = _PREFACE.match(text)
     if preface is None:
@@ -82,13 +83,9 @@ _SIGNOFF = re.compile(
     r"|希望(?:这|以上|对您|对你).{0,60}|如(?:果|有).{0,60}(?:告诉我|请随时|联系|提问|告知).{0,40}|(?:请|您可以|你可以)随时.{0,60})",
     re.IGNORECASE,
 )
-_HINTS = (
-    "let me know", "feel free", "hesitate", "hope th", "hope it", "hope you", "anything else", "there anything",
-    "would you like", "do you want", "shall i", "should i", "can i", "happy to", "glad to", "just ask",
-    "希望", "如果", "如有", "随时",
-)  # fmt: skip
 _TAIL = 400
-_SENTENCE = re.compile(r"(?:[.!?][\"”’)*_]{0,2}[ \t]+|[。！？]\s*)")
+_ENDS = (". ", "! ", "? ", '" ', "” ", ") ", "* ", "。", "！", "？")
+"""Where a sentence may end, before another one in the same line."""
 
 
 _RULE_OVER = re.compile(rf"(?:{_RULE.pattern})[ \t]*\n")
@@ -115,21 +112,23 @@ def before_signoff_line(text: str) -> str | None:
 
 
 def _before(text: str, *, in_line: bool) -> str | None:
-    tail = text[-_TAIL:].lower()
-    if not any(hint in tail for hint in _HINTS):
-        return None
-    start = text.rfind("\n", -_TAIL) + 1 if len(text) > _TAIL else text.rfind("\n") + 1
-    line = text[start:].strip(" \t*_>()")
-    before = text[:start].rstrip()
-    rule = _RULE_BEFORE.search(before[-_TAIL:])
-    is_paragraph = rule is not None or text[len(before) : start].count("\n") > 1
-    if before and (in_line or is_paragraph) and _SIGNOFF.fullmatch(line):
-        return before[: len(before) - len(rule[0])] if rule else before
+    start = text.rfind("\n") + 1
+    if len(text) - start < _TAIL and _MAY_SIGN.match(text, start) is not None:
+        before = text[:start].rstrip()
+        rule = _RULE_BEFORE.search(before[-_TAIL:])
+        is_paragraph = rule is not None or text[len(before) : start].count("\n") > 1
+        if before and (in_line or is_paragraph) and _SIGNOFF.fullmatch(text[start:].strip(_AROUND)):
+            return before[: len(before) - len(rule[0])] if rule else before
     if not in_line:
         return None
-    sentences = list(_SENTENCE.finditer(text, max(start, len(text) - _TAIL), len(text)))
-    for end in reversed(sentences):
-        rest = text[end.end() :].strip()
-        if rest:
-            return text[: end.end()].rstrip() if _SIGNOFF.fullmatch(rest.strip(" \t*_()")) else None
-    return None
+    # a sentence behind others
+    start = max(start, len(text) - _TAIL)
+    end = max(text.rfind(mark, start, -1) + len(mark) - 1 for mark in _ENDS) + 1
+    if end <= start or _MAY_SIGN.match(text, end) is None or not _SIGNOFF.fullmatch(text[end:].strip(_AROUND)):
+        return None
+    return text[:end].rstrip()
+
+
+_AROUND = " \t*_>()"
+_MAY_SIGN = re.compile(r"[ \t*_>()]*(?:[adfhilpsw]|bu|ca|jus|希|如|请|您|你)", re.IGNORECASE)
+"""How a closing remark may begin: most sentences do not, and are done with quickly."""
