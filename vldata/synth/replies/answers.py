@@ -15,8 +15,13 @@ from vldata.synth.replies.around import (
 )
 from vldata.synth.replies.base import Options, Reading, linked
 from vldata.synth.replies.headings import without_heading, without_label
-from vldata.synth.replies.remarks import before_signoff, between_rules
+from vldata.synth.replies.remarks import after_preface, before_signoff, between_rules
 
+_REMARKS = (
+    ("signoff", before_signoff),
+    ("preface", after_preface),
+    ("label", without_label),
+)
 _STEPS = (
     ("signoff", before_signoff),
     *ANY_FORM,
@@ -31,7 +36,14 @@ _STEPS = (
 )
 
 
+_PLAIN_ENDS = frozenset(".!?。！？,;:") | frozenset("abcdefghijklmnopqrstuvwxyz")
+
+
 def read_answer(text: str, options: Options, is_cut: bool) -> Reading:
     """One exchange without a question."""
+    # nearly every answer begins and ends with a word, so that only words may stand around it
+    is_plain = text[0].isalnum() and text[-1] in _PLAIN_ENDS and all(step(text) is None for _, step in _REMARKS)
+    if is_plain and "\r" not in text:
+        return Reading([linked("", text, options)])
     answer, repairs = unwrapped(text.replace("\r\n", "\n"), _STEPS)
     return Reading([linked("", answer if repairs else text, options)], tuple(repairs))

@@ -163,7 +163,7 @@ def bared(text: str) -> tuple[str, tuple[str, ...]]:
     except UnclosedReasoning as error:
         raise ParseError(error.reason, str(error)) from None
     if rest is not stripped:
-        stripped = rest.strip()
+        stripped = rest.strip().lstrip("\ufeff \t\r\n")
         repairs.append("reasoning")
     if not stripped:
         raise ParseError("reply_empty")

@@ -27,7 +27,7 @@ _OTHERS = {
 }
 _OPEN = rf"<(?:{_TAGS})(?:[ \t][^<>\n]{{0,80}})?>|{'|'.join(map(re.escape, _OTHERS))}"
 _CLOSE = rf"</(?:{_TAGS})[ \t]*>|{'|'.join(map(re.escape, _OTHERS.values()))}"
-_OPENING = re.compile(rf"\s*({_OPEN})", re.IGNORECASE)
+_OPENING = re.compile(rf"[\s\ufeff]*({_OPEN})", re.IGNORECASE)
 _TAG = re.compile(r"<([\w:]+)[ >]")
 LEFT = re.compile(rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE})", re.IGNORECASE)
 """A mark of reasoning, anywhere."""

@@ -121,9 +121,8 @@ class Refusal(Validator):
         texts = [(None, _text(reply))] if said is None else [(n, e.answer) for n, e in enumerate(said)]
         findings = []
         for number, text in texts:
-            signs = phrases.occurring(words_of(text)) or [
-                opening for opening in self.openings if _begins(words_of(text).all, words_of(opening).all)
-            ]
+            words = words_of(text)
+            signs = phrases.occurring(words) or [name for name, run in _runs(self.openings) if _begins(words.all, run)]
             if signs:
                 findings.append(Finding("refusal", number, f"it says {signs[0]!r}"))
         return findings
@@ -193,6 +192,11 @@ def _text(reply: Reply) -> str:
 @cache
 def _lexicon(phrases: tuple[str, ...]) -> Lexicon:
     return Lexicon(phrases)
+
+
+@cache
+def _runs(phrases: tuple[str, ...]) -> tuple[tuple[str, list[str]], ...]:
+    return tuple((phrase, words_of(phrase).all) for phrase in phrases)
 
 
 def _begins(words: list[str], opening: list[str]) -> bool:
