@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from vldata.synth.replies.around import (
     ANY_FORM,
     DATA,
@@ -13,16 +15,52 @@ from vldata.synth.replies.around import (
     quoted,
     unwrapped,
 )
-from vldata.synth.replies.base import Options, Reading, linked
+from vldata.synth.replies.base import Options, ParseError, Reading, linked
 from vldata.synth.replies.headings import without_heading, without_label
 from vldata.synth.replies.remarks import after_preface, before_signoff, between_rules
 
+_REASONING = re.compile(
+    r"(?:#{1,6}[ \t]*)?(?:\*\*|__)?(?:reasoning|thoughts?|thinking|analysis|rationale|step[- ]by[- ]step)"
+    r"(?:[ \t]+\w+)?(?:\*\*|__)?[:：](?:\*\*|__)?|<reasoning",
+    re.IGNORECASE,
+)
+_RESULT = re.compile(
+    r"\n[ \t]*(?:#{1,6}[ \t]*)?(?:\*\*|__)?(?:(?:final|detailed|full|short|image)[ \t]+){0,2}"
+    r"(?:answer|description|caption|summary|response|output)(?:\*\*|__)?[ \t]*[:：](?:\*\*|__)?[ \t]*",
+    re.IGNORECASE,
+)
+_SEVERAL = re.compile(
+    r"(?:[^\n]{0,40}?\b)?here are (?:[\w-]+[ \t]+){0,4}(?:captions|descriptions|versions|options|summaries|answers)\b"
+    r"|[*#_ \t]*(?:option|version|caption|description) (?:1|a|one)\b[*_ \t]*[:：.)\n]",
+    re.IGNORECASE,
+)
+_RUNAWAY = re.compile(
+    r"\n(?:User|Human|Assistant|Question|Q|### ?(?:User|Human|Instruction|Input|Response|Assistant))[ \t]*:"
+)
+
+
+def _after_reasoning(text: str) -> str | None:
+    """The answer behind a part that is labelled as reasoning.
+
+    Raises:
+        ParseError: No label says where the answer begins, or several do.
+    """
+    if _REASONING.match(text) is None:
+        return None
+    results = list(_RESULT.finditer(text))
+    if len(results) != 1:
+        raise ParseError("reply_ambiguous", f"it begins with reasoning, and an answer begins {len(results)} times")
+    return text[results[0].end() :]
+
+
 _REMARKS = (
+    ("labelled_reasoning", _after_reasoning),
     ("signoff", before_signoff),
     ("preface", after_preface),
     ("label", without_label),
 )
 _STEPS = (
+    ("labelled_reasoning", _after_reasoning),
     ("signoff", before_signoff),
     *ANY_FORM,
     ("fence", lambda text: fenced(text, TEXT)),
@@ -40,7 +78,15 @@ _PLAIN_ENDS = frozenset(".!?。！？,;:") | frozenset("abcdefghijklmnopqrstuvwx
 
 
 def read_answer(text: str, options: Options, is_cut: bool) -> Reading:
-    """One exchange without a question."""
+    """One exchange without a question.
+
+    Raises:
+        ParseError: It offers several answers, or goes on with turns of its own.
+    """
+    if _SEVERAL.match(text) is not None:
+        raise ParseError("reply_ambiguous", "it offers several answers")
+    if _RUNAWAY.search(text) is not None:
+        raise ParseError("reply_ambiguous", "it goes on with turns of its own")
     # nearly every answer begins and ends with a word, so that only words may stand around it
     is_plain = text[0].isalnum() and text[-1] in _PLAIN_ENDS and all(step(text) is None for _, step in _REMARKS)
     if is_plain and "\r" not in text:

@@ -56,6 +56,10 @@ REPAIRS = {
     "pair_headings": "headings over pairs of question and answer",
     "json_form": "pairs in JSON where text was due, or the reverse",
     "trailing_comma": "a comma behind the last value of a list or object of JSON",
+    "json_line_breaks": "line breaks inside texts of JSON",
+    "python_quotes": "a literal of Python's where JSON was due",
+    "tag_form": "pairs in tags: <question>…</question>",
+    "labelled_reasoning": "a part before the answer that is labelled Reasoning:",
     "cut_pair": "the last pair is left out, as the reply was cut off at the largest number of tokens",
     "dangling_question": "a last question without an answer is left out",
 }

@@ -51,10 +51,37 @@ def _read(text: str, options: Options, own: tuple[str, str], separator: str, is_
     if in_json is not None:
         pairs, more = in_json
         repairs += [*more, "json_form"]
+    elif (in_tags := _pairs_in_tags(text)) is not None:
+        pairs = in_tags
+        repairs.append("tag_form")
     else:
         pairs, more = read_pairs(text, vocabulary(*own), separator=separator, is_cut=is_cut)
         repairs += more
     return Reading([linked(question, answer, options) for question, answer in pairs], tuple(repairs))
+
+
+_TAGGED = re.compile(
+    r"\s*(?:</?(?:qa|pair|qa_pair|conversation|dialogue|turn|exchange|item)[^<>\n]{0,40}>\s*)*"
+    r"(?:<(question|q|user)>((?:[^<]|<(?!/?\1>))*+)</\1>\s*<(answer|a|assistant)>((?:[^<]|<(?!/?\3>))*+)</\3>|\Z)",
+    re.IGNORECASE,
+)
+
+
+def _pairs_in_tags(text: str) -> list[tuple[str, str]] | None:
+    """The pairs of ``<question>…</question><answer>…</answer>``; None when the text is not just that."""
+    pairs, place = list[tuple[str, str]](), 0
+    while text[:1] == "<":
+        pair = _TAGGED.match(text, place)
+        if pair is None:
+            return None
+        if pair[1] is None:
+            return pairs or None
+        texts = pair[2].strip(), pair[4].strip()
+        if not all(texts):
+            raise ParseError("turn_empty", f"pair {len(pairs) + 1}")
+        pairs.append(texts)
+        place = pair.end()
+    return None
 
 
 def _only_fence(text: str) -> str | None:

@@ -17,6 +17,7 @@ _LABEL = re.compile(
     rf"(?:\*\*|__)?{_NAME}[ \t]*(?:(?:\*\*|__)[ \t]*[:：]|[:：][ \t]*(?:\*\*|__)|[:：])[ \t]*\n?\s*", re.IGNORECASE
 )
 _BOLD_LABEL_ALONE = re.compile(rf"(?:\*\*|__){_NAME}(?:\*\*|__)[ \t]*\n", re.IGNORECASE)
+_NAME_ALONE = re.compile(rf"{_NAME}[ \t]*\n(?:[=-]{{3,}}[ \t]*\n)?[ \t]*\n", re.IGNORECASE)
 _HEADING = re.compile(r"(?:#{1,6}[ \t]+([^\n]{1,100})|(\*\*|__)([^*_\n]{1,100})\2[ \t]*[:：]?)[ \t]*\n")
 _OTHER = re.compile(r"\n[ \t]*(?:[-*+•][ \t]+|\d{1,3}[.)][ \t]*)?(?:#{1,6}[ \t]|\*\*|__)")
 _FIELD = re.compile(r"\n[ \t]*[A-Z][\w ]{0,24}:[ \t\n]")
@@ -29,7 +30,7 @@ def without_label(text: str) -> str | None:
     if text[0] == "*" or text[0] == "_":
         label = _LABEL.match(text) or _BOLD_LABEL_ALONE.match(text)
         return None if label is None or _OTHER.search(text, label.end() - 1) else text[label.end() :]
-    label = _LABEL.match(text)
+    label = _LABEL.match(text) or _NAME_ALONE.match(text)
     return None if label is None or _FIELD.search(text, label.end()) else text[label.end() :]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -12,7 +14,7 @@ import orjson
 from vldata.synth.replies.around import DATA, TEXT, fenced
 from vldata.synth.replies.base import ParseError
 
-_TRAILING = re.compile(r'("(?:[^"\\]|\\.)*+")|,(?=\s*+[}\]])', re.DOTALL)
+_TRAILING = re.compile(r'("(?:[^"\\]|\\.)*+"?)|,(?=\s*+[}\]])', re.DOTALL)
 _DECODER = json.JSONDecoder()
 
 
@@ -26,13 +28,41 @@ def json_value(text: str, where: str = "") -> tuple[Any, list[str]]:
     try:
         return orjson.loads(text), []
     except orjson.JSONDecodeError as error:
-        without = _TRAILING.sub(lambda match: match[1] or "", text) if "," in text else text
-        if without != text:
-            try:
-                return orjson.loads(without), ["trailing_comma"]
-            except orjson.JSONDecodeError:
-                pass
+        for name, read in _LENIENT:
+            with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                return read(text), [name]
         raise ParseError("reply_not_json", f"{where}{error}") from None
+
+
+def _without_commas(text: str) -> Any:
+    if "," not in text:
+        raise ValueError("no comma")
+    return orjson.loads(_TRAILING.sub(lambda match: match[1] or "", text))
+
+
+def _with_line_breaks(text: str) -> Any:
+    value = json.loads(text, strict=False, parse_constant=_no_number)
+    orjson.dumps(value)  # no half surrogates, no thousand levels
+    return value
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON's")
+
+
+def _of_python(text: str) -> Any:
+    if text[:1] not in ("[", "{") or "'" not in text or sum(map(text.count, "[{(-+~")) > _MOST_NESTED:
+        raise ValueError("no literal")
+    value = ast.literal_eval(text)
+    return orjson.loads(orjson.dumps(value))
+
+
+_MOST_NESTED = 5_000
+_LENIENT: tuple[tuple[str, Callable[[str], Any]], ...] = (
+    ("trailing_comma", _without_commas),
+    ("json_line_breaks", _with_line_breaks),
+    ("python_quotes", _of_python),
+)
 
 
 def fenced_json(text: str) -> str | None:
@@ -120,9 +150,28 @@ def _list_in(value: Any) -> list[Any]:
     if not isinstance(value, dict):
         raise ParseError("reply_off_schema", "the reply is neither an object nor a list")
     lists = [member for member in value.values() if isinstance(member, list)]
+    members = list(value.values())
+    if members and all(isinstance(member, dict) for member in members):  # {"1": {"question": …}, "2": …}
+        return members
+    if numbered := _numbered(value):
+        return numbered
     if len(lists) > 1:
         raise ParseError("reply_ambiguous", f"the object has {len(lists)} lists")
     return lists[0] if lists else [value]
+
+
+_NUMBERED = re.compile(r"(question|q|answer|a)[ _-]?(\d{1,3})", re.IGNORECASE)
+
+
+def _numbered(value: dict[str, Any]) -> list[dict[str, Any]]:
+    """The objects of ``{"question_1": …, "answer_1": …, "question_2": …}``; none when it has other names."""
+    matches = [_NUMBERED.fullmatch(str(name)) for name in value]
+    by_number: dict[str, dict[str, Any]] = {}
+    for match, member in zip(matches, value.values(), strict=True):
+        if match is None:
+            return []
+        by_number.setdefault(match[2], {})[match[1]] = member
+    return list(by_number.values())
 
 
 def _pairs(items: list[Any]) -> list[tuple[str, str]]:

@@ -73,12 +73,17 @@ def vocabulary(question: str, answer: str) -> Vocabulary:
     firsts = "".join(re.escape(first) for first in sorted({c for word in roles for c in word[0] + word[0].upper()}))
     pattern = (
         r"\n[ \t]*(?P<bullet>(?:[-*+•][ \t]+)?(?:\(?\d{1,3}[.)、][ \t]*)?)(?P<heading>#{1,6}[ \t]*)?"
-        r"(?P<bold>\*{1,3}|_{2,3})?(?P<inner>\(?\d{1,3}[.)、][ \t]*)?(?P<bracket>[\[【<(])?"
-        rf"(?=[{firsts}])(?P<word>{words})(?![^\W\d_])(?:(?P<sign>[ \t]*#?[ \t]?)(?P<number>\d{{1,3}}))?"
-        r"(?P<closed>[\]】>)])?[ \t]*(?P<early>\*{1,3}|_{2,3})?[ \t]*(?P<colon>[:：﹕]|(?<=\d)[.)])?"
+        r"(?P<bold>\*{1,3}|_{2,3})?(?P<inner>\(?\d{1,3}[.)、][ \t]*)?(?P<bracket>[\[【(])?"
+        rf"(?=[{firsts}])(?P<word>{words})(?![^\W\d_一二三四五六七八九十])"
+        r"(?:(?P<sign>[ \t]*#?[ \t]?)(?P<number>\d{1,3}|[一二三四五六七八九十]{1,3}))?"
+        r"(?P<closed>[\]】)])?[ \t]*(?P<early>\*{1,3}|_{2,3})?[ \t]*(?P<colon>[:：﹕]|(?<=\d)[.)])?"
         r"[ \t]*(?P<late>\*{1,3}|_{2,3})?(?P<after>[ \t]*)"
     )
     return Vocabulary(roles, partners, own, re.compile(pattern, re.IGNORECASE))
+
+
+_LONG = 4
+"""Letters of a word that may be a label without anything that sets it off, alone in its line."""
 
 
 class Label(NamedTuple):
@@ -89,7 +94,7 @@ class Label(NamedTuple):
         end: Where what it labels begins.
         role: Whose text follows.
         word: In lower case.
-        style: How it is set off: ``""``, ``bold``, ``heading``, ``bracket``, with ``listed`` before it.
+        style: How it is set off: ``""``, ``bare``, ``bold``, ``heading``, ``bracket``, with ``listed`` before it.
         number: As written; None when there is none.
         colon: The character behind it; "" when the label stands alone.
         is_open: It is in bold, and what it labels is, too, so that the bold ends later.
@@ -128,10 +133,13 @@ def _label(match: re.Match[str], text: str, words: Vocabulary) -> Label | None:
     is_alone = end >= len(text) or text[end] == "\n"
     if colon in (".", ")") and (word not in ("q", "a") or sign.strip(" \t")):
         return None
-    if not colon and not (is_bracket or (is_alone and (heading or (bold and closing)))):
+    is_bare = not colon and not is_bracket and not heading and not (bold and closing)
+    if is_bare and (bold or not is_alone or word not in words.own or len(word) < _LONG):
         return None
-    set_off = "heading" if heading else "bold" if bold else "bracket" if is_bracket else ""
+    if not colon and not is_bracket and not is_alone:
+        return None
+    set_off = "bare" if is_bare else "heading" if heading else "bold" if bold else "bracket" if is_bracket else ""
     style = f"{set_off} listed" if bullet or inner else set_off
-    number = int(digits) if digits else None
+    number = int(digits) if digits and digits.isdecimal() else None
     is_open = bold is not None and closing is None
     return Label(match.start(), end, words.roles[word], word, style, number, colon, is_open)

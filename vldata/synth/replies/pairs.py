@@ -12,6 +12,7 @@ from bisect import bisect
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from vldata.synth.replies.around import quoted
 from vldata.synth.replies.base import SHOWN, ParseError
 from vldata.synth.replies.labels import Label, Vocabulary, labels_of
 from vldata.synth.replies.remarks import before_signoff_line
@@ -43,7 +44,7 @@ class _Boundary(NamedTuple):
     heading: bool
 
 
-_SEPARATOR = re.compile(r"(?:={3,}|-{3,}|\*{3,}|_{3,}|~{3,}|#{3,}|—{2,}|–{3,}|(?:[*-] ){2,}[*-]|<(?:sep|br ?/?)>)")
+_SEPARATOR = re.compile(r"(?:={3,}|-{3,}|\*{3,}|_{3,}|~{3,}|#{3,}|—{2,}|–{3,}|(?:[*=-] ){2,}[*=-]|<(?:sep|br ?/?)>)")
 _PAIR = re.compile(
     r"[#*_ \t(\[]*(?:(?:q ?& ?a|qa|question[ -](?:and[ -])?answer|conversation|dialogue|exchange|example|pair"
     r"|round|turn)"
@@ -90,6 +91,10 @@ def read_pairs(text: str, words: Vocabulary, *, separator: str, is_cut: bool) ->
     else:
         labels = _the_reading(labels, ends)
     pairs, more = _texts(text, labels, ends, is_cut)
+    inner = [(quoted(question), quoted(answer)) for question, answer in pairs]
+    if all(question and answer for question, answer in inner):
+        pairs = [(question or "", answer or "") for question, answer in inner]
+        more.append("quotes")
     return Pairs(pairs, [*repairs, *_repairs(labels, ends, words, separator), *more])
 
 

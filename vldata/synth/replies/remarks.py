@@ -25,15 +25,16 @@ _PREFACE = re.compile(
     "|".join(
         (
             # a line of its own: "Sure! Here is a description of the image:"
-            rf"[*_]{{0,3}}{_LEAD}{_HERE}\b[^\n:：]{{0,160}}?\b{_WORK}\b[^\n:：]{{0,120}}?[:：.!]{_END}",
+            rf"[*_]{{0,3}}{_LEAD}{_HERE}\b[^\n:：]{{0,160}}?\b{_WORK}\b[^\n:：]{{0,120}}?[:：.!]?{_END}",
             rf"[*_]{{0,3}}{_LEAD}{_MADE}\b[^\n:：]{{0,160}}?\b{_WORK}\b[^\n:：]{{0,120}}?[:：]{_END}",
             rf"{_OPENING}\b[ \t,.!:;–—-]*{_FROM}(?:here you go|{_HERE}|{_MADE})[^\n:：]{{0,160}}?[:：!.]{_END}",
             rf"(?:sure(?: thing)?|certainly|of course|okay|ok|alright|understood|got it)[!.,]*{_END}",
-            rf"(?:{_OPENING}\b[ \t,.!]*)?i(?:['’]d| would) be (?:happy|glad) to (?:help|assist)"
+            rf"(?:{_OPENING}\b[ \t,.!]*)?i(?:['’]d be| would be|['’]m| am) (?:happy|glad) to (?:help|assist)"
             rf"[^\n]{{0,80}}?[.!:]{_END}",
             # before the answer in its own line: "Here is the caption: A bus."
             rf"{_LEAD}here(?:['’]s| is| are)\b[^\n:.!?]{{0,120}}?\b{_WORK}\b[^\n:.!?]{{0,80}}[:：][ \t]+(?=\S)",
-            r"(?:sure|certainly|of course)![ \t]+(?=[A-Z])",
+            r"(?:sure|certainly|of course)[!.][ \t]+(?=[A-Z])",
+            rf"i(?:['’]d be| would be|['’]m| am) (?:happy|glad) to (?:help|assist)[!.][ \t]+(?={_HERE})",
             # in Chinese
             r"(?:好的|当然可以|当然|没问题)?[，,！!。 ]{0,3}(?:以下|下面|这)是[^\n：:]{0,60}[：:]\s*",
             r"(?:好的|当然可以|当然|没问题)[，,！!。]{1,2}\s*(?:\n|\Z)",
@@ -73,6 +74,7 @@ _SIGNOFF = re.compile(
     r"(?:(?:please|and|just|so|but|also)[ ,]+)*"
     r"(?:(?:let me know|feel free|don['’]t hesitate|do not hesitate)\b.{0,200}"
     r"|i hope (?:this|that|it|these|you)\b.{0,160}|hope (?:this|that|it|these) helps?\b.{0,160}"
+    r"|\[?word count[:：]? ?\d+.{0,20}"
     r"|(?:is there anything|if there(?:['’]s| is) anything)\b.{0,160}"
     r"|(?:would you like (?:me|more|any|another|further|additional|to)|do you want me|shall i|should i"
     r"|can i (?:help|assist))\b[^.]{0,160}\?"
@@ -130,5 +132,5 @@ def _before(text: str, *, in_line: bool) -> str | None:
 
 
 _AROUND = " \t*_>()"
-_MAY_SIGN = re.compile(r"[ \t*_>()]*(?:[adfhilpsw]|bu|ca|jus|希|如|请|您|你)", re.IGNORECASE)
+_MAY_SIGN = re.compile(r"[ \t*_>()]*(?:[adfhilpsw\[]|bu|ca|jus|希|如|请|您|你)", re.IGNORECASE)
 """How a closing remark may begin: most sentences do not, and are done with quickly."""

@@ -55,8 +55,6 @@ SPEAKS = (
     "the user asks",
     "the user is asking",
     "the user has asked",
-    "the user wants me",
-    "the user wants a",
     "the user's request",
     "the user's question",
     "the user provided",
@@ -80,6 +78,13 @@ SPEAKS = (
     "I will describe",
     "I need to describe",
     "I should describe",
+    "I need to write",
+    "I need to create",
+    "I should write",
+    "I should mention",
+    "let me think",
+    "let's think step by step",
+    "the user wants",
     "word count",
 )
 """What assistants say to the one who requested an answer, or of themselves. As whole words, anywhere in an answer."""
