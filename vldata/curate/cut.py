@@ -28,7 +28,7 @@ class Drop(NamedTuple):
     Args:
         reason: A name of `vldata.schema.reasons`.
         when: True for the turns to drop; null counts as false.
-        detail: What exactly, for the ledger; may be null.
+        detail: What exactly, for the ledger, as that turn alone says; may be null.
     """
 
     reason: str
@@ -40,13 +40,16 @@ def cut(turns: pl.DataFrame, drops: Sequence[Drop]) -> Cut:
     """Drop turns; of several grounds the first is the one in the ledger."""
     if not drops:
         return Cut(turns, pl.DataFrame(schema=LEDGER))
-    when = [drop.when.fill_null(False) for drop in drops]
-    reason = pl.coalesce(pl.when(w).then(pl.lit(d.reason)) for w, d in zip(when, drops, strict=True))
+    grounds = [f"drop {number}" for number in range(len(drops))]
+    judged = turns.with_columns(d.when.fill_null(False).alias(g) for g, d in zip(grounds, drops, strict=True))
+    is_dropped = judged.select(pl.any_horizontal(grounds)).to_series()
+    if not is_dropped.any():  # without a copy, as most turns are sound
+        return Cut(turns, pl.DataFrame(schema=LEDGER))
+    reason = pl.coalesce(pl.when(g).then(pl.lit(d.reason)) for g, d in zip(grounds, drops, strict=True))
     detail = pl.coalesce(
         # a null detail of the first ground must not let through the detail of the second
-        pl.when(w).then(pl.struct(detail=d.detail.cast(pl.String)))
-        for w, d in zip(when, drops, strict=True)
+        pl.when(g).then(pl.struct(detail=d.detail.cast(pl.String)))
+        for g, d in zip(grounds, drops, strict=True)
     )
-    judged = turns.select("row", reason=reason, detail=detail.struct.field("detail"))
-    is_dropped = judged["reason"].is_not_null()
-    return Cut(turns.filter(~is_dropped), judged.filter(is_dropped))
+    dropped = judged.filter(is_dropped).select("row", reason=reason, detail=detail.struct.field("detail"))
+    return Cut(turns.filter(~is_dropped), dropped)

@@ -14,7 +14,7 @@ import polars as pl
 
 from vldata.curate.across import across
 from vldata.curate.ambiguous import ambiguous_phrases
-from vldata.curate.cut import LEDGER, Cut
+from vldata.curate.cut import LEDGER, Cut, Drop, cut
 from vldata.curate.dedup import dedup
 from vldata.curate.exclude import ExclusionList
 from vldata.curate.filters import text_filters
@@ -156,26 +156,15 @@ def _marked(turns: pl.DataFrame, faults: pl.DataFrame) -> Cut:
 def complete(turns: pl.DataFrame, entry: Entry) -> Cut:
     """The turns with all that every row of their task must have; the first thing that one lacks is the reason."""
     task = entry.task
+    nothing = pl.lit(None, pl.String)
     needed = [name for name in task.columns if name not in task.optional]
-    reason = pl.lit(None, pl.String)
-    detail = pl.lit(None, pl.String)
-    checks: list[tuple[str, pl.Expr, pl.Expr]] = []
-    for name in needed:
-        checks.append(("missing_value", pl.col(name).is_null(), pl.lit(name)))
-    for name in task.texts:
-        checks.append(("empty_text", pl.col(name).str.strip_chars() == "", pl.lit(name)))
+    lacks = [Drop("missing_value", pl.col(name).is_null(), pl.lit(name)) for name in needed]
+    lacks += (Drop("empty_text", pl.col(name).str.strip_chars() == "", pl.lit(name)) for name in task.texts)
     if _needs_image(entry):
-        checks.append(("no_image", pl.col("images").list.len() == 0, pl.lit(None, pl.String)))
+        lacks.append(Drop("no_image", pl.col("images").list.len() == 0, nothing))
     if task.needs_box:
-        checks.append(("no_box", pl.col("boxes").list.len() == 0, pl.lit(None, pl.String)))
-    for name, expression in task.rejects().items():
-        checks.append((name, expression, pl.lit(None, pl.String)))
-    for name, expression, what in reversed(checks):
-        reason = pl.when(expression.fill_null(False)).then(pl.lit(name)).otherwise(reason)
-        detail = pl.when(expression.fill_null(False)).then(what).otherwise(detail)
-    judged = turns.select("row", reason=reason, detail=detail)
-    broken = judged["reason"].is_not_null()
-    return Cut(turns.filter(~broken) if broken.any() else turns, judged.filter(broken))
+        lacks.append(Drop("no_box", pl.col("boxes").list.len() == 0, nothing))
+    return cut(turns, [*lacks, *(Drop(name, when, nothing) for name, when in task.rejects().items())])
 
 
 def _needs_image(entry: Entry) -> bool:
@@ -209,9 +198,9 @@ def across_sources(recipe: Recipe, screened: Mapping[str, ScreenedTurns], lookup
     kept = {n: CuratedSource(pl.read_ipc(one.turns), pl.read_parquet(one.ledger)) for n, one in screened.items()}
     for rule in recipe.head.dedup_across:
         tables = {name: _with_identity(kept[name].turns, recipe.entries[name], lookup) for name in rule.sources}
-        for name, cut in across(tables, identity="identity", by=rule.by, order=rule.sources).items():
-            turns = kept[name].turns.join(cut.dropped, on="row", how="anti", maintain_order="left")
-            gone = staged(cut.dropped, name, "dedup_across")
+        for name, duplicates in across(tables, identity="identity", by=rule.by, order=rule.sources).items():
+            turns = kept[name].turns.join(duplicates.dropped, on="row", how="anti", maintain_order="left")
+            gone = staged(duplicates.dropped, name, "dedup_across")
             whole = _whole_threads(kept[name].turns, turns, gone)
             dropped = [gone, staged(whole.dropped, name, "thread")]
             kept[name] = CuratedSource(whole.kept, pl.concat([kept[name].ledger, *dropped]))

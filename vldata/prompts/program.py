@@ -3,14 +3,17 @@
 Rendering a template row by row costs Jinja a new context each time (about 0.1 million rows a second). Here the
 block's body stands inside a loop over the rows, in the same generated function, whose pieces of text are gathered until
 the loop asks for its next row. So no mark separates the rows, and no text in the data can imitate one.
+
+Most blocks only put texts between words. Where a column holds nothing but text, such a block needs no Jinja.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
+from typing import NamedTuple
 
 from jinja2 import Template as JinjaTemplate
 from jinja2 import nodes
@@ -31,10 +34,12 @@ class Program:
     Args:
         columns: The columns that it reads, in the order of each row's values.
         compiled: The loop.
+        plain: The same of a block that only writes columns between its words.
     """
 
     columns: tuple[str, ...]
     compiled: JinjaTemplate
+    plain: _Plain | None
 
     def texts(
         self, columns: Mapping[str, Sequence[object]], *, num_rows: int, constants: Mapping[str, object]
@@ -55,6 +60,8 @@ class Program:
         values = [columns[name] for name in self.columns]
         if any(len(column) != num_rows for column in values):
             raise ValueError(f"columns of {[len(column) for column in values]} values for {num_rows} rows")
+        if self.plain and self.plain.fits(columns):
+            return self.plain.texts(columns), {}
         rows = values[0] if len(values) == 1 else zip(*values, strict=True) if values else range(num_rows)
 
         gathered = _Gathered()
@@ -90,6 +97,51 @@ class Program:
                 return self.compiled.get_corresponding_lineno(trace.tb_lineno)
             trace = trace.tb_next
         return None
+
+
+class _Plain(NamedTuple):
+    """Columns with words around them.
+
+    Args:
+        words: Before the first column, between them, and behind the last; one more than there are columns.
+        columns: Those that are written, in order.
+    """
+
+    words: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    def fits(self, columns: Mapping[str, Sequence[object]]) -> bool:
+        """Whether each value is a text, and none of the rows can become too long."""
+        longest = sum(map(len, self.words))
+        for name in self.columns:
+            column = columns[name]
+            if not {str}.issuperset(map(type, column)):
+                return False
+            longest += max(map(len, column), default=0) + 2  # type: ignore[arg-type]
+        return longest < MAX_TEXT_CHARS
+
+    def texts(self, columns: Mapping[str, Sequence[object]]) -> list[str | None]:
+        """What the compiled loop would write."""
+        if len(self.columns) == 1:
+            before, after = self.words
+            return [f"{before}{text}{after}".strip() for text in columns[self.columns[0]]]
+        form = "%s".join(part.replace("%", "%%") for part in self.words)
+        rows = zip(*(columns[name] for name in self.columns), strict=True)
+        return [(form % row).strip() for row in rows]
+
+
+def _plain(body: Sequence[nodes.Node], columns: Collection[str]) -> _Plain | None:
+    words, written = [""], []
+    for node in body:
+        for part in node.nodes if isinstance(node, nodes.Output) else [node]:
+            if isinstance(part, nodes.TemplateData):
+                words[-1] += part.data
+            elif isinstance(part, nodes.Name) and part.name in columns:
+                words.append("")
+                written.append(part.name)
+            else:
+                return None
+    return _Plain(tuple(words), tuple(written)) if written else None
 
 
 class _Gathered:
@@ -148,7 +200,7 @@ def compile_block(text: str, file: str, block: str, columns: frozenset[str]) -> 
         code = ENVIRONMENT.compile(tree, name=file, filename=file)
     except (RecursionError, SyntaxError) as error:
         raise TemplateError(file, f"block {block!r} cannot be compiled: {error}", "write it more simply") from None
-    return Program(used, JinjaTemplate.from_code(ENVIRONMENT, code, {}))
+    return Program(used, JinjaTemplate.from_code(ENVIRONMENT, code, {}), _plain(body, columns))
 
 
 class _Bounded(NodeTransformer):

@@ -112,10 +112,10 @@ def _talk(row: Any, pictured: bool, ignore: frozenset[str], ignore_of_row: froze
         problem = "blank_line" if detail == BLANK_LINE else "unparsable_row"
         return Talk(None, (), None, [(None, None)], problem, detail)
     form, thread = form_of(tuple(row), ignore_of_row), name_of(row.get("id"))
-    images = Images([])
+    images, said = Images([]), None
 
     def refused(problem: str, detail: str) -> Talk:
-        nothing = [(None, None)] * num_questions(row, form)
+        nothing = [(None, None)] * (len(said.exchanges) if said else num_questions(row, form))
         return Talk(thread, images.named, None, nothing, problem, detail)
 
     for key in form.media:
@@ -125,7 +125,7 @@ def _talk(row: Any, pictured: bool, ignore: frozenset[str], ignore_of_row: froze
         images = images_of(row, form)
     except Refused as error:
         return refused(error.problem, str(error))
-    said, problem, detail = None, "", ""
+    problem, detail = "", ""
     try:
         said = conversation_of(row, form, images, ignore)
         found = images.references()

@@ -330,12 +330,17 @@ def _texts(values: pl.Series, name: str) -> Cast:
             flat = _as_text(values.explode(empty_as_null=False))
             texts = values.list.eval(pl.element().cast(pl.String)) if flat.len() == 0 else _relisted(flat, values)
     elif name in _LISTS_OF_ONE:
-        texts = _as_text(values).to_frame("v").select(pl.concat_list("v").list.drop_nulls()).to_series()
+        given = _as_text(values)
+        texts = given.to_frame("v").select(pl.concat_list("v")).to_series()
+        texts = texts.list.drop_nulls() if given.null_count() else texts
     elif values.dtype == pl.Null:
         texts = values.cast(_TEXTS)
     else:
         raise Unfit
     if name not in ("images", "urls"):
+        return Cast(texts, _never(texts))
+    flat = texts.explode(empty_as_null=False, keep_nulls=False)
+    if (flat.str.strip_chars() != "").sum() == flat.len():
         return Cast(texts, _never(texts))
     is_named = (pl.element().str.strip_chars() != "").fill_null(False)
     named = texts.list.eval(pl.element().filter(is_named))

@@ -206,8 +206,11 @@ def _messages(row: Mapping[str, Any], form: Form) -> list[Any]:
     """The messages of a row, pairs of questions and answers taken apart."""
     if form.exchange is not None:
         return _of_exchange(row, form.exchange)
-    value: Any = None
-    for key in form.messages:
+    value: Any = row[form.messages[0]] if form.messages else None
+    if len(form.messages) == 1 and type(value) is list and value and type(value[0]) is dict:
+        if "from" in value[0] or "role" in value[0]:
+            return value  # as most rows are
+    for key in form.messages[1:]:
         if value is None or is_blank(value):
             value = row[key]
         elif not is_blank(row[key]) and row[key] != value:

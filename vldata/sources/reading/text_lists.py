@@ -16,6 +16,9 @@ _Numbers = list[float | list[float | list[float | None] | None] | None]
 _NO_COMMA = re.compile(r"(?<=[\d.\]])\s+(?=[-\d\[])")
 _NO_FRACTION = re.compile(r"(?<=\d)\.(?!\d)")
 
+_FIRST = 16
+"""Values that are looked at before all others."""
+
 
 def lists_from_texts(values: pl.Series) -> pl.Series:
     """The lists of texts that a column of texts holds; the column as it is unless every value that is not empty is one.
@@ -23,6 +26,8 @@ def lists_from_texts(values: pl.Series) -> pl.Series:
     A lone text in brackets among others is a text.
     """
     if values.dtype != pl.String:
+        return values
+    if any(text and text.strip() and not text.strip().startswith("[") for text in values.head(_FIRST)):
         return values
     texts = values.str.strip_chars()
     filled = texts.replace("", None)
