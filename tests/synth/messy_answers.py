@@ -120,6 +120,11 @@ ANSWERS: list[tuple[str, str, str]] = [
     (f"**Option 1:** {BUS}\n\n**Option 2:** A bus.", "!reply_ambiguous", ""),
     (f"{BUS}\n\nUser: What else?\nAssistant: A stop.", "!reply_ambiguous", ""),
     (f"{BUS}\n\n### Instruction:\nDescribe it again.", "!reply_ambiguous", ""),
+    (f"Sure, I can do that! Here's the summary:\n\n{BUS}", BUS, "preface"),
+    (f"As requested, here is the caption:\n\n{BUS}", BUS, "preface"),
+    (f"Here you go:\n\n{BUS}", BUS, "preface"),
+    (f"```{BUS}```", BUS, "fence"),
+    (f"`{BUS}`", BUS, "fence"),
     # nothing around it: unchanged
     (BUS, BUS, ""),
     (TWO, TWO, ""),

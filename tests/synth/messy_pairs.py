@@ -165,6 +165,11 @@ PAIRS: list[tuple[str, list[Pair] | str, str]] = [
     ('{"1": {"question": "a?", "answer": "a"}, "2": {"question": "b?", "answer": "b"}}', [("a?", "a"), ("b?", "b")],
      "json_form"),
     (f"Here are three question-answer pairs about the image\n\n{CLEAN}", ALL, "preface"),
+    (JSON[1:-1].replace("{", "{\n  ").replace("}", "\n}") + "\n" + JSON[1:-1], ALL[:1] * 2, "json_form"),
+    (CLEAN.replace("\n===\nQuestion", "\n===\n===\nQuestion"), ALL, ""),
+    (f"{CLEAN}\n===\nNote: the answers follow the image.", "!reply_ambiguous", ""),
+    (written("**Question:** {q}\n**Answer:** {a}", TWO, "\n\n---\n\n") + "\n\n---\n\nAll follow the image.",
+     "!reply_ambiguous", ""),
     # what is not whole
     (f"{CLEAN}\n===\nQuestion:\nWhat else?", ALL, "dangling_question"),
     (f"{CLEAN}\n===\nQuestion:\nWhat else?\n===\nAnswer:", ALL, "dangling_question"),

@@ -60,6 +60,9 @@ DATA = frozenset({"json", "jsonl", "json5", "jsonc", "ndjson", "javascript", "js
 
 def fenced(text: str, languages: frozenset[str]) -> str | None:
     """What stands in the one fence around all."""
+    if text[0] == "`" and "\n" not in text and text[-1] == "`":
+        inner = text.strip("`")
+        return None if "`" in inner else inner
     fence = _FENCE.match(text) if text[:3] in ("```", "~~~") else None
     if fence is None or fence[2].lower() not in languages:
         return None

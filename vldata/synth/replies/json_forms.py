@@ -29,7 +29,7 @@ def json_value(text: str, where: str = "") -> tuple[Any, list[str]]:
         return orjson.loads(text), []
     except orjson.JSONDecodeError as error:
         for name, read in _LENIENT:
-            with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            with contextlib.suppress(ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
                 return read(text), [name]
         raise ParseError("reply_not_json", f"{where}{error}") from None
 
@@ -121,21 +121,29 @@ def pairs_in_json(text: str, *, is_cut: bool) -> tuple[list[tuple[str, str]], li
     try:
         value, repairs = json_value(text)
     except ParseError:
-        return _of_lines(text, is_cut) or _of_cut_list(text, is_cut)
+        return _of_values(text, is_cut) or _of_cut_list(text, is_cut)
     return _pairs(_list_in(value)), repairs
 
 
-def _of_lines(text: str, is_cut: bool) -> tuple[list[tuple[str, str]], list[str]] | None:
-    lines = [line.strip().rstrip(",") for line in text.split("\n") if line.strip()]
-    values = []
-    for number, line in enumerate(lines):
-        try:
-            values.append(orjson.loads(line))
-        except orjson.JSONDecodeError:
-            if is_cut and values and number == len(lines) - 1:
-                return _pairs(values), ["cut_pair"]
+def _of_values(text: str, is_cut: bool) -> tuple[list[tuple[str, str]], list[str]] | None:
+    """The pairs of objects that stand one behind the other, in lines or not."""
+    values, place = list[Any](), 0
+    try:
+        while place < len(text):
+            value, place = _DECODER.raw_decode(text, place)
+            values.append(value)
+            place = _BETWEEN.match(text, place).end()  # type: ignore[union-attr]  # it may be empty
+    except (ValueError, RecursionError):
+        if not is_cut or not values:
             return None
-    return _pairs(values), []
+    try:
+        orjson.dumps(values)
+    except TypeError:  # half a surrogate pair, or a thousand levels
+        return None
+    return _pairs(values), [] if place == len(text) else ["cut_pair"]
+
+
+_BETWEEN = re.compile(r"[\s,]*")
 
 
 def _of_cut_list(text: str, is_cut: bool) -> tuple[list[tuple[str, str]], list[str]] | None:

@@ -59,6 +59,7 @@ _TITLE = re.compile(
 )
 _WINDOW = 240
 _LINE = 60
+_DOUBLED = 4
 _RULES = frozenset("=-*_~#—–>")
 
 
@@ -91,6 +92,7 @@ def read_pairs(text: str, words: Vocabulary, *, separator: str, is_cut: bool) ->
     else:
         labels = _the_reading(labels, ends)
     pairs, more = _texts(text, labels, ends, is_cut)
+    _refuse_unlabelled(pairs, {separator, *(boundary.separator for boundary in ends.values())})
     inner = [(quoted(question), quoted(answer)) for question, answer in pairs]
     if all(question and answer for question, answer in inner):
         pairs = [(question or "", answer or "") for question, answer in inner]
@@ -130,7 +132,12 @@ def _boundary(text: str, after: int, label: Label) -> _Boundary:
         line = before[before.rfind("\n") + 1 :]
         is_whole = len(line) < len(before) or start == after
     if line[-1:] in _RULES and is_whole and _SEPARATOR.fullmatch(line.strip()):
-        separator, before = line.strip(), before[: len(before) - len(line)].rstrip()
+        separator = line.strip()
+        for _ in range(_DOUBLED):
+            before = before[: len(before) - len(line)].rstrip()
+            line = before[before.rfind("\n") + 1 :]
+            if line.strip() != separator:
+                break
     if not before and start > after:  # more white space than anybody writes
         start = after + len(text[after : label.start].rstrip())
     return _Boundary(start + len(before), separator, bool(heading))
@@ -206,6 +213,14 @@ def _in_line(text: str, questions: list[Label], words: Vocabulary) -> list[Label
         start, end = inside[0].span()
         both += [question, Label(start, end, "answer", inside[0][1].lower(), "", None, ":", False)]
     return both
+
+
+def _refuse_unlabelled(pairs: Sequence[tuple[str, str]], separators: set[str]) -> None:
+    """What stands behind a separator without a label may be the answer's or a remark about it."""
+    for separator in filter(None, separators):
+        for body in (body for pair in pairs for body in pair if separator in body):
+            if separator in map(str.strip, body.split("\n")):
+                raise ParseError("reply_ambiguous", f"no label follows {separator!r} in {body[:SHOWN]!r}")
 
 
 def _texts(

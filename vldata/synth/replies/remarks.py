@@ -18,7 +18,7 @@ _MADE = (
     r"(?:(?:the )?following (?:is|are)|please find|i(?:['’]ve| have)? (?:written|created|prepared|generated|made)"
     r"|i(?:['’]ll| will) (?:describe|write|provide|give)|let me (?:describe|write|provide|give))"
 )
-_FROM = r"(?:(?:based on|from|for|using|given) [^\n:,]{0,100},[ \t]*)?"
+_FROM = r"(?:(?:(?:based on|from|for|using|given) [^\n:,]{0,100}|as (?:you )?requested),[ \t]*)?"
 _LEAD = rf"(?:{_OPENING}\b[ \t,.!:;–—-]*)?{_FROM}"
 _END = r"[ \t*_]*(?:\n|\Z)"
 _PREFACE = re.compile(
@@ -27,7 +27,9 @@ _PREFACE = re.compile(
             # a line of its own: "Sure! Here is a description of the image:"
             rf"[*_]{{0,3}}{_LEAD}{_HERE}\b[^\n:：]{{0,160}}?\b{_WORK}\b[^\n:：]{{0,120}}?[:：.!]?{_END}",
             rf"[*_]{{0,3}}{_LEAD}{_MADE}\b[^\n:：]{{0,160}}?\b{_WORK}\b[^\n:：]{{0,120}}?[:：]{_END}",
-            rf"{_OPENING}\b[ \t,.!:;–—-]*{_FROM}(?:here you go|{_HERE}|{_MADE})[^\n:：]{{0,160}}?[:：!.]{_END}",
+            rf"{_OPENING}\b(?:[^\n:：.!?]{{0,60}}[.!])?[ \t,.!:;–—-]*{_FROM}(?:here you go|{_HERE}|{_MADE})"
+            rf"[^\n:：]{{0,160}}?[:：!.]{_END}",
+            rf"here you go[:：!.]{_END}",
             rf"(?:sure(?: thing)?|certainly|of course|okay|ok|alright|understood|got it)[!.,]*{_END}",
             rf"(?:{_OPENING}\b[ \t,.!]*)?i(?:['’]d be| would be|['’]m| am) (?:happy|glad) to (?:help|assist)"
             rf"[^\n]{{0,80}}?[.!:]{_END}",
@@ -43,7 +45,8 @@ _PREFACE = re.compile(
     re.IGNORECASE,
 )
 _MAY_OPEN = re.compile(
-    rf"[*_]{{0,3}}(?:{_OPENING}|{_HERE}|{_MADE}|based on|from|for|using|given|i['’ ]|好|当然|没问题|以下|下面|这是)",
+    rf"[*_]{{0,3}}(?:{_OPENING}|here you|{_HERE}|{_MADE}|based on|from|for|using|given|as |i['’ ]"
+    r"|好|当然|没问题|以下|下面|这是)",
     re.IGNORECASE,
 )
 _OPENERS = frozenset("aAbBcCdDfFgGhHiIlLnNoOpPsStTuUyY*_好当没以下这")
