@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
+from typer.testing import CliRunner
 
 from tests.generate.test_generate import Place, place, recipe
 from tests.llm.server import ReceivedRequest, answer
+from vldata.cli.main import app
 from vldata.report.build_page import write_build_page
 from vldata.synth import replies
 
@@ -43,6 +46,17 @@ def test_repairs_are_counted_in_status_manifest_and_page(place: Place) -> None:
     assert "Repaired replies by source" in page and "bold_labels" in page
     said = " ".join(texts(built.out))
     assert all(junk not in said for junk in ("think", "Sure", "**", "Let me know"))
+
+
+def test_status_and_show_say_what_was_repaired(place: Place, tmp_path: Path) -> None:
+    place.server.script = bold
+    place.run(recipe())
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe().raw))
+    where = ["--store", str(tmp_path / "store"), "--answers", str(tmp_path / "answers")]
+    said = CliRunner().invoke(app, ["synth", "status", str(tmp_path / "recipe.yaml"), *where], env={"COLUMNS": "200"})
+    assert "chat: repaired: bold_labels 12, preface 12, reasoning 12, separators 12, signoff 12" in said.output
+    (shown,) = place.session(recipe()).show(limit=1)
+    assert sorted(shown["repairs"]) == sorted(COUNTS) and shown["reply"].startswith("<think>")
 
 
 def test_a_strict_source_refuses_what_would_need_a_repair(place: Place) -> None:

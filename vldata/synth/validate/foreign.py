@@ -65,7 +65,7 @@ SPEAKS = (
     "you've shared",
     "you uploaded",
     "you've uploaded",
-    "your request",
+    "per your request",
     "as requested",
     "I hope this helps",
     "let me know if you",
@@ -85,7 +85,6 @@ SPEAKS = (
     "let me think",
     "let's think step by step",
     "the user wants",
-    "word count",
 )
 """What assistants say to the one who requested an answer, or of themselves. As whole words, anywhere in an answer."""
 
