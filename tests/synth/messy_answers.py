@@ -125,6 +125,8 @@ ANSWERS: list[tuple[str, str, str]] = [
     (f"Here you go:\n\n{BUS}", BUS, "preface"),
     (f"```{BUS}```", BUS, "fence"),
     (f"`{BUS}`", BUS, "fence"),
+    (f"**Answer:** {BUS}\n\n**Explanation:** The caption says so.", "!reply_ambiguous", ""),
+    (f"Title: A Bus\n\nDescription: {BUS}", "!reply_ambiguous", ""),
     # nothing around it: unchanged
     (BUS, BUS, ""),
     (TWO, TWO, ""),

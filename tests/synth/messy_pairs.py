@@ -170,6 +170,11 @@ PAIRS: list[tuple[str, list[Pair] | str, str]] = [
     (f"{CLEAN}\n===\nNote: the answers follow the image.", "!reply_ambiguous", ""),
     (written("**Question:** {q}\n**Answer:** {a}", TWO, "\n\n---\n\n") + "\n\n---\n\nAll follow the image.",
      "!reply_ambiguous", ""),
+    ("Question:\nWhat?\n===\nAnswer:\n**Answer:** A cat.", [("What?", "A cat.")], "doubled_labels"),
+    ("**Question:** Question: What?\n**Answer:** Answer: A cat.", [("What?", "A cat.")],
+     "bold_labels doubled_labels separators"),
+    (f"{CLEAN}\n\n(End of conversation)", ALL, "signoff"),
+    (f"assistant\n\n{CLEAN}", ALL, "template_marks"),
     # what is not whole
     (f"{CLEAN}\n===\nQuestion:\nWhat else?", ALL, "dangling_question"),
     (f"{CLEAN}\n===\nQuestion:\nWhat else?\n===\nAnswer:", ALL, "dangling_question"),

@@ -34,6 +34,11 @@ _SEVERAL = re.compile(
     r"|[*#_ \t]*(?:option|version|caption|description) (?:1|a|one)\b[*_ \t]*[:：.)\n]",
     re.IGNORECASE,
 )
+_FIELDS = re.compile(
+    r"(?:\*\*|__)?(?:(?:final|short|full)[ \t]+)?(?:answer|response|output|caption|title)(?:\*\*|__)?[ \t]*[:：][^\n]*"
+    r"(?:\n\s*)+?(?:\*\*|__)?(?-i:[A-Z])[\w ]{1,24}(?:\*\*|__)?:",
+    re.IGNORECASE,
+)
 _RUNAWAY = re.compile(
     r"\n(?:User|Human|Assistant|Question|Q|### ?(?:User|Human|Instruction|Input|Response|Assistant))[ \t]*:"
 )
@@ -85,6 +90,8 @@ def read_answer(text: str, options: Options, is_cut: bool) -> Reading:
     """
     if _SEVERAL.match(text) is not None:
         raise ParseError("reply_ambiguous", "it offers several answers")
+    if _FIELDS.match(text) is not None:
+        raise ParseError("reply_ambiguous", "it has an answer, and more under other labels")
     if _RUNAWAY.search(text) is not None:
         raise ParseError("reply_ambiguous", "it goes on with turns of its own")
     # nearly every answer begins and ends with a word, so that only words may stand around it

@@ -141,7 +141,7 @@ _ENDS = (
 def without_template_marks(text: str) -> str | None:
     """The text without the marks of a chat template before and behind it."""
     if text[0] not in "<[" and text[-1] not in ">]":
-        return None
+        return text[len("assistant\n") :] if text.startswith("assistant\n") else None
     begin = _BEGIN.match(text)
     rest = text[begin.end() :] if begin else text
     while ends := [end for end in _ENDS if rest.endswith(end)]:

@@ -60,6 +60,7 @@ REPAIRS = {
     "python_quotes": "a literal of Python's where JSON was due",
     "tag_form": "pairs in tags: <question>…</question>",
     "labelled_reasoning": "a part before the answer that is labelled Reasoning:",
+    "doubled_labels": "a label that stands twice before the same text",
     "cut_pair": "the last pair is left out, as the reply was cut off at the largest number of tokens",
     "dangling_question": "a last question without an answer is left out",
 }

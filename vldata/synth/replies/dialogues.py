@@ -86,7 +86,7 @@ def _pairs_in_tags(text: str) -> list[tuple[str, str]] | None:
 
 def _only_fence(text: str) -> str | None:
     """What stands in the only fence of a reply that speaks of it around; not of one with labels outside."""
-    if text.count("```") != 2:
+    if "```" not in text or text.count("```") != 2:
         return None
     words = vocabulary("question", "answer")
     before, inside, behind = text.split("```")

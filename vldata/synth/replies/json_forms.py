@@ -68,7 +68,7 @@ _LENIENT: tuple[tuple[str, Callable[[str], Any]], ...] = (
 def fenced_json(text: str) -> str | None:
     """What stands in the one fence around all, or in the only fence of a reply that explains its JSON around it."""
     around = fenced(text, DATA | TEXT)
-    if around is not None or text.count("```") != 2:
+    if around is not None or "```" not in text or text.count("```") != 2:
         return around
     before, inside, behind = text.split("```")
     word, _, value = inside.partition("\n")

@@ -118,6 +118,15 @@ def labels_of(text: str, words: Vocabulary) -> Iterator[Label]:
             yield label
 
 
+def label_before(text: str, words: Vocabulary) -> Label | None:
+    """The label that a text begins with."""
+    match = words.pattern.match(f"\n{text[:_BEGINNING]}")
+    return _label(match, text, words) if match else None
+
+
+_BEGINNING = 200
+
+
 def _label(match: re.Match[str], text: str, words: Vocabulary) -> Label | None:
     bullet, heading, bold, inner, bracket, word, sign, digits, closed, early, colon, late, _ = match.groups()
     word, colon, closing = word.lower(), colon or "", early or late

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from vldata.synth.replies.around import quoted
 from vldata.synth.replies.base import SHOWN, ParseError
-from vldata.synth.replies.labels import Label, Vocabulary, labels_of
+from vldata.synth.replies.labels import Label, Vocabulary, label_before, labels_of
 from vldata.synth.replies.remarks import before_signoff_line
 
 
@@ -92,6 +92,10 @@ def read_pairs(text: str, words: Vocabulary, *, separator: str, is_cut: bool) ->
     else:
         labels = _the_reading(labels, ends)
     pairs, more = _texts(text, labels, ends, is_cut)
+    once = [(_once(one, "question", used, words), _once(other, "answer", used, words)) for one, other in pairs]
+    if once != pairs:
+        pairs = once
+        more.append("doubled_labels")
     _refuse_unlabelled(pairs, {separator, *(boundary.separator for boundary in ends.values())})
     inner = [(quoted(question), quoted(answer)) for question, answer in pairs]
     if all(question and answer for question, answer in inner):
@@ -213,6 +217,14 @@ def _in_line(text: str, questions: list[Label], words: Vocabulary) -> list[Label
         start, end = inside[0].span()
         both += [question, Label(start, end, "answer", inside[0][1].lower(), "", None, ":", False)]
     return both
+
+
+def _once(body: str, role: str, used: Sequence[str | None], words: Vocabulary) -> str:
+    """A text without a label of its own kind at its beginning, which its own label has said already."""
+    label = label_before(body, words)
+    if label is None or label.role != role or label.word not in used or label.is_open:
+        return body
+    return body[label.end :].strip() or body
 
 
 def _refuse_unlabelled(pairs: Sequence[tuple[str, str]], separators: set[str]) -> None:

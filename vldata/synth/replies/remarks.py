@@ -77,6 +77,7 @@ _SIGNOFF = re.compile(
     r"(?:(?:please|and|just|so|but|also)[ ,]+)*"
     r"(?:(?:let me know|feel free|don['’]t hesitate|do not hesitate)\b.{0,200}"
     r"|i hope (?:this|that|it|these|you)\b.{0,160}|hope (?:this|that|it|these) helps?\b.{0,160}"
+    r"|end of (?:the )?(?:conversation|dialogue|description|response|answer)[.]?"
     r"|\[?word count[:：]? ?\d+.{0,20}"
     r"|(?:is there anything|if there(?:['’]s| is) anything)\b.{0,160}"
     r"|(?:would you like (?:me|more|any|another|further|additional|to)|do you want me|shall i|should i"
@@ -135,5 +136,5 @@ def _before(text: str, *, in_line: bool) -> str | None:
 
 
 _AROUND = " \t*_>()"
-_MAY_SIGN = re.compile(r"[ \t*_>()]*(?:[adfhilpsw\[]|bu|ca|jus|希|如|请|您|你)", re.IGNORECASE)
+_MAY_SIGN = re.compile(r"[ \t*_>()]*(?:[adefhilpsw\[]|bu|ca|jus|希|如|请|您|你)", re.IGNORECASE)
 """How a closing remark may begin: most sentences do not, and are done with quickly."""
