@@ -30,9 +30,10 @@ _RESULT = re.compile(
     re.IGNORECASE,
 )
 _SEVERAL = re.compile(
-    r"(?:[^\n]{0,40}?\b)?here are (?:[\w-]+[ \t]+){0,4}(?:captions|descriptions|versions|options|summaries|answers)\b"
-    r"|[*#_ \t]*(?:option|version|caption|description) (?:1|a|one)\b[*_ \t]*[:：.)\n]",
-    re.IGNORECASE,
+    r"here are (?:[\w-]+[ \t]+){0,4}(?:captions|descriptions|versions|options|summaries|answers)\b", re.IGNORECASE
+)
+_FIRST_OF_SEVERAL = re.compile(
+    r"[*#_ \t]*(?:option|version|caption|description) (?:1|a|one)\b[*_ \t]*[:：.)\n]", re.IGNORECASE
 )
 _FIELDS = re.compile(
     r"(?:\*\*|__)?(?:(?:final|short|full)[ \t]+)?(?:answer|response|output|caption|title)(?:\*\*|__)?[ \t]*[:：][^\n]*"
@@ -88,7 +89,8 @@ def read_answer(text: str, options: Options, is_cut: bool) -> Reading:
     Raises:
         ParseError: It offers several answers, or goes on with turns of its own.
     """
-    if _SEVERAL.match(text) is not None:
+    opening = text[:80].partition("\n")[0]
+    if ("here are" in opening.lower() and _SEVERAL.search(text, 0, 160)) or _FIRST_OF_SEVERAL.match(text):
         raise ParseError("reply_ambiguous", "it offers several answers")
     if _FIELDS.match(text) is not None:
         raise ParseError("reply_ambiguous", "it has an answer, and more under other labels")

@@ -92,7 +92,7 @@ def read_pairs(text: str, words: Vocabulary, *, separator: str, is_cut: bool) ->
     else:
         labels = _the_reading(labels, ends)
     pairs, more = _texts(text, labels, ends, is_cut)
-    once = [(_once(one, "question", used, words), _once(other, "answer", used, words)) for one, other in pairs]
+    once = [(_once(one, used[0], words), _once(other, used[1], words)) for one, other in pairs]
     if once != pairs:
         pairs = once
         more.append("doubled_labels")
@@ -219,10 +219,10 @@ def _in_line(text: str, questions: list[Label], words: Vocabulary) -> list[Label
     return both
 
 
-def _once(body: str, role: str, used: Sequence[str | None], words: Vocabulary) -> str:
-    """A text without a label of its own kind at its beginning, which its own label has said already."""
-    label = label_before(body, words)
-    if label is None or label.role != role or label.word not in used or label.is_open:
+def _once(body: str, word: str | None, words: Vocabulary) -> str:
+    """A text without a label at its beginning that says what its own label has said already."""
+    label = label_before(body, words) if word is not None and word in body[:_LINE].lower() else None
+    if label is None or label.word != word or label.is_open:
         return body
     return body[label.end :].strip() or body
 
