@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from vldata.sources import SOURCES
 
 PACKAGE = Path(__file__).parents[1] / "vldata"
 
@@ -130,3 +133,21 @@ def test_no_function_takes_ten_parameters() -> None:
         if len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]) >= 10
     ]
     assert long == []
+
+
+def lines_of_code(file: Path) -> int:
+    """Lines without docstrings, imports and blank ones."""
+    text = file.read_text()
+    nodes = list(ast.walk(ast.parse(text)))
+    texts = [node for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+    imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    left_out = {line for node in [*texts, *imports] for line in range(node.lineno, (node.end_lineno or 0) + 1)}
+    return sum(bool(line.strip()) and number not in left_out for number, line in enumerate(text.splitlines(), 1))
+
+
+def test_a_native_format_is_a_short_declaration_and_a_stand_in() -> None:
+    modules = {path.partition(":")[0] for name, path in SOURCES.items() if name not in ("table", "shapes")}
+    files = {module: PACKAGE.parent / f"{module.replace('.', '/')}.py" for module in modules}
+    sizes = {module: lines_of_code(file) for module, file in files.items()}
+    assert statistics.median(sizes.values()) < 60
+    assert {module: size for module, size in sizes.items() if size > 120} == {}

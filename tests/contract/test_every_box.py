@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.contract.native import NOT_INSTALLED
 from vldata.images.references import ImageReader
-from vldata.pipeline.candidates import fit_boxes
+from vldata.pipeline.fit_boxes import fit_boxes
 from vldata.pipeline.index import keyed_turns
 from vldata.recipe.load import from_tree
 from vldata.recipe.models import Entry

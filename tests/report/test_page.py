@@ -239,5 +239,15 @@ def test_a_page_does_not_load_pandas(place, tmp_path) -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT).returncode == 0
 
 
+def test_a_build_does_not_load_pandas(tmp_path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from vldata import build; from vldata.recipe.load import load; "
+        f"here = Path({str(tmp_path)!r}); "
+        "build(load('quickstart'), here / 'out', store=here / 'store', workers=1, limit=40); "
+        "sys.exit('pandas' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT).returncode == 0
+
+
 def test_two_pages_of_one_process_are_the_same(place) -> None:
     assert build_page(place.built.out) == build_page(place.built.out)

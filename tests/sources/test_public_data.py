@@ -58,11 +58,20 @@ def native(name: str, path: str, /, **options: Any) -> dict[str, Any]:
     return {"format": name, "path": path, **options}
 
 
-def coco(folder: str, part: str, kind: str) -> dict[str, Any]:
-    options = {"image_root": f"{folder}/{part}2017"}
-    if kind == "captions":
-        return native("coco_captions", f"{folder}/annotations/captions_{part}2017.json", **options)
-    return native("coco_instances", f"{folder}/annotations/{kind}_{part}2017.json", task="reg", **options)
+def named(path: str, task: str, /, **fields: Any) -> dict[str, Any]:
+    """A table of these fields, whose images are only named."""
+    return table(path, task, fields=fields, **KEEP)
+
+
+def coco(folder: str, part: str, captions: int, boxes: tuple[int, int], people: tuple[int, int]) -> dict[str, Entry]:
+    """COCO's three files of a part; of boxes, how many there are and how many of them are crowds."""
+    root = {"image_root": f"{folder}/{part}2017"}
+    path = f"{folder}/annotations/{{}}_{part}2017.json".format
+    found = {f"{folder} {part} captions": Entry(native("coco_captions", path("captions"), **root), captions)}
+    for name, kind, (turns, crowds) in (("boxes", "instances", boxes), ("keypoints", "person_keypoints", people)):
+        options = native("coco_instances", path(kind), task="reg", **root)
+        found[f"{folder} {part} {name}"] = Entry(options, turns, {"is_crowd": crowds})
+    return found
 
 
 def yolo(task: str, **options: Any) -> dict[str, Any]:
@@ -92,17 +101,29 @@ def grand(level: str, things: str) -> dict[str, Any]:
     return table(path, "reg", explode=things, fields=fields, **KEEP)
 
 
+def screen_qa(**options: Any) -> dict[str, Any]:
+    fields = {"images": "image_id || '.jpg'", "answer": "ground_truth[1]", "answers": "ground_truth"}
+    return table("screen_qa/short_answers/validation.json.gz", "vqa_open", fields=fields, **KEEP, **options)
+
+
 def screens_of(split: str) -> dict[str, Any]:
     ids = {"path": f"widget_caption_splits/{split}.txt", "text": "lines", "on": {"image_id": "line"}, "keep": "number"}
-    return table(
-        "screen_qa/short_answers/validation.json.gz",
-        "vqa_open",
-        join=ids,
-        keep="number",
-        where="number IS NOT NULL",
-        fields={"images": "image_id || '.jpg'", "answer": "ground_truth[1]", "answers": "ground_truth"},
-        **KEEP,
-    )
+    return screen_qa(join=ids, keep="number", where="number IS NOT NULL")
+
+
+def screenagent(suffix: str) -> dict[str, Any]:
+    fields = {"instruction": f"send_prompt{suffix}", "response": f"LLM_response_editer{suffix}"}
+    return table("screenagent/train", "instruction", fields={"images": SCREENS, **fields})
+
+
+def questions_alone(path: str) -> dict[str, Any]:
+    """Questions in VQAv2's form, without the file of their answers."""
+    fields = {"row": "question_id", "images": "image_id || '.jpg'", "answer": "NULL"}
+    return table(path, "vqa_open", at="questions", fields=fields, **KEEP)
+
+
+def llamafactory(name: str, file: str, **options: Any) -> dict[str, Any]:
+    return native(name, f"llamafactory_demo/{file}", **options)
 
 
 def clauses(**options: Any) -> dict[str, Any]:
@@ -164,18 +185,10 @@ ENTRIES: dict[str, Entry] = {
         35_259,
         {"where": 19_430},
     ),
-    "coco_mini train captions": Entry(coco("coco_mini", "train", "captions"), 400),
-    "coco_mini val captions": Entry(coco("coco_mini", "val", "captions"), 395),
-    "coco_mini train boxes": Entry(coco("coco_mini", "train", "instances"), 739, {"is_crowd": 8}),
-    "coco_mini val boxes": Entry(coco("coco_mini", "val", "instances"), 624, {"is_crowd": 5}),
-    "coco_mini train keypoints": Entry(coco("coco_mini", "train", "person_keypoints"), 172, {"is_crowd": 5}),
-    "coco_mini val keypoints": Entry(coco("coco_mini", "val", "person_keypoints"), 118, {"is_crowd": 1}),
-    "coco_tiny train captions": Entry(coco("coco_tiny", "train", "captions"), 250),
-    "coco_tiny val captions": Entry(coco("coco_tiny", "val", "captions"), 250),
-    "coco_tiny train boxes": Entry(coco("coco_tiny", "train", "instances"), 470, {"is_crowd": 5}),
-    "coco_tiny val boxes": Entry(coco("coco_tiny", "val", "instances"), 382, {"is_crowd": 5}),
-    "coco_tiny train keypoints": Entry(coco("coco_tiny", "train", "person_keypoints"), 99, {"is_crowd": 3}),
-    "coco_tiny val keypoints": Entry(coco("coco_tiny", "val", "person_keypoints"), 127, {"is_crowd": 4}),
+    **coco("coco_mini", "train", 400, boxes=(739, 8), people=(172, 5)),
+    **coco("coco_mini", "val", 395, boxes=(624, 5), people=(118, 1)),
+    **coco("coco_tiny", "train", 250, boxes=(470, 5), people=(99, 3)),
+    **coco("coco_tiny", "val", 250, boxes=(382, 5), people=(127, 4)),
     "coco128 yolo": Entry(yolo("reg"), 709),
     "coco128 yolo, all of a class": Entry(yolo("rec", gather=["file_stem", "class"]), 288),
     "coco128 panoptic": Entry(
@@ -215,11 +228,8 @@ ENTRIES: dict[str, Entry] = {
         {"where": 781},
     ),
     "pope": Entry(
-        table(
-            "pope/output/coco/coco_pope_random.json.gz",
-            "vqa_open",
-            fields={"row": "question_id", "question": "text", "answer": "label"},
-            **KEEP,
+        named(
+            "pope/output/coco/coco_pope_random.json.gz", "vqa_open", row="question_id", question="text", answer="label"
         ),
         3_000,
     ),
@@ -242,45 +252,24 @@ ENTRIES: dict[str, Entry] = {
     "chartqa_split": Entry(native("chartqa", "chartqa_split", image_root="chartqa_split"), 400),
     "okvqa": Entry(native("okvqa", "okvqa/train.json.gz", **KEEP), 9_009),
     "okvqa, native questions": Entry(
-        table(
-            "okvqa/OpenEnded_mscoco_train2014_questions.json.gz",
-            "vqa_open",
-            at="questions",
-            fields={"row": "question_id", "images": "image_id || '.jpg'", "answer": "NULL"},
-            **KEEP,
-        ),
-        9_009,
-        {"missing_value": 9_009},  # their answers are not in the folder
+        questions_alone("okvqa/OpenEnded_mscoco_train2014_questions.json.gz"), 9_009, {"missing_value": 9_009}
     ),
     "textvqa": Entry(native("textvqa", "textvqa/val_questions_vqa_format.json.gz", **KEEP), 5_000),
     "textvqa train": Entry(
-        table(
-            "textvqa/train_questions_vqa_format.json.gz",
-            "vqa_open",
-            at="questions",
-            fields={"row": "question_id", "images": "image_id || '.jpg'", "answer": "NULL"},
-            **KEEP,
-        ),
-        34_602,
-        {"missing_value": 34_602},  # their answers are not in the folder
+        questions_alone("textvqa/train_questions_vqa_format.json.gz"), 34_602, {"missing_value": 34_602}
     ),
     "llavar_multimodalocr docVQA": Entry(
-        table(
+        named(
             "llavar_multimodalocr/docVQA.json.gz",
             "vqa_open",
-            fields={"images": "image_path", "answer": "gt_answers[1]", "answers": "gt_answers"},
-            **KEEP,
+            images="image_path",
+            answer="gt_answers[1]",
+            answers="gt_answers",
         ),
         5_349,
     ),
     "llavar_multimodalocr ocrVQA": Entry(
-        table(
-            "llavar_multimodalocr/ocrVQA.json.gz",
-            "vqa_open",
-            fields={"images": "image_path", "answer": "gt_answers"},
-            **KEEP,
-        ),
-        5_000,
+        named("llavar_multimodalocr/ocrVQA.json.gz", "vqa_open", images="image_path", answer="gt_answers"), 5_000
     ),
     "easy_vqa": Entry(
         table(
@@ -319,46 +308,15 @@ ENTRIES: dict[str, Entry] = {
         native("screen_annotation", "screen_annotation/valid_part1.csv", task="reg", **KEEP),
         39_541,  # the two of its 39,543 boxes that are no boxes are numbers in texts on the screens
     ),
-    "screen_qa": Entry(
-        table(
-            "screen_qa/short_answers/validation.json.gz",
-            "vqa_open",
-            fields={"images": "image_id || '.jpg'", "answer": "ground_truth[1]", "answers": "ground_truth"},
-            **KEEP,
-        ),
-        8_614,
-    ),
+    "screen_qa": Entry(screen_qa(), 8_614),
     "screen_qa where there is an answer": Entry(
-        table(
-            "screen_qa/short_answers/validation.json.gz",
-            "vqa_open",
-            where="NOT ARRAY_CONTAINS(answers, '<no answer>')",
-            fields={"images": "image_id || '.jpg'", "answer": "ground_truth[1]", "answers": "ground_truth"},
-            **KEEP,
-        ),
-        8_614,
-        {"where": 893},
+        screen_qa(where="NOT ARRAY_CONTAINS(answers, '<no answer>')"), 8_614, {"where": 893}
     ),
     "screen_qa of the train screens of widget_caption_splits": Entry(screens_of("train"), 8_614, {"where": 6_375}),
     "screen_qa of the dev screens of widget_caption_splits": Entry(screens_of("dev"), 8_614, {"where": 8_417}),
     "screen_qa of the test screens of widget_caption_splits": Entry(screens_of("test"), 8_614, {"where": 8_440}),
-    "screenagent": Entry(
-        table(
-            "screenagent/train",
-            "instruction",
-            fields={"images": SCREENS, "instruction": "send_prompt_en", "response": "LLM_response_editer_en"},
-        ),
-        86,
-    ),
-    "screenagent, as written first": Entry(
-        table(
-            "screenagent/train",
-            "instruction",
-            fields={"images": SCREENS, "instruction": "send_prompt", "response": "LLM_response_editer"},
-        ),
-        86,
-        {"missing_value": 25},  # those of the endings _neg_plan and _neg_eval
-    ),
+    "screenagent": Entry(screenagent("_en"), 86),
+    "screenagent, as written first": Entry(screenagent(""), 86, {"missing_value": 25}),  # _neg_plan and _neg_eval
     "sroie text": Entry(
         table(
             "sroie/data/box",
@@ -380,9 +338,7 @@ ENTRIES: dict[str, Entry] = {
         ),
         32,
     ),
-    "llava captions": Entry(
-        table("llava/caps_boxes_coco2014_val_80.jsonl", "caption", fields={"caption": "captions"}, **KEEP), 401
-    ),
+    "llava captions": Entry(named("llava/caps_boxes_coco2014_val_80.jsonl", "caption", caption="captions"), 401),
     "llava boxes": Entry(
         table(
             "llava/caps_boxes_coco2014_val_80.jsonl",
@@ -396,11 +352,11 @@ ENTRIES: dict[str, Entry] = {
         {"nothing_to_explode": 3},
     ),
     "llava answers": Entry(
-        table(
+        named(
             "llava/playground/data/coco2014_val_gpt4_qa_30x3.jsonl",
             "instruction",
-            fields={"response": "output", "row": "id || '/' || type"},
-            **KEEP,
+            response="output",
+            row="id || '/' || type",
         ),
         90,
     ),
@@ -449,18 +405,16 @@ ENTRIES: dict[str, Entry] = {
         175,
     ),
     "sharegpt": Entry(native("sharegpt", "sharegpt/dummy_conversation.json"), 1_000),
-    "llamafactory en": Entry(native("alpaca", "llamafactory_demo/alpaca_en_demo.json"), 999),
-    "llamafactory zh": Entry(native("alpaca", "llamafactory_demo/alpaca_zh_demo.json"), 1_000),
-    "llamafactory identity": Entry(native("alpaca", "llamafactory_demo/identity.json"), 91),
-    "llamafactory weights": Entry(native("sharegpt", "llamafactory_demo/v1_sft_demo.jsonl"), 500),
-    "llamafactory images": Entry(
-        native("llava", "llamafactory_demo/mllm_demo.json", image_root="llamafactory_demo"), 12
-    ),
-    "llamafactory typed parts": Entry(native("llava", "llamafactory_demo/v1_multimodal_demo.jsonl", **KEEP), 48),
-    "llamafactory video": Entry(native("llava", "llamafactory_demo/mllm_video_demo.json"), 3, {"unparsable_row": 3}),
-    "llamafactory audio": Entry(native("llava", "llamafactory_demo/mllm_audio_demo.json"), 3, {"unparsable_row": 3}),
+    "llamafactory en": Entry(llamafactory("alpaca", "alpaca_en_demo.json"), 999),
+    "llamafactory zh": Entry(llamafactory("alpaca", "alpaca_zh_demo.json"), 1_000),
+    "llamafactory identity": Entry(llamafactory("alpaca", "identity.json"), 91),
+    "llamafactory weights": Entry(llamafactory("sharegpt", "v1_sft_demo.jsonl"), 500),
+    "llamafactory images": Entry(llamafactory("llava", "mllm_demo.json", image_root="llamafactory_demo"), 12),
+    "llamafactory typed parts": Entry(llamafactory("llava", "v1_multimodal_demo.jsonl", **KEEP), 48),
+    "llamafactory video": Entry(llamafactory("llava", "mllm_video_demo.json"), 3, {"unparsable_row": 3}),
+    "llamafactory audio": Entry(llamafactory("llava", "mllm_audio_demo.json"), 3, {"unparsable_row": 3}),
     "llamafactory video and audio": Entry(
-        native("llava", "llamafactory_demo/mllm_video_audio_demo.json"), 3, {"unparsable_row": 3}
+        llamafactory("llava", "mllm_video_audio_demo.json"), 3, {"unparsable_row": 3}
     ),
 }
 

@@ -4,7 +4,9 @@ import pickle
 import pytest
 
 from vldata.errors import SourceError
-from vldata.sources.refcoco import RefCoco, RefCocoMdetr, RefCocoS
+from vldata.sources.refcoco import RefCoco
+from vldata.sources.refcoco_mdetr import RefCocoMdetr
+from vldata.sources.refcocos import RefCocoS
 from vldata.sources.standins import write_json
 
 IMAGE = {"id": 581857, "file_name": "COCO_train2014_000000581857.jpg", "width": 427, "height": 640}

@@ -27,7 +27,8 @@ from blake3 import blake3
 from vldata.curate.exclude import ExclusionList
 from vldata.errors import VldataError
 from vldata.llm.request import image_part
-from vldata.pipeline.candidates import BEST_SIZES, fit_boxes
+from vldata.pipeline.candidates import BEST_SIZES
+from vldata.pipeline.fit_boxes import fit_boxes
 from vldata.pipeline.index import IndexedTurns, index
 from vldata.pipeline.screen import ScreenedTurns, ScreenJob, screen
 from vldata.recipe.models import Entry, Recipe

@@ -10,10 +10,11 @@ import polars as pl
 from vldata.codecs import codec, codec_names
 from vldata.curate.exclude import ExclusionList
 from vldata.curate.where import compiled
-from vldata.errors import RecipeErrors, VldataError
+from vldata.errors import BuildError, RecipeErrors, VldataError
 from vldata.mixture.strategies import STRATEGIES
 from vldata.pipeline.first_rows import FirstRows, look
-from vldata.pipeline.plan import language_notes, load_templates
+from vldata.pipeline.plan import folder_notes, language_notes, load_templates
+from vldata.prompts.template import Template
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.turns import COMMON
 from vldata.sources import format_names, source_class
@@ -36,54 +37,70 @@ def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
         RecipeErrors: Everything that is missing or unusable.
     """
     problems: list[VldataError] = []
-    rows = []
-    try:
-        templates = load_templates(recipe, {})
-    except RecipeErrors as errors:
-        problems += errors.errors
-        templates = {}
+    templates, wrong = _templates(recipe)
+    problems += wrong + _exclusion_problems(recipe)
     spoken = language_notes(recipe, templates)
-    if recipe.head.exclude:
-        try:
-            ExclusionList.read(recipe.head.exclude)
-        except VldataError as error:
-            problems.append(error)
+    rows: list[dict[str, Any]] = []
+    left: list[int | None] = []
     for name, entry in recipe.entries.items():
-        try:
-            native = entry.source.files() if files else []
-        except VldataError as error:
-            problems.append(type(error)(f"{entry.where}: {error.where}", error.problem, error.fix))
-            native = []
-        seen = FirstRows() if entry.synth is not None else look(entry, native)
-        problems += seen.problems
+        native, wrong = _native_files(entry) if files else ([], [])
+        stores_paths = recipe.head.output.images == "path"
+        seen = FirstRows() if entry.synth is not None else look(entry, native, stores_paths=stores_paths)
+        problems += wrong + seen.problems
+        left.append(seen.left)
         if not any(problem.where == f"{entry.where}.where" for problem in seen.problems):
             problems += _where_problems(entry)
-        root = entry.source.image_root
-        if files and root is not None and entry.settings.images.missing == "reject" and not Path(root).exists():
-            problems.append(
-                VldataError(
-                    f"{entry.where}.image_root",
-                    f"no such folder or archive: {root}",
-                    "fix the path, or try --standin 200",
-                )
-            )
-        template = templates[name].lineage if name in templates else ""
-        rows.append(
-            {
-                "source": name,
-                "format": entry.source.format,
-                "task": entry.task.name,
-                "template": template,
-                "files": len(native),
-                "rows": seen.rows,
-                "all_rows": seen.is_all,
-                "columns": seen.columns,
-                "notes": [*seen.notes, *(note for note in spoken if note.startswith(f"{name}: "))],
-            }
-        )
+        problems += _root_problems(entry) if files else []
+        notes = [*seen.notes, *(folder_notes(entry) if native else [])]
+        row = {
+            "source": name,
+            "format": entry.source.format,
+            "task": entry.task.name,
+            "template": templates[name].lineage if name in templates else "",
+            "files": len(native),
+            "rows": seen.rows,
+            "all_rows": seen.is_all,
+            "columns": seen.columns,
+            "notes": [*notes, *(note for note in spoken if note.startswith(f"{name}: "))],
+        }
+        rows.append(row)
+    if not problems and not any(num is None or num for num in left):
+        why = "; ".join(note for row in rows for note in row["notes"]) or "the sources have no rows"
+        problems.append(BuildError("mixture", f"nothing is left of any source: {why}", "see the sources' rows"))
     if problems:
         raise RecipeErrors(problems)
     return rows
+
+
+def _templates(recipe: Recipe) -> tuple[dict[str, Template], list[VldataError]]:
+    try:
+        return load_templates(recipe, {}), []
+    except RecipeErrors as errors:
+        return {}, [*errors.errors]
+
+
+def _exclusion_problems(recipe: Recipe) -> list[VldataError]:
+    try:
+        if recipe.head.exclude:
+            ExclusionList.read(recipe.head.exclude)
+    except VldataError as error:
+        return [error]
+    return []
+
+
+def _native_files(entry: Entry) -> tuple[list[Path], list[VldataError]]:
+    try:
+        return entry.source.files(), []
+    except VldataError as error:
+        return [], [type(error)(f"{entry.where}: {error.where}", error.problem, error.fix)]
+
+
+def _root_problems(entry: Entry) -> list[VldataError]:
+    root = entry.source.image_root
+    if root is None or entry.settings.images.missing != "reject" or Path(root).exists():
+        return []
+    problem, fix = f"no such folder or archive: {root}", "fix the path, or try --standin 200"
+    return [VldataError(f"{entry.where}.image_root", problem, fix)]
 
 
 def _where_problems(entry: Entry) -> list[VldataError]:

@@ -23,10 +23,11 @@ from vldata.prompts.models import Templates
 from vldata.prompts.places import MARK, PLACE, marks, places
 from vldata.prompts.render import Rendered, render
 from vldata.prompts.template import Template
+from vldata.schema.arrow import flags, nested, numbers, strings
 from vldata.schema.boxes import Box, padded_square
 from vldata.schema.keyed import Keys, fractions, keyed
 from vldata.schema.rows import CONTENT, IMAGE, MESSAGE, ROW_BOX, SIZE_TYPE, TURN, arrow_schema
-from vldata.schema.turns import KEY, META
+from vldata.schema.turns import BOX, KEY, META, SIZE
 from vldata.tasks.base import Task
 
 RENDER_VERSION = 2
@@ -206,15 +207,15 @@ def _piece(
     messages, chars = _messages(rendered, bounds, counts, _image_after(turns, bounds, words), marked)
     num = samples.height
     columns = [
-        pa.array([f"{words.source}/{rows[low]}" for low in bounds[:-1].tolist()], pa.string()),
+        strings([f"{words.source}/{rows[low]}" for low in bounds[:-1].tolist()]),
         _lists(image_bounds, _paths(samples["images"].explode(empty_as_null=False).to_list(), words)),
         _lists(image_bounds, _sizes(samples["sizes"].explode(empty_as_null=False), words)),
         messages,
-        pa.array([words.source] * num, pa.string()),
-        pa.array([words.task.name] * num, pa.string()),
-        pa.array(samples["split"].to_list(), pa.string()),
+        strings([words.source] * num),
+        strings([words.task.name] * num),
+        strings(samples["split"].to_list()),
         _lists(bounds, _lineage(turns, samples, rendered, rows, words)),
-        pa.array(chars, pa.int32()),
+        numbers(chars, pl.Int32),
     ]
     if words.has_meta:
         columns.append(_metas(turns, bounds))
@@ -236,20 +237,20 @@ def _metas(turns: pl.DataFrame, bounds: Ints) -> pa.Array:
     texts = turns[META].to_list()
     of_samples = (texts[low:high] for low, high in pairwise(bounds.tolist()))
     same = (each[0] if len({*each}) == 1 else f"[{','.join(text or 'null' for text in each)}]" for each in of_samples)
-    return pa.array(list(same), pa.string())
+    return strings(list(same))
 
 
 def _paths(references: list[str], words: RenderSettings) -> pa.Array:
-    paths = pa.array([ref if ref.startswith("/") else words.image_prefix + ref for ref in references], pa.string())
+    paths = strings([ref if ref.startswith("/") else words.image_prefix + ref for ref in references])
     return pa.StructArray.from_arrays([pa.nulls(len(references), pa.binary()), paths], fields=list(IMAGE))
 
 
 def _sizes(sizes: pl.Series, words: RenderSettings) -> pa.Array:
-    if words.max_side_px is None:
-        sides = [pa.array(sizes.struct.field(side).fill_null(0).to_numpy()) for side in ("width", "height")]
-        unknown = pa.array(sizes.is_null().to_numpy()) if sizes.null_count() else None
-        return pa.StructArray.from_arrays(sides, fields=list(SIZE_TYPE), mask=unknown)
-    return pa.array([_stored(size, words.max_side_px) for size in sizes.to_list()], SIZE_TYPE)
+    if words.max_side_px is not None:
+        sizes = pl.Series([_stored(size, words.max_side_px) for size in sizes.to_list()], dtype=SIZE)
+    sides = [sizes.struct.field(side).fill_null(0).to_arrow() for side in ("width", "height")]
+    unknown = flags(sizes.is_null()) if sizes.null_count() else None
+    return pa.StructArray.from_arrays(sides, fields=list(SIZE_TYPE), mask=unknown)
 
 
 def _stored(size: dict[str, int] | None, max_side_px: int) -> dict[str, int] | None:
@@ -315,12 +316,12 @@ def _messages(
     types = np.zeros(len(content), dtype=np.int64)
     types[at] = 1
     parts = pa.StructArray.from_arrays(
-        [pa.array(["image", "text"]).take(pa.array(types)), pa.array(content, pa.string())], fields=list(CONTENT)
+        [strings(["image", "text"]).take(numbers(types)), strings(content.tolist())], fields=list(CONTENT)
     )
     first_part = _starts(num_parts)
     content_ends = np.concatenate([[0], np.cumsum(size)])[np.append(first_part, len(texts))]
     messages = pa.StructArray.from_arrays(
-        [pa.array(["system", "user", "assistant"]).take(pa.array(roles)), _lists(content_ends, parts)],
+        [strings(["system", "user", "assistant"]).take(numbers(roles)), _lists(content_ends, parts)],
         fields=list(MESSAGE),
     )
     return _lists(ends, messages), np.add.reduceat(num_chars, first_part[ends[:-1]])
@@ -331,14 +332,14 @@ def _starts(sizes: Ints) -> Ints:
     return np.cumsum(sizes) - sizes
 
 
-def _stored_boxes(turns: pl.DataFrame, samples: pl.DataFrame, words: RenderSettings) -> list[list[dict[str, Any]]]:
+def _stored_boxes(turns: pl.DataFrame, samples: pl.DataFrame, words: RenderSettings) -> pl.Series:
     """Every turn's boxes in pixels of the images as they are stored."""
-    boxes = [of or [] for of in turns["boxes"].to_list()]
+    boxes = turns["boxes"].fill_null([])
     if words.max_side_px is None:
         return boxes
     sizes = dict(zip(samples["at"].to_list(), samples["sizes"].to_list(), strict=True))
     scaled: list[list[dict[str, Any]]] = []
-    for at, of_turn in zip(turns["at"].to_list(), boxes, strict=True):
+    for at, of_turn in zip(turns["at"].to_list(), boxes.to_list(), strict=True):
         scaled.append([])
         for box in of_turn:
             size = sizes[at][box["image"] or 0]
@@ -346,7 +347,7 @@ def _stored_boxes(turns: pl.DataFrame, samples: pl.DataFrame, words: RenderSetti
             x, y = stored["width"] / size["width"], stored["height"] / size["height"]
             moved = {"x0": box["x0"] * x, "y0": box["y0"] * y, "x1": box["x1"] * x, "y1": box["y1"] * y}
             scaled[-1].append({**box, **moved})
-    return scaled
+    return pl.Series(scaled, dtype=pl.List(BOX))
 
 
 def _lineage(
@@ -354,16 +355,16 @@ def _lineage(
 ) -> pa.Array:
     num = len(rows)
     if "boxes" in turns.columns:
-        boxes = pa.array(_stored_boxes(turns, samples, words), pa.list_(ROW_BOX))
+        boxes = nested(_stored_boxes(turns, samples, words), pa.list_(ROW_BOX))
     else:
-        boxes = _lists([0] * (num + 1), pa.array([], ROW_BOX))
+        boxes = _lists([0] * (num + 1), pa.nulls(0, ROW_BOX))
     columns = [
-        pa.array(rows, pa.string()),
-        pa.array([words.template.lineage] * num, pa.string()),
-        pa.array(rendered.variant, pa.string()),
+        strings(rows),
+        strings([words.template.lineage] * num),
+        strings(rendered.variant),
         boxes,
         _generators(turns),
-        pa.array(turns["weight"].fill_null(1.0).to_numpy()),
+        turns["weight"].fill_null(1.0).to_arrow(),
     ]
     return pa.StructArray.from_arrays(columns, fields=list(TURN))
 
@@ -371,8 +372,8 @@ def _lineage(
 def _generators(turns: pl.DataFrame) -> pa.Array:
     if turns["generator"].null_count() == turns.height:
         return pa.nulls(turns.height, pa.string())
-    return pa.array(turns["generator"].to_list(), pa.string())
+    return strings(turns["generator"].to_list())
 
 
 def _lists(ends: list[int] | Ints, values: pa.Array) -> pa.ListArray:
-    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values)
+    return pa.ListArray.from_arrays(numbers(ends, pl.Int32), values)

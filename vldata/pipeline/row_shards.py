@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from vldata.pipeline.block_cuts import MAX_BYTES
+from vldata.schema.arrow import numbers
 from vldata.schema.keyed import keyed, string_keys
 from vldata.store.blocks import NOTE, PIECE, durable, write_stream
 from vldata.store.keys import key_of
@@ -85,10 +86,10 @@ def gather(shard: Shard, store: Store) -> None:
             ends = np.cumsum([0, *counts]).tolist()
             hashes += [note["hashes"][ends[r] : ends[r + 1]] for r in wanted]
             image_bytes += [note["image_bytes"][r] for r in wanted]
-            tables.append(pa.Table.from_batches(table.take(pa.array(wanted)).to_batches()))
+            tables.append(pa.Table.from_batches(table.take(numbers(wanted)).to_batches()))
     place = {i: position for position, i in enumerate(order)}
     back = [place[i] for i in range(len(order))]
-    table = pa.concat_tables(tables).take(pa.array(back)).combine_chunks()
+    table = pa.concat_tables(tables).take(numbers(back)).combine_chunks()
     with store.write(Folder.PIECES, shard.key, PIECE, durable=durable()) as path, path.open("wb") as file:
         write_stream(table, file)
     with store.write(Folder.PIECES, shard.key, NOTE, durable=durable()) as path:

@@ -19,6 +19,7 @@ from vldata.images.depth import may_be_deep
 from vldata.images.pixels import decoded, resized
 from vldata.images.problem import ImageProblem
 from vldata.images.references import ImageReader
+from vldata.schema.arrow import strings
 from vldata.schema.rows import IMAGE, arrow_schema
 from vldata.store.blocks import NOTE, PIECE, write_block
 from vldata.store.names import Folder
@@ -83,7 +84,7 @@ def make(job: BlockJob, store: Store) -> list[FailedImage]:
         if failed:
             return failed
         column = table.column("images").combine_chunks()
-        values = pa.StructArray.from_arrays([data.column(), pa.array(paths, pa.string())], fields=list(IMAGE))
+        values = pa.StructArray.from_arrays([data.column(), strings(paths)], fields=list(IMAGE))
         embedded = pa.ListArray.from_arrays(column.offsets, values)
         table = table.set_column(table.schema.get_field_index("images"), arrow_schema().field("images"), embedded)
         write_block(table, job.key, store)

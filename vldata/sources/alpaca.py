@@ -19,14 +19,14 @@ from typing import Any, ClassVar
 import polars as pl
 
 from vldata.shapes.language import arithmetic
-from vldata.sources.base import Source
+from vldata.sources.base import Keys, Source
 from vldata.sources.reading.conversations import Talk, exchanges, talk, talk_files, talk_rows
 from vldata.sources.reading.keep import KEPT, heads
 from vldata.sources.reading.keys import is_blank
 from vldata.sources.reading.marks import with_image_places
 from vldata.sources.reading.rows import ID, TEXT, note, typed
 from vldata.sources.reading.talk_keys import READ, form_of, is_silent
-from vldata.sources.standins import write_json
+from vldata.sources.standins import written
 
 _FIELDS = {
     "id": ID.to("row"),
@@ -51,7 +51,7 @@ class Alpaca(Source):
         "CC BY-NC 4.0, generated with GPT-3.5 (OpenAI's terms); other files in this form have their own"
     )
     tasks: ClassVar[tuple[str, ...]] = ("text_instruction",)
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     def files(self) -> list[Path]:
         """``path``, or the tables below it."""
@@ -73,9 +73,7 @@ class Alpaca(Source):
         return pl.concat([*tables, exchanges(talks, keep)] if talks else tables, how="diagonal")
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Word problems as ``alpaca_data.json``; every other one has its numbers in ``input``."""
         data = []
         for number in range(rows):
@@ -84,9 +82,7 @@ class Alpaca(Source):
                 data.append({"instruction": "Solve the problem step by step.", "input": problem, "output": answer})
             else:
                 data.append({"instruction": problem, "input": "", "output": answer})
-        path = folder / "alpaca_data.json"
-        write_json(path, data)
-        return {"path": str(path.resolve())}
+        return written(folder / "alpaca_data.json", data)
 
 
 def _turns(rows: list[Any], keep: Sequence[str]) -> pl.DataFrame:

@@ -14,14 +14,14 @@ did not agree on a free answer.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import polars as pl
 from pydantic import AfterValidator
 
-from vldata.shapes.language import questions
+from vldata.shapes.language import Question, questions
+from vldata.shapes.scene import Scene
 from vldata.sources.base import Keys
 from vldata.sources.native_rows import NativeRows
 from vldata.sources.reading.answers import with_answer, without_blank_remarks
@@ -38,7 +38,7 @@ from vldata.sources.reading.rows import (
     one_image,
     turns_of,
 )
-from vldata.sources.standins import draw, keys_for, scenes_for, write_json
+from vldata.sources.standins import drawn, scenes_for, written
 
 
 class AokVqa(NativeRows):
@@ -97,27 +97,24 @@ class AokVqa(NativeRows):
     @classmethod
     def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Questions about scenes that have four choices, as ``aokvqa_v1p0_train.json`` and ``train2017/``."""
-        every = (
-            (scene, k, question)
-            for scene in scenes_for(rows, 1, seed)
-            for k, question in enumerate(q for q in questions(scene) if len(q.choices) == 4)
-        )
         table = []
-        for scene, k, question in islice(every, rows):
-            row = {
-                "split": "train",
-                "image_id": scene.number + 1,
-                "question_id": f"shapes{scene.number:012d}{k:04d}",
-                "question": question.question,
-                "choices": question.choices,
-                "correct_choice_idx": question.choices.index(question.answer),
-                "direct_answers": [question.answer] * 10,
-                "difficult_direct_answer": False,
-                "rationales": [f"It is {question.answer}."] * 3,
-            }
-            table.append(row)
-            if images and k == 0:
-                draw(folder / "train2017", f"{scene.number + 1:012d}.jpg", scene)
-        path = folder / "aokvqa_v1p0_train.json"
-        write_json(path, table)
-        return keys_for(path, folder)
+        scenes = scenes_for(rows, lambda scene: len(_with_four_choices(scene)), seed)
+        for scene, name in drawn(scenes, folder / "train2017", "{:012d}.jpg", images):
+            for k, question in enumerate(_with_four_choices(scene)):
+                row = {
+                    "split": "train",
+                    "image_id": int(Path(name).stem),
+                    "question_id": f"shapes{scene.number:012d}{k:04d}",
+                    "question": question.question,
+                    "choices": question.choices,
+                    "correct_choice_idx": question.choices.index(question.answer),
+                    "direct_answers": [question.answer] * 10,
+                    "difficult_direct_answer": False,
+                    "rationales": [f"It is {question.answer}."] * 3,
+                }
+                table.append(row)
+        return written(folder / "aokvqa_v1p0_train.json", table[:rows], folder)
+
+
+def _with_four_choices(scene: Scene) -> list[Question]:
+    return [question for question in questions(scene) if len(question.choices) == 4]

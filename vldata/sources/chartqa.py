@@ -13,7 +13,6 @@ is known by its contents; most charts are RGBA.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from glob import has_magic
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,8 +23,9 @@ from vldata.shapes.language import questions
 from vldata.sources.base import Keys
 from vldata.sources.native_rows import NativeRows
 from vldata.sources.reading.inline_images import path_or_text
+from vldata.sources.reading.open import folder_of
 from vldata.sources.reading.rows import TEXT, NativeType, one_image, turns_of
-from vldata.sources.standins import draw, keys_for, scenes_for, write_json
+from vldata.sources.standins import drawn, keys_for, scenes_for, write_json
 
 
 class ChartQa(NativeRows):
@@ -46,7 +46,9 @@ class ChartQa(NativeRows):
 
     def of_rows(self, rows: pl.DataFrame, path: Path, task: str) -> pl.DataFrame:
         """Every question with its answer as written."""
-        beside = (path.parent.relative_to(_root(self.path)) / "png").as_posix()
+        named = home(self.path)
+        root = named if named.is_dir() else path.parent if named.is_file() else folder_of(self.path)
+        beside = (path.parent.relative_to(root) / "png").as_posix()
         images = one_image(path_or_text(pl.col("imgname"), pl.lit(f"{beside}/") + pl.col("imgname")))
         return turns_of(rows, question=pl.col("query"), answer=pl.col("label"), images=images)
 
@@ -55,26 +57,10 @@ class ChartQa(NativeRows):
         """Ten questions a scene, shared by ``train_human.json`` and ``train_augmented.json``, and ``train/png/``."""
         human: list[dict[str, str]] = []
         augmented: list[dict[str, str]] = []
-        for scene in scenes_for(rows, 10, seed):
-            name = f"{scene.number + 1:05d}.png"
+        for scene, name in drawn(scenes_for(rows, 10, seed), folder / "train" / "png", "{:05d}.png", images):
             pairs = [{"imgname": name, "query": q.question, "label": q.answer} for q in questions(scene)[:10]]
             human += pairs[::2]
             augmented += pairs[1::2]
-            if images:
-                draw(folder / "train" / "png", name, scene)
         write_json(folder / "train" / "train_human.json", human)
         write_json(folder / "train" / "train_augmented.json", augmented)
         return keys_for(folder, folder)
-
-
-def _root(path: str) -> Path:
-    """The folder from which charts are named."""
-    whole = home(path)
-    if whole.is_dir():
-        return whole
-    if not has_magic(path) or whole.exists():
-        return whole.parent
-    root = whole
-    while has_magic(str(root)):
-        root = root.parent
-    return root

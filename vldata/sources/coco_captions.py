@@ -14,7 +14,7 @@ caption is no turn.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,14 +22,14 @@ from typing import Any, ClassVar
 import polars as pl
 
 from vldata.shapes.language import captions
-from vldata.sources.base import Keys, Source
-from vldata.sources.reading.files import open_json
+from vldata.sources.base import Keys
+from vldata.sources.native_rows import NativeRows
 from vldata.sources.reading.lookup import with_coco_images
-from vldata.sources.reading.rows import ID, TEXT, files_named, image_sizes, one_image, rows_under, turns_of, typed
-from vldata.sources.standins import draw, keys_for, scenes_for, write_json
+from vldata.sources.reading.rows import ID, TEXT, NativeType, image_sizes, one_image, turns_of
+from vldata.sources.standins import coco_image, drawn, scenes_for, written
 
 
-class CocoCaptions(Source):
+class CocoCaptions(NativeRows):
     """One turn a caption; ``row`` is the annotation's id."""
 
     format: ClassVar[str] = "coco_captions"
@@ -38,44 +38,28 @@ class CocoCaptions(Source):
     tasks: ClassVar[tuple[str, ...]] = ("caption",)
     version: ClassVar[int] = 3
 
-    def files(self) -> list[Path]:
-        """``path``, or the ``captions_*.json`` below it."""
-        return files_named(self.path, "captions_*.json")
+    names: ClassVar[tuple[str, ...]] = ("captions_*.json",)
+    rows_at: ClassVar[str] = "annotations"
+    native: ClassVar[Mapping[str, NativeType]] = {"id": ID.to("row"), "image_id": ID.to("images"), "caption": TEXT}
 
-    def turns(self, task: str) -> pl.DataFrame:
-        """Every caption, tidied, with its photograph; one that the file does not list is a ``missing_value``."""
-        return pl.concat([_captions(path, self.ignore, self.keep) for path in self.files()])
+    def rows_of(self, document: Any, path: Path, task: str) -> pl.DataFrame:
+        """Captions with their photographs; one that the file does not list is a ``missing_value``."""
+        return with_coco_images(super().rows_of(document, path, task), document, path, keep=self.keep)
+
+    def of_rows(self, rows: pl.DataFrame, path: Path, task: str) -> pl.DataFrame:
+        """Every caption, tidied."""
+        caption = pl.col("caption").str.strip_chars().str.replace_all(r"\s*\n\s*", " ")
+        images = one_image(pl.col("file_name"))
+        return turns_of(rows, "urls", row="id", images=images, image_sizes=image_sizes(), caption=caption)
 
     @classmethod
     def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Five captions a scene, as ``captions_train2017.json`` and ``train2017/``."""
         root = folder / "train2017"
         listed, annotations = [], []
-        for scene in scenes_for(rows, 5, seed):
-            listed.append(coco_image(scene.number + 1, scene.width, scene.height))
+        for scene, name in drawn(scenes_for(rows, 5, seed), root, "{:012d}.jpg", images):
+            listed.append(coco_image(scene, name))
             for k, caption in enumerate(islice(captions(scene), 5)):
                 annotations.append({"image_id": scene.number + 1, "id": 5 * scene.number + k + 1, "caption": caption})
-            if images:
-                draw(root, listed[-1]["file_name"], scene)
-        path = folder / "annotations" / "captions_train2017.json"
-        write_json(path, {"info": {"year": 2017}, "licenses": [], "images": listed, "annotations": annotations})
-        return keys_for(path, root)
-
-
-def coco_image(image_id: int, width: int, height: int) -> dict[str, Any]:
-    """A stand-in's row of ``images``, with the native form of name."""
-    return {"id": image_id, "file_name": f"{image_id:012d}.jpg", "width": width, "height": height}
-
-
-def _captions(path: Path, ignore: Collection[str], keep: Sequence[str]) -> pl.DataFrame:
-    document = open_json(path)
-    fields = {"id": ID.to("row"), "image_id": ID.to("images"), "caption": TEXT}
-    rows = typed(rows_under(document, "annotations", path), fields, ignored=ignore, keep=keep)
-    return turns_of(
-        with_coco_images(rows, document, path, keep=keep),
-        "urls",
-        row="id",
-        images=one_image(pl.col("file_name")),
-        image_sizes=image_sizes(),
-        caption=pl.col("caption").str.strip_chars().str.replace_all(r"\s*\n\s*", " "),
-    )
+        document = {"info": {"year": 2017}, "licenses": [], "images": listed, "annotations": annotations}
+        return written(folder / "annotations" / "captions_train2017.json", document, root)

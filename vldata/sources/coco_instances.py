@@ -13,17 +13,15 @@ things; so has one that converters mark with "ignore": 1.
 
 from __future__ import annotations
 
-from itertools import count
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
 
-from vldata.shapes.scene import Scene
-from vldata.sources.base import Keys, Source
-from vldata.sources.coco_captions import coco_image
+from vldata.sources.base import Keys
+from vldata.sources.native_rows import NativeRows
 from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_of, box_unit
-from vldata.sources.reading.files import open_json
 from vldata.sources.reading.keep import KEPT, listed
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.lookup import looked_up, with_coco_images
@@ -32,14 +30,15 @@ from vldata.sources.reading.rows import (
     ID,
     TEXT,
     XYWH,
-    files_named,
+    NativeType,
     image_sizes,
     note,
     one_image,
     rows_under,
+    turns_of,
     typed,
 )
-from vldata.sources.standins import draw, keys_for, scenes_for, write_json
+from vldata.sources.standins import coco_image, drawn, scenes_for, written, xywh
 
 UNREAD = keys_named(
     "area attributes category_name isfake isreflected iscrowded keypoints num_keypoints occluded segmentation "
@@ -48,7 +47,7 @@ UNREAD = keys_named(
 """What annotations of COCO, LVIS, Objects365 and their converters say besides a box and its category."""
 
 
-class CocoInstances(Source):
+class CocoInstances(NativeRows):
     """Task ``rec``: one turn a photograph and category, with all its boxes. Task ``reg``: one turn a box.
 
     Args:
@@ -62,6 +61,19 @@ class CocoInstances(Source):
     tasks: ClassVar[tuple[str, ...]] = ("rec", "reg")
     version: ClassVar[int] = 3
 
+    names: ClassVar[tuple[str, ...]] = ("instances_*.json",)
+    rows_at: ClassVar[str] = "annotations"
+    native: ClassVar[Mapping[str, NativeType]] = {
+        "id": ID.to("row"),
+        "image_id": ID.to("images", "row"),
+        "category_id": ID.to("phrase", "row"),
+        "bbox": XYWH.to("boxes"),
+        "iscrowd": FLAG.to(),
+        "ignore": FLAG.to(),
+    }
+    optional: ClassVar[Collection[str]] = ("iscrowd", "ignore")
+    unread: ClassVar[Collection[str]] = UNREAD
+
     box_order: BoxOrder = "xywh"
     boxes_are: BoxesAre = "px"
 
@@ -70,10 +82,6 @@ class CocoInstances(Source):
         """Frame of the boxes that `turns` returns."""
         return box_unit(self.boxes_are)
 
-    def files(self) -> list[Path]:
-        """``path``, or the ``instances_*.json`` below it."""
-        return files_named(self.path, "instances_*.json")
-
     def turns(self, task: str) -> pl.DataFrame:
         """``row`` is "image id/category id" for ``rec``, the annotation's id for ``reg``; the phrase is the category.
 
@@ -81,65 +89,24 @@ class CocoInstances(Source):
 
         ``rec``: one unusable box makes the whole turn unusable, since the rest would not be all there is.
         """
-        boxes = pl.concat([self._boxes(path, task) for path in self.files()])
-        table = _by_category(boxes) if task == "rec" else _one_by_one(boxes)
-        return table.select(
-            KEPT,
-            "row",
-            "phrase",
-            "boxes",
-            "urls",
-            "problem",
-            "detail",
-            images=one_image(pl.col("file_name")),
-            image_sizes=image_sizes(),
-        )
+        files = self.row_files()
+        boxes = pl.concat([self.rows_in(path, task).with_columns(file=pl.lit(str(path))) for path in files])
+        rows = _by_category(boxes) if task == "rec" else _one_by_one(boxes)
+        images = one_image(pl.col("file_name"))
+        return turns_of(rows, "row", "phrase", "boxes", "urls", images=images, image_sizes=image_sizes())
 
-    @classmethod
-    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
-        """The shapes of each scene as categories, as ``instances_train2017.json`` and ``train2017/``."""
-        root = folder / "train2017"
-        listed: list[dict[str, Any]] = []
-        annotations: list[dict[str, Any]] = []
-        categories: dict[str, int] = {}
-        turns, ids = 0, count(1)
-        for scene in scenes_for(rows, 1, seed):
-            if turns >= rows:
-                break
-            listed.append(coco_image(scene.number + 1, scene.width, scene.height))
-            found = _annotations(scene, categories, ids)
-            turns += len({row["category_id"] for row in found})
-            annotations += found
-            if images:
-                draw(root, listed[-1]["file_name"], scene)
-        path = folder / "annotations" / "instances_train2017.json"
-        named = [{"supercategory": "shape", "id": number, "name": name} for name, number in categories.items()]
-        write_json(path, {"info": {"year": 2017}, "images": listed, "annotations": annotations, "categories": named})
-        return keys_for(path, root)
-
-    def _boxes(self, path: Path, task: str) -> pl.DataFrame:
-        document = open_json(path)
-        fields = {
-            "id": ID.to("row"),
-            "image_id": ID.to("images", "row"),
-            "category_id": ID.to("phrase", "row"),
-            "bbox": XYWH.to("boxes"),
-            "iscrowd": FLAG.to(),
-            "ignore": FLAG.to(),
-        }
-        annotations = rows_under(document, "annotations", path)
-        rows = typed(
-            annotations, fields, optional={"iscrowd", "ignore"}, ignored={*UNREAD, *self.ignore}, keep=self.keep
-        )
+    def rows_of(self, document: Any, path: Path, task: str) -> pl.DataFrame:
+        """Annotations with their photographs and the names of their categories."""
+        rows = super().rows_of(document, path, task)
         rows = rows.with_columns(pl.col("iscrowd").fill_null(False) | pl.col("ignore").fill_null(False))
+        if self.keep and task == "rec":  # what is said of each box becomes a list, so it cannot wait for the others
+            rows = _with_lists(rows)
         named = {"id": ID.to("phrase"), "name": TEXT.to("phrase", "boxes")}
         names = typed(rows_under(document, "categories", path), named, of="categories", keep=self.keep)
         nothing = pl.lit(None, pl.String)
-        if self.keep and task == "rec":  # what is said of each box becomes a list, so it cannot wait for the others
-            rows = _with_lists(rows)
         unnamed = "category {} has no name in the file's `categories`"
         rows = looked_up(
-            with_coco_images(rows, document, path, keep=self.keep).with_columns(file=pl.lit(str(path))),
+            with_coco_images(rows, document, path, keep=self.keep),
             names.select(KEPT, category_id="id", phrase="name", problem=nothing, detail=nothing),
             "category_id",
             unlisted=unnamed,
@@ -148,21 +115,29 @@ class CocoInstances(Source):
         rows = note(rows, pl.col("phrase").is_null(), "missing_value", pl.format(unnamed, "category_id"))
         return rows.with_columns(box=box_of("bbox", "phrase", order=self.box_order, boxes_are=self.boxes_are))
 
-
-def _annotations(scene: Scene, categories: dict[str, int], ids: count[int]) -> list[dict[str, Any]]:
-    rows = []
-    for thing in scene.things:
-        x0, y0, x1, y1 = thing.box
-        row = {
-            "id": next(ids),
-            "image_id": scene.number + 1,
-            "category_id": categories.setdefault(thing.shape, len(categories) + 1),
-            "bbox": [x0, y0, x1 - x0, y1 - y0],
-            "area": (x1 - x0) * (y1 - y0),
-            "iscrowd": 0,
-        }
-        rows.append(row)
-    return rows
+    @classmethod
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
+        """The shapes of each scene as categories, as ``instances_train2017.json`` and ``train2017/``."""
+        listed: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        categories: dict[str, int] = {}
+        scenes = scenes_for(rows, lambda scene: len({thing.shape for thing in scene.things}), seed)
+        for scene, name in drawn(scenes, folder / "train2017", "{:012d}.jpg", images):
+            listed.append(coco_image(scene, name))
+            for thing in scene.things:
+                box = xywh(thing.box)
+                row = {
+                    "id": len(annotations) + 1,
+                    "image_id": scene.number + 1,
+                    "category_id": categories.setdefault(thing.shape, len(categories) + 1),
+                    "bbox": box,
+                    "area": box[2] * box[3],
+                    "iscrowd": 0,
+                }
+                annotations.append(row)
+        named = [{"supercategory": "shape", "id": number, "name": name} for name, number in categories.items()]
+        document = {"info": {"year": 2017}, "images": listed, "annotations": annotations, "categories": named}
+        return written(folder / "annotations" / "instances_train2017.json", document, folder / "train2017")
 
 
 def _one_by_one(boxes: pl.DataFrame) -> pl.DataFrame:
@@ -179,19 +154,15 @@ def _with_lists(annotations: pl.DataFrame) -> pl.DataFrame:
 
 
 def _by_category(boxes: pl.DataFrame) -> pl.DataFrame:
-    crowd = pl.col("iscrowd")
-    lone = pl.format("annotation/{}", pl.coalesce("id", pl.row_index().cast(pl.String)))
-    grouped = (
-        boxes.with_columns(row=pl.coalesce(pl.format("{}/{}", "image_id", "category_id"), lone))
-        .group_by("file", "row", maintain_order=True)
-        .agg(
-            pl.col("phrase", "file_name", "width", "height", "urls", "image_id").first(),
-            KEPT.first(),
-            boxes=pl.col("box").filter(~crowd),
-            problem=pl.col("problem").drop_nulls().first(),
-            detail=pl.format("annotation {}: {}", pl.col("id").fill_null("without id"), "detail").drop_nulls().first(),
-            crowds=crowd.sum(),
-        )
+    crowd, lone = pl.col("iscrowd"), pl.coalesce("id", pl.row_index().cast(pl.String))
+    row = pl.coalesce(pl.format("{}/{}", "image_id", "category_id"), pl.format("annotation/{}", lone))
+    problem = pl.format("annotation {}: {}", pl.col("id").fill_null("without id"), "detail")
+    turns = boxes.group_by("file", row.alias("row"), maintain_order=True).agg(
+        pl.col("phrase", "file_name", "width", "height", "urls").first(),
+        KEPT.first(),
+        boxes=pl.col("box").filter(~crowd),
+        problem=pl.col("problem").drop_nulls().first(),
+        detail=problem.drop_nulls().first(),
+        crowds=crowd.sum(),
     )
-    said = pl.format("{} of its regions are crowds", "crowds")
-    return note(grouped, pl.col("crowds") > 0, "is_crowd", said)
+    return note(turns, pl.col("crowds") > 0, "is_crowd", pl.format("{} of its regions are crowds", "crowds"))

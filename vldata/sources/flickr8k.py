@@ -25,7 +25,7 @@ from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.files import expand
 from vldata.sources.reading.lines import text_lines
 from vldata.sources.reading.rows import files_named, note, one_image
-from vldata.sources.standins import draw, keys_for, scenes_for
+from vldata.sources.standins import drawn, keys_for, scenes_for
 
 _KEY = r"(?i)^([^#]+\.(?:jpg|jpeg|png))#(\d+)$"
 
@@ -66,11 +66,9 @@ class Flickr8k(Source):
         root = folder / "Flicker8k_Dataset"
         folder.mkdir(parents=True, exist_ok=True)
         lines, names = [], []
-        for scene in scenes_for(rows, 5, seed):
-            names.append(f"{scene.number + 1000000000}_{seed:010x}.jpg")
-            lines += [f"{names[-1]}#{k}\t{caption}" for k, caption in enumerate(islice(captions(scene), 5))]
-            if images:
-                draw(root, names[-1], scene)
+        for scene, name in drawn(scenes_for(rows, 5, seed), root, f"{{}}_{seed:010x}.jpg", images, first=1000000000):
+            names.append(name)
+            lines += [f"{name}#{k}\t{caption}" for k, caption in enumerate(islice(captions(scene), 5))]
         path = folder / "Flickr8k.token.txt"
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         (folder / "Flickr_8k.trainImages.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")

@@ -23,7 +23,7 @@ from vldata.sources.base import Keys
 from vldata.sources.native_rows import BY_KEY, NativeRows
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import ID, TEXT, NativeType, checked_pattern, image_name, one_image, turns_of
-from vldata.sources.standins import draw, keys_for, scenes_for, write_json
+from vldata.sources.standins import drawn, scenes_for, written
 
 UNREAD = keys_named("answer fullAnswer isBalanced groups entailed equivalent types annotations semantic semanticStr")
 """What else a question of GQA says, as its authors list it: how it was made from the scene graph."""
@@ -65,19 +65,14 @@ class Gqa(NativeRows):
     def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Ten questions a scene, as ``train_balanced_questions.json`` and ``images/``."""
         by_key: dict[str, dict[str, Any]] = {}
-        for scene in scenes_for(rows, 10, seed):
-            image_id = str(2_300_001 + scene.number)
+        for scene, image in drawn(scenes_for(rows, 10, seed), folder / "images", "{}.jpg", images, first=2_300_001):
             for k, question in enumerate(questions(scene)[:10]):
                 by_key[f"{scene.number:06d}{k:02d}"] = {
-                    "imageId": image_id,
+                    "imageId": Path(image).stem,
                     "question": question.question,
                     "answer": question.answer,
                     "fullAnswer": f"The answer is {question.answer}.",
                     "isBalanced": True,
                     "types": {"semantic": question.kind},
                 }
-            if images:
-                draw(folder / "images", f"{image_id}.jpg", scene)
-        path = folder / "train_balanced_questions.json"
-        write_json(path, by_key)
-        return keys_for(path, folder / "images")
+        return written(folder / "train_balanced_questions.json", by_key, folder / "images")

@@ -2,8 +2,10 @@
 
 https://huggingface.co/docs/datasets/image_dataset (``imagefolder``), and what caption trainers and taggers write.
 Licence and terms are those of whoever made the folder.
-Layout: ``path`` is the folder; whatever lies below it counts, at any depth. ``cats/a.jpg`` has its caption in
-``cats/a.txt`` (or ``a.caption``, or ``a.jpg.txt``), its fields in ``cats/a.json``, and ``label`` is its folder, "cats".
+Layout: ``path`` is the folder; whatever lies below it counts, at any depth. A pattern (``set/*/train``,
+``{a,b}/*.jpg``) names images or folders of them, and the folder is what stands before its first wildcard.
+``cats/a.jpg`` has its caption in ``cats/a.txt`` (or ``a.caption``, or ``a.jpg.txt``), its fields in ``cats/a.json``,
+and ``label`` is its folder, "cats".
 A table ``metadata.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` says more of the images that it names, seen from its own
 folder, in ``file_name`` (or ``file_names``, or columns that end in ``_file_name``):
 file_name,text
@@ -19,7 +21,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from posixpath import dirname
+from typing import ClassVar, Self
 
 import polars as pl
 from pydantic import computed_field
@@ -28,18 +31,22 @@ from xxhash import xxh3_64_hexdigest
 from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.shapes.language import captions
+from vldata.sources.base import Keys
 from vldata.sources.reading.embedded import name_below
 from vldata.sources.reading.image_folders import (
     Listing,
+    inside,
     list_folder,
-    named_images,
+    matching,
     open_images,
-    open_metadata,
+    outside,
     parts_of,
     shared_stems,
 )
+from vldata.sources.reading.image_tables import named_images, open_metadata
+from vldata.sources.reading.open import folder_of
 from vldata.sources.reading.tables import FILE_NAME, TableFile, open_frame
-from vldata.sources.standins import draw, scenes_for
+from vldata.sources.standins import drawn, scenes_for
 from vldata.sources.table import Table
 from vldata.sources.table_standins import turns_of_shapes
 
@@ -51,16 +58,16 @@ class ImageFolder(Table):
     about: ClassVar[str] = "a folder of images with .txt, .json or a metadata table beside them, or folders for classes"
     licence: ClassVar[str] = "as the folder's publisher states"
     tasks: ClassVar[tuple[str, ...]] = ("caption", *(name for name in Table.tasks if name != "caption"))
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def listing(self) -> str | None:
         """The names of the images, hashed: they decide the rows beside the texts."""
-        if not home(self.path).is_dir():
+        if not self._folder().is_dir():
             return None
         try:
-            return xxh3_64_hexdigest("\0".join(list_folder(home(self.path)).images).encode(errors="replace"))
+            return xxh3_64_hexdigest("\0".join(self._listing().images).encode(errors="replace"))
         except SourceError:
             return None  # told by whoever reads it
 
@@ -73,7 +80,7 @@ class ImageFolder(Table):
         if self._is_standin():
             return [home(self.path)]
         listing = self._listing()
-        return [home(self.path) / name for name in (*listing.tables, *listing.texts)]
+        return [self._folder() / name for name in (*listing.tables, *listing.texts)]
 
     def _all_turns(self, task: str) -> pl.DataFrame:
         """Every image, every row of a table of images, and every text without an image."""
@@ -97,46 +104,37 @@ class ImageFolder(Table):
         """
         if self._is_standin():
             return None
-        here, below, listing = home(self.path), folder / self._before(), self._listing()
-        scopes = [table.rpartition("/")[0] for table in listing.tables]
+        here, below, listing = self._folder(), folder / self._before(), self._listing()
         parts = parts_of(listing)
-        linked = dict.fromkeys([*parts_of(_outside(listing, scopes))][:rows])
-        for table, scope in zip(listing.tables, scopes, strict=True):
+        linked = dict.fromkeys([*parts_of(outside(listing))][:rows])
+        for table in listing.tables:
             table_head = below / table.removesuffix(".gz")
             table_head.parent.mkdir(parents=True, exist_ok=True)
             if not cut(here / table, table_head):
                 return None
-            linked |= dict.fromkeys(name for name in named_images(table_head, scope) if name in parts)
+            linked |= dict.fromkeys(name for name in named_images(table_head, dirname(table)) if name in parts)
         for name in dict.fromkeys(file for image in linked for file in (image, *parts[image])):
             (below / name).parent.mkdir(parents=True, exist_ok=True)
             (below / name).symlink_to((here / name).absolute())
         return self.model_copy(update={"path": str(below), "image_root": str(folder)})
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Captions of scenes in ``metadata.csv``; turns for other tasks in ``metadata.parquet``."""
         if task not in (None, "caption"):
             keys = turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=images)
-            turns = pl.read_parquet(keys["path"])
-            first = pl.col("images").list.first() if "images" in turns.columns else pl.lit(None, pl.String)
+            turns, root = pl.read_parquet(keys["path"]), Path(keys["image_root"])
             Path(keys["path"]).unlink()
-            used = {*turns["images"].explode()} if "images" in turns.columns else set()
-            root = Path(keys["image_root"])
+            named = turns["images"] if "images" in turns.columns else pl.Series([[]] * turns.height)
+            used = {*named.explode()}
             for path in (path for path in root.rglob("*") if path.is_file()):
                 if path.relative_to(root).as_posix() not in used:
                     path.unlink()  # a scene without a turn would be an image without a text
-            turns.with_columns(first.alias(FILE_NAME)).drop("images", "row", strict=False).write_parquet(
-                folder / "images" / "metadata.parquet"
-            )
+            turns = turns.with_columns(named.cast(pl.List(pl.String)).list.first().alias(FILE_NAME))
+            turns.drop("images", "row", strict=False).write_parquet(root / "metadata.parquet")
             return {"path": keys["image_root"]}
-        lines = []
-        for scene in scenes_for(rows, 1, seed):
-            name = f"{scene.number + 1:06d}.jpg"
-            lines.append((name, captions(scene)[0]))
-            if images:
-                draw(folder, name, scene)
+        scenes = drawn(scenes_for(rows, 1, seed), folder, "{:06d}.jpg", images)
+        lines = [(name, captions(scene)[0]) for scene, name in scenes]
         folder.mkdir(parents=True, exist_ok=True)
         pl.DataFrame(lines, schema=[FILE_NAME, "text"], orient="row").write_csv(folder / "metadata.csv")
         return {"path": str(folder.resolve()), "image_root": str(folder.resolve())}
@@ -145,18 +143,26 @@ class ImageFolder(Table):
         """Whether it is a table of its own: what is written for a recipe's own fields."""
         return home(self.path).suffix == ".parquet" and home(self.path).is_file()
 
+    def _folder(self) -> Path:
+        """The folder, or what stands before the first wildcard of a pattern."""
+        whole = home(self.path)
+        return whole if whole.is_dir() else folder_of(self.path)
+
     def _listing(self) -> Listing:
-        folder = home(self.path)
+        folder = self._folder()
         if not folder.is_dir():
             problem = "not a folder" if folder.exists() else f"no such folder ({folder.absolute()})"
             raise SourceError(self.path, problem, "name the folder below which the images lie")
         listing = list_folder(folder)
+        if folder != home(self.path):
+            listing = matching(listing, self.path)
         if not listing.images and not listing.tables:
-            raise SourceError(self.path, "the folder holds no image, and no table metadata.*", "fix `path`")
+            what = "the folder holds" if folder == home(self.path) else "the pattern names"
+            raise SourceError(self.path, f"{what} no image, and no table metadata.*", "fix `path`")
         return listing
 
     def _before(self) -> str:
-        name = name_below(home(self.path), self.image_root)
+        name = name_below(self._folder(), self.image_root)
         if name.startswith(".."):
             fix = "leave `image_root` out, or name a folder above it"
             raise SourceError(self.path, f"it lies outside image_root {self.image_root!r}", fix)
@@ -166,15 +172,14 @@ class ImageFolder(Table):
         """The tables of images, and the folder itself where it has images below no table's folder."""
         if self._is_standin():
             return [home(self.path)]
-        listing, folder = self._listing(), home(self.path)
-        tables = [folder / name for name in listing.tables]
-        scopes = [name.rpartition("/")[0] for name in listing.tables]
+        listing, folder = self._listing(), self._folder()
+        scopes = [*map(dirname, listing.tables)]
         double = next((name for name in scopes if scopes.count(name) > 1), None)
         if double is not None:
-            named = ", ".join(name for name in listing.tables if name.rpartition("/")[0] == double)
+            named = ", ".join(name for name in listing.tables if dirname(name) == double)
             raise SourceError(self.path, f"one folder has several tables of its images: {named}", "leave one of them")
-        rest = _outside(listing, scopes)
-        return [*tables, folder] if rest.images or rest.texts else tables
+        rest = outside(listing)
+        return [*(folder / name for name in listing.tables), *([folder] if rest.images or rest.texts else [])]
 
     def _frame(self, path: Path, name: str) -> TableFile:
         option = next((option for option in ("at", "columns") if getattr(self, option) is not None), None)
@@ -182,31 +187,12 @@ class ImageFolder(Table):
             raise SourceError(str(path), f"`{option}` says nothing of a folder of images", f"leave `{option}` out")
         if self._is_standin():
             return open_frame(path, explode=self.explode)
-        folder, listing, before = home(self.path), self._listing(), self._before()
-        scopes = [table.rpartition("/")[0] for table in listing.tables]
+        folder, listing, before = self._folder(), self._listing(), self._before()
         if path == folder:
-            frame = open_images(folder, parts_of(_outside(listing, scopes)), before=before, explode=self.explode)
+            frame = open_images(folder, parts_of(outside(listing)), before=before, explode=self.explode)
             others = [column for table in listing.tables for column in open_frame(folder / table).columns]
             given = ["caption"] if listing.texts or {"caption", "text"} & {*others} else []
             return replace(frame, columns=tuple(dict.fromkeys([*frame.columns, *others, *given])))
-        own = name.rpartition("/")[0]
-        rest = _outside(_below(listing, own), [scope for scope in scopes if scope != own and _is_below(scope, own)])
-        frame = open_images(folder, parts_of(rest), before=before, explode=())
+        own = dirname(name)
+        frame = open_images(folder, parts_of(inside(listing, own)), before=before, explode=())
         return open_metadata(path, frame, folder=own, before=before, explode=self.explode)
-
-
-def _is_below(name: str, folder: str) -> bool:
-    return not folder or name.startswith(f"{folder}/")
-
-
-def _below(listing: Listing, folder: str) -> Listing:
-    return Listing(*([name for name in names if _is_below(name, folder)] for names in listing))
-
-
-def _outside(listing: Listing, folders: list[str]) -> Listing:
-    """What lies below none of these folders, without tables."""
-    images, texts = (
-        [name for name in names if not any(_is_below(name, folder) for folder in folders)]
-        for names in (listing.images, listing.texts)
-    )
-    return Listing(images, texts, [])

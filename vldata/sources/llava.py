@@ -21,7 +21,6 @@ sound or video are refused, and so is one with a key that may change what is lea
 from __future__ import annotations
 
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,12 +28,11 @@ import polars as pl
 from pydantic import computed_field, model_validator
 
 from vldata.shapes.language import arithmetic, conversation
-from vldata.shapes.scene import scene
-from vldata.sources.base import Source
+from vldata.sources.base import Keys, Source
 from vldata.sources.reading.conversations import exchanges, folder_of_images, talk_files, talks_in
 from vldata.sources.reading.embedded import name_below
 from vldata.sources.reading.marks import IMAGE_MARK
-from vldata.sources.standins import draw, write_json
+from vldata.sources.standins import drawn, messages, scenes_for, written
 
 
 class Llava(Source):
@@ -48,7 +46,7 @@ class Llava(Source):
     about: ClassVar[str] = "LLaVA: conversations about images, or without (id, image, conversations)"
     licence: ClassVar[str] = "CC BY 4.0, generated with GPT-4 (OpenAI's terms)"
     tasks: ClassVar[tuple[str, ...]] = ("instruction", "text_instruction")
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     @model_validator(mode="before")
     @classmethod
@@ -74,29 +72,15 @@ class Llava(Source):
         return exchanges([talk for path in self.files() for talk in read(path, image_root=self.image_root)], self.keep)
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Conversations about scenes as ``llava_mix.json`` and ``images/``, and word problems without image."""
         talks: list[dict[str, Any]] = []
-        exchanged = 0
-        for number in count():
-            if exchanged >= rows:
-                break
-            about = scene(number, seed=seed)
-            (question, answer), *rest = conversation(about)
-            opening = f"{question}\n{IMAGE_MARK}" if number % 2 else f"{IMAGE_MARK}\n{question}"
-            said = [(opening, answer), *rest]
-            exchanged += len(said)
-            name = f"{number + 1:012d}"
-            talks.append({"id": name, "image": f"{name}.jpg", "conversations": _messages(said)})
-            talks.append({"id": f"text_{number}", "conversations": _messages([arithmetic(number, seed=seed)])})
-            if images:
-                draw(folder / "images", f"{name}.jpg", about)
-        path = folder / "llava_mix.json"
-        write_json(path, talks)
-        return {"path": str(path.resolve()), "image_root": str((folder / "images").resolve())}
-
-
-def _messages(said: list[tuple[str, str]]) -> list[dict[str, str]]:
-    return [{"from": who, "value": text} for pair in said for who, text in zip(("human", "gpt"), pair, strict=True)]
+        scenes = scenes_for(rows, lambda scene: len(conversation(scene)), seed)
+        for scene, name in drawn(scenes, folder / "images", "{:012d}.jpg", images):
+            (question, answer), *rest = conversation(scene)
+            opening = f"{question}\n{IMAGE_MARK}" if scene.number % 2 else f"{IMAGE_MARK}\n{question}"
+            said = messages([(opening, answer), *rest])
+            talks.append({"id": Path(name).stem, "image": name, "conversations": said})
+            problem = messages([arithmetic(scene.number, seed=seed)])
+            talks.append({"id": f"text_{scene.number}", "conversations": problem})
+        return written(folder / "llava_mix.json", talks, folder / "images")

@@ -27,7 +27,7 @@ from vldata.sources.base import Keys, Source
 from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.lines import text_lines
 from vldata.sources.reading.rows import one_image
-from vldata.sources.standins import draw, keys_for, scenes_for
+from vldata.sources.standins import drawn, keys_for, scenes_for
 
 _PEOPLE = (1, 2, 3, 4, 5)
 Name = Annotated[str, Field(pattern=r"^\w+$")]
@@ -84,11 +84,9 @@ class Multi30k(Source):
         """One caption a scene as task 1 and five as task 2, both in English, with ``images/``."""
         names: list[str] = []
         said: list[list[str]] = []
-        for scene in scenes_for(rows, 1, seed):
-            names.append(f"{1000000000 + scene.number}.jpg")
+        for scene, name in drawn(scenes_for(rows, 1, seed), folder / "images", "{}.jpg", images, first=1000000000):
+            names.append(name)
             said.append(captions(scene)[: len(_PEOPLE)])
-            if images:
-                draw(folder / "images", names[-1], scene)
         _write_lines(folder / "data/task1/image_splits/train.txt", names)
         _write_lines(folder / "data/task1/raw/train.en", [by_five[0] for by_five in said])
         _write_lines(folder / "data/task2/image_splits/train_images.txt", names)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import polars as pl
 
@@ -33,12 +33,16 @@ class NativeRows(Source):
     """Canonical columns that the keys of `BY_KEY` go into."""
 
     def files(self) -> list[Path]:
+        """`row_files`, unless the format has others besides."""
+        return self.row_files()
+
+    def row_files(self) -> list[Path]:
         """``path``, or the files below it that `names` fits."""
         return files_named(self.path, *self.names)
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every row of every file; one whose values do not fit says what is wrong with it."""
-        return pl.concat([self.of_rows(self.rows_in(path, task), path, task) for path in self.files()])
+        return pl.concat([self.of_rows(self.rows_in(path, task), path, task) for path in self.row_files()])
 
     def fields_for(self, task: str) -> Mapping[str, NativeType]:
         """`native`, unless options or the task decide which fields are read."""
@@ -46,18 +50,24 @@ class NativeRows(Source):
 
     def rows_in(self, path: Path, task: str) -> pl.DataFrame:
         """The rows of one file: a column a field, and ``problem`` and ``detail``."""
-        fields, ignored = self.fields_for(task), {*self.unread, *self.ignore}
-        if self.rows_at == BY_KEY:
-            keys, rows = rows_by_id(open_json(path), path, feeds=self.key_feeds)
-            read = typed(rows, fields, optional=self.optional, ignored=ignored, keep=self.keep)
-            return read.with_columns(keys)
         if self.rows_at == LINES:
-            rows = [line for _, line in read_json_lines(path, floats=Written)]
-        elif self.rows_at == LIST:
-            rows = list_of_rows(open_json(path), path)
-        else:
-            rows = rows_under(open_json(path), self.rows_at, path)
-        return typed(rows, fields, optional=self.optional, ignored=ignored, keep=self.keep)
+            return self.typed_rows([line for _, line in read_json_lines(path, floats=Written)], task)
+        return self.rows_of(open_json(path), path, task)
+
+    def rows_of(self, document: Any, path: Path, task: str) -> pl.DataFrame:
+        """The same of an opened file."""
+        if self.rows_at == BY_KEY:
+            keys, rows = rows_by_id(document, path, feeds=self.key_feeds)
+            return self.typed_rows(rows, task).with_columns(keys)
+        is_list = self.rows_at == LIST
+        return self.typed_rows(
+            list_of_rows(document, path) if is_list else rows_under(document, self.rows_at, path), task
+        )
+
+    def typed_rows(self, rows: Sequence[Any], task: str) -> pl.DataFrame:
+        """The same of rows as `vldata.sources.reading.rows.typed` takes them."""
+        ignored = {*self.unread, *self.ignore}
+        return typed(rows, self.fields_for(task), optional=self.optional, ignored=ignored, keep=self.keep)
 
     def of_rows(self, rows: pl.DataFrame, path: Path, task: str) -> pl.DataFrame:
         """The turns of one file's rows, in canonical columns; `vldata.sources.reading.rows.turns_of` selects them."""

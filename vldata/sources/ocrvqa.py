@@ -34,7 +34,7 @@ from vldata.sources.reading.rows import (
     one_image,
     turns_of,
 )
-from vldata.sources.standins import draw, keys_for, scenes_for, write_json
+from vldata.sources.standins import drawn, scenes_for, written
 
 SPLITS = {"train": 1, "val": 2, "test": 3}
 
@@ -72,14 +72,12 @@ class OcrVqa(NativeRows):
     def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Scenes as covers, their printed words as titles, as ``dataset.json`` and ``images/``."""
         books: dict[str, dict[str, Any]] = {}
-        for scene in scenes_for(rows, 5, seed):
+        for scene, cover in drawn(scenes_for(rows, 5, seed), folder / "images", "{}.jpg", images, first=100_000_001):
             title = " ".join(word.phrase for word in words(scene))
-            pairs = [(q.question, q.answer) for q in questions(scene)[: 4 if title else 5]]
-            if title:
-                pairs.insert(0, ("What is the title of this book?", title))
-            key = str(100_000_001 + scene.number)
-            books[key] = {
-                "imageURL": f"http://example.org/covers/{key}.jpg",
+            printed = [("What is the title of this book?", title)] if title else []
+            pairs = [*printed, *((q.question, q.answer) for q in questions(scene))][:5]
+            books[Path(cover).stem] = {
+                "imageURL": f"http://example.org/covers/{cover}",
                 "questions": [question for question, _ in pairs],
                 "answers": [answer for _, answer in pairs],
                 "title": title,
@@ -87,39 +85,24 @@ class OcrVqa(NativeRows):
                 "genre": "Shapes",
                 "split": 1,
             }
-            if images:
-                draw(folder / "images", f"{key}.jpg", scene)
-        path = folder / "dataset.json"
-        write_json(path, books)
-        return keys_for(path, folder / "images")
+        return written(folder / "dataset.json", books, folder / "images")
 
     def of_rows(self, rows: pl.DataFrame, path: Path, task: str) -> pl.DataFrame:
         """Every question with its answer; a book with more of one than of the other is one ``unparsable_row``."""
-        n_questions, n_answers = pl.col("questions").list.len(), pl.col("answers").list.len()
-        counts = pl.format("{} questions, {} answers", n_questions, n_answers)
-        rows = note(rows, n_questions != n_answers, "unparsable_row", counts)
-        rows = note(rows, n_questions == 0, "missing_value", pl.lit("no question"))
+        questions, answers = pl.col("questions").list.len(), pl.col("answers").list.len()
+        counts = pl.format("{} questions, {} answers", questions, answers)
+        rows = note(rows, questions != answers, "unparsable_row", counts)
+        rows = note(rows, questions == 0, "missing_value", pl.lit("no question"))
         if self.split is not None:
-            other = pl.col("split").ne_missing(SPLITS[self.split])
-            rows = note(
-                rows,
-                other,
-                "other_split",
-                pl.format("a book of split {}", pl.col("split").cast(pl.String).fill_null("?")),
-            )
-        whole = (n_questions == n_answers) & (n_questions > 0)
-        none = pl.lit(None, pl.List(pl.String))
-        rows = rows.with_columns(
-            row=pl.when(whole).then(pl.format("{}/", "row")).otherwise("row"),
-            place=pl.when(whole).then(pl.int_ranges(n_questions)),
-            questions=pl.when(whole).then("questions").otherwise(none),
-            answers=pl.when(whole).then("answers").otherwise(none),
-        ).explode("place", "questions", "answers")
+            own = pl.format("a book of split {}", pl.col("split").cast(pl.String).fill_null("?"))
+            rows = note(rows, pl.col("split").ne_missing(SPLITS[self.split]), "other_split", own)
+        each = pl.when((questions == answers) & (questions > 0))
+        rows = rows.with_columns(each.then(pl.col("questions", "answers")), place=each.then(pl.int_ranges(questions)))
         suffix = pl.col("imageURL").str.extract(r"(\.[A-Za-z0-9]+)$").fill_null(".jpg")
         book = pl.col("row").str.split("/").list.first()
         return turns_of(
-            rows,
-            row=pl.concat_str("row", pl.col("place").cast(pl.String).fill_null("")),
+            rows.explode("place", "questions", "answers"),
+            row=pl.coalesce(pl.format("{}/{}", "row", "place"), "row"),
             question=pl.col("questions"),
             answer=pl.col("answers"),
             images=one_image(image_name(self.image_name, id=book, suffix=suffix)),

@@ -22,6 +22,7 @@ import polars as pl
 from pydantic import StrictBool
 
 from vldata.errors import SourceError, nearest
+from vldata.paths import packed_or_not
 from vldata.shapes.language import captions, questions
 from vldata.sources.base import Keys
 from vldata.sources.native_rows import BY_KEY, NativeRows
@@ -29,7 +30,7 @@ from vldata.sources.reading.files import expand, read_json
 from vldata.sources.reading.inline_images import path_or_text
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import TEXT, TEXTS, WHOLE, NativeType, note, one_image, turns_of
-from vldata.sources.standins import draw, keys_for, scenes_for, write_json
+from vldata.sources.standins import draw, scenes_for, write_json, written
 
 OWN_SPLITS = ("train", "val", "test")
 
@@ -68,12 +69,15 @@ class ScienceQa(NativeRows):
     split: str | None = None
 
     def files(self) -> list[Path]:
-        """``path``, and the ``pid_splits.json`` that a split needs."""
-        problems = self._problems()
-        return [*problems, *({self._splits_beside(path): None for path in problems} if self._is_listed else ())]
+        """The problems, and the ``pid_splits.json`` that a split needs."""
+        problems = self.row_files()
+        if self.split is None or self.split in OWN_SPLITS:
+            return problems
+        return [*problems, *dict.fromkeys(_splits_beside(self.split, path) for path in problems)]
 
-    def _problems(self) -> list[Path]:
-        return expand(self.path, suffixes=(".json",), names=("problems*.json",))
+    def row_files(self) -> list[Path]:
+        """``path``, or the ``problems*.json`` below it."""
+        return expand(self.path, suffixes=(".json",), names=self.names)
 
     @classmethod
     def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
@@ -102,50 +106,39 @@ class ScienceQa(NativeRows):
                 }
                 if images and k < 3:
                     draw(folder / "train" / pid, "image.png", scene)
-        path = folder / "problems.json"
-        write_json(path, problems)
-        write_json(
-            folder / "pid_splits.json", {"train": [*problems], "val": [], "test": [], "minitrain": [*problems][::10]}
-        )
-        return keys_for(path, folder)
-
-    @property
-    def _is_listed(self) -> bool:
-        return self.split is not None and self.split not in OWN_SPLITS
-
-    def turns(self, task: str) -> pl.DataFrame:
-        """Every problem, each once."""
-        return pl.concat([self.of_rows(self.rows_in(path, task), path, task) for path in self._problems()])
+        splits = {"train": [*problems], "val": [], "test": [], "minitrain": [*problems][::10]}
+        write_json(folder / "pid_splits.json", splits)
+        return written(folder / "problems.json", problems, folder)
 
     def of_rows(self, rows: pl.DataFrame, path: Path, task: str) -> pl.DataFrame:
         """The problems of one file."""
         rows = rows.with_columns(pl.col("hint", "image").replace("", None))
         if self.split is not None:
+            is_own = pl.col("split").eq_missing(pl.lit(self.split))
+            is_in_split = is_own if self.split in OWN_SPLITS else pl.col("row").is_in(_ids_in(self.split, path))
             own = pl.format("a problem of {}", pl.col("split").fill_null("no split"))
-            rows = note(rows, ~self._is_in_split(path), "other_split", own)
+            rows = note(rows, ~is_in_split, "other_split", own)
         if not self.text_only:
             rows = note(rows, pl.col("image").is_null(), "not_for_task", pl.lit("it has no image"))
         images = one_image(path_or_text(pl.col("image"), pl.concat_str("split", "row", "image", separator="/")))
         return turns_of(rows, "row", "question", "choices", "answer", context=pl.col("hint"), images=images)
 
-    def _is_in_split(self, path: Path) -> pl.Expr:
-        if not self._is_listed:
-            return pl.col("split").eq_missing(pl.lit(self.split))
-        listed = self._splits_beside(path)
-        splits = read_json(listed)
-        if not isinstance(splits, dict) or not isinstance(splits.get(self.split), list):
-            names = splits if isinstance(splits, dict) else OWN_SPLITS
-            raise SourceError(
-                str(listed), f"no split named {self.split!r}", nearest(str(self.split), {*names, *OWN_SPLITS})
-            )
-        return pl.col("row").is_in([str(pid) for pid in splits[self.split]])
 
-    def _splits_beside(self, path: Path) -> Path:
-        for name in ("pid_splits.json", "pid_splits.json.gz"):
-            if path.with_name(name).is_file():
-                return path.with_name(name)
+def _ids_in(split: str, path: Path) -> list[str]:
+    listed = _splits_beside(split, path)
+    splits = read_json(listed)
+    if not isinstance(splits, dict) or not isinstance(splits.get(split), list):
+        names = splits if isinstance(splits, dict) else OWN_SPLITS
+        raise SourceError(str(listed), f"no split named {split!r}", nearest(split, {*names, *OWN_SPLITS}))
+    return [str(pid) for pid in splits[split]]
+
+
+def _splits_beside(split: str, path: Path) -> Path:
+    beside = packed_or_not(path.with_name("pid_splits.json"))
+    if not beside.is_file():
         fix = f"put pid_splits.json there, or use one of: {', '.join(OWN_SPLITS)}"
-        raise SourceError(str(path), f"the split {self.split!r} needs a pid_splits.json beside it", fix)
+        raise SourceError(str(path), f"the split {split!r} needs a pid_splits.json beside it", fix)
+    return beside
 
 
 def _about_numbers(number: int) -> tuple[str, tuple[str, ...], str]:

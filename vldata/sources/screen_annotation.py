@@ -19,8 +19,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -35,22 +34,19 @@ from vldata.sources.base import Keys, Source
 from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.files import expand, read_text
 from vldata.sources.reading.keep import KEPT, columns_of_texts, texts_of_row
-from vldata.sources.reading.rows import PolarsType, checked_pattern, image_name, one_image, shown
-from vldata.sources.standins import draw, keys_for, scenes_for
+from vldata.sources.reading.rows import checked_pattern, image_name, one_image, shown, turns_of
+from vldata.sources.reading.tables import problem_of_detail
+from vldata.sources.standins import drawn, keys_for, scenes_for
 
 _IDS, _TEXTS = ("screen_id", "image_id"), ("screen_annotation", "label")
+_EDGES = ("x0", "y0", "x1", "y1")
 _LAST = 999
 _CLASS = re.compile(r"[A-Z][A-Z_]* ")
 _BOX = re.compile(r"(\d{1,3}) (\d{1,3}) (\d{1,3}) (\d{1,3})(\)*)(?:(, )(?=[A-Z][A-Z_]* )|( \()(?=[A-Z][A-Z_]* )|$)")
 
 
 class Element(NamedTuple):
-    """One element of a screen.
-
-    Args:
-        phrase: Class and text: "TEXT Account".
-        box: x0, y0, x1, y1 in fractions of the screen.
-    """
+    """One element of a screen: class and text ("TEXT Account"), and x0, y0, x1, y1 in fractions of the screen."""
 
     phrase: str
     box: tuple[float, float, float, float]
@@ -81,46 +77,36 @@ class ScreenAnnotation(Source):
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every screen, phrase or element; an annotation that does not nest is one ``unparsable_row``."""
-        screens = list(chain.from_iterable(_screens(path, self.keep) for path in self.files()))
-        rows = chain.from_iterable(_rows(number, screen, text) for number, (screen, text, _) in enumerate(screens))
-        schema: dict[str, PolarsType] = {
-            "number": pl.Int64,
-            "screen": pl.String,
-            "row": pl.String,
-            "phrase": pl.String,
-            "box": BOX,
-            "problem": pl.String,
-            "detail": pl.String,
-        }
-        table = pl.DataFrame(list(rows), schema=schema, orient="row")
-        table = table.with_columns(images=one_image(image_name(self.image_name, id=pl.col("screen"))))
-        kept = columns_of_texts([texts for _, _, texts in screens], self.keep)
-        table = table.with_columns(column.gather(table["number"]) for column in kept)
-        one = {"grounded_caption": "screen", "rec": "phrase", "reg": "row"}[task]
-        turns = table.group_by("number", one, maintain_order=True).agg(
+        screens = pl.concat([_screens(path, self.keep) for path in self.files()])
+        found = _elements(screens["text"])
+        parts = pl.concat([screens[found["number"]], found], how="horizontal").with_columns(
+            row=pl.coalesce(pl.format("{}/{}", "screen", "place"), "screen"),
+            images=one_image(image_name(self.image_name, id=pl.col("screen"))),
+            problem=problem_of_detail(),
+        )
+        whole = task == "grounded_caption"
+        one = "screen" if whole else "phrase" if task == "rec" else "row"
+        turns = parts.group_by("number", pl.col(one).alias("one"), maintain_order=True).agg(
             pl.col("images", "problem", "detail").first(),
             KEPT.first(),
-            first=pl.col("row").first(),
-            phrases=pl.col("phrase").unique(maintain_order=True),
+            row=pl.col("screen" if whole else "row").first(),
+            phrase=pl.col("phrase").unique(maintain_order=True),
             boxes=pl.col("box").drop_nulls().unique(maintain_order=True),
         )
-        common = (pl.col("images", "problem", "detail", "boxes"), KEPT)
-        if task == "grounded_caption":
-            return turns.select(*common, row="screen", caption=pl.col("phrases").list.join(", "))
-        return turns.select(*common, row="first" if task == "rec" else "row", phrase=pl.col("phrases").list.first())
+        if whole:
+            return turns_of(turns, "row", "images", "boxes", caption=pl.col("phrase").list.join(", "))
+        return turns_of(turns, "row", "images", "boxes", phrase=pl.col("phrase").list.first())
 
     @classmethod
     def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Scenes as screens: the things in a list, each word a text, as ``valid.csv`` and ``combined/<id>.jpg``."""
-        folder.mkdir(parents=True, exist_ok=True)
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["screen_id", "screen_annotation"])
-        for scene in scenes_for(rows, 1, seed):
+        for scene, _ in drawn(scenes_for(rows, 1, seed), folder / "combined", "{}.jpg", images):
             writer.writerow([scene.number + 1, _annotation(scene)])
-            if images:
-                draw(folder / "combined", f"{scene.number + 1}.jpg", scene)
         path = folder / "valid.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(out.getvalue(), encoding="utf-8")
         return keys_for(path, folder / "combined")
 
@@ -148,41 +134,42 @@ def elements(annotation: str) -> list[Element]:
     return found
 
 
-def _screens(path: Path, keep: Sequence[str]) -> Iterator[tuple[str, str, tuple[str | None, ...]]]:
-    """(id, annotation, what is kept) of every row.
+def _screens(path: Path, keep: Sequence[str]) -> pl.DataFrame:
+    """A row a screen: ``screen``, ``text``, and what is kept.
 
     Raises:
         SourceError: The file has no such columns, or is no CSV.
     """
     csv.field_size_limit(1 << 24)
     try:
-        rows = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
+        head, *rows = [*csv.reader(io.StringIO(read_text(path), newline=""), strict=True)] or [[]]
     except csv.Error as error:
         raise SourceError(str(path), f"not CSV: {error}", "download it again") from None
-    head = rows[0] if rows else []
-    columns = [next((head.index(name) for name in names if name in head), None) for names in (_IDS, _TEXTS)]
-    if None in columns:
+    ids, texts = (next((name for name in usual if name in head), None) for usual in (_IDS, _TEXTS))
+    if ids is None or texts is None:
         problem = f"no columns 'screen_id' and 'screen_annotation', but {', '.join(head) or 'none'}"
         raise SourceError(str(path), problem, "point `path` at another file, or fix `format`")
-    names = [head[place] for place in columns if place is not None]
-    read = dict(zip(names, (("row", "images"), ("caption", "phrase", "boxes", "row")), strict=True))
-    note_columns(read, (name for name in head if name not in read))
-    for row in rows[1:]:
-        padded = [*row, *[""] * len(head)]
-        kept = texts_of_row(dict(zip(head, row, strict=False)), keep)
-        yield padded[columns[0]], padded[columns[1]], kept  # type: ignore[index]
+    feeds = {ids: ("row", "images"), texts: ("caption", "phrase", "boxes", "row")}
+    note_columns(feeds, (name for name in head if name not in feeds))
+    screen, text = head.index(ids), head.index(texts)
+    padded = [[*row, *[""] * len(head)] for row in rows]
+    kept = [texts_of_row(dict(zip(head, row, strict=False)), keep) for row in rows] if keep else []
+    columns = {"screen": [row[screen] for row in padded], "text": [row[text] for row in padded]}
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String)).with_columns(columns_of_texts(kept, keep))
 
 
-def _rows(number: int, screen: str, text: str) -> list[tuple[Any, ...]]:
-    try:
-        parts = elements(text)
-    except ValueError as error:
-        return [(number, screen, screen, None, None, "unparsable_row", str(error))]
-    rows = []
-    for k, (phrase, (x0, y0, x1, y1)) in enumerate(parts):
-        box = {"x0": x0, "y0": y0, "x1": x1, "y1": y1, "image": 0, "phrase": phrase}
-        rows.append((number, screen, f"{screen}/{k}", phrase, box, None, None))
-    return rows
+def _elements(annotations: pl.Series) -> pl.DataFrame:
+    """Each element: ``number`` of its annotation, ``place`` in it, ``phrase``, ``box``; ``detail`` of a broken one."""
+    rows: list[tuple[Any, ...]] = []
+    for number, annotation in enumerate(annotations):
+        try:
+            rows += ((number, place, phrase, *box, None) for place, (phrase, box) in enumerate(elements(annotation)))
+        except ValueError as error:
+            rows.append((number, *[None] * 6, str(error)))
+    columns = {"number": pl.Int64, "place": pl.Int64, "phrase": pl.String, **dict.fromkeys(_EDGES, pl.Float64)}
+    table = pl.DataFrame(rows, schema={**columns, "detail": pl.String}, orient="row")
+    box = pl.struct(*_EDGES, pl.lit(0, pl.Int32).alias("image"), "phrase").cast(BOX)
+    return table.with_columns(box=pl.when(pl.col("place").is_not_null()).then(box))
 
 
 def _annotation(scene: Scene) -> str:

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import polars as pl
 
 from vldata.shapes.language import arithmetic
-from vldata.sources.base import Source
+from vldata.sources.base import Keys, Source
 from vldata.sources.reading.conversations import exchanges, talk_files, talks_in
-from vldata.sources.standins import write_json
+from vldata.sources.standins import messages, written
 
 _PER_TALK = 2
 
@@ -34,7 +34,7 @@ class ShareGpt(Source):
     about: ClassVar[str] = "ShareGPT, Vicuna: conversations without images (id, conversations)"
     licence: ClassVar[str] = "none stated for the shared conversations; FastChat's sample Apache-2.0"
     tasks: ClassVar[tuple[str, ...]] = ("text_instruction",)
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     def files(self) -> list[Path]:
         """``path``, or the tables below it."""
@@ -46,17 +46,10 @@ class ShareGpt(Source):
         return exchanges([talk for path in self.files() for talk in read(path)], self.keep)
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Conversations of two word problems each, as ``conversations.json``; there are no images to leave out."""
         talks = []
         for number in range(-(-rows // _PER_TALK)):
             pairs = [arithmetic(number * _PER_TALK + k, seed=seed) for k in range(_PER_TALK)]
-            said = [
-                {"from": who, "value": text} for pair in pairs for who, text in zip(("human", "gpt"), pair, strict=True)
-            ]
-            talks.append({"id": f"arithmetic_{number}", "conversations": said})
-        path = folder / "conversations.json"
-        write_json(path, talks)
-        return {"path": str(path.resolve())}
+            talks.append({"id": f"arithmetic_{number}", "conversations": messages(pairs)})
+        return written(folder / "conversations.json", talks)

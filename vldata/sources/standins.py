@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from vldata.shapes.draw import save
-from vldata.shapes.scene import Scene, scene
+from vldata.shapes.scene import Px, Scene, scene
 
 
 def keys_for(path: Path, image_root: Path | None = None) -> dict[str, Any]:
@@ -18,14 +18,59 @@ def keys_for(path: Path, image_root: Path | None = None) -> dict[str, Any]:
     return {"path": str(path.resolve()), **roots}
 
 
-def scenes_for(rows: int, per_scene: int, seed: int, side_px: int = 224) -> Iterator[Scene]:
-    """Scenes 0, 1, 2 … until ``rows`` rows are reached when each gives at least ``per_scene``.
+def written(path: Path, document: Any, image_root: Path | None = None) -> dict[str, Any]:
+    """Write a stand-in's one file, JSON lines where its suffix says so; the keys that read it back."""
+    (write_json_lines if path.suffix == ".jsonl" else write_json)(path, document)
+    return keys_for(path, image_root)
+
+
+def scenes_for(rows: int, per_scene: int | Callable[[Scene], int], seed: int, side_px: int = 224) -> Iterator[Scene]:
+    """Scenes 0, 1, 2 … until ``rows`` rows are reached.
 
     Args:
-        per_scene: Rows that a scene surely gives; 1 where that varies and the caller stops by itself.
+        per_scene: Rows that a scene surely gives, or what counts those of one; 1 where the caller stops by itself.
         side_px: Side of the square images.
     """
-    return (scene(number, seed=seed, side_px=side_px) for number in range(-(-rows // per_scene)))
+    least, said = (1 if callable(per_scene) else per_scene), 0
+    for number in range(-(-rows // least)):
+        about = scene(number, seed=seed, side_px=side_px)
+        yield about
+        said += per_scene(about) if callable(per_scene) else 0
+        if said >= rows:
+            return
+
+
+def drawn(
+    scenes: Iterable[Scene], folder: Path, name: str, images: bool, *, first: int = 1
+) -> Iterator[tuple[Scene, str]]:
+    """Scenes, each with the name of its image, which is written below a folder unless ``images`` is false.
+
+    Args:
+        name: A format of the scene's number, in which scene 0 has the number ``first``.
+    """
+    for about in scenes:
+        file = name.format(about.number + first)
+        if images:
+            draw(folder, file, about)
+        yield about, file
+
+
+def messages(exchanges: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    """Questions and answers as messages of LLaVA and ShareGPT."""
+    return [
+        {"from": who, "value": said} for pair in exchanges for who, said in zip(("human", "gpt"), pair, strict=True)
+    ]
+
+
+def coco_image(scene: Scene, name: str) -> dict[str, Any]:
+    """The image of a scene as a row of COCO's ``images``."""
+    return {"id": scene.number + 1, "file_name": name, "width": scene.width, "height": scene.height}
+
+
+def xywh(box: Px) -> list[float]:
+    """Left, top, width and height of a box."""
+    x0, y0, x1, y1 = box
+    return [x0, y0, x1 - x0, y1 - y0]
 
 
 def draw(folder: Path, name: str, scene: Scene) -> None:

@@ -23,21 +23,20 @@ import polars as pl
 from vldata.shapes.language import questions, words
 from vldata.sources.base import Keys
 from vldata.sources.reading.answers import with_answer
-from vldata.sources.reading.keep import KEPT
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import (
     ID,
     SIDE,
     TEXT,
     TEXTS,
-    files_named,
     image_name,
     image_sizes,
     one_image,
     rows_under,
+    turns_of,
     typed,
 )
-from vldata.sources.standins import draw, keys_for, scenes_for, write_json
+from vldata.sources.standins import drawn, scenes_for, written
 from vldata.sources.vqa_pairs import ImageName, VqaPairs
 
 UNREAD = keys_named("question_tokens image_classes flickr_300k_url set_name split ocr_tokens")
@@ -55,22 +54,23 @@ class TextVqa(VqaPairs):
     about: ClassVar[str] = "TextVQA: questions that need reading, native or as VQAv2's pair of files"
     licence: ClassVar[str] = "CC BY 4.0"
 
+    names: ClassVar[tuple[str, ...]] = ("TextVQA*.json", "*questions*.json")
+
     image_name: ImageName = "{id}.jpg"
 
     @classmethod
     def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Questions about scenes, the first about a printed word where there is one, in the native form."""
         table: list[dict[str, Any]] = []
-        for scene in scenes_for(rows, 10, seed):
+        for scene, name in drawn(scenes_for(rows, 10, seed), folder / "train_images", "{:016x}.jpg", images, first=0):
             pairs = [(q.question, q.answer) for q in questions(scene)[:10]]
             printed = [word.phrase for word in words(scene)]
             if printed:
                 pairs[0] = ("what does the text in the picture say?", " ".join(printed).lower())
-            image_id = f"{scene.number:016x}"
             for question, answer in pairs:
                 row = {
                     "question": question,
-                    "image_id": image_id,
+                    "image_id": Path(name).stem,
                     "image_classes": ["Shape"],
                     "image_width": scene.width,
                     "image_height": scene.height,
@@ -79,38 +79,30 @@ class TextVqa(VqaPairs):
                     "set_name": "train",
                 }
                 table.append(row)
-            if images:
-                draw(folder / "train_images", f"{image_id}.jpg", scene)
-        path = folder / "TextVQA_0.5.1_train.json"
-        write_json(path, {"dataset_type": "train", "dataset_name": "textvqa", "data": table})
-        return keys_for(path, folder / "train_images")
-
-    def _question_files(self) -> list[Path]:
-        return files_named(self.path, "TextVQA*.json", "*questions*.json")
+        document = {"dataset_type": "train", "dataset_name": "textvqa", "data": table}
+        return written(folder / "TextVQA_0.5.1_train.json", document, folder / "train_images")
 
     def _read_alone(self, document: Any, path: Path) -> pl.DataFrame | None:
         if isinstance(document, dict) and "questions" in document:
             return None
-        answers = TEXTS.to("answer", "answers")
-        fields = {"question_id": ID.to("row"), "image_id": ID.to("images"), "question": TEXT, "answers": answers}
-        sides = dict.fromkeys(("image_width", "image_height"), SIDE.to("image_sizes"))
-        extra = {**sides, "flickr_original_url": TEXT.to("urls")}
-        rows = typed(
-            rows_under(document, "data", path),
-            {**fields, **extra},
-            optional=extra,
-            ignored={*UNREAD, *self.ignore},
-            keep=self.keep,
-        )
+        fields = {
+            "question_id": ID.to("row"),
+            "image_id": ID.to("images"),
+            "question": TEXT,
+            "answers": TEXTS.to("answer", "answers"),
+            "image_width": SIDE.to("image_sizes"),
+            "image_height": SIDE.to("image_sizes"),
+            "flickr_original_url": TEXT.to("urls"),
+        }
+        optional = {"image_width", "image_height", "flickr_original_url"}
+        ignored = {*UNREAD, *self.ignore}
+        rows = typed(rows_under(document, "data", path), fields, optional=optional, ignored=ignored, keep=self.keep)
         split = pl.lit(self._split(document, path))
-        return with_answer(rows, self.answer, key="question_id").select(
-            KEPT,
+        return turns_of(
+            with_answer(rows, self.answer, key="question_id"),
             "question",
             "answer",
             "answers",
-            "problem",
-            "detail",
-            "remark",
             row="question_id",
             images=one_image(image_name(self.image_name, id=pl.col("image_id"), split=split)),
             image_sizes=image_sizes("image_width", "image_height"),

@@ -25,6 +25,7 @@ from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.shapes.draw import encoded
 from vldata.shapes.language import captions
+from vldata.sources.base import Keys
 from vldata.sources.reading.files import expand, visible
 from vldata.sources.reading.tables import TableFile, open_frame
 from vldata.sources.reading.tfrecords import is_records, masked_sum
@@ -40,7 +41,7 @@ class TfRecord(Table):
     about: ClassVar[str] = "TFRecord files of tf.train.Example (needs vldata[tfrecord])"
     licence: ClassVar[str] = "as the files' publisher states"
     tasks: ClassVar[tuple[str, ...]] = ("caption", *(name for name in Table.tasks if name != "caption"))
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def _tables(self) -> list[Path]:
         folder = home(self.path)
@@ -55,9 +56,7 @@ class TfRecord(Table):
         return self._records(path)
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Captions of scenes as ``img2dataset`` writes them; turns for other tasks as Parquet, as lists need."""
         if task not in (None, "caption"):
             return turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=images)

@@ -30,12 +30,12 @@ from vldata.shapes.language import captions
 from vldata.sources.base import Keys, Source
 from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.files import expand
-from vldata.sources.reading.keep import KEPT, columns_of_texts
+from vldata.sources.reading.keep import columns_of_texts
 from vldata.sources.reading.lines import text_lines
 from vldata.sources.reading.nested import PLACE
-from vldata.sources.reading.rows import checked_pattern, image_name, note, one_image
+from vldata.sources.reading.rows import checked_pattern, image_name, note, one_image, turns_of
 from vldata.sources.reading.tables import details_of, kept_in, open_frame, problem_of_detail, suffix_of
-from vldata.sources.standins import draw, keys_for, scenes_for
+from vldata.sources.standins import drawn, keys_for, scenes_for
 
 CAPTIONS = ("caption", "TEXT", "text", "alt_text", "captions", "Caption")
 URLS = ("url", "URL", "image_url", "imageUrl", "img_url")
@@ -74,12 +74,8 @@ class UrlTable(Source):
         Raises:
             SourceError: A table without such columns.
         """
-        table = pl.concat([self._read(path) for path in self.files()])
-        table = _with_keys(table)
-        return table.select(
-            KEPT,
-            "problem",
-            "detail",
+        return turns_of(
+            _with_keys(pl.concat([self._read(path) for path in self.files()])),
             row="key",
             images=one_image(image_name(self.image_name, key=pl.col("key"))),
             urls=one_image(pl.col("url")),
@@ -90,12 +86,9 @@ class UrlTable(Source):
     def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Captions of scenes, as ``part-00000.parquet`` like COYO's and ``images/``; the URLs lead nowhere."""
         table = []
-        for scene in scenes_for(rows, 1, seed):
-            key = 841814333321 + scene.number
+        for scene, name in drawn(scenes_for(rows, 1, seed), folder / "images", "{}.jpg", images, first=841814333321):
             url = f"https://shapes.invalid/{seed}/{scene.number}.jpg"
-            table.append((key, url, captions(scene)[0], scene.width, scene.height))
-            if images:
-                draw(folder / "images", f"{key}.jpg", scene)
+            table.append((int(Path(name).stem), url, captions(scene)[0], scene.width, scene.height))
         path = folder / "part-00000.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         pl.DataFrame(table, schema=["id", "url", "text", "width", "height"], orient="row").write_parquet(path)
@@ -103,27 +96,27 @@ class UrlTable(Source):
 
     def _read(self, path: Path) -> pl.DataFrame:
         """``key``, ``url``, ``caption``, ``problem``, ``detail``."""
-        if suffix_of(path) == ".tsv":
-            bare = _without_head(path, self.keep)
-            if bare is not None:
-                return bare
+        bare = _without_head(path, self.keep) if suffix_of(path) == ".tsv" else None
+        if bare is not None:
+            return bare
         frame = open_frame(path)
         caption = _column(path, "caption_column", self.caption_column, CAPTIONS, frame.columns)
         url = _column(path, "url_column", self.url_column, URLS, frame.columns)
-        named = self.key_column is not None or any(key in frame.columns for key in KEYS)
-        key = _column(path, "key_column", self.key_column, KEYS, frame.columns) if named else None
+        is_named = self.key_column is not None or not {*KEYS}.isdisjoint(frame.columns)
+        key = _column(path, "key_column", self.key_column, KEYS, frame.columns) if is_named else None
         named_by = ("row", "images")
         feeds: dict[str, tuple[str, ...]] = {url: ("urls",), key: named_by} if key else {url: (*named_by, "urls")}
         feeds[caption] = ("caption",)
         note_columns(feeds, (column for column in frame.columns if column not in feeds))
         table, notes = frame.read(*[tuple(dict.fromkeys(column for column in (caption, url, key) if column))] * 2)
         kept = kept_in(frame, self.keep)
-        read = table.select(
+        read = table.with_columns(details_of(table[PLACE], notes)).select(
+            "detail",
+            problem_of_detail(),
             key=pl.col(key).cast(pl.String) if key else pl.lit(None, pl.String),
             url=pl.col(url).cast(pl.String),
             caption=pl.col(caption).cast(pl.String),
-        ).with_columns(details_of(table[PLACE], notes))
-        read = read.with_columns(problem_of_detail())
+        )
         return note(read, pl.col("url").is_null(), "missing_value", pl.lit("no URL")).with_columns(kept)
 
 
@@ -134,25 +127,12 @@ def _without_head(path: Path, keep: Sequence[str]) -> pl.DataFrame | None:
     if len(first) != 2 or not any(part.startswith(_SCHEMES) for part in first):
         return None
     note_columns({"URL": ("row", "images", "urls"), "caption": ("caption",)})
-    url, caption = ("field_0", "field_1") if first[0].startswith(_SCHEMES) else ("field_1", "field_0")
-    parts = pl.col("line").str.splitn("\t", 3).struct
-    table = (
-        lines.to_frame()
-        .filter(pl.col("line") != "")
-        .select(
-            "line",
-            key=pl.lit(None, pl.String),
-            url=parts.field(url),
-            caption=parts.field(caption),
-            rest=parts.field("field_2"),
-            detail=pl.lit(None, pl.String),
-            problem=pl.lit(None, pl.String),
-        )
-    )
-    is_pair = pl.col("url").is_not_null() & pl.col("caption").is_not_null() & pl.col("rest").is_null()
-    said = pl.format("not a caption and a URL: {}", pl.col("line").str.slice(0, 80))
-    table = note(table, ~is_pair, "unparsable_row", said)
-    table = table.select("key", "url", "caption", "detail", "problem")
+    parts = [pl.col("line").str.splitn("\t", 3).struct.field(f"field_{k}") for k in range(3)]
+    url, caption = parts[:2] if first[0].startswith(_SCHEMES) else parts[1::-1]
+    nothing, said = pl.lit(None, pl.String), pl.format("not a caption and a URL: {}", pl.col("line").str.slice(0, 80))
+    table = lines.to_frame().filter(pl.col("line") != "").with_columns(problem=nothing, detail=nothing)
+    table = note(table, parts[1].is_null() | parts[2].is_not_null(), "unparsable_row", said)
+    table = table.select("detail", "problem", key=nothing, url=url, caption=caption)
     return table.with_columns(columns_of_texts([()] * table.height, keep))
 
 

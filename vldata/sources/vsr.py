@@ -27,7 +27,7 @@ from vldata.sources.native_rows import LINES, NativeRows
 from vldata.sources.reading.inline_images import path_or_text
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.rows import FLAG, TEXT, NativeType, checked_pattern, image_name, one_image, turns_of
-from vldata.sources.standins import draw, keys_for, scenes_for, write_json_lines
+from vldata.sources.standins import drawn, scenes_for, written
 
 UNREAD = keys_named("relation subj obj annotator_id vote_true_validator_id vote_false_validator_id reference_frame")
 """What a statement of VSR says besides itself and whether it is true."""
@@ -76,8 +76,7 @@ class Vsr(NativeRows):
     def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Four statements a scene, as ``train.jsonl`` and ``images/``."""
         lines = []
-        for scene in scenes_for(rows, 4, seed):
-            name = f"{scene.number + 1:012d}.jpg"
+        for scene, name in drawn(scenes_for(rows, 4, seed), folder / "images", "{:012d}.jpg", images):
             for statement in islice(statements(scene), 4):
                 line = {
                     "image": name,
@@ -91,8 +90,4 @@ class Vsr(NativeRows):
                     "reference_frame": None,
                 }
                 lines.append(line)
-            if images:
-                draw(folder / "images", name, scene)
-        path = folder / "train.jsonl"
-        write_json_lines(path, lines)
-        return keys_for(path, folder / "images")
+        return written(folder / "train.jsonl", lines, folder / "images")

@@ -22,7 +22,7 @@ import json
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import polars as pl
 
@@ -30,6 +30,7 @@ from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.shapes.draw import encoded
 from vldata.shapes.language import captions
+from vldata.sources.base import Keys
 from vldata.sources.reading.files import expand
 from vldata.sources.reading.tars import is_blank, tars_below
 from vldata.sources.standins import scenes_for
@@ -46,7 +47,7 @@ class WebDataset(Table):
     about: ClassVar[str] = "tar shards of samples (WebDataset, img2dataset, vldata's own export)"
     licence: ClassVar[str] = "as the shards' publisher states"
     tasks: ClassVar[tuple[str, ...]] = ("caption", *(name for name in Table.tasks if name != "caption"))
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def _tables(self) -> list[Path]:
         folder = home(self.path)
@@ -59,9 +60,7 @@ class WebDataset(Table):
         return whole
 
     @classmethod
-    def standin(
-        cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True
-    ) -> dict[str, Any]:
+    def standin(cls, folder: Path, *, rows: int, seed: int, task: str | None = None, images: bool = True) -> Keys:
         """Captions of scenes as ``img2dataset`` writes them, 1,000 a shard; turns for other tasks as JSON."""
         samples: list[dict[str, bytes]] = []
         if task in (None, "caption"):

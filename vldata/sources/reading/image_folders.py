@@ -7,23 +7,20 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from vldata.errors import SourceError
-from vldata.sources.reading.conversations import talk_rows
-from vldata.sources.reading.files import Written, is_about, visible_names
-from vldata.sources.reading.nested import ITEM, PLACE, ROW
+from vldata.paths import home
+from vldata.sources.reading.files import Written, braced, is_about, visible_names
+from vldata.sources.reading.open import folder_of
 from vldata.sources.reading.samples import IMAGES, Part, is_text, rows_of, talks_of, written_rows
-from vldata.sources.reading.tables import FILE_NAME, FILE_STEM, TableFile, open_frame, open_objects
+from vldata.sources.reading.tables import FILE_NAME, FILE_STEM, TableFile, open_objects
 
 METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")
 LABEL = "label"
-_FILES = "file_names"
-_PATH = "\0path"
-_TEXTS = pl.List(pl.String)
 
 
 class Listing(NamedTuple):
@@ -56,6 +53,30 @@ def list_folder(folder: Path) -> Listing:
     return Listing(*(sorted(names) for names in found))
 
 
+def matching(listing: Listing, pattern: str) -> Listing:
+    """What a pattern names of its folder: files, whatever lies below folders, and texts beside images.
+
+    Raises:
+        SourceError: It leaves out a table that names its images.
+    """
+    folder = folder_of(pattern)
+    each = [home(one).relative_to(folder) for one in braced(pattern)]
+    found = {path.relative_to(folder).as_posix() for one in each for path in folder.glob(str(one))}
+
+    def is_named(name: str) -> bool:
+        return name in found or any(above.as_posix() in found for above in PurePosixPath(name).parents)
+
+    images = [name for name in listing.images if is_named(name)]
+    beside = parts_of(Listing(images, listing.texts, []))
+    texts = {*filter(is_named, listing.texts), *(text for name in images for text in beside[name])}
+    for table in listing.tables:
+        scope = table.removesuffix(posixpath.basename(table))
+        if not is_named(table) and any(name.startswith(scope) for name in images):
+            fix = f"name the table, too, or its folder: {folder / scope}"
+            raise SourceError(pattern, f"it names images, and not {table}, which may say what is in them", fix)
+    return Listing(images, sorted(texts), [name for name in listing.tables if is_named(name)])
+
+
 def parts_of(listing: Listing) -> dict[str, list[str]]:
     """The texts of each image, by its name; texts that no image has are under their own.
 
@@ -69,6 +90,29 @@ def parts_of(listing: Listing) -> dict[str, list[str]]:
     known = {*stems.values(), *stems}
     found |= {names[0]: names for stem, names in texts.items() if stem not in known}
     return dict(sorted(found.items()))
+
+
+def inside(listing: Listing, folder: str) -> Listing:
+    """What lies below the folder of a table, and below no folder in it that has a table of its own."""
+    own = Listing(*([name for name in names if _is_below(name, folder)] for names in listing))
+    return _outside(own, {*map(posixpath.dirname, own.tables)} - {folder})
+
+
+def outside(listing: Listing) -> Listing:
+    """What lies below no folder that has a table, without tables."""
+    return _outside(listing, {*map(posixpath.dirname, listing.tables)})
+
+
+def _outside(listing: Listing, folders: Collection[str]) -> Listing:
+    images, texts = (
+        [name for name in names if not any(_is_below(name, folder) for folder in folders)]
+        for names in (listing.images, listing.texts)
+    )
+    return Listing(images, texts, [])
+
+
+def _is_below(name: str, folder: str) -> bool:
+    return not folder or name.startswith(f"{folder}/")
 
 
 def shared_stems(images: Sequence[str]) -> list[str]:
@@ -110,103 +154,6 @@ def _with_names(names: Iterable[str], rows: list[dict[str, Any]]) -> list[dict[s
     return rows
 
 
-def open_metadata(path: Path, rest: TableFile, *, folder: str, before: str, explode: Sequence[str]) -> TableFile:
-    """A table that names images (``file_name``, ``file_names`` or ``…_file_name``), with what lies beside these.
-
-    Args:
-        rest: The images of its folder; those that it does not name are rows, too.
-        folder: Its folder, seen from the source's.
-        before: The source's folder, seen from ``image_root``, with the slash behind it.
-
-    Raises:
-        SourceError: It names no images.
-    """
-    table = open_frame(path, explode=explode)
-    files = _columns_of_files(table)
-    if not files:
-        fix = "name the images' files, seen from its folder, in a column 'file_name'"
-        raise SourceError(str(path), f"it has no column {FILE_NAME!r}, but {', '.join(table.columns)}", fix)
-    caption = next((name for name in ("caption", "text") if name in table.columns), None)
-    theirs = {*rest.columns} - {*table.columns, FILE_NAME, FILE_STEM, "images"}
-
-    def named(read: pl.DataFrame) -> pl.DataFrame:
-        """With the images' paths, seen from the source's folder, and the first of these."""
-        lists = [pl.col(name) if isinstance(read.schema[name], pl.List) else pl.concat_list(name) for name in files]
-        own = [names.cast(_TEXTS).fill_null(pl.lit([], dtype=_TEXTS)) for names in lists]
-        paths = read.select(images=pl.concat_list(own).list.drop_nulls())["images"].to_list()
-        paths = [[posixpath.normpath(posixpath.join(folder, name)) for name in row] for row in paths]
-        first = pl.Series(_PATH, [next(iter(row), None) for row in paths], dtype=pl.String)
-        images = pl.Series("images", [[_seen(name, before) for name in row] for row in paths], dtype=_TEXTS)
-        return read.drop("images", strict=False).with_columns(first, images)
-
-    def read(names: Sequence[str], texts: Collection[str] = ()) -> tuple[pl.DataFrame, dict[int, str]]:
-        beside = [name for name in names if name.partition(".")[0] in theirs or (name == "caption" and "txt" in theirs)]
-        ours = [name for name in names if name not in {*beside, FILE_NAME, FILE_STEM, "images", "caption"}]
-        ours = list(dict.fromkeys([*ours, *files, *([caption] if caption else [])]))
-        own, notes = table.read(ours, {*texts, *files, *([caption] if caption else [])})
-        own = named(own)
-        if caption is not None:
-            own = own.with_columns(caption=pl.col(caption))
-        others, wrong = rest.read([*beside, FILE_NAME, "images"], texts)
-        others = others.rename({FILE_NAME: _PATH, PLACE: "\0other"}).with_columns(pl.col(_PATH).cast(pl.String))
-        both = own.join(others.drop("images"), on=_PATH, how="left", maintain_order="left", suffix="\0")
-        if "caption\0" in both.columns:
-            both = both.with_columns(caption=pl.coalesce("caption", "caption\0")).drop("caption\0")
-        places = zip(both[PLACE].to_list(), both["\0other"].to_list(), strict=True)
-        notes |= {place: wrong[other] for place, other in places if other in wrong and place not in notes}
-        left = others.join(own, on=_PATH, how="anti", maintain_order="left")
-        fresh = pl.int_range(own.height, own.height + pl.len(), dtype=pl.UInt32)
-        left = left.with_columns(fresh.alias(PLACE))
-        if ROW in own.columns:
-            last = own[ROW].max()
-            start = 0 if last is None else int(last) + 1  # type: ignore[arg-type]
-            rows = pl.int_range(start, start + pl.len(), dtype=pl.UInt32)
-            left = left.with_columns(rows.alias(ROW), pl.lit(None, pl.Int32).alias(ITEM))
-        fresh_places = zip(left[PLACE].to_list(), left["\0other"].to_list(), strict=True)
-        notes |= {place: wrong[other] for place, other in fresh_places if other in wrong}
-        whole = pl.concat([both, left], how="diagonal_relaxed").drop("\0other")
-        stem = pl.col(_PATH).str.replace(r"\.[^./]*$", "")
-        whole = whole.with_columns(pl.col(_PATH).alias(FILE_NAME), stem.alias(FILE_STEM))
-        kept = [name for name in (PLACE, ROW, ITEM) if name in whole.columns]
-        return whole.select(*kept, *dict.fromkeys(names)), notes
-
-    def talks() -> list[Any]:
-        rows = talk_rows(path, image_root=before, frame=table)
-        own, _ = table.read(files, {*files})
-        known = named(own)
-        for row, first, images in zip(rows, known[_PATH].to_list(), known["images"].to_list(), strict=True):
-            if isinstance(row, dict):
-                for name in (*files, "image"):
-                    row.pop(name, None)
-                row.setdefault("id", first)
-                row["images"] = images
-        assert rest.talks is not None
-        mentioned = {*known[_PATH].drop_nulls()}
-        others, _ = rest.read([FILE_NAME])
-        unnamed = zip(others[FILE_NAME].to_list(), rest.talks(), strict=True)
-        return [*rows, *(talk for name, talk in unnamed if name not in mentioned)]
-
-    columns = tuple(
-        dict.fromkeys(
-            [*table.columns, "images", FILE_NAME, FILE_STEM, *rest.columns, *(["caption"] if caption else [])]
-        )
-    )
-    return replace(table, columns=columns, read=read, row=FILE_NAME, talks=talks, images=lambda column: None)
-
-
-def named_images(path: Path, folder: str) -> list[str]:
-    """The images that a table names, seen from the source's folder; the table's own is ``folder``, seen from there."""
-    table = open_frame(path)
-    named, _ = table.read(_columns_of_files(table))
-    flat = (values.explode() if isinstance(values.dtype, pl.List) else values for values in named.drop(PLACE))
-    names = (name for values in flat for name in values.cast(pl.String).drop_nulls())
-    return list(dict.fromkeys(posixpath.normpath(posixpath.join(folder, name)) for name in names))
-
-
-def _columns_of_files(table: TableFile) -> list[str]:
-    return [name for name in table.columns if name in (FILE_NAME, _FILES) or name.endswith(f"_{FILE_NAME}")]
-
-
 def _read(folder: Path, name: str, texts: Sequence[str], before: str) -> Iterator[Part]:
     if name not in texts:
         yield Part(_kind(name), name, before + name)
@@ -215,10 +162,6 @@ def _read(folder: Path, name: str, texts: Sequence[str], before: str) -> Iterato
             yield Part(_kind(text), text, before + text, (folder / text).read_bytes())
         except OSError as error:
             raise SourceError(str(folder / text), error.strerror or str(error), "check its permissions") from None
-
-
-def _seen(name: str, before: str) -> str:
-    return name if name.startswith("/") else before + name
 
 
 def _kind(name: str) -> str:

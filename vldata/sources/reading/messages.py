@@ -207,9 +207,8 @@ def _messages(row: Mapping[str, Any], form: Form) -> list[Any]:
     if form.exchange is not None:
         return _of_exchange(row, form.exchange)
     value: Any = row[form.messages[0]] if form.messages else None
-    if len(form.messages) == 1 and type(value) is list and value and type(value[0]) is dict:
-        if "from" in value[0] or "role" in value[0]:
-            return value  # as most rows are
+    if len(form.messages) == 1 and isinstance(value, list) and value and _has_speaker(value[0]):
+        return value  # as most rows are
     for key in form.messages[1:]:
         if value is None or is_blank(value):
             value = row[key]
@@ -226,6 +225,10 @@ def _messages(row: Mapping[str, Any], form: Form) -> list[Any]:
             if value[0].keys() >= {asked, answered}:
                 return [message for pair in value for message in _of_pair(pair, asked, answered)]
     return value
+
+
+def _has_speaker(message: Any) -> bool:
+    return type(message) is dict and ("from" in message or "role" in message)
 
 
 def _is_columns(value: dict[str, Any]) -> bool:
