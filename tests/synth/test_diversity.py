@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vldata.llm.request import image_part
-from vldata.synth.diversity import OPENING, QUESTION, Limits, Variety, largest_count, opening
+from vldata.synth.diversity import OPENING, QUESTION, DiversityLimits, Variety, largest_count, opening
 from vldata.synth.draws import Draw, Outcome
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
@@ -24,7 +24,7 @@ def outcome(number: int, *questions: str, answer: str = "It is so.") -> Outcome:
 
 
 def limited(outcomes: Sequence[Outcome], spec: Diversity) -> list[Outcome]:
-    limits = Limits(spec, of_questions=True).measure(iter(outcomes))
+    limits = DiversityLimits(spec, of_questions=True).measure(iter(outcomes))
     return list(limits.applied(iter(outcomes)))
 
 

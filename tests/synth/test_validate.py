@@ -18,7 +18,7 @@ from vldata.synth.diversity import OPENING, QUESTION
 from vldata.synth.exchange import Exchange, Link
 from vldata.synth.inputs import Inputs, Region
 from vldata.synth.kinds import load_kind
-from vldata.synth.parse import REASONS
+from vldata.synth.replies import REASONS
 from vldata.synth.review import OUTDATED, REJECTED
 from vldata.synth.validate import VALIDATORS, Answered, Comparison, Exchanges, Finding, SameAnswers, across, text_of
 from vldata.synth.validate.base import Lexicon, words_of

@@ -291,6 +291,9 @@ def _state_table(rows: list[dict[str, Any]]) -> None:
             say(f"{row['source']}: {count:,} dropped: {reason}")
         for reason, count in row["marked"].items():
             say(f"{row['source']}: {count:,} kept with a mark: {reason}")
+        if row["repaired"]:
+            counts = ", ".join(f"{name} {count:,}" for name, count in row["repaired"].items())
+            say(f"{row['source']}: repaired: {counts}")
 
 
 def _say_said(row: dict[str, Any]) -> None:

@@ -60,7 +60,7 @@ class SynthSession(SynthPlaces):
             return [{"source": name, **row} for name, row in rows.items() if name in self.names]
 
     def status(self) -> list[dict[str, Any]]:
-        """What is there of every source: draws kept, pending and dropped by reason, and what all cost.
+        """What is there of every source: draws kept, pending, dropped and repaired by reason, and what all cost.
 
         ``damaged`` lists every place of the answer store that was found damaged on the way, whatever request its answer
         belongs to: ``file``, ``offset`` in bytes and ``key`` of the request, which is None when that cannot be read.

@@ -50,6 +50,7 @@ def shown(draw: Draw) -> dict[str, Any]:
         "findings": [{**f._asdict()} for f in draw.findings],
         "verdict": "kept" if draw.kept else draw.problem,
         "detail": draw.detail,
+        "repairs": list(draw.repairs),
         "asked_times": len(draw.requests),
         "cost_usd": draw.answer.cost_usd if draw.answer else None,
     }

@@ -40,11 +40,12 @@ from vldata.recipe.models import Entry, Recipe
 from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
-from vldata.synth.diversity import Limits
+from vldata.synth.diversity import DiversityLimits
 from vldata.synth.draws import Outcome
 from vldata.synth.generate import Folded, is_refused, load_kinds, outcomes, replay
 from vldata.synth.kind import SynthKind
 from vldata.synth.models import Synth
+from vldata.synth.replies import REPLIES_VERSION
 from vldata.synth.review import TurnReview
 
 GENERATED_VERSION = 4
@@ -88,7 +89,7 @@ class SynthSource:
         about = (self.samples.inputs, self.kind, self.spec, answers, self.judge, _reviews(answers))
         if self.spec.diversity is None:
             return replay(*about, fold=fold)
-        limits = replay(*about, fold=Limits(self.spec.diversity, of_questions=self.writes_questions).measure)
+        limits = replay(*about, fold=DiversityLimits(self.spec.diversity, of_questions=self.writes_questions).measure)
         return replay(*about, fold=lambda outcomes: fold(limits.applied(outcomes)))
 
     @property
@@ -239,7 +240,7 @@ def file_of(source: SynthSource, answers: AnswersSoFar, folder: Path, store: Sto
     key = key_of(
         {
             "what": KeySubject.GENERATED,
-            "versions": [__version__, GENERATED_VERSION],
+            "versions": [__version__, GENERATED_VERSION, REPLIES_VERSION],
             "synth": source.spec.model_dump(mode="json", by_alias=True),
             "kinds": [kind.digest for kind in (source.kind, source.judge) if kind is not None],
             "boxes": [settings.box_format, settings.reference],

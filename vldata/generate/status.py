@@ -27,6 +27,7 @@ def _counted(outcomes: Iterator[Outcome], answers: AnswersSoFar, of_questions: b
     dropped: Counter[str] = Counter()
     marks: Counter[str] = Counter()
     pending: Counter[str] = Counter()
+    repaired: Counter[str] = Counter()
     keys: set[bytes] = set()
     in_batch = frozenset(under_way(answers.folder)) if isinstance(answers, Answers) else frozenset()
     for draw in _draws(outcomes, numbers):
@@ -37,6 +38,7 @@ def _counted(outcomes: Iterator[Outcome], answers: AnswersSoFar, of_questions: b
         if draw.kept:
             numbers["kept"] += 1
             marks.update(finding.reason for finding in draw.findings if finding.policy == "mark")
+            repaired.update(draw.repairs)
         elif is_pending(draw):
             pending[why_pending(draw, in_batch)] += 1
         elif draw.problem is not None:
@@ -51,6 +53,7 @@ def _counted(outcomes: Iterator[Outcome], answers: AnswersSoFar, of_questions: b
         "dropped": dict(sorted(dropped.items())),
         "marked": dict(sorted(marks.items())),
         "diversity": variety.row(),
+        "repaired": dict(sorted(repaired.items())),
         "cost_usd": usd,
         "unpriced_attempts": unpriced,
     }

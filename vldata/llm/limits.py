@@ -6,21 +6,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from vldata.llm.completions import ending_of
 from vldata.llm.prices import max_output_tokens, usage_of
 from vldata.llm.request import Request, canonical_json
 
 LIMITS = ("max_completion_tokens", "max_tokens")
 """The two names of a limit; servers differ in which they know."""
 
-_CUT = ("length", "max_tokens", "model_length")
-
 
 def was_cut(reply: Mapping[str, Any]) -> bool:
-    """Whether a reply ended at its limit of tokens and not by itself."""
+    """Whether a reply ended at its limit of tokens and not by itself, by whatever name its server has for that."""
     choices = reply.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     ended = first.get("finish_reason") if isinstance(first, Mapping) else None
-    return isinstance(ended, str) and ended.lower() in _CUT
+    return ending_of(ended) == "length"
 
 
 def differ_in_limit_alone(one: Request, other: Request) -> bool:

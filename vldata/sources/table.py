@@ -39,7 +39,7 @@ from vldata.schema.turns import KEPT_PREFIX, META
 from vldata.shapes.language import questions
 from vldata.sources.base import Source, as_list
 from vldata.sources.reading.answers import AnswerRule, with_answer, without_blank_remarks
-from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes, with_sizes_beside
+from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes
 from vldata.sources.reading.choices import AnswerForm, with_right_choice
 from vldata.sources.reading.columns import UNREAD, note_columns
 from vldata.sources.reading.conversations import (
@@ -84,6 +84,7 @@ from vldata.sources.reading.kept_columns import with_kept
 from vldata.sources.reading.keys import is_harmless
 from vldata.sources.reading.marks import with_remark_of_marks
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
+from vldata.sources.reading.nested import value as value_at
 from vldata.sources.reading.open import (
     Encoding,
     OpenOptions,
@@ -96,6 +97,7 @@ from vldata.sources.reading.open import (
 )
 from vldata.sources.reading.rows import note, with_remarks
 from vldata.sources.reading.samples import IMAGES
+from vldata.sources.reading.sizes_beside import sides_beside, with_remark_of_first_image, with_sizes_beside
 from vldata.sources.reading.tables import (
     FILE_NAME,
     FILE_STEM,
@@ -103,11 +105,13 @@ from vldata.sources.reading.tables import (
     details_of,
     kept_in,
     problem_of_detail,
+    refuse_options,
     suffix_of,
     with_columns_seen,
     with_file_name,
 )
 from vldata.sources.reading.take import Take
+from vldata.sources.reading.talk_keys import MESSAGES
 from vldata.sources.reading.tars import is_tar, open_tar
 from vldata.sources.reading.text_lists import lists_from_texts
 from vldata.sources.reading.tfrecords import is_records, open_records
@@ -119,14 +123,14 @@ _DIALOGUES = ("instruction", "text_instruction")
 _EXCHANGE = ("instruction", "response", "position")
 _OF_ROWS = ("fields", "box_order", "boxes_are")
 """Options that say how a row is read, wherever it comes from."""
-_OF_TALKS = {"images": "images", "thread": "id", "row": "id", "system": "system"}
+_MESSAGES = "messages"
+"""What `fields` call the column with whole conversations, where it has a name of its own."""
+_OF_TALKS = {"images": "images", "thread": "id", "row": "id", "system": "system", _MESSAGES: _MESSAGES}
 """What `fields` may name of a table of conversations, to the key of a conversation."""
 
 
 _RECORD, _RECORD_ID, _TAKEN = "\0record", "\0record id", "\0taken"
 _GIVEN = "given answer"
-_OF_A_BOX = ("x", "y", "left", "top", "cx", "cy", "xmin", "ymin", "x_min", "y_min")
-"""Columns beside which a width and a height are perhaps a box's."""
 _NESTED = re.compile(r"\w+(?:\.\w+)+")
 _FILE = re.compile(rf"\b(?:{FILE_NAME}|{FILE_STEM})\b")
 
@@ -137,13 +141,14 @@ class Table(Source):
     Args:
         fields: Canonical column -> column of the table, or one Polars SQL expression. What is not named is taken from a
             column of its own name, images also from ``image`` and row from ``id``. Columns inside columns have dotted
-            names. Where a list is needed (choices, images, answers …; of one box its four numbers), a list of columns
-            or expressions is one, without what is empty. The boxes' phrases may lie side by side with them, in a list
-            that ``phrases`` names. ``file_name`` is the file seen from ``path``, ``file_stem`` that without suffix.
+            names; ``messages`` is that of whole conversations. Where a list is needed (choices, images, answers …; of
+            one box its four numbers), a list of columns or expressions is one, without what is empty. The boxes'
+            phrases may lie side by side with them, in a list that ``phrases`` names. ``file_name`` is the file seen
+            from ``path``, ``file_stem`` that without suffix.
         at: Dotted path to the rows inside a JSON document that has more than them; ``.`` where the document is one row.
             The rows of an object of objects have its keys as the column ``key``, which is their id; where it holds
             texts, numbers or lists instead, these are the column ``value``.
-        columns: Names of the columns of a CSV or TSV file without a header.
+        columns: Names of the columns of a CSV or TSV file without a header, or of the items of rows that are lists.
         text: Read the files as plain text: ``lines``, a row for each with the columns ``line`` and ``number`` (from 1),
             or ``files``, a row for each (also for those of a tar archive) with the column ``text``.
         encoding: Of text, CSV and TSV files; UTF-8 unless it is named.
@@ -169,7 +174,7 @@ class Table(Source):
     )
     licence: ClassVar[str] = "as the table's publisher states"
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
 
     inner_paths: ClassVar[tuple[str, ...]] = ("join.path",)
 
@@ -215,7 +220,7 @@ class Table(Source):
     @field_validator("fields")
     @classmethod
     def _are_canonical(cls, fields: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
-        names = field_names()
+        names = [*field_names(), _MESSAGES]
         for name, given in fields.items():
             if name not in names:
                 raise ValueError(f"no canonical column is named {name!r}; {nearest(name, names)}")
@@ -227,6 +232,14 @@ class Table(Source):
     def _is_table_or_text(self) -> Self:
         refuse_beside_text(self.text, at=self.at, columns=self.columns, explode=self.explode)
         return self
+
+    @field_validator("explode")
+    @classmethod
+    def _lie_side_by_side(cls, explode: list[str]) -> list[str]:
+        for name in explode:
+            if any(f"{name}.".startswith(f"{other}.") for other in explode if other != name):
+                raise ValueError(f"{name!r} lies inside another of them: lists that are exploded lie side by side")
+        return explode
 
     @model_validator(mode="before")
     @classmethod
@@ -279,19 +292,29 @@ class Table(Source):
         others = [read_join(join) for join in self.join]
         seen, said = dict[str, None](), dict[str | None, None]()
         paths, late = self._tables(), list[int]()
+        is_nested = any("." in text for text in self._texts())
         for place, path in enumerate(paths):
-            frame = self._opened(path)
-            frame = with_columns_seen(frame, seen) if frame.is_part else frame
-            said[frame.remark] = None
             try:
-                parts[place] = self._of_file(path, frame, others, task)
+                frame = self._opened(path)
+            except SourceError as error:
+                raise _narrowed(error, self.path, 1, len(paths)) from None
+            if frame.is_part:
+                frame = with_columns_seen(frame, seen)
+            elif len(paths) > 1:
+                seen |= dict.fromkeys((*frame.columns, *(frame.inside() if is_nested else ())))
+            try:
+                parts[place] = self._of_file(path, frame, others, task, said)
             except SourceError:
-                if not frame.is_part or len(paths) == 1:
+                if len(paths) == 1:
                     raise
                 late.append(place)
-        for place in late:  # a column that they lack may be one that a later file has
-            frame = with_columns_seen(self._opened(paths[place]), seen)
-            parts[place] = self._of_file(paths[place], frame, others, task)
+        for place in late:  # a column that they lack may be one that another file has
+            frame = self._opened(paths[place])
+            frame = with_columns_seen(frame, seen, None if frame.is_part else self._columns_named(seen))
+            try:
+                parts[place] = self._of_file(paths[place], frame, others, task, said)
+            except SourceError as error:
+                raise _narrowed(error, self.path, len(late), len(paths)) from None
         each = [parts[place] for place in range(len(paths))]
         tables = [part for part in each if isinstance(part, pl.DataFrame)]
         talks = [one for part in each if isinstance(part, list) for one in part]
@@ -304,15 +327,29 @@ class Table(Source):
             turns = with_kept_joined(turns)
         if task == "vqa_mc":
             turns = with_right_choice(turns, self.answer_is, has_gaps=isinstance(self.fields.get("choices"), list))
-        turns = with_remarks(turns, said)
+        turns = with_remarks(turns, said)  # of conversations, which have none of their own
         if task not in _DIALOGUES:
             return with_remark_of_marks(turns, task)
         return in_order(turns) if tables and {"thread", "position"} <= {*turns.columns} else turns
 
-    def _of_file(self, path: Path, frame: TableFile, others: Sequence[Joined], task: str) -> pl.DataFrame | list[Talk]:
+    def _columns_named(self, columns: Collection[str]) -> set[str]:
+        """Those of some columns that the recipe's fields name, as they are or in an expression."""
+        given = self._texts()
+        return {name for name in columns if any(re.search(rf"\b{re.escape(name)}\b", text) for text in given)}
+
+    def _texts(self) -> list[str]:
+        """Every column and expression in ``fields``."""
+        return [text for given in self.fields.values() for text in ([given] if isinstance(given, str) else given)]
+
+    def _of_file(
+        self, path: Path, frame: TableFile, others: Sequence[Joined], task: str, said: dict[str | None, None]
+    ) -> pl.DataFrame | list[Talk]:
         try:
             frame = with_columns_of(frame, others)
-            return self._talks(frame, task) if self._holds_talks(frame, task) else self._turns(frame, task)
+            if self._holds_talks(frame, task):
+                said[frame.remark] = None
+                return self._talks(frame, task)
+            return with_remarks(self._turns(frame, task), [frame.remark])
         except SourceError as error:
             if error.where.partition(".")[0] not in ("fields", "keep", "gather", "explode"):
                 raise
@@ -349,9 +386,9 @@ class Table(Source):
             SourceError: They cannot be inverted, are not the task's, or are not those of the files that are there.
         """
         fields = self._plain_fields()
+        self._refuse_other_columns(task)
         if not fields:
             return self.standin(folder, rows=rows, seed=seed, task=task)
-        self._refuse_other_columns(task)
         keys = turns_of_shapes(folder, rows=rows, seed=seed, task=task, images=True, scenes=-(-rows // 10))
         world = all_columns(pl.read_parquet(keys["path"]), fields, task, self.boxes_are)
         table_for(world, fields).write_parquet(keys["path"])
@@ -377,7 +414,7 @@ class Table(Source):
         """``fields`` where each reads columns of one row: what a stand-in's table can be written for."""
         plain = {name: text for name, text in self.fields.items() if isinstance(text, str)}
         is_other = bool(self.text or self.extract or self.gather or self.explode or self.join or self.keep)
-        is_other = is_other or self.take is not None or len(plain) < len(self.fields)
+        is_other = is_other or self.take is not None or len(plain) < len(self.fields) or _MESSAGES in plain
         parts = [text.partition(".")[0] for text in plain.values() if _NESTED.fullmatch(text)]
         is_other = is_other or len(parts) > len({*parts})  # two parts of one column, which is written for one
         return {} if is_other or any(_FILE.search(text) for text in plain.values()) else plain
@@ -386,11 +423,13 @@ class Table(Source):
         return with_columns_of(self._opened(self._tables()[0]), [read_join(join) for join in self.join])
 
     def _refuse_other_columns(self, task: str) -> None:
-        """Hold the fields against the files, where these are there already."""
+        """Hold the fields against the files, where these are there already, or the columns that the recipe names."""
         try:
             self.files()
-        except SourceError:
-            return  # they are what the stand-in stands for
+        except SourceError:  # they are what the stand-in stands for
+            if self.columns is not None and not (self.join or self.extract):
+                origins(self.fields, (*self.columns, FILE_NAME, FILE_STEM), task)
+            return
         frame = self._first()
         if not self._holds_conversations(frame, task):
             origins(*self._named(frame), task)
@@ -399,7 +438,9 @@ class Table(Source):
         return self._holds_talks(frame, task) or self._is_cauldron(frame, task)
 
     def _holds_talks(self, frame: TableFile, task: str) -> bool:
-        return task in _DIALOGUES and not self.explode and holds_talks(frame.columns, self.fields, self.ignore)
+        if task not in _DIALOGUES or self.explode:
+            return False
+        return _MESSAGES in self.fields or holds_talks(frame.columns, self.fields, self.ignore)
 
     def _is_cauldron(self, frame: TableFile, task: str) -> bool:
         is_named = bool({*frame.columns, *self.fields} & {*_EXCHANGE})
@@ -410,9 +451,8 @@ class Table(Source):
         frame = self._frame(path, name)
         if frame.row == FILE_STEM and {"row", "id"} & {*frame.columns}:
             frame = replace(frame, row=None)
-        texts = [text for given in self.fields.values() for text in ([given] if isinstance(given, str) else given)]
-        if any(_FILE.search(text) for text in (frame.row or "", *texts, *self.keep, *self.gather)):
-            frame = with_file_name(frame, name)
+        if any(_FILE.search(text) for text in (frame.row or "", *self._texts(), *self.keep, *self.gather)):
+            frame = with_file_name(frame, name, but=[column for join in self.join for column in join.keep])
         return frame
 
     def _frame(self, path: Path, name: str) -> TableFile:
@@ -421,9 +461,8 @@ class Table(Source):
         Args:
             name: Its name, seen from the source's folder.
         """
-        option = next((option for option in ("at", "columns") if getattr(self, option) is not None), None)
-        if self.text is None and option is not None and (is_tar(path) or is_records(path)):
-            raise SourceError(str(path), f"`{option}` says nothing of such a file", f"leave `{option}` out")
+        if self.text is None and (is_tar(path) or is_records(path)):
+            refuse_options(path, at=self.at, columns=self.columns)
         if self.text is None and is_tar(path):
             stem = name[: name.lower().rindex(".t")]
             images = self._named_images()
@@ -458,7 +497,7 @@ class Table(Source):
         for name in self.gather:
             if name not in columns:
                 raise SourceError("gather", f"no column {name!r}", nearest(name, columns))
-        sides = _sides_beside(found, columns)
+        sides = sides_beside(found, columns)
         self._note_columns(frame, found, sides)
         inside = self._inside(frame, found["images"]) if "images" in found else None
         images = found.pop("images") if inside is not None else None
@@ -471,6 +510,8 @@ class Table(Source):
         if "images" in found:
             table = self._with_images_named(table, found["images"], frame, records)
         turns = self._canonical(table, found, notes, task)
+        if "boxes" in found:
+            turns = with_remark_of_first_image(turns, evaluated(found["boxes"], table))
         if sides:
             turns = with_sizes_beside(turns, *(table[side] for side in sides))
         turns = turns.with_columns(table.select(KEPT))
@@ -666,6 +707,8 @@ class Table(Source):
         rows = talk_rows(frame.path, image_root=self.image_root, frame=frame, at=self.at)
         self._add_joined(rows, frame)
         fields, columns = self._named(frame)
+        if isinstance(said := fields.pop(_MESSAGES, None), str):
+            _give_messages(rows, said, columns)
         if frame.talks is not None and "row" not in self.fields:
             fields.pop("row", None)  # its rows have their ids already
         found = {name: one for name, one in origins(fields, columns, task, whole=False).items() if name in fields}
@@ -691,6 +734,31 @@ class Table(Source):
         return [one._replace(kept=own) for one, own in zip(talks, texts, strict=True)]
 
 
+def _give_messages(rows: list[Any], name: str, columns: Sequence[str]) -> None:
+    """Give each row the column that the recipe calls its conversation under a key by which that is known.
+
+    Raises:
+        SourceError: There is no such column.
+    """
+    if name not in columns:
+        raise SourceError(f"fields.{_MESSAGES}", f"no column {name!r}", nearest(name, columns))
+    for row in rows:
+        if isinstance(row, dict):
+            said = value_at(row, name)
+            for key in {*MESSAGES, name.partition(".")[0]} & row.keys():
+                del row[key]
+            row[_MESSAGES] = said
+    note_columns({name: _EXCHANGE[:2]})
+
+
+def _narrowed(error: SourceError, path: str, num_failed: int, num_files: int) -> SourceError:
+    """An error of one of several files, with what to do where the others are the table."""
+    if num_failed == num_files or not home(path).is_dir():
+        return error
+    fix = f"{error.fix}; if the file is no part of the table, name the others: {path.rstrip('/')}/<pattern>"
+    return SourceError(error.where, error.problem, fix)
+
+
 def _format_of(folder: Path) -> str | None:
     """The format of a folder that holds no table, where its files tell."""
     if not folder.is_dir():
@@ -701,14 +769,6 @@ def _format_of(folder: Path) -> str | None:
         if path.suffix[1:].lower() in IMAGES:
             return "image_folder"
     return None
-
-
-def _sides_beside(found: Mapping[str, Origin], columns: Collection[str]) -> Sequence[str]:
-    """``width`` and ``height`` beside boxes, unless they may be the boxes' own or another column has the sizes."""
-    own = ("width", "height")
-    is_other = "boxes" not in found or "image_sizes" in found or any(name in columns for name in _OF_A_BOX)
-    is_other = is_other or any(name in own for origin in found.values() for name in origin.needs)
-    return () if is_other or not {*own} <= {*columns} else own
 
 
 def _items(turns: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:

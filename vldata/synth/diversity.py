@@ -64,7 +64,7 @@ def largest_count(counts: Sequence[int], share: float) -> int:
 _TOLERANCE = 1e-9
 
 
-class Limits:
+class DiversityLimits:
     """What a source's limits take out, found by going through all outcomes once."""
 
     def __init__(self, spec: Diversity, *, of_questions: bool) -> None:
@@ -72,7 +72,7 @@ class Limits:
         self._of_questions = of_questions
         self._out: dict[int, Finding] = {}
 
-    def measure(self, outcomes: Iterator[Outcome]) -> Limits:
+    def measure(self, outcomes: Iterator[Outcome]) -> DiversityLimits:
         """Find the turns to take out; the outcomes must come in the same order again for `applied`."""
         self._out = {}
         codes: dict[str, int] = {}

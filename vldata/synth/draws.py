@@ -46,6 +46,7 @@ class Draw(NamedTuple):
         is_reviewed: Whether a person's verdict stands in it, which goes before every check.
         again: The request by which the last reply may be requested again, as its kind's checks say; not answered yet.
         judge_replies: About all draws of the sample; the first one has them.
+        repairs: What was repaired to read the last reply: names in `vldata.synth.replies.REPAIRS`.
     """
 
     inputs: Inputs
@@ -61,6 +62,7 @@ class Draw(NamedTuple):
     is_reviewed: bool = False
     again: Request | None = None
     judge_replies: tuple[JudgeReply, ...] = ()
+    repairs: tuple[str, ...] = ()
 
     @property
     def row(self) -> str:

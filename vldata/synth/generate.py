@@ -22,7 +22,7 @@ from vldata.synth.inputs import Inputs
 from vldata.synth.kind import SynthKind
 from vldata.synth.kinds import load_kind
 from vldata.synth.models import Synth
-from vldata.synth.parse import ParseError
+from vldata.synth.replies import ParseError
 from vldata.synth.review import Reviews, reviewed
 from vldata.synth.validate import Answered, Comparison, Finding, SameAnswers, text_of
 
@@ -51,7 +51,7 @@ def load_kinds(spec: Synth, where: str) -> tuple[SynthKind, SynthKind | None]:
     Raises:
         RecipeErrors: One of them cannot be used.
     """
-    kind = load_kind(spec.kind, spec.prompts, where=f"{where}.kind")
+    kind = load_kind(spec.kind, spec.prompts, where=f"{where}.kind").read_strictly(spec.strict)
     choose = kind.settings.choose
     judge = load_kind(choose.judge, where=f"{where}.kind") if choose is not None and choose.by == "judge" else None
     return kind, judge
@@ -204,6 +204,7 @@ def _draw(inputs: Inputs, number: int, source: _Source) -> Draw:
         reask = kind.decide(exchanges, findings, may_reask=again < most and not reviews)
         decision = reask if reask.action != "reask" else kind.decide(exchanges, findings, may_reask=False)
         settled = Draw(inputs, number, sent, answer, tuple(exchanges), tuple(findings), decision.kept)
+        settled = settled._replace(repairs=exchanges.repairs)
         settled = settled if decision.kept else _dropped(settled, decision.reasons)
         if reask.action != "reask":
             return reviewed(settled, reviews, whole=kind.settings.scope == "reply") if reviews else settled

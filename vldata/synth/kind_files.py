@@ -56,7 +56,7 @@ class SynthKindSettings(Spec):
         answer: ``generated`` by the model, or the name of a text of the sample that the reply scores: the turn then has
             columns ``score_<criterion>``, and ``score``, their mean.
         task: What the exchanges become; null when they are no turns.
-        parser: A name in `vldata.synth.parse.PARSERS` and its options.
+        parser: A name in `vldata.synth.replies.PARSERS` and its options.
         reply_schema: The JSON schema that is requested and checked; null for free text.
         parameters: Of the request, where the recipe does not say otherwise.
         draws: How many requests each sample gets.
@@ -65,7 +65,8 @@ class SynthKindSettings(Spec):
         choose: How the best draw is found; null keeps every draw.
         scope: What is lost by a finding about one exchange, with policy ``drop``: the whole ``reply`` or the
             ``exchange``.
-        validators: Names in `vldata.synth.validate.VALIDATORS`, each with its options; they are run in this order.
+        validators: Names in `vldata.synth.validate.VALIDATORS`, each with its options; they are run in this order,
+            and then those of `vldata.synth.validate.ALWAYS` that are not named.
     """
 
     about: str

@@ -57,6 +57,8 @@ class Synth(Spec):
         judge_model: Of a kind that chooses by a judge; null: ``model``.
         same_answers: What is done with one answer over many images; null: nothing.
         diversity: Limits on how alike its turns may be; null: none.
+        strict: Refuse replies that could only be read with a repair: another form of labels, a preface, a fence …;
+            reasoning is left out in any case. The same as ``strict`` of the kind's parser.
     """
 
     from_: Annotated[list[str], BeforeValidator(_as_list), Field(alias="from", min_length=1)]
@@ -79,6 +81,7 @@ class Synth(Spec):
     judge_model: str | None = None
     same_answers: Literal["drop", "mark"] | None = "drop"
     diversity: Diversity | None = None
+    strict: bool = False
 
     @model_validator(mode="before")
     @classmethod
