@@ -180,6 +180,27 @@ def test_what_an_export_says_is_what_is_built_of_it(form: str, reader: str, firs
     assert lost.total() == unsaid.total() + refused.height
 
 
+@pytest.mark.parametrize("form", [form for form in READABLE if form.values[0] not in NOT_SAID])
+def test_boxes_as_data_are_read_back(form: str, natives: Path, tmp_path: Path) -> None:
+    tasks = {"rec": "rec", "grounded": "grounded_caption", "vqa": "vqa_open"}
+    sources = {n: {"format": "table", "task": task, "path": f"{natives}/{n}.jsonl"} for n, task in tasks.items()}
+    exported = first = build(tmp_path, "first", sources, splits={"val": 0.3})
+    if form != BUILD:
+        exported = tmp_path / "export"
+        export(first, exported, to=form)
+    keys = {"format": READERS.get(form, ("llava",))[0], "task": "instruction", "image_root": str(exported)}
+    again = build(tmp_path, "again", {s: {**keys, "path": HOW_TO_READ[form](exported, s)} for s in SPLITS})
+    assert _boxes_in(again) == _boxes_in(first)
+    assert sum(len(boxes) for _, boxes in _boxes_in(first)) == 3
+
+
+def _boxes_in(folder: Path) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The words and boxes of every sample that has boxes."""
+    rows = (row for split in SPLITS for row in _rows(folder, split))
+    found = ((json.dumps(row["messages"]), [box for turn in row["turns"] for box in turn["boxes"]]) for row in rows)
+    return sorted((pair for pair in found if pair[1]), key=str)
+
+
 def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 

@@ -40,6 +40,7 @@ def root(tmp_path: Path, encode) -> Path:
         (" a b.jpg\n", "blanks around it: 'a b.jpg' is there"),
         ("a%20b.jpg", "it is percent-encoded: 'a b.jpg' is there"),
         ("coco/images/two/x.jpg", "'two/x.jpg' is there: image_root lies deeper than the path begins"),
+        ("two/x.jpg?w=640#top", "with what a URL has behind its path: 'two/x.jpg' is there"),
         ("two/12", "'12.png' is there"),
         ("file:///elsewhere/two/x.jpg", "a file:// URL, where a path is read; 'two/x.jpg' is there"),
         ("http://e.org/two/x.jpg", "a URL: images are read from files, so fetch it"),

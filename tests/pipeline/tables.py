@@ -115,6 +115,7 @@ def leaf(*samples: Mapping[str, Any], task: str = "vqa_open") -> tuple[pl.DataFr
             "sizes": [{"width": 200, "height": 100}] * len(images),
             "hashes": [f"#{ref}" for ref in images],
             "image_bytes": 10 * len(images),
+            "num_deep": 0,
             "split": "train",
             "num_turns": len(sample["turns"]),
             "sample_row": f"{at}.0",
@@ -122,7 +123,13 @@ def leaf(*samples: Mapping[str, Any], task: str = "vqa_open") -> tuple[pl.DataFr
         rows.append(usual | {name: value for name, value in sample.items() if name != "turns"})
     names = pl.List(pl.String)
     schema = {"at": pl.Int64, "sample": pl.UInt64, "images": names, "sizes": pl.List(SIZE), "hashes": names}
-    schema |= {"image_bytes": pl.Int64, "split": pl.String, "num_turns": pl.UInt32, "sample_row": pl.String}
+    schema |= {
+        "image_bytes": pl.Int64,
+        "num_deep": pl.UInt32,
+        "split": pl.String,
+        "num_turns": pl.UInt32,
+        "sample_row": pl.String,
+    }
     filled = [dict.fromkeys(types) | turn for turn in turns]
     return pl.DataFrame(rows, schema=schema), pl.DataFrame(filled, schema=types)
 

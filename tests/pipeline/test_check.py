@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.pipeline.tables import recipe
 from vldata.errors import RecipeErrors
@@ -18,7 +19,7 @@ def source(tmp_path: Path) -> dict[str, Any]:
     """A source without a fault."""
     row = {"image": "a.jpg", "question": "What?", "answer": "cup", "choices": ["cup", "jar"], "right": 0}
     (tmp_path / "rows.jsonl").write_text(f"{json.dumps(row)}\n")
-    (tmp_path / "a.jpg").touch()
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.jpg")
     return {"task": "vqa_open", "path": str(tmp_path / "rows.jsonl"), "image_root": str(tmp_path)}
 
 

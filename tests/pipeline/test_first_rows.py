@@ -23,7 +23,7 @@ ROWS = [{"id": k, "image": "a.jpg", "question": f"What is {k}?", "label": "cup",
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.jpg").touch()
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.jpg")
     return tmp_path
 
 
@@ -140,7 +140,7 @@ def test_of_a_large_folder_of_images_the_first_are_read_with_what_lies_beside(
     monkeypatch.setattr(first_rows, "WHOLE_BYTES", 0)
     for k in range(300):
         (folder / "set" / "cats").mkdir(parents=True, exist_ok=True)
-        (folder / "set" / "cats" / f"{k:03}.jpg").touch()
+        Image.new("RGB", (8, 6)).save(folder / "set" / "cats" / f"{k:03}.jpg")
         (folder / "set" / "cats" / f"{k:03}.txt").write_text(f"Cat {k}.")
     tree = {"name": "t", "sources": {"t": {"format": "image_folder", "path": "set"}}}
     for root in ({}, {"image_root": "."}):
@@ -295,3 +295,36 @@ def test_rows_without_what_their_task_needs_are_broken_as_in_a_build(tmp_path):
         check(from_tree({"name": "x", "sources": sources}))
     sources["s"]["where"] = "row != 'alone.txt' AND row != 'b.png'"
     assert check(from_tree({"name": "x", "sources": sources}))[0]["rows"] == 4
+
+
+def test_what_is_said_of_rows_is_said_before_a_build(folder: Path) -> None:
+    rows = [{"id": k, "image": "a.jpg", "question": "Which is <image>?", "answer": "cup"} for k in range(3)]
+    row = checked(path=write(folder / "rows.jsonl", rows), fields={})
+    assert row["notes"] == [
+        "t: 'vqa_open' places no images, so marks such as <image> in its words are text: 3 of 3 turns"
+    ]
+    places = {"choices": ["red", "blue", "all of the above"], "answer": 0}
+    row = checked(path=write(folder / "mc.jsonl", [{**r, **places} for r in rows]), task="vqa_mc", fields={})
+    assert 't: options such as "all of the above" stay behind the others: 3 of 3 turns' in row["notes"]
+
+
+def test_files_of_a_folder_that_are_passed_over_are_said_before_a_build(folder: Path) -> None:
+    (folder / "data").mkdir()
+    write(folder / "data" / "rows.jsonl", ROWS)
+    (folder / "data" / "LICENSE").write_text("as you like")
+    row = checked(path="data", image_root=".")
+    assert row["notes"] == ["t passed over 1 files of its folder, which are not of its format: LICENSE"]
+
+
+def test_a_source_of_which_nothing_is_left_is_a_problem_whatever_it_may_lose(folder: Path) -> None:
+    rows = [{**row, "label": None} for row in ROWS]
+    with pytest.raises(RecipeErrors, match="nothing is left of any source: t: 500 of 500 turns are broken, such as 0"):
+        checked(path=write(folder / "rows.jsonl", rows), max_reject_rate=1)
+    with pytest.raises(RecipeErrors, match="not one of 500 turns passes its `where`"):
+        checked(path=write(folder / "rows.jsonl", ROWS), where="question = 'nothing'")
+
+
+def test_images_of_rows_that_a_condition_leaves_out_are_not_missed(folder: Path) -> None:
+    rows = [{**ROWS[k], "image": "a.jpg" if k < 2 else "gone.jpg"} for k in range(9)]
+    row = checked(path=write(folder / "rows.jsonl", rows), where="row IN ('0', '1')")
+    assert row["notes"] == []

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
@@ -292,3 +293,26 @@ def test_an_archive_that_changes_between_two_builds_is_read_again(run: Run, corp
     found = rows(run(tree))
     assert len(found) == 10
     assert found["t/r3"]["images"][0]["bytes"] == jpeg("cyan", (67, 48))
+
+
+@pytest.mark.parametrize(("images", "said"), [("embed", "are scaled to 8 bits"), ("path", "have more than 8 bits")])
+def test_pixels_that_are_not_stored_as_they_are_are_named(corpus: Path, run: Run, images: str, said: str) -> None:
+    for i in range(3):
+        Image.fromarray(np.full((48, 64), 20_000 + i, dtype=np.uint16)).save(corpus / "images" / f"{i}.jpg", "PNG")
+    dark = np.full((48, 64), 200, dtype=np.uint16)  # never scaled
+    Image.fromarray(dark).save(corpus / "images" / "3.jpg", "PNG")
+    built = run(recipe(corpus) | {"output": {"images": images}})
+    (note,) = built.manifest["notes"]
+    assert note.startswith(f"t: 3 of 10 images {said}")
+
+
+def test_deep_pixels_that_cannot_be_decoded_cost_their_row(corpus: Path, run: Run) -> None:
+    out = io.BytesIO()
+    Image.fromarray(np.arange(3072, dtype=np.uint16).reshape(48, 64) * 20).save(out, "PNG")
+    data = bytearray(out.getvalue())
+    at = data.index(b"IDAT") + 10
+    data[at : at + 20] = bytes(20)
+    (corpus / "images" / "0.jpg").write_bytes(bytes(data))
+    run(recipe(corpus))
+    ledger = pl.read_parquet(corpus.parent / "out" / "ledger.parquet")
+    assert ledger.select("row", "reason").rows() == [("r0", "image_unreadable")]

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from tests.pipeline.tables import leaf, words
+from vldata.pipeline import render
 from vldata.pipeline.finished_rows import RenderSettings
 from vldata.pipeline.render import RenderedLeaf, RenderJob, render_job
 from vldata.store.blocks import BLOCK, NOTE, PIECE, file_digest, is_whole, note_of
@@ -147,6 +148,17 @@ def test_the_key_knows_nothing_of_the_rows_around_the_leaf(work: Work, tmp_path:
     assert work(pixels=dict(reversed(PIXELS.items()))).key == usual
     unused = words(tmp_path, dataset="called otherwise", max_side_px=5_000)
     assert work(said=unused).key == usual
+
+
+def test_the_key_names_the_version_of_pixels_where_an_image_is_scaled_to_8_bits(work: Work, monkeypatch: Any) -> None:
+    usual = work().key, work(changed(1, num_deep=1)).key
+    assert usual[0] != usual[1]
+    assert work(changed(1, num_deep=2)).key == usual[1]
+    paths = {**PIXELS, "images": "path"}
+    assert work(changed(1, num_deep=1), pixels=paths).key == work(pixels=paths).key
+    monkeypatch.setattr(render, "PIXELS_VERSION", 99)
+    assert work().key == usual[0]
+    assert work(changed(1, num_deep=1)).key not in usual
 
 
 def test_the_key_of_these_rows_for_ever(work: Work) -> None:

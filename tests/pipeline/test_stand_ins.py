@@ -125,3 +125,24 @@ def test_a_table_in_another_form_has_a_stand_in(run: Run, task: str, keys: dict[
     report = run({"name": "t", "sources": {"t": source}}, standin=20).manifest["sources"]["t"]
     assert report["rows_out"] >= 20
     assert report["rejected"] == 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "untried"),
+    [
+        ({"fields": {"question": "qas.q", "answer": "qas.a"}, "explode": "qas"}, "`fields`, `explode`"),
+        ({"take": {"first": 3}}, "`take`"),
+        ({"fields": {"answer": "a"}, "columns": ["image", "question", "a"]}, "`columns`"),
+    ],
+)
+def test_options_that_a_stand_in_does_not_try_are_told(run: Run, keys: dict[str, object], untried: str) -> None:
+    source = {"format": "table", "path": "nowhere.csv", "task": "vqa_open", **keys}
+    notes = run({"name": "t", "sources": {"t": source}}, standin=20).manifest["notes"]
+    assert f"t: not tried by its stand-in, which is read without: {untried}" in notes
+
+
+def test_fields_are_held_against_the_columns_that_the_recipe_names(run: Run) -> None:
+    keys = {"fields": {"answer": "lable"}, "columns": ["image", "question", "label"]}
+    source = {"format": "table", "path": "nowhere.csv", "task": "vqa_open", **keys}
+    with pytest.raises(SourceError, match="did you mean 'label'"):
+        run({"name": "t", "sources": {"t": source}}, standin=20)

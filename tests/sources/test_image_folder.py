@@ -46,7 +46,7 @@ def test_the_text_or_json_of_an_image_is_its_caption_and_its_id_is_its_path(tmp_
     }  # fmt: skip
 
 
-def test_the_text_goes_before_json_and_an_empty_text_is_no_gap(tmp_path):
+def test_a_text_and_json_that_differ_are_no_caption_until_one_is_named_and_an_empty_text_is_no_gap(tmp_path):
     put(
         tmp_path,
         a_jpg=None,
@@ -55,8 +55,25 @@ def test_the_text_goes_before_json_and_an_empty_text_is_no_gap(tmp_path):
         b_jpg=None,
         b_txt="",
         b_json='{"caption": "j"}',
+        c_jpg=None,
+        c_txt="same\n",
+        c_json='{"caption": " same"}',
     )
-    assert captions_of(tmp_path) == {"a.jpg": "text", "b.jpg": ""}
+    assert captions_of(tmp_path) == {"a.jpg": None, "b.jpg": "", "c.jpg": "same"}
+    refused = turns_of(tmp_path).filter(pl.col("problem").is_not_null())
+    assert refused.select("row", "problem").rows() == [("a.jpg", "unparsable_row")]
+    assert all(said in refused["detail"][0] for said in ("'text'", "'json'"))
+    assert captions_of(tmp_path, fields={"caption": "txt"}) == {"a.jpg": "text", "b.jpg": "", "c.jpg": "same"}
+    assert captions_of(tmp_path, fields={"caption": "json.caption"})["a.jpg"] == "json"
+
+
+def test_a_table_and_a_text_beside_an_image_that_differ_are_no_caption(tmp_path):
+    put(tmp_path, a_jpg=None, a_txt="one", b_jpg=None, b_txt="same")
+    (tmp_path / "metadata.csv").write_text("file_name,caption\na.jpg,other\nb.jpg,same\n")
+    turns = turns_of(tmp_path)
+    assert turns.select("row", "problem").rows() == [("a.jpg", "unparsable_row"), ("b.jpg", None)]
+    assert turns["detail"][0] == "its caption is 'other' in the table, and 'one' beside it"
+    assert captions_of(tmp_path, fields={"caption": "txt"}) == {"a.jpg": "one", "b.jpg": "same"}
 
 
 @pytest.mark.parametrize(
@@ -186,3 +203,45 @@ def test_what_is_said_of_an_image_reaches_the_plan(tmp_path):
     put(tmp_path, a_jpg=None, a_png=None, a_txt="of both", b_jpg=None, b_txt="of b")
     turns = ImageFolder(path=str(tmp_path)).read("caption").sort("row")
     assert turns["remark"].to_list() == [*["another image has its name, but for the suffix"] * 2, None]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "rows"),
+    [
+        ("*/train", {"x/train/a.jpg": "of a", "y/train/c.JPG": "of c"}),
+        ("**/train", {"x/train/a.jpg": "of a", "y/train/c.JPG": "of c"}),
+        ("x/*", {"x/train/a.jpg": "of a", "x/test/b.jpg": "of b"}),
+        ("x/*/*.jpg", {"x/train/a.jpg": "of a", "x/test/b.jpg": "of b"}),
+        ("{x,y}/train/*.{jpg,JPG}", {"x/train/a.jpg": "of a", "y/train/c.JPG": "of c"}),
+    ],
+)
+def test_a_pattern_names_images_or_folders_of_them(tmp_path, pattern, rows):
+    put(
+        tmp_path,
+        x__train__a_jpg=None,
+        x__train__a_txt="of a",
+        x__test__b_jpg=None,
+        x__test__b_json='{"caption": "of b"}',
+    )
+    put(tmp_path, y__train__c_JPG=None, y__train__c_jpg_txt="nobody's", y__train__c_txt="of c")
+    (tmp_path / "y" / "train" / "c.jpg.txt").unlink()
+    before = "x/" if pattern.startswith("x/") else ""
+    found = captions_of(tmp_path / pattern)
+    assert {before + row: said for row, said in found.items()} == rows
+    reader = ImageReader(ImageFolder(path=str(tmp_path / pattern)).image_root)
+    assert all(reader.read(ref) == JPEG for (ref,) in turns_of(tmp_path / pattern)["images"])
+
+
+def test_a_pattern_that_names_nothing_or_leaves_out_a_table_of_its_images_is_an_error(tmp_path):
+    put(tmp_path, x__a_jpg=None, x__metadata_csv="file_name,text\na.jpg,of a\n")
+    with pytest.raises(SourceError, match="the pattern names no image"):
+        turns_of(tmp_path / "*" / "*.png")
+    with pytest.raises(SourceError, match=r"it names images, and not x/metadata\.csv"):
+        turns_of(tmp_path / "*" / "*.jpg")
+    assert captions_of(tmp_path / "*") == {"x/a.jpg": "of a"}
+
+
+def test_a_folder_whose_name_looks_like_a_pattern_is_that_folder(tmp_path):
+    put(tmp_path / "set[1]", a_jpg=None, a_txt="of a")
+    put(tmp_path / "set1", b_jpg=None, b_txt="of b")
+    assert captions_of(tmp_path / "set[1]") == {"a.jpg": "of a"}

@@ -198,7 +198,8 @@ def test_json_lines_are_read_and_a_broken_one_is_a_row(tmp_path):
     with (tmp_path / "mix.jsonl").open("a") as file:
         file.write('{"id": \n{"id": "x"}\n')
     turns = Llava(path=str(tmp_path)).turns("instruction")
-    assert turns["problem"].to_list() == [None, "unparsable_row", "unparsable_row", "not_for_task"]
+    assert turns["problem"].to_list() == [None, "unparsable_row", "unparsable_row", "unparsable_row"]
+    assert turns["detail"][3] == "no conversation under a key that is known as one, but 'id'"
 
 
 def test_a_file_of_another_format_is_refused(tmp_path):

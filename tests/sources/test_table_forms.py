@@ -669,6 +669,7 @@ def test_sides_beside_boxes_are_the_annotated_size(tmp_path, sides):
     [
         ((50, 30), {}),
         ((0, 100), {}),
+        ((-1, -1), {}),
         ((200.5, 100), {}),
         (("wide", "high"), {}),
         ((None, 100), {}),
@@ -699,3 +700,142 @@ def test_columns_that_one_file_of_many_lacks_do_not_depend_on_their_order(tmp_pa
     assert shards.select("caption", "problem").rows() == [("x", None), ("y", None)]
     with pytest.raises(SourceError, match="'nowhere', which is no column"):
         Table(path=str(tmp_path), fields={"caption": "nowhere"}).turns("caption")
+
+
+def files(folder, **texts):
+    for name, text in texts.items():
+        (folder / name.replace("__", ".")).write_text(text)
+    return str(folder)
+
+
+def test_a_column_that_fields_name_and_one_of_the_files_lacks_is_null_in_it_and_that_is_told(tmp_path):
+    path = files(
+        tmp_path, a__csv="id,image,text\n1,a.jpg,a cat\n", b__csv="id,image,text,alt\n2,b.jpg,,a dog\n3,c.jpg,x,\n"
+    )
+    turns = turns_of(path, "caption", fields={"caption": "COALESCE(alt, text)"})
+    assert turns["caption"].to_list() == ["a cat", "a dog", "x"]
+    assert turns["remark"].to_list() == ["its file has no column 'alt', which other files have", None, None]
+    turns = turns_of(path, "caption", fields={"caption": "alt"})
+    assert rows_and(turns, "caption") == [("1", None, None), ("2", "a dog", None), ("3", None, None)]
+    with pytest.raises(SourceError, match="'atl', which is no column"):
+        turns_of(path, "caption", fields={"caption": "atl"})
+
+
+def test_an_error_of_one_file_of_a_folder_says_how_to_leave_it_out(tmp_path):
+    path = files(tmp_path, a__csv="id,image,caption\n1,a.jpg,a cat\n", b__csv="id,image,Caption\n2,b.jpg,a dog\n")
+    with pytest.raises(SourceError, match="no column 'caption'") as caught:
+        turns_of(path, "caption")
+    assert "b.csv" in caught.value.where
+    assert "if the file is no part of the table" in caught.value.fix
+    (tmp_path / "b.csv").unlink()
+    files(tmp_path, classes__json='["cat", "dog"]')
+    with pytest.raises(SourceError, match="no row can be read") as caught:
+        turns_of(path, "caption")
+    assert "if the file is no part of the table" in caught.value.fix
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "arrow"])
+def test_an_option_that_says_nothing_of_a_file_is_refused(tmp_path, form):
+    path = tmp_path / f"t.{form}"
+    rows = pl.DataFrame({"image": ["a.jpg"], "caption": ["a"]})
+    {"csv": rows.write_csv, "parquet": rows.write_parquet, "arrow": rows.write_ipc}[form](path)
+    with pytest.raises(SourceError, match="`at` says nothing of such a file"):
+        turns_of(path, "caption", at="data")
+    if form != "csv":
+        with pytest.raises(SourceError, match="`columns` says nothing of such a file"):
+            turns_of(path, "caption", columns=["image", "caption"])
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_rows_that_are_lists_have_the_names_that_the_recipe_gives_them(tmp_path, form):
+    path = write(tmp_path, form, [["a.jpg", "a cat"], ["b.jpg"], ["c.jpg", 2.5]])
+    turns = turns_of(path, "caption", columns=["image", "caption"])
+    assert turns.select("caption", "detail").rows() == [
+        ("a cat", None), (None, "1 values, and `columns` names 2"), ("2.5", None),
+    ]  # fmt: skip
+    with pytest.raises(SourceError, match="names the items of lists"):
+        turns_of(write(tmp_path, form, [{"image": "a.jpg"}], name="u"), "caption", columns=["image"])
+
+
+def test_columns_and_data_of_pandas_are_read(tmp_path):
+    path = tmp_path / "t.json"
+    write_json(path, {"columns": ["image", "caption"], "index": [0], "data": [["a.jpg", "a cat"]]})
+    assert turns_of(path, "caption", at="data", columns=["image", "caption"])["caption"].to_list() == ["a cat"]
+
+
+def test_what_is_no_object_in_an_object_of_objects_keeps_its_key(tmp_path):
+    path = tmp_path / "t.json"
+    write_json(path, {"1": {"image": "a.jpg", "caption": "a"}, "2": None, "3": "x"})
+    turns = turns_of(path, "caption")
+    assert rows_and(turns, "detail") == [
+        ("1", None, None),
+        ("2", "not an object: None", "unparsable_row"),
+        ("3", "not an object: 'x'", "unparsable_row"),
+    ]
+    write_json(path, {"a": {"image": "a.jpg"}, "b": {"image": "b.jpg"}, "version": "x"})
+    with pytest.raises(SourceError, match="an object of objects, but 'version' is 'x'"):
+        turns_of(path, "caption")
+
+
+def test_a_key_that_holds_a_dot_is_found_by_it(tmp_path):
+    write_json(tmp_path / "t.json", {"a.b": [{"image": "a.jpg", "caption": "a"}]})
+    assert turns_of(tmp_path / "t.json", "caption", at="a.b")["caption"].to_list() == ["a"]
+
+
+def test_photographs_by_their_ids_are_joined_by_their_file_names(tmp_path):
+    coco = {
+        "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "b.jpg"}],
+        "annotations": [{"id": 1, "image_id": 8, "caption": "b"}, {"id": 2, "image_id": 7, "caption": "a"}],
+    }
+    write_json(tmp_path / "t.json", coco)
+    join = {"path": str(tmp_path / "t.json"), "at": "images", "on": {"image_id": "id"}, "keep": "file_name"}
+    turns = turns_of(tmp_path / "t.json", "caption", at="annotations", join=join, fields={"images": "file_name"})
+    assert rows_and(turns, "images", "caption") == [("1", ["b.jpg"], "b", None), ("2", ["a.jpg"], "a", None)]
+
+
+def test_what_is_exploded_is_a_list_and_lies_in_no_other(tmp_path):
+    path = write(tmp_path, "jsonl", [{"image": "a.jpg", "q": {"caption": "a"}}])
+    with pytest.raises(SourceError, match="'q' is an object of caption, not a list"):
+        turns_of(path, "caption", explode="q", fields={"caption": "q.caption"})
+    with pytest.raises(ValidationError, match="lies inside another of them"):
+        turns_of(path, "caption", explode=["q", "q.caption"])
+
+
+TALK = [{"role": "user", "content": "<image>What?"}, {"role": "assistant", "content": "That."}]
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "parquet", "arrow"])
+def test_conversations_under_a_name_of_their_own_are_read_as_such(tmp_path, form):
+    rows = [{"uid": "x", "pic": "a.jpg", "dialog": TALK}, {"uid": "y", "pic": None, "dialog": TALK[:1]}]
+    fields = {"row": "uid", "images": "pic", "messages": "dialog"}
+    turns = turns_of(write(tmp_path, form, rows), "instruction", fields=fields)
+    assert turns.select("row", "images", "instruction", "response", "problem").rows() == [
+        ("x/0", ["a.jpg"], "What?", "That.", None),
+        ("y/0", [], None, None, "unparsable_row"),
+    ]
+    with pytest.raises(SourceError, match="no column 'dialogs'"):
+        turns_of(write(tmp_path, form, rows), "instruction", fields={"messages": "dialogs"})
+
+
+def test_of_two_conversations_the_one_that_the_recipe_names_is_read_and_keys_are_no_less_strict(tmp_path):
+    row = {"id": "x", "image": "a.jpg", "said": {"dialog": TALK}, "conversations": [*TALK, *TALK]}
+    path = write(tmp_path, "jsonl", [row, {**row, "rejected": "no"}])
+    turns = turns_of(path, "instruction", fields={"messages": "said.dialog"})
+    assert turns.select("response", "problem").rows() == [("That.", None), (None, "unknown_key")]
+    with pytest.raises(SourceError, match="no such column"):
+        turns_of(path, "caption", fields={"messages": "said.dialog"})
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_a_lone_text_among_lists_of_texts_is_a_list_of_one(tmp_path, form):
+    rows = [
+        {"id": 1, "image": ["a.jpg", "b.jpg"], "caption": "a"},
+        {"id": 2, "image": "c.jpg", "caption": "b"},
+        {"id": 3, "image": ["d.jpg"], "caption": "c"},
+        {"id": 4, "image": None, "caption": "d"},
+    ]
+    turns = turns_of(write(tmp_path, form, rows), "caption")
+    assert turns["images"].to_list()[:3] == [["a.jpg", "b.jpg"], ["c.jpg"], ["d.jpg"]]
+    assert turns["problem"].null_count() == 4
+    rows[1]["image"] = 5
+    assert turns_of(write(tmp_path, form, rows), "caption")["problem"][1] == "unparsable_row"

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from vldata.errors import SourceError
 from vldata.schema.turns import META
-from vldata.sources.reading.choices import LABELS_OFF
+from vldata.sources.reading.choices import LABELS_OFF, LABELS_STAY
 from vldata.sources.table import Table
 
 BOXES = {"extract": {"line": r"(?<x0>\d+),(?<y0>\d+),(?<x1>\d+),(?<y1>\d+),(?<words>.*)"}, "text": "lines"}
@@ -277,6 +277,19 @@ def test_labels_that_all_options_have_in_order_are_taken_off(tmp_path, label):
 def test_labels_that_are_mixed_or_not_in_order_stay(tmp_path, options):
     turns = choices(tmp_path, [(options, options[1])])
     assert (turns["choices"].to_list(), turns["answer"].to_list()) == ([options], [1])
+    assert ("remark" in turns.columns) == (options == ["B. cat", "A. dog"])
+
+
+def test_a_letter_is_the_option_that_bears_it_where_labels_are_not_in_order(tmp_path):
+    options = ["B. cat", "A. dog", "C. owl"]
+    turns = choices(tmp_path, [(options, "A"), (["cat", "dog"], "B"), (["2) cat", "1) dog"], "A")])
+    assert turns["answer"].to_list() == [1, 1, 0]
+    assert turns["remark"].to_list()[:2] == [LABELS_STAY.format("B."), None]
+    turns = choices(tmp_path, [(["A. cat", "A. dog", "C. owl"], "A"), (options, "C")], answer_is="letter")
+    assert turns["answer"].to_list() == [None, 2]
+    assert turns["problem"].to_list() == ["unparsable_row", None]
+    turns = choices(tmp_path, [(["G. Orwell", "A. Camus"], "A"), (["A. Gide", "no one"], "B")])
+    assert turns["answer"].to_list() == [0, 1]
     assert "remark" not in turns.columns
 
 

@@ -127,6 +127,21 @@ def test_a_repeated_question_stays_twice_with_the_same_answer(tmp_path):
     assert VqaV2(path=path).turns("vqa_open")["answer"].to_list() == ["a", "a"]
 
 
+def test_different_questions_with_one_id_share_no_annotation(tmp_path):
+    other = {**question(1), "question": "What else?"}
+    turns = VqaV2(path=pair(tmp_path, [question(1), other, question(2)], [annotation(1, "a"), annotation(2, "b")]))
+    rows = turns.turns("vqa_open").select("answer", "problem", "detail").rows()
+    assert [problem for _, problem, _ in rows] == ["unparsable_row", "unparsable_row", None]
+    assert "which one its annotation answers is open" in rows[0][2]
+
+
+def test_an_annotation_of_another_photograph_is_no_answer(tmp_path):
+    path = pair(tmp_path, [question(1), question(2)], [{**annotation(1, "a"), "image_id": 7}, annotation(2, "b")])
+    turns = VqaV2(path=path).turns("vqa_open")
+    assert turns["problem"].to_list() == ["unparsable_row", None]
+    assert turns["detail"][0].startswith("its annotation is of image 7, and the question of ")
+
+
 @pytest.mark.parametrize(
     ("subtype", "name"),
     [("val2014", "COCO_val2014_000000458752.jpg"), ("test-dev2015", "COCO_test2014_000000458752.jpg")],

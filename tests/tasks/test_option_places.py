@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tasks.test_vqa_mc import right_options, turns
+from vldata.schema.turns import KEY
 from vldata.tasks.option_places import comes_last, names_others
 from vldata.tasks.vqa_mc import VqaMc
 
@@ -126,3 +127,25 @@ def test_tables_without_options_have_nothing_to_remark(rows: list[list[str] | No
     table = turns(rows, [0] * len(rows))
     assert VqaMc().prepare(table, seed=0, salt="s").height == len(rows)
     assert sum(VqaMc().remarks(table).values()) == sum(row is not None and bool(row) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("question", "stays"),
+    [
+        ("Which is it?\nA. red\nB. blue\nC. green", True),
+        ("Which? (A) red (B) blue (C) green", True),
+        ("Choose: a) red, b) blue, c) green", True),
+        ("What did A. Smith and B. Jones see?", True),  # costs nothing but a place that is not drawn
+        ("Is it A or B?", False),
+        ("A dog is by the U.S. flag. Which?", False),
+    ],
+)
+def test_options_that_the_question_lists_keep_its_letters(question: str, stays: bool) -> None:
+    rows = pl.DataFrame(
+        {KEY: [k * 977 for k in range(40)], "question": question, "choices": [["red", "blue", "green"]] * 40}
+    )
+    rows = rows.with_columns(pl.col(KEY).cast(pl.UInt64), answer=pl.lit(0))
+    moved = VqaMc().prepare(rows, seed=1, salt="s")
+    assert (set(moved["answer"]) == {0}) == stays
+    said = "options keep the order that the source gives them, as the question lists options, and stand there twice"
+    assert VqaMc().remarks(rows) == ({said: 40} if stays else {})

@@ -121,7 +121,9 @@ def check(
     loaded = load(recipe, set_ or [])
     rows = run(loaded, files=standin is None)
     if standin is not None:
-        overview(loaded, store=store, standin=standin)
+        notes = overview(loaded, store=store, standin=standin)["notes"]
+        for row in rows:
+            row["notes"] += [n for n in notes if n.startswith((f"{row['source']}:", f"{row['source']} "))]
     if as_json:
         print_json(rows)
         return

@@ -36,6 +36,7 @@ FACTS: dict[str, pl.DataType | type[pl.DataType]] = {
     "width": pl.Int32,  # pixels, upright
     "height": pl.Int32,
     "format": pl.String,  # Pillow's name: JPEG, PNG, WEBP …
+    "deep": pl.Boolean,  # its pixels are scaled to 8 bits when they are stored
     "problem": pl.String,  # a name of `schema.reasons`; null for a usable image
     "detail": pl.String,
 }
@@ -281,11 +282,11 @@ def _row(reader: ImageReader, task: _InspectTask, max_pixels: int, fresh_ns: int
         digest = blake3(data).hexdigest(length=16)
         seen = look(data, max_pixels)
     except ImageProblem as problem:
-        blank = (None, None, None)
+        blank = (None,) * 4
         where = (ref, size_bytes, container_bytes, mtime_ns, stat.inode, digest)
         return (*where, *blank, problem.reason, problem.detail)
     where = (ref, size_bytes, container_bytes, mtime_ns, stat.inode, digest)
-    return (*where, seen.width, seen.height, seen.format, None, None)
+    return (*where, seen.width, seen.height, seen.format, seen.is_deep, None, None)
 
 
 def _failed_row(ref: str, problem: ImageProblem, nearby: Nearby) -> _Row:
@@ -296,7 +297,7 @@ def _failed_row(ref: str, problem: ImageProblem, nearby: Nearby) -> _Row:
         detail = nearby.detail(ref, detail)
     elif reason == "image_outside_root" and (found := nearby.fitting(ref)):
         detail = f"{detail}; {found}"
-    return (ref, *(None,) * 8, reason, detail)
+    return (ref, *(None,) * 9, reason, detail)
 
 
 def _in_threads(work: Callable[[list[_T]], _R], tasks: list[_T], workers: int) -> Iterator[_R]:

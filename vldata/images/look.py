@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from vldata.images import kinds
-from vldata.images.depth import check_shown
+from vldata.images.depth import check_shown, clips, may_be_deep
 from vldata.images.kinds import Kind
 from vldata.images.orientation import upright
 from vldata.images.problem import ImageProblem
@@ -33,11 +33,13 @@ class Look(NamedTuple):
         format: Pillow's name of the kind: ``JPEG``, ``PNG`` …
         width: Pixels, upright.
         height: Pixels, upright.
+        is_deep: Whether it has pixels that ``.convert("RGB")`` would cut off, so that they are scaled to 8 bits.
     """
 
     format: Kind
     width: int
     height: int
+    is_deep: bool = False
 
 
 def look(data: bytes, max_pixels: int = MAX_PIXELS) -> Look:
@@ -59,7 +61,9 @@ def look(data: bytes, max_pixels: int = MAX_PIXELS) -> Look:
     _refuse_bomb(scan.width, scan.height, max_pixels)
     if not scan.ended:
         _decode(data, kind, ended=False)
-    return Look(kind, scan.width, scan.height)
+    if kind != "PNG" or not may_be_deep(data):
+        return Look(kind, scan.width, scan.height)
+    return Look(kind, scan.width, scan.height, _clips(kinds.opened(data, kind), kind))
 
 
 def _by_pillow(data: bytes, kind: Kind, max_pixels: int) -> Look:
@@ -79,13 +83,14 @@ def _by_pillow(data: bytes, kind: Kind, max_pixels: int) -> Look:
     if not ended or kind in _SCANS:  # a JPEG, PNG or WebP that got here is an unusual one
         _decode(data, kind, ended=ended)
     turn = kinds.turn_of(image)  # Pillow forgets a TIFF's when it decodes it
-    _check_shown(image, kind)
-    return Look(kind, *upright(width, height, turn))
+    return Look(kind, *upright(width, height, turn), _clips(image, kind))
 
 
-def _check_shown(image: ImageFile.ImageFile, kind: Kind) -> None:
+def _clips(image: ImageFile.ImageFile, kind: Kind) -> bool:
+    """Whether its pixels are scaled to 8 bits; refuses those of which nobody can say how."""
     try:
         check_shown(image)
+        return clips(image)
     except (MemoryError, ImageProblem):
         raise
     except Exception as error:  # decoders raise nearly anything on damaged bytes

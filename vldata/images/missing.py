@@ -74,6 +74,7 @@ class Nearby:
             (bare, "blanks around it"),
             (bare.replace("\\", "/"), "a path of Windows, with backslashes"),
             (unquote(bare), "it is percent-encoded"),
+            (re.sub(r"[?#].*$", "", bare, flags=re.DOTALL), "with what a URL has behind its path"),
         ):
             if written != ref and (found := self._found(written)):
                 return f"{'' if path != ref else f'{how}: '}{found!r} is there"

@@ -111,6 +111,7 @@ def _with_images(
         sizes=pl.col("size"),
         hashes=pl.col("hash"),
         image_bytes=pl.col("size_bytes").fill_null(0).sum().cast(pl.Int64),
+        num_deep=pl.col("deep").fill_null(False).sum(),
         reason=pl.col("problem").drop_nulls().first(),
         detail=pl.concat_str(_SHORT_REF, pl.lit(": "), pl.col("detail").fill_null(""))
         .filter(pl.col("problem").is_not_null())
@@ -119,7 +120,7 @@ def _with_images(
     joined = samples.join(by_sample, on="at", how="left", maintain_order="left").with_columns(
         pl.col("sizes").fill_null(pl.lit([], dtype=pl.List(SIZE))),
         pl.col("hashes").fill_null(pl.lit([], dtype=pl.List(pl.String))),
-        pl.col("image_bytes").fill_null(0),
+        pl.col("image_bytes", "num_deep").fill_null(0),
     )
     joined = joined.with_columns(BEST_SIZES)
     filtered = image_filters(joined, entry.settings.filters)

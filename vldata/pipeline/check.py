@@ -10,10 +10,10 @@ import polars as pl
 from vldata.codecs import codec, codec_names
 from vldata.curate.exclude import ExclusionList
 from vldata.curate.where import compiled
-from vldata.errors import RecipeErrors, VldataError
+from vldata.errors import BuildError, RecipeErrors, VldataError
 from vldata.mixture.strategies import STRATEGIES
 from vldata.pipeline.first_rows import FirstRows, look
-from vldata.pipeline.plan import language_notes, load_templates
+from vldata.pipeline.plan import folder_notes, language_notes, load_templates
 from vldata.prompts.template import Template
 from vldata.recipe.models import Entry, Recipe
 from vldata.schema.turns import COMMON
@@ -40,14 +40,18 @@ def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
     templates, wrong = _templates(recipe)
     problems += wrong + _exclusion_problems(recipe)
     spoken = language_notes(recipe, templates)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    left: list[int | None] = []
     for name, entry in recipe.entries.items():
         native, wrong = _native_files(entry) if files else ([], [])
-        seen = FirstRows() if entry.synth is not None else look(entry, native)
+        stores_paths = recipe.head.output.images == "path"
+        seen = FirstRows() if entry.synth is not None else look(entry, native, stores_paths=stores_paths)
         problems += wrong + seen.problems
+        left.append(seen.left)
         if not any(problem.where == f"{entry.where}.where" for problem in seen.problems):
             problems += _where_problems(entry)
         problems += _root_problems(entry) if files else []
+        notes = [*seen.notes, *(folder_notes(entry) if native else [])]
         row = {
             "source": name,
             "format": entry.source.format,
@@ -57,9 +61,12 @@ def check(recipe: Recipe, *, files: bool = True) -> list[dict[str, Any]]:
             "rows": seen.rows,
             "all_rows": seen.is_all,
             "columns": seen.columns,
-            "notes": [*seen.notes, *(note for note in spoken if note.startswith(f"{name}: "))],
+            "notes": [*notes, *(note for note in spoken if note.startswith(f"{name}: "))],
         }
         rows.append(row)
+    if not problems and not any(num is None or num for num in left):
+        why = "; ".join(note for row in rows for note in row["notes"]) or "the sources have no rows"
+        problems.append(BuildError("mixture", f"nothing is left of any source: {why}", "see the sources' rows"))
     if problems:
         raise RecipeErrors(problems)
     return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,26 +15,22 @@ import polars as pl
 
 from vldata.curate.where import where
 from vldata.errors import BuildError, SourceError, VldataError
-from vldata.images.look import look as look_at
-from vldata.images.problem import ImageProblem
-from vldata.images.references import SEPARATOR, ImageReader
 from vldata.paths import home
-from vldata.pipeline.fit_boxes import OUTSIDE_PX
-from vldata.pipeline.image_facts import place_of
-from vldata.pipeline.index import keyed_turns, read_with_columns
+from vldata.pipeline.first_images import boxes_of, images_of, wrong_unit_by_sizes
+from vldata.pipeline.index import keyed_turns, read_with_columns, remarks_of
+from vldata.pipeline.render import refuse_containers
 from vldata.pipeline.screen import complete
 from vldata.recipe.models import Entry
 from vldata.schema.reasons import REJECTED
-from vldata.schema.turns import SIZE
 from vldata.sources.base import Source
 from vldata.sources.reading import tars, tfrecords
-from vldata.sources.reading.boxes import WrongUnit, outside_unit, wrong_unit
+from vldata.sources.reading.boxes import wrong_unit
 from vldata.sources.reading.json_head import write_head
 
 WHOLE_BYTES = 32 * 1024 * 1024
 """Sources with no more are read whole."""
 
-ROWS, IMAGES = 200, 20
+ROWS = 200
 SCAN_BYTES = 4 * 1024 * 1024 * 1024
 """Of larger JSON files only the start is looked at."""
 _HEAD_BYTES = 4 * 1024 * 1024
@@ -48,6 +44,7 @@ class FirstRows:
     """What was seen.
 
     Args:
+        left: Turns of a source read whole that nothing is wrong with and no ``where`` leaves out.
         rows: Turns read; None of a source whose files are too large to be read and have no head to cut off.
         is_all: Whether these are all of them.
         problems: What a build would stop at.
@@ -56,17 +53,19 @@ class FirstRows:
     """
 
     rows: int | None = None
+    left: int | None = None
     is_all: bool = False
     problems: list[VldataError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     columns: dict[str, Any] | None = None
 
 
-def look(entry: Entry, files: list[Path]) -> FirstRows:
+def look(entry: Entry, files: list[Path], *, stores_paths: bool = False) -> FirstRows:
     """Read the first rows of a source, and look for their images.
 
     Args:
         files: Of the source; none of one that draws its own.
+        stores_paths: Whether the recipe asks for images as paths.
     """
     seen = FirstRows()
     if not files:
@@ -85,10 +84,13 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
             source, heads = cut
             native, seen.columns = read_with_columns(source, entry.task.name)
             seen.notes += [f"{entry.name}: {note}" for note in source.notes()] if seen.is_all else []
+            _say(seen, entry, remarks_of(native), native.height)
             given = native.drop("remark", strict=False)
             turns = keyed_turns(given, entry.task, where=entry.where)
             turns = _judged(turns, entry)
-            in_wrong_unit = wrong_unit(turns, entry.source) or _wrong_unit_by_sizes(turns, entry)
+            if stores_paths:
+                refuse_containers(entry, turns.filter(pl.col("problem").is_null())["images"].explode().drop_nulls())
+            in_wrong_unit = wrong_unit(turns, entry.source) or wrong_unit_by_sizes(turns, entry)
             if in_wrong_unit is not None:
                 seen.problems.append(in_wrong_unit.error(entry.source, entry.where))
         except VldataError as error:
@@ -107,42 +109,26 @@ def look(entry: Entry, files: list[Path]) -> FirstRows:
         if repeated.len():
             said = f"{repeated.len():,} rows share an id with others, such as {repeated[0]!r}"
             seen.notes.append(f"{entry.name}: {said}; ~2, ~3 … tell them apart")
+    _say(seen, entry, entry.task.remarks(turns.filter(pl.col("problem").is_null())), turns.height)
     _judge_rows(entry, turns, seen, len(heads))
-    _judge_images(entry, turns, seen)
+    usable = turns.filter(pl.col("problem").is_null())
+    seen.left = usable.height if seen.is_all else None
+    if turns.height and turns["problem"].eq_missing("where").all():
+        seen.notes.append(f"{entry.name}: not one of {turns.height:,} turns passes its `where`")
+    of_boxes = [] if in_wrong_unit is not None else [boxes_of(entry, usable)]
+    for found in (images_of(entry, usable, is_all=seen.is_all), *of_boxes):
+        seen.notes += found.notes
+        seen.problems += found.problems
     return seen
 
 
-def _wrong_unit_by_sizes(turns: pl.DataFrame, entry: Entry) -> WrongUnit | None:
-    """What boxes say of their unit where the sizes of their images are known: those annotated, else of the first."""
-    if "boxes" not in turns.columns or entry.source.images_key() is not None:
-        return None
-    usable = turns.filter(pl.col("problem").is_null() & (pl.col("boxes").list.len() > 0))
-    if usable["image_sizes"].null_count():
-        usable = _with_sizes_of_first(usable, entry)
-    size = pl.col("image_sizes").list.first().struct
-    sized = usable.filter(pl.col("image_sizes").list.first().is_not_null())
-    ends = [pl.col("boxes").list.eval(pl.element().struct.field(edge)).list.max() for edge in ("x1", "y1")]
-    sides = [size.field(side) + OUTSIDE_PX for side in ("width", "height")]
-    outside = sized.filter((ends[0] > sides[0]) | (ends[1] > sides[1]))
-    return outside_unit(outside, sized.height, entry.source) if outside.height else None
-
-
-def _with_sizes_of_first(turns: pl.DataFrame, entry: Entry) -> pl.DataFrame:
-    """The first turns with the sizes of their images, as far as these can be read."""
-    reader, sizes = ImageReader(place_of(entry).root), list[list[dict[str, int]] | None]()
-    turns = turns.head(IMAGES)
-    for refs in turns["images"].to_list():
-        try:
-            places = [reader.locate(ref) for ref in refs[:1]]  # not of those in archives, whose listing is long
-            seen = [look_at(reader.read_at(place)) for place in places if place.member is None]
-            sizes.append([{"width": one.width, "height": one.height} for one in seen])
-        except (ImageProblem, VldataError, OSError, ValueError):
-            sizes.append(None)  # told by whoever judges the images
-    return turns.with_columns(pl.Series("image_sizes", sizes, dtype=pl.List(SIZE)))
+def _say(seen: FirstRows, entry: Entry, remarks: Mapping[str, int], rows: int) -> None:
+    of = "" if seen.is_all else "the first "
+    seen.notes += [f"{entry.name}: {remark}: {count:,} of {of}{rows:,} turns" for remark, count in remarks.items()]
 
 
 def _judged(turns: pl.DataFrame, entry: Entry) -> pl.DataFrame:
-    """The turns, in which those that lack what their task needs have that as their problem, as in a build.
+    """The turns, in which those that ``where`` leaves out, or that lack what their task needs, have that as a problem.
 
     Raises:
         RecipeError: ``where`` does not fit the columns.
@@ -150,7 +136,13 @@ def _judged(turns: pl.DataFrame, entry: Entry) -> pl.DataFrame:
     usable = turns.filter(pl.col("problem").is_null())
     if entry.settings.where:  # kept columns have types only now
         usable = where(usable, entry.settings.where, f"{entry.where}.where").kept
+    out = (
+        turns.filter(pl.col("problem").is_null())
+        .join(usable, on="row", how="anti")
+        .select("row", reason=pl.lit("where"))
+    )
     lacking = complete(usable, entry).dropped.select("row", "reason", lacks="detail")
+    lacking = pl.concat([lacking, out], how="diagonal")
     told = turns.join(lacking, on="row", how="left", maintain_order="left")
     is_sound = pl.col("problem").is_null()
     detail = pl.when(is_sound).then("lacks").otherwise("detail")
@@ -174,42 +166,6 @@ def _judge_rows(entry: Entry, turns: pl.DataFrame, seen: FirstRows, num_files: i
         seen.problems.append(BuildError(entry.where, said, f"fix the source or the options that read it, {rate}"))
     else:
         seen.notes.append(f"{entry.name}: {said}")
-
-
-def _judge_images(entry: Entry, turns: pl.DataFrame, seen: FirstRows) -> None:
-    """Whether the first images are where they should be: by their paths alone, as a listing of an archive is long."""
-    if entry.settings.images.missing == "keep" or entry.source.images_key() is not None:
-        return
-    root = entry.source.image_root
-    if root is not None and not home(root).exists():
-        return  # told by whoever asks for the root itself
-    refs = turns.filter(pl.col("problem").is_null())["images"].explode().drop_nulls().unique(maintain_order=True)
-    if not seen.is_all:
-        refs = refs.filter(~refs.str.contains(SEPARATOR, literal=True))  # inside a table of which this was the head
-    first = refs.head(IMAGES).to_list()
-    reader = ImageReader(place_of(entry).root)
-    missing = {ref: why for ref in first if (why := _missing(reader, ref)) is not None}
-    if not missing:
-        return
-    ref, why = next(iter(missing.items()))
-    if len(missing) < len(first):
-        seen.notes.append(f"{entry.name}: {len(missing)} of the first {len(first)} images are not there, such as {ref}")
-        return
-    below = "image_root is not set" if root is None else f"image_root is {root}"
-    problem = f"not one of the first {len(first)} images is there, such as {ref[:200]} ({why[:200]}; {below})"
-    fix = "name the folder or archive below which they lie, or try --standin 200"
-    seen.problems.append(SourceError(f"{entry.where}.image_root", problem, fix))
-
-
-def _missing(reader: ImageReader, ref: str) -> str | None:
-    try:
-        file = reader.locate(ref).file
-    except ImageProblem as problem:
-        return problem.detail
-    try:
-        return None if Path(file).exists() else f"no {file}"
-    except OSError as error:  # a name that no file system takes, such as one of 5,000 characters
-        return str(error.strerror)
 
 
 def _lists(files: list[Path]) -> Iterator[Path]:

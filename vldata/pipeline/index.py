@@ -77,7 +77,7 @@ def index(entry: Entry, store: Store) -> IndexedTurns | VldataError:
             with no_collector():
                 native, columns = read_with_columns(entry.source, entry.task.name)
                 said = {
-                    _REMARKS: json.dumps(_remarks(native)),
+                    _REMARKS: json.dumps(remarks_of(native)),
                     _COLUMNS: json.dumps(columns),
                     _NOTES: json.dumps(entry.source.notes()),
                 }
@@ -118,7 +118,8 @@ def read_with_columns(source: Source, task: str) -> tuple[pl.DataFrame, dict[str
     return turns, seen.summary(turns, ignore=source.ignore, kept=source.keep)
 
 
-def _remarks(turns: pl.DataFrame) -> dict[str, int]:
+def remarks_of(turns: pl.DataFrame) -> dict[str, int]:
+    """What a source says of turns that are used all the same, to how many, the most frequent first."""
     if "remark" not in turns.columns:
         return {}
     said = turns.filter(pl.col("problem").is_null()).select(pl.col("remark").drop_nulls().str.split("\n").explode())

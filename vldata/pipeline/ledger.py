@@ -79,5 +79,13 @@ def refuse_too_many_rejects(entry: Entry, ledger: pl.DataFrame, rows_in: int) ->
     return BuildError(
         entry.where,
         f"{counted}\n{reasons}\n  for example\n{examples}",
-        f"fix the source, or set {entry.where}.max_reject_rate: {min(1.0, round(share + 0.005, 2)):g}",
+        f"fix the source, {_left_out(entry, rejected)}"
+        f"or set {entry.where}.max_reject_rate: {min(1.0, round(share + 0.005, 2)):g}",
     )
+
+
+def _left_out(entry: Entry, rejected: pl.DataFrame) -> str:
+    """How to leave rows without an image to another task, where they are what is missed."""
+    if (rejected["reason"] == "no_image").sum() * 2 < rejected.height or entry.settings.where:
+        return ""
+    return f"leave its rows without an image out with {entry.where}.where: ARRAY_LENGTH(images) > 0, "

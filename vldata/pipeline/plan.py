@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from glob import has_magic
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,12 @@ from vldata.recipe.models import Entry, Recipe, Settings
 from vldata.schema.keyed import keyed_one
 from vldata.schema.rows import SCHEMA_VERSION
 from vldata.sources.reading.files import passed_over
+from vldata.sources.reading.shards import notes_on_files
 from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
 
-PLAN_VERSION = 3
+PLAN_VERSION = 4
 
 
 def plan(recipe: Recipe, session: Session, *, limit: int | None = None) -> Plan:
@@ -131,6 +133,21 @@ def language_notes(recipe: Recipe, templates: Mapping[str, Template]) -> list[st
             wanted = " and ".join(f"{language_folders(language)[-1]}/{file}" for file in others)
             said = f"no template is in {language!r}, its words come from {' and '.join(others)}"
             notes.append(f"{name}: {said}; write {wanted} into the folder that `templates.path` names")
+    return notes
+
+
+def folder_notes(entry: Entry) -> list[str]:
+    """What the names of a source's files say: shards that are not there, splits side by side, files that it omits."""
+    path = entry.source.path
+    if not (home(path).is_dir() or has_magic(path)):
+        return []
+    taken = entry.source.files()
+    notes = [f"{entry.name}: {note}" for note in notes_on_files(path, taken)]
+    if taken and (left := passed_over(path, taken)):
+        shown = ", ".join(left[:5]) + (" …" if len(left) > 5 else "")
+        notes.append(
+            f"{entry.name} passed over {len(left):,} files of its folder, which are not of its format: {shown}"
+        )
     return notes
 
 
@@ -303,6 +320,7 @@ def _put_together(
             *_notes(recipe, reports, blocks),
             *language_notes(recipe, templates),
             *_remarks(recipe, indexed, chosen),
+            *_deep_images(recipe, chosen),
         ],
         num_new_blocks=len({leaf.rendered.key for leaf in chain(*leaves.values()) if leaf.rendered.is_new_block}),
     )
@@ -391,16 +409,35 @@ def _remarks(recipe: Recipe, indexed: Mapping[str, IndexedTurns], chosen: Mappin
     return notes
 
 
+def _deep_images(recipe: Recipe, chosen: Mapping[str, ChosenSamples]) -> list[str]:
+    """Which sources have images whose pixels are not stored as they are, or would be cut off by their readers."""
+    of = {name: (one.samples["num_deep"].sum(), one.samples["images"].list.len().sum()) for name, one in chosen.items()}
+    said = "are scaled to 8 bits a pixel, as .convert('RGB') would cut their values off at 255"
+    if recipe.head.output.images == "path":
+        said = (
+            "have more than 8 bits a pixel, which .convert('RGB') cuts off at 255 (`output.images: embed` scales them)"
+        )
+    return [f"{name}: {num:,} of {total:,} images {said}" for name, (num, total) in of.items() if num]
+
+
+def _untried_in_standin(entry: Entry, settings: Mapping[str, Any]) -> str:
+    """Options of a source that read its own files, where a stand-in in their place is read without them."""
+    options = ("at", "columns", "explode", "gather", "join", "extract", "text", "take")
+    gone = [name for name in options if settings.get(name) and not getattr(entry.source, name, None)]
+    if settings.get("fields") and settings["fields"] != getattr(entry.source, "fields", None):
+        gone.insert(0, "fields")
+    return ", ".join(f"`{name}`" for name in gone)
+
+
 def _notes(recipe: Recipe, reports: Mapping[str, SourceReport], blocks: list[Block]) -> list[str]:
     notes = []
     for name, entry in recipe.entries.items():
         settings = {**(recipe.raw.get("defaults") or {}), **recipe.raw.get("sources", {}).get(name, {})}
         if settings.get("where") and entry.settings.where is None:
             notes.append(f"{name}: its `where` looks at columns of `keep`, which a stand-in has not: it is left out")
-        taken = entry.source.files() if home(entry.source.path).is_dir() else []
-        if taken and (left := passed_over(entry.source.path, taken)):
-            shown = ", ".join(left[:5]) + (" …" if len(left) > 5 else "")
-            notes.append(f"{name} passed over {len(left):,} files of its folder, which are not of its format: {shown}")
+        if untried := _untried_in_standin(entry, settings):
+            notes.append(f"{name}: not tried by its stand-in, which is read without: {untried}")
+        notes += folder_notes(entry)
     for name, report in reports.items():
         if report.epochs > 1:
             notes.append(f"{name} runs short and is repeated: {report.epochs:.2f} epochs")

@@ -110,7 +110,7 @@ class _Text:
 def _lay_out(folder: Path, recipe: Recipe, entry: Entry, chosen: ChosenSamples, words: RenderSettings) -> _Text:
     output = recipe.head.output
     if output.images == "path":
-        _refuse_containers(entry, chosen.samples)
+        refuse_containers(entry, chosen.samples["images"].explode().drop_nulls())
     folder.mkdir()
     samples, turns = folder / "samples.arrow", folder / "turns.arrow"
     ends = chosen.samples["num_turns"].cum_sum().cast(pl.Int64)
@@ -174,11 +174,15 @@ def _keep(leaves: list[Leaf], key: str, store: Store) -> list[Leaf]:
     return leaves
 
 
-def _refuse_containers(entry: Entry, samples: pl.DataFrame) -> None:
-    """Refuse to store the path of an image that lies inside an archive or a table: nothing else could open it."""
-    inside = samples["images"].explode().drop_nulls().str.contains("::", literal=True)
+def refuse_containers(entry: Entry, references: pl.Series) -> None:
+    """Refuse to store the path of an image that lies inside an archive or a table: nothing else could open it.
+
+    Raises:
+        BuildError: One does.
+    """
+    inside = references.str.contains("::", literal=True)
     root = Path(entry.source.image_root or ".")
-    if inside.any() or (root.is_file() and samples.height):
+    if inside.any() or (root.is_file() and references.len()):
         raise BuildError(
             f"{entry.where}.image_root",
             "its images lie inside an archive or a table, where no path leads",
@@ -312,13 +316,16 @@ def render_job(job: RenderJob, store: Store) -> RenderedLeaf | dict[str, str]:
     sink = pa.BufferOutputStream()
     write_stream(piece.table, sink)
     data = sink.getvalue()
+    pixels = dict(job.pixels)
+    if samples["num_deep"].sum() and pixels["images"] == "embed":
+        pixels["version"] = PIXELS_VERSION  # they are scaled to 8 bits, whatever their size
     key = key_of(
         {
             "what": KeySubject.BLOCK,
             "versions": [SCHEMA_VERSION, RENDER_VERSION],
             "rows": blake3(data).hexdigest(length=16),
             "images": piece.hashes,
-            "pixels": dict(job.pixels),
+            "pixels": pixels,
         }
     )
     is_new_block = job.as_block and not (store.has(Folder.BLOCKS, key, BLOCK) and store.has(Folder.BLOCKS, key, NOTE))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool
+from pydantic import Field, StrictBool, StringConstraints
 
 from vldata.curate.dedup import Dedup
 from vldata.curate.filters import Filters
@@ -60,7 +60,7 @@ class Settings(Spec):
             such, and manifest and dataset card name it; null says nothing, and the words are English.
     """
 
-    licence: Annotated[str, Field(min_length=1)] | None = None
+    licence: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] | None = None
     language: Language | None = None
     templates: Templates = Templates()
     conversation: Conversation = Conversation()

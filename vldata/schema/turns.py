@@ -52,6 +52,7 @@ DERIVED: dict[str, pl.DataType | type[pl.DataType]] = {
     "sizes": pl.List(SIZE),  # as measured, else as annotated
     "hashes": pl.List(pl.String),  # of the images' bytes, null for one that is not there
     "image_bytes": pl.Int64,  # of all of its images
+    "num_deep": pl.UInt32,  # of its images whose pixels are scaled to 8 bits
     "num_turns": pl.UInt32,
 }
 """Columns that the steps of a build add to turns, or have for samples."""
@@ -62,6 +63,6 @@ COLUMNS_AFTER = {
     "group": "row images image_sizes thread position generator weight key rank sample sample_row place",
     "choose": "row thread position generator weight key rank sample sample_row place at",
     "choose, with boxes": "row thread position generator weight key rank sample sample_row place at fractions",
-    "choose, samples": "at sample images sizes hashes image_bytes split num_turns sample_row",
+    "choose, samples": "at sample images sizes hashes image_bytes num_deep split num_turns sample_row",
 }
 """Columns of a table of turns after each step, beside the task's own; of samples, in all."""

@@ -51,7 +51,7 @@ class Alpaca(Source):
         "CC BY-NC 4.0, generated with GPT-3.5 (OpenAI's terms); other files in this form have their own"
     )
     tasks: ClassVar[tuple[str, ...]] = ("text_instruction",)
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     def files(self) -> list[Path]:
         """``path``, or the tables below it."""

@@ -2,8 +2,10 @@
 
 https://huggingface.co/docs/datasets/image_dataset (``imagefolder``), and what caption trainers and taggers write.
 Licence and terms are those of whoever made the folder.
-Layout: ``path`` is the folder; whatever lies below it counts, at any depth. ``cats/a.jpg`` has its caption in
-``cats/a.txt`` (or ``a.caption``, or ``a.jpg.txt``), its fields in ``cats/a.json``, and ``label`` is its folder, "cats".
+Layout: ``path`` is the folder; whatever lies below it counts, at any depth. A pattern (``set/*/train``,
+``{a,b}/*.jpg``) names images or folders of them, and the folder is what stands before its first wildcard.
+``cats/a.jpg`` has its caption in ``cats/a.txt`` (or ``a.caption``, or ``a.jpg.txt``), its fields in ``cats/a.json``,
+and ``label`` is its folder, "cats".
 A table ``metadata.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` says more of the images that it names, seen from its own
 folder, in ``file_name`` (or ``file_names``, or columns that end in ``_file_name``):
 file_name,text
@@ -35,12 +37,14 @@ from vldata.sources.reading.image_folders import (
     Listing,
     inside,
     list_folder,
+    matching,
     open_images,
     outside,
     parts_of,
     shared_stems,
 )
 from vldata.sources.reading.image_tables import named_images, open_metadata
+from vldata.sources.reading.open import folder_of
 from vldata.sources.reading.tables import FILE_NAME, TableFile, open_frame
 from vldata.sources.standins import drawn, scenes_for
 from vldata.sources.table import Table
@@ -54,16 +58,16 @@ class ImageFolder(Table):
     about: ClassVar[str] = "a folder of images with .txt, .json or a metadata table beside them, or folders for classes"
     licence: ClassVar[str] = "as the folder's publisher states"
     tasks: ClassVar[tuple[str, ...]] = ("caption", *(name for name in Table.tasks if name != "caption"))
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def listing(self) -> str | None:
         """The names of the images, hashed: they decide the rows beside the texts."""
-        if not home(self.path).is_dir():
+        if not self._folder().is_dir():
             return None
         try:
-            return xxh3_64_hexdigest("\0".join(list_folder(home(self.path)).images).encode(errors="replace"))
+            return xxh3_64_hexdigest("\0".join(self._listing().images).encode(errors="replace"))
         except SourceError:
             return None  # told by whoever reads it
 
@@ -76,7 +80,7 @@ class ImageFolder(Table):
         if self._is_standin():
             return [home(self.path)]
         listing = self._listing()
-        return [home(self.path) / name for name in (*listing.tables, *listing.texts)]
+        return [self._folder() / name for name in (*listing.tables, *listing.texts)]
 
     def _all_turns(self, task: str) -> pl.DataFrame:
         """Every image, every row of a table of images, and every text without an image."""
@@ -100,7 +104,7 @@ class ImageFolder(Table):
         """
         if self._is_standin():
             return None
-        here, below, listing = home(self.path), folder / self._before(), self._listing()
+        here, below, listing = self._folder(), folder / self._before(), self._listing()
         parts = parts_of(listing)
         linked = dict.fromkeys([*parts_of(outside(listing))][:rows])
         for table in listing.tables:
@@ -139,18 +143,26 @@ class ImageFolder(Table):
         """Whether it is a table of its own: what is written for a recipe's own fields."""
         return home(self.path).suffix == ".parquet" and home(self.path).is_file()
 
+    def _folder(self) -> Path:
+        """The folder, or what stands before the first wildcard of a pattern."""
+        whole = home(self.path)
+        return whole if whole.is_dir() else folder_of(self.path)
+
     def _listing(self) -> Listing:
-        folder = home(self.path)
+        folder = self._folder()
         if not folder.is_dir():
             problem = "not a folder" if folder.exists() else f"no such folder ({folder.absolute()})"
             raise SourceError(self.path, problem, "name the folder below which the images lie")
         listing = list_folder(folder)
+        if folder != home(self.path):
+            listing = matching(listing, self.path)
         if not listing.images and not listing.tables:
-            raise SourceError(self.path, "the folder holds no image, and no table metadata.*", "fix `path`")
+            what = "the folder holds" if folder == home(self.path) else "the pattern names"
+            raise SourceError(self.path, f"{what} no image, and no table metadata.*", "fix `path`")
         return listing
 
     def _before(self) -> str:
-        name = name_below(home(self.path), self.image_root)
+        name = name_below(self._folder(), self.image_root)
         if name.startswith(".."):
             fix = "leave `image_root` out, or name a folder above it"
             raise SourceError(self.path, f"it lies outside image_root {self.image_root!r}", fix)
@@ -160,7 +172,7 @@ class ImageFolder(Table):
         """The tables of images, and the folder itself where it has images below no table's folder."""
         if self._is_standin():
             return [home(self.path)]
-        listing, folder = self._listing(), home(self.path)
+        listing, folder = self._listing(), self._folder()
         scopes = [*map(dirname, listing.tables)]
         double = next((name for name in scopes if scopes.count(name) > 1), None)
         if double is not None:
@@ -175,7 +187,7 @@ class ImageFolder(Table):
             raise SourceError(str(path), f"`{option}` says nothing of a folder of images", f"leave `{option}` out")
         if self._is_standin():
             return open_frame(path, explode=self.explode)
-        folder, listing, before = home(self.path), self._listing(), self._before()
+        folder, listing, before = self._folder(), self._listing(), self._before()
         if path == folder:
             frame = open_images(folder, parts_of(outside(listing)), before=before, explode=self.explode)
             others = [column for table in listing.tables for column in open_frame(folder / table).columns]

@@ -46,7 +46,7 @@ class Llava(Source):
     about: ClassVar[str] = "LLaVA: conversations about images, or without (id, image, conversations)"
     licence: ClassVar[str] = "CC BY 4.0, generated with GPT-4 (OpenAI's terms)"
     tasks: ClassVar[tuple[str, ...]] = ("instruction", "text_instruction")
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     @model_validator(mode="before")
     @classmethod

@@ -34,7 +34,7 @@ class ShareGpt(Source):
     about: ClassVar[str] = "ShareGPT, Vicuna: conversations without images (id, conversations)"
     licence: ClassVar[str] = "none stated for the shared conversations; FastChat's sample Apache-2.0"
     tasks: ClassVar[tuple[str, ...]] = ("text_instruction",)
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     def files(self) -> list[Path]:
         """``path``, or the tables below it."""

@@ -41,7 +41,7 @@ class TfRecord(Table):
     about: ClassVar[str] = "TFRecord files of tf.train.Example (needs vldata[tfrecord])"
     licence: ClassVar[str] = "as the files' publisher states"
     tasks: ClassVar[tuple[str, ...]] = ("caption", *(name for name in Table.tasks if name != "caption"))
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def _tables(self) -> list[Path]:
         folder = home(self.path)

@@ -67,7 +67,7 @@ class VqaPairs(NativeRows):
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("vqa_open",)
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     paths: ClassVar[tuple[str, ...]] = ("path", "annotations", "image_root")
 
     names: ClassVar[tuple[str, ...]] = ("*questions*.json",)
@@ -100,9 +100,9 @@ class VqaPairs(NativeRows):
             else:
                 turns.append(alone)
         if rows:
-            columns = (_OWN, "answers")
-            both = belonging(rows, self._answers, self.annotations, asks=("question", "image"), answers=columns)
-            for pairs, left in (paired(asked, answers, columns) for asked, answers in both):
+            asks, says = ("question", "image"), (_OWN, "answers")
+            both = belonging(rows, self._answers, self.annotations, asks=asks, answers=says)
+            for pairs, left in (paired(*each, asks=asks, answers=says) for each in both):
                 turns.append(_turns(with_answer(pairs, self.answer, key="question_id", given=_OWN)))
                 lacking = dict.fromkeys(("question", "image", "answer", "remark"), pl.lit(None, pl.String))
                 left = left.with_columns(question_id=pl.format("annotation/{}", "question_id"), **lacking)
@@ -139,10 +139,11 @@ class VqaPairs(NativeRows):
         return self._lxmert(document) if isinstance(document, list) else None
 
     def _answers(self, path: Path) -> pl.DataFrame:
-        fields = {"question_id": ID.to("answer"), _OWN: TEXT.to("answer"), "answers": ANSWERS.to("answer", "answers")}
-        ignored = {"image_id", "question_type", "answer_type", *self.ignore}
+        fields = {"question_id": ID.to("answer"), "image_id": ID.to(), _OWN: TEXT.to("answer")}
+        fields["answers"] = ANSWERS.to("answer", "answers")
+        optional, ignored = {"image_id", _OWN, "answers"}, {"question_type", "answer_type", *self.ignore}
         rows = rows_under(open_json(path), "annotations", path)
-        return typed(rows, fields, optional={_OWN, "answers"}, ignored=ignored, of="annotations", keep=self.keep)
+        return typed(rows, fields, optional=optional, ignored=ignored, of="annotations", keep=self.keep)
 
     def _lxmert(self, document: list[Any]) -> pl.DataFrame:
         label = LABEL.to("answer", "answers")

@@ -47,7 +47,7 @@ class WebDataset(Table):
     about: ClassVar[str] = "tar shards of samples (WebDataset, img2dataset, vldata's own export)"
     licence: ClassVar[str] = "as the shards' publisher states"
     tasks: ClassVar[tuple[str, ...]] = ("caption", *(name for name in Table.tasks if name != "caption"))
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def _tables(self) -> list[Path]:
         folder = home(self.path)

@@ -3,6 +3,7 @@
     both A and B / neither (a) nor (b) / A, B und C / option C / the first two      the whole question keeps its order
     A, B, C, D / (1), (2) / ii, iv, as in a figure                                  the whole question keeps its order
     1, 2, 3, 4 / a, b, c / i, ii: the run from its first on, as long as the options the whole question keeps its order
+    red, blue, where the question itself lists them (A. red B. blue)                the whole question keeps its order
     all of the above / none of these / keine davon / 以上都是 / neither             come last, in their given order
 
 What is taken for such an option and is none costs nothing but a place that is not drawn, so that the patterns are wide;
@@ -66,6 +67,7 @@ _RUNS = (
     list("абвгдежз"),
 )
 """What options are marked with, in order."""
+_LISTS_A, _LISTS_B = (rf"(?:^|\s)(?:\(({mark})\)|({mark})[.):])\s*\S" for mark in ("[Aa]", "[Bb]"))
 _HOW_MANY = (
     r"\bhow (?:many|much|often|old|long|far|tall)\b|\b(?:number|amount|count|sum|total|quantity) of\b|\bcount the\b"
     r"|\bwie ?(?:viele?|oft|alt)\b|\banzahl\b|\bcombien\b|\bnombre d|\bcu[áa]nt[ao]s?\b|\bquant[aoie]s?\b|\bhoeveel\b"
@@ -103,6 +105,11 @@ def names_others(options: pl.Series) -> pl.Series:
     """Whether each option names another, or is itself a letter that options are marked with."""
     text = options.str.strip_chars()
     return (text.str.contains(rf"(?i){_NAMES_OTHERS}") | text.str.contains(_LABEL)).fill_null(False)
+
+
+def are_listed_in(questions: pl.Series) -> pl.Series:
+    """Whether each question lists options itself, marked with letters that only their own order gives them."""
+    return (questions.str.contains(_LISTS_A) & questions.str.contains(_LISTS_B)).fill_null(False)
 
 
 def comes_last(options: pl.Series) -> pl.Series:

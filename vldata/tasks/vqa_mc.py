@@ -14,7 +14,7 @@ from pydantic import StrictBool
 from vldata.schema.keyed import Keys, keyed
 from vldata.schema.turns import KEY
 from vldata.tasks.base import PhraseBox, PolarsType, Task, TurnFacts
-from vldata.tasks.option_places import comes_last, is_run, names_others
+from vldata.tasks.option_places import are_listed_in, comes_last, is_run, names_others
 
 Letters = Literal["A.", "(A)", "1.", "a)"]
 
@@ -45,7 +45,7 @@ class VqaMc(Task):
         "context": pl.String,
     }
     optional: ClassVar[frozenset[str]] = frozenset({"context"})
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     texts: ClassVar[tuple[str, ...]] = ("question",)
     answer_column: ClassVar[str | None] = "answer"
 
@@ -81,10 +81,12 @@ class VqaMc(Task):
         naming = np.bincount(row, weights=names_others(options).to_numpy(), minlength=len(lengths)) > 0
         ends = np.zeros(len(lengths), dtype=bool)
         ends[row[last]] = True
+        listed = are_listed_in(turns["question"]).to_numpy() & (lengths > 0)
         kept = "options keep the order that the source gives them"
         counts = {
             f"{kept}, as some name others": int(naming.sum()),
-            f"{kept}, as they are 1, 2, 3 … or a, b, c …": int((stays & ~naming).sum()),
+            f"{kept}, as the question lists options, and stand there twice": int((listed & ~naming).sum()),
+            f"{kept}, as they are 1, 2, 3 … or a, b, c …": int((stays & ~naming & ~listed).sum()),
             'options such as "all of the above" stay behind the others': int((ends & ~stays).sum()),
         }
         return {remark: count for remark, count in counts.items() if count}
@@ -143,6 +145,7 @@ def _places(questions: pl.Series, options: pl.Series, row: IntArray) -> tuple[Bo
     last = comes_last(options).to_numpy()
     stays = is_run(options, last, row, questions)
     stays[row[names_others(options).to_numpy()]] = True
+    stays |= are_listed_in(questions).to_numpy()
     return stays, last
 
 

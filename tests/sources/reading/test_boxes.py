@@ -232,7 +232,7 @@ def test_nothing_is_written_of_boxes_in_another_unit(box, unit, act, tmp_path, m
 
 def test_check_says_so_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.png").touch()
+    Image.new("RGB", (200, 100)).save("a.png")
     table_of(tmp_path, [0.1, 0.2, 0.5, 0.9])
     (tmp_path / "r.yaml").write_text("sources: {s: {format: table, path: t.jsonl, task: rec}}\nname: r\nseed: 1\n")
     with pytest.raises(VldataError, match="`boxes_are: fraction`"):

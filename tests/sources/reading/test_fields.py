@@ -1,3 +1,5 @@
+import json
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -16,6 +18,7 @@ from vldata.sources.reading.fields import (
     origin,
     origins,
 )
+from vldata.sources.table import Table
 from vldata.tasks import TASKS as REAL_TASKS
 from vldata.tasks import task_class
 
@@ -116,7 +119,7 @@ def test_a_column_that_the_task_needs_and_nothing_gives_is_refused():
     assert caught.value.fix == "name its origin; the table has id, q, meta"
     with pytest.raises(SourceError) as caught:
         origins({}, ["id", "image", "captions"], "caption")
-    such = "such as `caption: captions[1]`"
+    such = "such as `caption: captions`"
     assert caught.value.fix == f"name its origin, {such}; the table has id, image, captions"
     assert "answer" not in origins({"question": "q"}, COLUMNS, "vqa_open")  # one of `answers` is learnt
 
@@ -297,3 +300,15 @@ def test_every_row_of_boxes_is_either_whole_or_a_misfit(rows):
             assert value == [box(min(xs), min(ys), max(xs), max(ys))]
         elif whole:
             assert value == (None if given_row is None else [box(*map(float, numbers)) for numbers in given_row])
+
+
+def test_an_object_where_a_text_or_a_list_is_needed_says_its_parts(tmp_path):
+    rows = [{"image": "a.jpg", "question": "What?", "options": {"A": "a cat", "B": "a dog"}, "answer": "B"}]
+    (tmp_path / "t.json").write_text(json.dumps(rows))
+    fields = {"choices": "options"}
+    with pytest.raises(SourceError) as caught:
+        Table(path=str(tmp_path / "t.json"), fields=fields).turns("vqa_mc")
+    assert caught.value.fix == "name its parts, such as `choices: [options.A, options.B]`"
+    fields = {"choices": ["options.A", "options.B"]}
+    turns = Table(path=str(tmp_path / "t.json"), fields=fields).turns("vqa_mc")
+    assert turns.select("choices", "answer").rows() == [(["a cat", "a dog"], 1)]

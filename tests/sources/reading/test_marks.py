@@ -99,6 +99,10 @@ def test_marks_in_tasks_without_places_are_remarked() -> None:
     first, *others = with_remark_of_marks(turns, "vqa_open")["remark"]
     assert "marks such as <image 1> in its words are text" in first
     assert others == [None, None]
+    options = pl.Series([["<image 1>", "<image 2>"], ["x", None], ["x", "y"]])
+    first, *others = with_remark_of_marks(turns.with_columns(question=pl.lit("?"), choices=options), "vqa_mc")["remark"]
+    assert "marks such as <image 1> in its words are text" in first
+    assert others == [None, None]
 
 
 def test_a_lone_mark_is_a_question() -> None:

@@ -217,7 +217,7 @@ def test_one_line_of_json_is_a_document_and_not_lines(tmp_path):
     [
         ('"[x]" ["y"]', 1, "'a' is ['y'], elsewhere a single value"),
         ('"x" {"y": 1}', 1, "'a' is {'y': 1}, elsewhere a single value"),
-        ('["x"] "x" ["y"]', 1, "'a' is 'x', elsewhere a list"),
+        ('["x"] 5 ["y"]', 1, "'a' is 5, elsewhere a list"),
         ('["x"] [["y"]]', 1, "with a list or an object where others have text"),
         ('{"k":"x"} {"k":["y"]}', 1, "with a list or an object where others have text"),
         ("[1.5] [NaN]", 1, "which is no JSON"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 import polars as pl
 
 from vldata.errors import SourceError
-from vldata.schema.turns import BOX, SIZE
+from vldata.schema.turns import BOX
 from vldata.sources.reading.fields import Cast, Origin, Unfit, blaming
 from vldata.sources.reading.text_lists import numbers_from_texts
 
@@ -300,31 +300,6 @@ def _box_fields(names: list[str], order: str) -> tuple[_Fields, str]:
             return own[fields], "cxcywh"
     missing = ", ".join(edge for edge in _EDGES if edge not in names)
     raise Unfit(f"structs of {', '.join(names)}: {missing} are missing")
-
-
-def with_sizes_beside(turns: pl.DataFrame, width: pl.Series, height: pl.Series) -> pl.DataFrame:
-    """The turns about one image with ``image_sizes`` from columns beside their boxes, where these are plausible sides.
-
-    They are not where a value is no whole number from 1 on, and where most are the sides of the row's only box.
-    """
-    given = [side.cast(pl.String, strict=False).str.strip_chars().replace("", None) for side in (width, height)]
-    sides = [side.cast(pl.Float64, strict=False) for side in given]
-    for side, text in zip(sides, given, strict=True):
-        is_side = ((side == side.floor()) & side.is_between(1, 2**31 - 1)).fill_null(False)
-        if not (is_side | text.is_null()).all() or not is_side.any():
-            return turns
-    first = pl.col("boxes").list.first().struct
-    spans = [first.field(end) - first.field(start) for start, end in (("x0", "x1"), ("y0", "y1"))]
-    both = turns.select("boxes", "images" if "images" in turns.columns else pl.lit(None).alias("images"))
-    both = both.with_columns(w=sides[0].cast(pl.Int32), h=sides[1].cast(pl.Int32))
-    alone = both.filter(pl.col("boxes").list.len() == 1)
-    own = alone.filter(((spans[0] - pl.col("w")).abs() < 1) & ((spans[1] - pl.col("h")).abs() < 1))
-    whole = alone.filter((first.field("x0").abs() < 1) & (first.field("y0").abs() < 1)).height
-    if 2 * (own.height - whole) > alone.height:
-        return turns
-    size = pl.concat_list(pl.struct(width="w", height="h").cast(SIZE))
-    is_one = pl.col("w").is_not_null() & pl.col("h").is_not_null() & (pl.col("images").list.len() == 1)
-    return turns.with_columns(both.select(image_sizes=pl.when(is_one).then(size))["image_sizes"])
 
 
 class WrongUnit(NamedTuple):

@@ -19,10 +19,13 @@ AnswerForm = Literal["text", "letter", "index0", "index1"]
 FORMS: tuple[AnswerForm, ...] = get_args(AnswerForm)
 FROM_ONE = "the right choices were counted from 1, as no other reading fits all rows (`answer_is: index1`)"
 
+LABELS_STAY = "its options have labels such as {}, not in order, which stay beside those that templates write"
+
 LABELS_OFF = "its options had labels such as {}, which were taken off, as templates write their own"
 
 _NUMBERS = {"index0", "index1"}
 _LABEL = r"^\s*(?<open>\(?)(?<mark>[A-Za-z]|[1-9][0-9]?)(?<close>[.):])(?<gap>\s*)(?<rest>\S(?s:.*))$"
+_BORNE = {"place": pl.Int64, "k": pl.Int64, "number": pl.Int64, "label": pl.String, "is_digit": pl.Boolean}
 _MAY_BE_LABELLED = r"^\s*\(?[Aa1][.):]"
 
 
@@ -38,8 +41,11 @@ def with_right_choice(turns: pl.DataFrame, answer_is: AnswerForm | None, *, has_
     Raises:
         SourceError: Several readings fit all rows and differ, or none does.
     """
-    turns, labels = _without_labels(turns)
+    turns, labels, borne = _without_labels(turns)
     read = turns.select("choices", "answer", **_readings(turns, labels))
+    if borne.height:
+        turns = with_remarks(turns, [_said_of(borne, turns.height)])
+        read = _by_own_labels(read, borne)
     usable = turns["problem"].is_null() & turns["answer"].is_not_null() & (turns["choices"].list.len() > 0)
     usable = usable.fill_null(False)
     are_counted = labels.filter(usable).list.first().str.starts_with("1").fill_null(False)
@@ -60,19 +66,40 @@ def with_right_choice(turns: pl.DataFrame, answer_is: AnswerForm | None, *, has_
     return turns.drop("answer", "is_number").rename({"said": "answer"})
 
 
-def _without_labels(turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+def _said_of(borne: pl.DataFrame, height: int) -> pl.Expr:
+    first = borne.unique("place", keep="first", maintain_order=True)
+    said = pl.Series([None], dtype=pl.String).new_from_index(0, height)
+    told = [LABELS_STAY.format(label) for label in first["label"].str.replace_all(r"\w", "B").to_list()]
+    return pl.lit(said.scatter(first["place"].to_list(), told))
+
+
+def _by_own_labels(read: pl.DataFrame, borne: pl.DataFrame) -> pl.DataFrame:
+    """The readings in which a letter, or a number from 1, is the choice that bears it; null where that is not one."""
+    alone = borne.filter(pl.struct("place", "number").is_unique())
+    read = read.with_row_index("place").with_columns(pl.col("place").cast(pl.Int64))
+    for form, digit in (("letter", False), ("index1", True)):
+        own = alone.filter(pl.col("is_digit") == digit).select("place", pl.col("number").alias(form), "k")
+        has = pl.col("place").is_in(borne.filter(pl.col("is_digit") == digit)["place"].unique().implode())
+        read = read.join(own, on=["place", form], how="left", maintain_order="left")
+        read = read.with_columns(pl.when(has).then("k").otherwise(form).alias(form)).drop("k")
+    return read.drop("place")
+
+
+def _without_labels(turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series, pl.DataFrame]:
     """The turns with the labels off the choices of each question where all have one of a kind, in order, with a remark.
 
     Returns:
-        The turns, and of each question the labels as they begin its choices ("A.", "(b)", "1)"), null where it has none
-        or a choice is; null for questions whose choices stay.
+        The turns; of each question the labels as they begin its choices ("A.", "(b)", "1)"), null where it has none or
+        a choice is, and null for questions whose choices stay; and the labels of those that have as many, of one kind,
+        in another order (``place, k, number, label, is_digit``).
     """
     places = pl.DataFrame({"place": pl.int_range(turns.height, eager=True)})
     nothing = pl.Series("labels", [None], dtype=pl.List(pl.String)).new_from_index(0, turns.height)
-    firsts = turns["choices"].list.first()
-    if not firsts.str.contains(_MAY_BE_LABELLED).any():
-        return turns, nothing
-    rows = turns.select("choices").with_row_index("place").filter(pl.col("choices").list.len() > 1)
+    none = pl.DataFrame(schema=_BORNE)
+    if not turns["choices"].explode().str.contains(_MAY_BE_LABELLED).any():
+        return turns, nothing, none
+    has_one = pl.col("choices").list.eval(pl.element().str.contains(_MAY_BE_LABELLED)).list.any()
+    rows = turns.select("choices").with_row_index("place").filter(has_one & (pl.col("choices").list.len() > 1))
     each = rows.explode("choices").with_columns(k=pl.int_range(pl.len(), dtype=pl.Int64).over("place"))
     part = pl.col("part").struct
     mark = part.field("mark")
@@ -90,7 +117,8 @@ def _without_labels(turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
         is_closed=(part.field("open") == "") | (part.field("close") == ")"),
         bare=part.field("rest"),
     )
-    fits = (pl.col("number") == pl.col("k")) & pl.col("is_apart") & pl.col("is_closed")
+    is_apart = pl.col("is_apart") & pl.col("is_closed")
+    fits = (pl.col("number") == pl.col("k")) & is_apart
     there = pl.col("choices").is_not_null()
     labelled = (
         each.group_by("place")
@@ -99,14 +127,18 @@ def _without_labels(turns: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
             "bare",
             is_labelled=(fits.fill_null(False) | ~there).all() & (there.sum() > 1),
             styles=pl.col("style").filter(there).n_unique(),
+            is_other=(is_apart & (pl.col("number") < pl.len())).fill_null(False).all(),
         )
-        .filter(pl.col("is_labelled") & (pl.col("styles") == 1))
         .with_columns(pl.col("place").cast(pl.Int64))
     )
+    others = labelled.filter(pl.col("is_other") & ~pl.col("is_labelled") & (pl.col("styles") == 1))
+    labelled = labelled.filter(pl.col("is_labelled") & (pl.col("styles") == 1))
+    each = each.with_columns(pl.col("place").cast(pl.Int64), is_digit=is_digit)
+    borne = each.filter(pl.col("place").is_in(others["place"].implode())).select(*_BORNE)
     found = places.join(labelled, on="place", how="left", maintain_order="left")
     turns = turns.with_columns(choices=pl.coalesce(found["bare"], "choices"))
     said = pl.format(LABELS_OFF, found["label"].list.drop_nulls().list.first())
-    return with_remarks(turns, [said]) if labelled.height else turns, found["label"].alias("labels")
+    return with_remarks(turns, [said]) if labelled.height else turns, found["label"].alias("labels"), borne
 
 
 def _readings(turns: pl.DataFrame, labels: pl.Series) -> dict[str, pl.Series]:

@@ -62,19 +62,28 @@ def _fields(feature: Any) -> Mapping[str, Any]:
 
 
 def named(table: pl.DataFrame, classes: Classes) -> pl.DataFrame:
-    """The table with class names for numbers in the columns that have classes; null for a number without."""
-    for name in classes:
-        if name in table.columns:
-            table = table.with_columns(_name_each(pl.col(name), classes[name], table.schema[name]).alias(name))
-    return table
+    """The table with class names for numbers in the columns that have classes, or whose lists and structs have them.
+
+    A number without a class is null.
+    """
+    heads = {name for column in classes for name in (column, column.partition(".")[0]) if name in table.columns}
+    return table.with_columns(_named(pl.col(name), table.schema[name], name, classes).alias(name) for name in heads)
 
 
-def _name_each(column: pl.Expr, names: list[str], dtype: pl.DataType) -> pl.Expr:
+def _named(values: pl.Expr, dtype: Any, path: str, classes: Classes) -> pl.Expr:
+    """Values at a dotted path of the table, with the names of the classes there or inside them."""
     if isinstance(dtype, pl.List):
-        return column.list.eval(_name_each(pl.element(), names, dtype.inner))  # type: ignore[arg-type]
-    if not dtype.is_integer():
-        return column
-    return column.replace_strict(list(range(len(names))), names, default=None, return_dtype=pl.String)
+        return values.list.eval(_named(pl.element(), dtype.inner, path, classes))
+    if isinstance(dtype, pl.Struct):
+        inside = {field.name: f"{path}.{field.name}" for field in dtype.fields}
+        own = [name for name, at in inside.items() if any(f"{one}.".startswith(f"{at}.") for one in classes)]
+        types = dtype.to_schema()
+        parts = [_named(values.struct.field(name), types[name], inside[name], classes).alias(name) for name in own]
+        return values.struct.with_fields(parts) if parts else values
+    names = classes.get(path)
+    if names is None or not dtype.is_integer():
+        return values
+    return values.replace_strict(list(range(len(names))), names, default=None, return_dtype=pl.String)
 
 
 def _names(feature: Any) -> list[str] | None:

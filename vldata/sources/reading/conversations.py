@@ -34,7 +34,7 @@ from vldata.sources.reading.keys import is_blank, is_harmless
 from vldata.sources.reading.marks import IMAGE_MARK, with_image_places
 from vldata.sources.reading.messages import Images, Refused, conversation_of, images_of, name_of, num_questions
 from vldata.sources.reading.nested import PLACE
-from vldata.sources.reading.objects import BoxFields, has_places, placed
+from vldata.sources.reading.objects import BoxFields, boxes_of_turns, has_places, placed
 from vldata.sources.reading.rows import lists_of_texts, note, shown
 from vldata.sources.reading.tables import SUFFIXES, TableFile, json_objects, open_frame, suffix_of
 from vldata.sources.reading.talk_keys import (
@@ -118,6 +118,9 @@ def _talk(row: Any, pictured: bool, ignore: frozenset[str], ignore_of_row: froze
         nothing = [(None, None)] * (len(said.exchanges) if said else num_questions(row, form))
         return Talk(thread, images.named, None, nothing, problem, detail)
 
+    if not form.messages and not form.exchange:
+        there = ", ".join(map(repr, row)) or "no keys"
+        return refused("unparsable_row", f"no conversation under a key that is known as one, but {there}")
     for key in form.media:
         if not is_blank(row[key]):
             return refused("unparsable_row", f"the row has {key!r}, which is not read")
@@ -159,7 +162,9 @@ def _talk(row: Any, pictured: bool, ignore: frozenset[str], ignore_of_row: froze
             return refused("unknown_key", unread)
     if said.weights is not None and not any(said.weights):
         return refused("not_for_task", "none of its answers is to be learnt")
-    own, unit = (boxes.boxes, boxes.unit) if boxes is not None else (None, None)
+    own, unit = (boxes.boxes, boxes.unit) if boxes is not None else (None, "px")
+    if own is None and not has_places(said.exchanges):
+        own = boxes_of_turns(row.get("turns"), len(said.exchanges), len(found))
     return Talk(thread, found, said.system, said.exchanges, weights=said.weights, boxes=own, box_unit=unit)
 
 

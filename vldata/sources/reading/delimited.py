@@ -10,6 +10,8 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -27,10 +29,16 @@ SEPARATORS = {".csv": ",", ".tsv": "\t"}
 BLANK_LINE = "its line has no value"
 """What is wrong with the rows of lines that are blank, or have separators alone."""
 
+HEADER_AGAIN = "its line is the header once more"
+"""Of rows whose values are the columns' names, as where files were written one behind another."""
+
 BLANK = "\0blank"
 _CHUNK_BYTES = 1 << 20
 _FIRST_CHARACTERS, _FIRST_ROWS = 1 << 18, 20
 _OTHERS = (";", "|", "\t", ",")
+_FOR_EXCEL = re.compile(r"sep=.?", re.IGNORECASE)
+_DIGITS, _HASH_LENGTH = re.compile(r"\d+"), 8
+_DOUBLED = re.compile(r"(.+)_duplicated_\d+")
 
 
 def separator_of(path: Path, usual: str, columns: Sequence[str] | None, encoding: str = UTF8) -> str:
@@ -46,6 +54,11 @@ def separator_of(path: Path, usual: str, columns: Sequence[str] | None, encoding
     lines = text.splitlines(keepends=True)
     whole = lines if len(text) < _FIRST_CHARACTERS else lines[:-1]
     first = next((line for line in whole if line.strip()), "").removeprefix("\ufeff")
+    if "\r" in text.rstrip() and "\n" not in text:
+        fix = "write line feeds: tr '\\r' '\\n'"
+        raise SourceError(str(path), "its lines end in a carriage return alone, as on old Macs", fix)
+    if columns is None and _FOR_EXCEL.fullmatch(first.strip()):
+        raise SourceError(f"{path}:1", f"{first.strip()!r} is for Excel, and no header", "take the line out")
     if usual in first or not any(mark in first for mark in _OTHERS):
         return usual
     parting = [mark for mark in _OTHERS if mark in first and _parts_alike(whole, mark, columns)]
@@ -75,7 +88,7 @@ def is_quoted(path: Path, separator: str, encoding: str = UTF8) -> bool:
             rows = csv.reader(file, delimiter=separator, strict=True)
             width: int | None = None
             for row in rows:
-                if any(_swallows(value, separator, width, row[0]) for value in row):
+                if any(_swallows(value, separator, width, row[0].partition(separator)[0]) for value in row):
                     raise csv.Error(f"a quoted field holds {'a tab' if separator == chr(9) else 'whole lines'}")
                 width = len(row) if width is None else width
                 line = rows.line_num + 1
@@ -107,7 +120,10 @@ def scan(path: Path, separator: str, columns: Sequence[str] | None, encoding: st
     rows = pl.scan_csv(file, has_header=columns is None, **options)  # type: ignore[arg-type]
     there = rows.collect_schema().names()
     if columns is None:
-        return rows.rename(dict(zip(there, _names(there, path, separator), strict=True)))
+        known = {*there}
+        doubled = ((name, _DOUBLED.fullmatch(name)) for name in there)  # so Polars calls them
+        head = [found[1] if found and found[1] in known else name for name, found in doubled]
+        return rows.rename(dict(zip(there, _names(head, path, separator), strict=True)))
     if len(there) != len(columns):
         problem = f"its first line has {len(there)} values, and `columns` names {len(columns)}"
         fix = "name each; where the last one is text that holds the mark, say `text: lines` and `extract`"
@@ -116,26 +132,38 @@ def scan(path: Path, separator: str, columns: Sequence[str] | None, encoding: st
 
 
 def _names(head: Sequence[str], path: Path, separator: str) -> Sequence[str]:
-    """The columns that a header names: without blanks around them where it has another separator than its suffix'."""
+    """The columns that a header names: without blanks around them where it has another separator than its suffix'.
+
+    Of columns with the same name, each has its number behind it: nobody can tell which one is meant.
+    """
     bare = [name.strip() for name in head]
     is_usual = SEPARATORS.get(Path(path.name.removesuffix(".gz")).suffix) == separator
-    return head if is_usual or len({*bare}) < len(bare) else bare
+    names = head if is_usual or len({*bare}) < len(bare) else bare
+    total, seen, each = Counter(names), Counter[str](), []
+    for name in names:
+        seen[name] += 1
+        each.append(f"{name} ({seen[name]})" if name and total[name] > 1 else name)
+    return each
 
 
-def with_blanks(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows with one column more, `BLANK`: whether a row has no value at all."""
-    return rows.with_columns(pl.all_horizontal(pl.all().is_null()).alias(BLANK))
+def with_blanks(rows: pl.LazyFrame, *, has_header: bool) -> pl.LazyFrame:
+    """The rows with one column more, `BLANK`: what is wrong with a row that has no value at all, or is a header."""
+    names = rows.collect_schema().names()
+    again = [pl.col(name) == name for name in names] if has_header and len(names) > 1 else [pl.lit(False)]
+    is_blank = pl.when(pl.all_horizontal(pl.all().is_null())).then(pl.lit(BLANK_LINE))
+    return rows.with_columns(is_blank.when(pl.all_horizontal(again)).then(pl.lit(HEADER_AGAIN)).alias(BLANK))
 
 
 def blank_rows(table: pl.DataFrame, places: str) -> tuple[pl.DataFrame, dict[int, str]]:
-    """The table of `with_blanks` without its column, and what is wrong with the rows of blank lines, by their places.
+    """The table of `with_blanks` without its column, and what that says is wrong with rows, by their places.
 
     Args:
         places: The column of these.
     """
     if BLANK not in table.columns:
         return table, {}
-    return table.drop(BLANK), dict.fromkeys(table.filter(BLANK)[places].to_list(), BLANK_LINE)
+    wrong = table.filter(pl.col(BLANK).is_not_null())
+    return table.drop(BLANK), dict(zip(wrong[places].to_list(), wrong[BLANK].to_list(), strict=True))
 
 
 def collected(rows: pl.LazyFrame) -> pl.DataFrame:
@@ -167,9 +195,11 @@ def rows_one_by_one(
         for line in lines:
             if not any(line):
                 notes[len(rows)] = BLANK_LINE
+            elif columns is None and len(line) > 1 and line == head:
+                notes[len(rows)] = HEADER_AGAIN
             elif len(line) > len(head):
                 notes[len(rows)] = f"line {lines.line_num}: {len(line)} values for {len(head)} columns"
-            rows.append({} if len(line) > len(head) else dict(zip(head, (v or None for v in line), strict=False)))
+            rows.append({} if len(rows) in notes else dict(zip(head, (v or None for v in line), strict=False)))
     except csv.Error as error:
         raise SourceError(str(path), f"not usable as CSV: {error}", "fix the file") from None
     return rows, notes
@@ -194,7 +224,12 @@ def _are_alike(one: str, other: str) -> bool:
     suffix = Path(one).suffix
     if suffix and not suffix.endswith(" "):
         return Path(other).suffix == suffix
-    return one.isdigit() and other.isdigit()
+    shape = _DIGITS.sub("0", one)  # as of COCO_17 and COCO_18
+    return " " not in one and "0" in shape and (shape == _DIGITS.sub("0", other) or _are_hashes(one, other))
+
+
+def _are_hashes(one: str, other: str) -> bool:
+    return len(one) == len(other) >= _HASH_LENGTH and {*one, *other} <= {*"0123456789abcdef-"}
 
 
 def _any_field_opens_with_a_mark(path: Path, separator: str, encoding: str) -> bool:

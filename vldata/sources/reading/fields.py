@@ -56,6 +56,9 @@ LISTS = frozenset({"images", "urls", "answers", "choices", PHRASES, "boxes"})
 """Names that ``fields`` may map to a list of columns: the items of the list; of ``boxes`` the four numbers of one."""
 
 _RESULT = "\0result"
+_WRITTEN_LIST = r"""^\s*\[\s*(?:'(?s:.*)'|"(?s:.*)")\s*,?\s*\]\s*$"""
+"""Of a text among others: a list of texts, which nobody says and which is one text only where all are such lists."""
+
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
@@ -128,7 +131,8 @@ def origins(
             continue  # the most frequent one
         elif whole and name in TASKS[task] and name not in OPTIONAL:
             problem = f"the task {task!r} needs it, and the table has no column {name!r}"
-            such = f", such as `{name}: {name}s[1]`" if f"{name}s" in columns else ""
+            one = "" if name == "caption" else "[1]"  # of a list of captions, each becomes a turn
+            such = f", such as `{name}: {name}s{one}`" if f"{name}s" in columns else ""
             raise SourceError(f"fields.{name}", problem, f"name its origin{such}; {_holding(columns)}")
     return found
 
@@ -261,6 +265,10 @@ def blaming(origin: Origin, values: pl.Series, kind: str, call: Callable[[], Cas
     except Unfit as error:
         what, fix = (*error.args, "", "")[:2]
         problem = f"{origin.text!r} is {values.dtype}, not {kind}" + (f"; {what}" if what else "")
+        if not fix and isinstance(values.dtype, pl.Struct) and origin.expression is None and values.dtype.fields:
+            parts = [f"{origin.text}.{part.name}" for part in values.dtype.fields]
+            given = f"[{', '.join(parts)}]" if origin.name in LISTS - {"boxes"} else parts[0]
+            fix = f"name its parts, such as `{origin.name}: {given}`"
         if not fix and origin.name in LISTS and origin.name != "boxes" and values.dtype == pl.String:
             fix = f"if each row has one, say `{origin.name}: [{origin.text}]`"
         fix = fix or "write an expression that makes it so, such as answers[1] for a list or box.x0 for a struct"
@@ -270,7 +278,8 @@ def blaming(origin: Origin, values: pl.Series, kind: str, call: Callable[[], Cas
 def _text(values: pl.Series, name: str) -> Cast:
     texts = _as_text(values)
     # Polars' JSON reader writes a NUL where a text has half a surrogate pair
-    return Cast(texts, texts.str.contains("\0", literal=True).fill_null(False))
+    pattern = rf"\x00|{_WRITTEN_LIST}" if name == "caption" else r"\x00"
+    return Cast(texts, texts.str.contains(pattern).fill_null(False))
 
 
 def _as_text(values: pl.Series) -> pl.Series:
@@ -278,7 +287,10 @@ def _as_text(values: pl.Series) -> pl.Series:
     if values.dtype.is_nested() or values.dtype in (pl.Binary, pl.Object):
         raise Unfit
     if not values.dtype.is_float():
-        return values.cast(pl.String)
+        try:
+            return values.cast(pl.String)
+        except pl.exceptions.PolarsError:
+            raise Unfit from None  # a span of time, for one
     values = values.fill_nan(None)  # pandas' gap
     texts = values.cast(pl.String)
     whole = _without_fractions(values)
@@ -337,6 +349,8 @@ def _texts(values: pl.Series, name: str) -> Cast:
         texts = values.cast(_TEXTS)
     else:
         raise Unfit
+    if name == "answers" and values.dtype == pl.String:
+        return Cast(texts, values.str.contains(_WRITTEN_LIST).fill_null(False))
     if name not in ("images", "urls"):
         return Cast(texts, _never(texts))
     flat = texts.explode(empty_as_null=False, keep_nulls=False)

@@ -12,8 +12,8 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from glob import has_magic
 from pathlib import Path
@@ -23,6 +23,7 @@ import msgspec
 
 from vldata.errors import SourceError
 from vldata.paths import home
+from vldata.sources.reading.doubled_keys import doubled_key, doubled_keys_of, refuse_doubled_keys
 
 _MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),  # begins with UTF-16's mark, so it is tried first
@@ -37,9 +38,6 @@ _FAST_BYTES = 64 * 1024 * 1024
 """Above it the slower reader is used, which keeps equal strings once and so needs two thirds of the memory."""
 
 _STRETCH_BYTES = 1024 * 1024
-_SEARCHED_BYTES = 512 * 1024
-"""How many bytes of a JSON file are searched for objects with a key twice, which takes longer than reading them."""
-
 _ABOUT = frozenset(
     {
         "dataset_info.json",
@@ -265,16 +263,17 @@ def read_json(path: Path, *, floats: type[float] = float) -> Any:
         SourceError: Not JSON; says the line, and whether the file looks cut off or is JSON lines.
     """
     raw = read_bytes(path).removeprefix(codecs.BOM_UTF8)
-    _refuse_doubled_keys(path, raw)
+    document = None
     if len(raw) <= _FAST_BYTES:
-        try:
-            return _DECODERS[floats].decode(raw)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            pass  # json also reads NaN and half surrogate pairs, and says where something is wrong
-    del raw
-    text = read_text(path)
-    with _json_errors(path, text):
-        return json.loads(text, parse_float=floats)
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            document = _DECODERS[floats].decode(raw)
+    if document is None:  # json also reads NaN and half surrogate pairs, and says where something is wrong
+        refuse_doubled_keys(path, raw, None)
+        text = read_text(path)
+        with _json_errors(path, text):
+            document = json.loads(text, parse_float=floats)
+    refuse_doubled_keys(path, raw, document)
+    return document
 
 
 def open_json(path: Path) -> Any:
@@ -287,13 +286,14 @@ def open_json(path: Path) -> Any:
         SourceError: As `read_json`.
     """
     raw = read_bytes(path).removeprefix(codecs.BOM_UTF8)
-    _refuse_doubled_keys(path, raw)
     try:
         utf8 = codecs.getincrementaldecoder("utf-8")()
         # parts that nobody asks for are not decoded, so not checked
         for at in range(0, 0 if raw.isascii() else len(raw), _STRETCH_BYTES):
             utf8.decode(memoryview(raw)[at : at + _STRETCH_BYTES], final=at + _STRETCH_BYTES >= len(raw))
-        return msgspec.json.decode(raw, type=list[msgspec.Raw] | dict[str, msgspec.Raw])
+        parts = msgspec.json.decode(raw, type=list[msgspec.Raw] | dict[str, msgspec.Raw])
+        refuse_doubled_keys(path, raw, parts)
+        return parts
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         del raw
         return read_json(path)
@@ -311,9 +311,11 @@ def plain(part: Any) -> Any:
 def plain_or_error(raw: bytes, floats: type[float] = float) -> Any:
     """A small JSON text as `read_json` gives it, its numbers with a fraction of this type, or what is wrong with it."""
     try:
-        return _loads(raw, floats)
+        found = _loads(raw, floats)
     except (ValueError, RecursionError) as error:
         return error if isinstance(error, ValueError) else ValueError("nested too deeply")
+    said = doubled_key(raw) if not isinstance(found, dict) or raw.count(b":") > len(found) else None
+    return found if said is None else ValueError(said)
 
 
 @contextmanager
@@ -326,7 +328,9 @@ def _json_errors(path: Path, text: str) -> Iterator[None]:
             "download the file again: it ends in the middle" if error.pos >= len(text.rstrip()) - 1 else "fix the file"
         )
         if error.msg == "Extra data" and error.lineno > 1:
-            fix = "the file is JSON lines, not one JSON document: use a format that reads JSON lines"
+            fix = "it holds several documents: write them as one list, or each on a line of its own"
+        elif text[error.pos : error.pos + 1] in ("]", "}") and text[: error.pos].rstrip().endswith(","):
+            fix = "take out the comma before it"
         raise SourceError(f"{path}:{error.lineno}", f"not JSON: {error.msg}", fix) from None
     except (RecursionError, ValueError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
@@ -342,7 +346,8 @@ def read_json_lines(path: Path, *, floats: type[float] = float) -> Iterator[tupl
         SourceError: The last line has no end and is not JSON: the file was cut off.
     """
     lines = read_text(path).split("\n")
-    _refuse_doubled_keys_of(path, lines)
+    for place, said in doubled_keys_of(lines).items():
+        raise SourceError(f"{path}:{place + 1}", said, "leave one of them")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -354,55 +359,6 @@ def read_json_lines(path: Path, *, floats: type[float] = float) -> Iterator[tupl
                     f"{path}:{number}", f"the last line breaks off ({error})", "download it again"
                 ) from None
             yield number, error if isinstance(error, ValueError) else ValueError("nested too deeply")
-
-
-class _DoubledKey(Exception):
-    """An object says two things under one key."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        for key, value in pairs:
-            if found[key] != value:
-                raise _DoubledKey(f"an object has the key {key!r} twice, with {value!r:.60} and {found[key]!r:.60}")
-    return found
-
-
-def refuse_doubled_keys_of_lines(path: Path) -> None:
-    """Refuse JSON lines that say two things under one key, of which readers take the first or the last in silence.
-
-    Raises:
-        SourceError: One of the first lines does, and says which.
-    """
-    try:
-        with path.open("rb") as file:
-            is_packed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if is_packed else path.open("rb") as file:
-            start = file.read(_SEARCHED_BYTES)
-    except (OSError, EOFError, zlib.error):
-        return  # whoever reads the rows says what is wrong with the file
-    _refuse_doubled_keys_of(path, start.decode(UTF8, "replace").split("\n"))
-
-
-def _refuse_doubled_keys_of(path: Path, lines: Sequence[str]) -> None:
-    searched = 0
-    for number, line in enumerate(lines, start=1):
-        _refuse_doubled_keys(path, line, at=f":{number}")
-        searched += len(line)
-        if searched > _SEARCHED_BYTES:
-            return
-
-
-def _refuse_doubled_keys(path: Path, document: bytes | str, *, at: str = "") -> None:
-    """Look at the start of a document, of which every object that ends in it is seen, though the rest is not."""
-    start = document[:_SEARCHED_BYTES]
-    try:
-        json.loads(start if isinstance(start, str) else start.decode("utf-8", "replace"), object_pairs_hook=_object)
-    except (ValueError, RecursionError):
-        return  # it ends later, or whoever reads it says why it is no JSON
-    except _DoubledKey as error:
-        raise SourceError(f"{path}{at}", str(error), "leave one of them") from None
 
 
 def _loads(line: str | bytes, floats: type[float]) -> Any:

@@ -7,13 +7,15 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from vldata.errors import SourceError
-from vldata.sources.reading.files import Written, is_about, visible_names
+from vldata.paths import home
+from vldata.sources.reading.files import Written, braced, is_about, visible_names
+from vldata.sources.reading.open import folder_of
 from vldata.sources.reading.samples import IMAGES, Part, is_text, rows_of, talks_of, written_rows
 from vldata.sources.reading.tables import FILE_NAME, FILE_STEM, TableFile, open_objects
 
@@ -49,6 +51,30 @@ def list_folder(folder: Path) -> Listing:
         elif is_text(last) and not is_about(last):
             found.texts.append(name)
     return Listing(*(sorted(names) for names in found))
+
+
+def matching(listing: Listing, pattern: str) -> Listing:
+    """What a pattern names of its folder: files, whatever lies below folders, and texts beside images.
+
+    Raises:
+        SourceError: It leaves out a table that names its images.
+    """
+    folder = folder_of(pattern)
+    each = [home(one).relative_to(folder) for one in braced(pattern)]
+    found = {path.relative_to(folder).as_posix() for one in each for path in folder.glob(str(one))}
+
+    def is_named(name: str) -> bool:
+        return name in found or any(above.as_posix() in found for above in PurePosixPath(name).parents)
+
+    images = [name for name in listing.images if is_named(name)]
+    beside = parts_of(Listing(images, listing.texts, []))
+    texts = {*filter(is_named, listing.texts), *(text for name in images for text in beside[name])}
+    for table in listing.tables:
+        scope = table.removesuffix(posixpath.basename(table))
+        if not is_named(table) and any(name.startswith(scope) for name in images):
+            fix = f"name the table, too, or its folder: {folder / scope}"
+            raise SourceError(pattern, f"it names images, and not {table}, which may say what is in them", fix)
+    return Listing(images, sorted(texts), [name for name in listing.tables if is_named(name)])
 
 
 def parts_of(listing: Listing) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ import polars as pl
 from vldata.errors import SourceError
 from vldata.sources.reading.conversations import talk_rows
 from vldata.sources.reading.nested import ITEM, PLACE, ROW
+from vldata.sources.reading.rows import shown
 from vldata.sources.reading.tables import FILE_NAME, FILE_STEM, TableFile, open_frame
 
 _FILES = "file_names"
@@ -68,6 +69,9 @@ class _Metadata(NamedTuple):
         own, notes = self._own([name for name in names if name not in beside], texts)
         both = own.join(others.drop("images"), on=_PATH, how="left", maintain_order="left", suffix="\0")
         if "caption\0" in both.columns:
+            differ = both.filter(pl.col("caption").cast(pl.String) != pl.col("caption\0").cast(pl.String))
+            for place, one, other in differ.select(PLACE, "caption", "caption\0").iter_rows():
+                notes.setdefault(place, f"its caption is {shown(one)} in the table, and {shown(other)} beside it")
             both = both.with_columns(caption=pl.coalesce("caption", "caption\0")).drop("caption\0")
         left = _behind(own, others.join(own, on=_PATH, how="anti", maintain_order="left"))
         notes = {**_notes_of(both, wrong), **notes, **_notes_of(left, wrong)}

@@ -76,7 +76,8 @@ def at_path(document: Any, at: str, path: Path) -> Any:
         SourceError: There is none.
     """
     here = document
-    for part in at.split("."):
+    whole = isinstance(document, dict) and at in document  # a key that holds the dot wins
+    for part in [at] if whole else at.split("."):
         if not isinstance(here, dict) or part not in here:
             there = f"it has {', '.join(map(repr, list(here)[:12]))}" if isinstance(here, dict) else "it is no object"
             raise SourceError(str(path), f"`at: {at}` names {part!r}, which is not there", there)

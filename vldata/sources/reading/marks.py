@@ -30,6 +30,7 @@ FOREIGN = (
 """What other corpora write where an image, a sound, a video or a box is to stand."""
 
 _TEXTS = ("instruction", "response", "system")
+_WORDS = ("question", "statement", "caption", "context", "phrase", "answer")
 _BOX_PLACES = rf"{BOX_MARK}|<ref-object>"
 
 _SPOKEN_OF = (
@@ -54,10 +55,13 @@ _PLACE = re.compile(
 _CONTROL = (
     r"<\|(?:im_start|im_end|im_sep|endoftext|eot_id|begin_of_text|end_of_text|start_header_id|end_header_id|eom_id"
     r"|python_tag|user|assistant|system|end|start|message|channel|return)\|>"
-    r"|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>"
+    r"|</?s>|</?tool_(?:call|response)>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk)>"
 )
 """What chat templates write between messages."""
-_GROUNDED = r"<ref>|<box>|<quad>|<loc_?\d+>|<p>[^<]*</p>\s*\[|<\|(?:box|quad|object_ref)_(?:start|end)\|>"
+_GROUNDED = (
+    r"<ref>|<box>|<quad>|<loc_?\d+>|<p>[^<]*</p>\s*\[|<\|(?:box|quad|object_ref)_(?:start|end)\|>"
+    r'|"(?:bbox|bbox_2d|box_2d)"\s*:'
+)
 """What other corpora write their boxes with."""
 _TAG = re.compile(r"<[Ii]mg>([^<>\n]+)</[Ii]mg>")
 
@@ -101,11 +105,13 @@ def with_image_places(turns: pl.DataFrame) -> pl.DataFrame:
 def with_remark_of_marks(turns: pl.DataFrame, task: str) -> pl.DataFrame:
     """The turns of a task that places no images, with a remark on those whose words hold the mark of a place."""
     mark_in = f"({FOREIGN}|{IMAGE_MARK})"
-    words = [name for name in ("question", "statement", "caption", "context", "phrase") if name in turns.columns]
-    holding = [name for name in words if turns[name].str.contains(mark_in).any()]
+    words = {name: pl.col(name) for name in _WORDS if turns.schema.get(name) == pl.String}
+    if turns.schema.get("choices") == pl.List(pl.String):
+        words["choices"] = pl.col("choices").list.join("\n", ignore_nulls=True)
+    holding = [text for text in words.values() if turns.select(text.str.contains(mark_in).any()).item()]
     if not holding:
         return turns
-    mark = pl.coalesce(pl.col(name).str.extract(mark_in) for name in holding)
+    mark = pl.coalesce(text.str.extract(mark_in) for text in holding)
     kind = mark.str.replace_all(r"\d+", "1").str.replace(r"(<[Ii]mg>).*(</[Ii]mg>)", "${1}path${2}")
     said = pl.format(f"{task!r} places no images, so marks such as {{}} in its words are text", kind)
     own = [pl.col("remark")] if "remark" in turns.columns else []

@@ -13,6 +13,7 @@ import polars as pl
 
 from vldata.errors import SourceError, nearest
 from vldata.sources.reading.keep import splits
+from vldata.sources.reading.keys import is_blank
 from vldata.sources.reading.rows import shown
 from vldata.sources.reading.text_lists import list_in, lists_from_texts
 
@@ -148,6 +149,10 @@ def exploded_objects(
             places.append((len(made), place, k))
             made.append({**row, **dict(zip(names, inside, strict=True))})
     for name in names:
+        held = [of for row in rows if not is_blank(of := value(row, name))]
+        if held and not any(isinstance(_list_of(of), list) for of in held):
+            what = f"an object of {', '.join(held[0])}" if isinstance(held[0], dict) else shown(held[0])
+            raise SourceError("explode", f"{name!r} is {what}, not a list", "name a column that holds lists")
         if rows and "." not in name and not any(name in row for row in rows):
             raise SourceError("explode", f"no row has {name!r}", nearest(name, {key for row in rows for key in row}))
     return made, found, pl.DataFrame(places, schema=_PLACES, orient="row")

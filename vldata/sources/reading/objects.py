@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vldata.prompts.places import BOX_MARK
+from vldata.schema.turns import BOX
 from vldata.sources.reading.keys import is_blank
 from vldata.sources.reading.messages import Refused, from_text, is_text
 from vldata.sources.reading.rows import shown
@@ -97,6 +98,32 @@ def placed(value: Any, exchanges: Sequence[Exchange], *, num_images: int, ignore
     pairs = range(0, len(texts), 2)
     exchanged = [(filled[k], filled[k + 1]) for k in pairs]
     return Placed(exchanged, [of_texts[k] + of_texts[k + 1] for k in pairs], objects.unit)
+
+
+def boxes_of_turns(turns: Any, num: int, num_images: int) -> list[list[BoxFields]] | None:
+    """The boxes that a finished row of vldata has for each of its turns, in pixels; None where it has none.
+
+    Args:
+        turns: Of the row.
+        num: Exchanges that it has.
+    """
+    if not isinstance(turns, list) or len(turns) != num:
+        return None
+    of_turns = [(turn.get("boxes") if isinstance(turn, dict) else None) or () for turn in turns]
+    if not any(of_turns) or not all(_is_own(box, num_images) for boxes in of_turns for box in boxes):
+        return None
+    names = BOX.to_schema()
+    return [[{name: box.get(name) for name in names} for box in boxes] for boxes in of_turns]
+
+
+def _is_own(box: Any, num_images: int) -> bool:
+    if (
+        not isinstance(box, dict)
+        or not box.keys() <= BOX.to_schema().keys()
+        or box.get("image") not in range(num_images)
+    ):
+        return False
+    return all(isinstance(box.get(edge), float | int) for edge in ("x0", "y0", "x1", "y1"))
 
 
 def _objects(value: Any, ignore: Collection[str]) -> _Objects:

@@ -14,7 +14,7 @@ from vldata.sources.reading.keep import BESIDE, merged, set_beside
 from vldata.sources.reading.regions import with_problem_of
 from vldata.sources.reading.rows import note
 
-_ID = "question_id"
+_ID, _IMAGE = "question_id", "image_id"
 
 
 def answer_files(question_files: Sequence[Path], named: str | None) -> list[Path]:
@@ -66,25 +66,43 @@ def belonging(
     yield pl.concat(questions.values()), pl.concat(answered.values())
 
 
-def paired(questions: pl.DataFrame, answers: pl.DataFrame, columns: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Each question with these columns of its answers, and the answers that are no question's, with what is wrong."""
+def paired(
+    questions: pl.DataFrame, annotations: pl.DataFrame, *, asks: Sequence[str], answers: Sequence[str]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Each question with its answers, and the annotations that are no question's, with what is wrong.
+
+    Args:
+        questions: With ``question_id`` and ``image_id``, as have annotations.
+        asks, answers: As in `belonging`.
+    """
     ids = questions[_ID].drop_nulls().implode()
-    answers = set_beside(answers).with_columns(
+    annotations = set_beside(annotations).with_columns(
         is_first=pl.col(_ID).is_first_distinct(), has_question=pl.col(_ID).is_in(ids).fill_null(False)
     )
     used = pl.col("is_first") & pl.col("has_question")
-    own = answers.filter(used).select(_ID, *columns, "problem", "detail", BESIDE, is_answered=True)
+    own = annotations.filter(used).select(_ID, _IMAGE, *answers, "problem", "detail", BESIDE, is_answered=True)
     pairs = merged(questions.join(own, on=_ID, how="left", maintain_order="left", suffix="_answer"))
     pairs = with_problem_of(pairs, "problem_answer", "detail_answer")
     pairs = note(pairs, pl.col("is_answered").is_null(), "missing_value", pl.lit("the question has no annotation"))
-    kinds = answers.drop_nulls(_ID).group_by(_ID).agg(n=pl.struct(columns).n_unique())
-    several = kinds.filter(pl.col("n") > 1)[_ID].implode()
-    is_ambiguous = pl.col(_ID).is_duplicated() & pl.col(_ID).is_in(several)
-    said = pl.lit("several questions and several annotations have this id: read their files apart")
-    pairs = note(pairs, is_ambiguous.fill_null(False), "unparsable_row", said)
-    left = merged(answers.filter(~used))
+    asked = pairs[_ID].drop_nulls()
+    if asked.n_unique() < asked.len():
+        said = pl.lit("several questions and several annotations have this id: read their files apart")
+        several = pl.col(_ID).is_duplicated() & _differ(annotations, answers)
+        pairs = note(pairs, several, "unparsable_row", said)
+        said = pl.lit("other questions have this id too, and which one its annotation answers is open")
+        pairs = note(pairs, _differ(pairs, asks), "unparsable_row", said)
+    is_other = (pl.col(_IMAGE) != pl.col(f"{_IMAGE}_answer")).fill_null(False)
+    said = pl.format("its annotation is of image {}, and the question of {}", f"{_IMAGE}_answer", _IMAGE)
+    pairs = note(pairs, is_other, "unparsable_row", said)
+    left = merged(annotations.filter(~used))
     left = note(left, pl.col("has_question"), "unparsable_row", pl.lit("a second annotation of the same question"))
     return pairs, note(left, pl.lit(True), "missing_value", pl.lit("the annotation has no question"))
+
+
+def _differ(rows: pl.DataFrame, columns: Sequence[str]) -> pl.Expr:
+    """Whether a question's id is one of which these rows say different things."""
+    meanings = rows.drop_nulls(_ID).group_by(_ID).agg(n=pl.struct(columns).n_unique())
+    return pl.col(_ID).is_in(meanings.filter(pl.col("n") > 1)[_ID].implode()).fill_null(False)
 
 
 def _own_files(question_files: list[Path], named: str | None) -> dict[Path, Path] | None:

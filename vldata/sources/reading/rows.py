@@ -28,6 +28,7 @@ from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.schema.turns import SIZE
 from vldata.sources.reading.columns import note_columns
+from vldata.sources.reading.doubled_keys import FEW_ROWS, doubled_keys_of
 from vldata.sources.reading.files import Written, expand, visible
 from vldata.sources.reading.keep import KEPT, columns_of_rows, heads
 from vldata.sources.reading.keys import is_harmless, keys_of, unknown_keys
@@ -278,8 +279,9 @@ def _decoded(
     try:
         if row_type is None:
             raise Misfit
-        found: list[Any] = msgspec.json.decode(b"[%b]" % b",".join(rows), type=list[row_type])  # type: ignore[valid-type]
-        notes: dict[int, tuple[str, str]] = {}
+        joined = b",".join(rows)
+        found: list[Any] = msgspec.json.decode(b"[%b]" % joined, type=list[row_type])  # type: ignore[valid-type]
+        notes = _doubled_keys(rows, joined)
         table = []
         fields = {field.encode_name: field.name for field in msgspec.structs.fields(row_type)}
         for name, kind in columns.items():
@@ -296,7 +298,19 @@ def _decoded(
             table.append(fitting.alias(name))
         return _noted(table, len(rows), notes)
     except (msgspec.MsgspecError, UnicodeDecodeError, Misfit, TypeError, KeyError, OverflowError):
-        return typed([_written_or_error(row) for row in rows], columns, optional=optional, ignored=ignored, of=of)
+        said = _doubled_keys(rows, b",".join(rows))
+        objects = [
+            ValueError(said[place][1]) if place in said else _written_or_error(row) for place, row in enumerate(rows)
+        ]
+        return typed(objects, columns, optional=optional, ignored=ignored, of=of)
+
+
+def _doubled_keys(rows: Sequence[msgspec.Raw], joined: bytes) -> dict[int, tuple[str, str]]:
+    """Rows that say two things under one key; all have equally many keys where most files have none of these."""
+    if len(rows) > FEW_ROWS and joined.count(b'":') == len(rows) * bytes(rows[0]).count(b'":'):
+        return {}
+    said = doubled_keys_of([bytes(row) for row in rows])
+    return {place: ("unparsable_row", detail) for place, detail in said.items()}
 
 
 def _written_or_error(row: msgspec.Raw) -> Any:

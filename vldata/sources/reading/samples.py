@@ -65,7 +65,8 @@ def rows_of(
 ) -> Rows:
     """A row for each sample, by its key.
 
-    Besides a column for each kind of file there are ``images``; ``caption`` (the text, else what JSON has as such);
+    Besides a column for each kind of file there are ``images``; ``caption`` (the text, else what JSON or a file has as
+    such; both, which is no text, where they differ);
     ``urls`` (JSON's ``url``); and the keys of ``json``, unless a column has their name already.
 
     Args:
@@ -93,7 +94,9 @@ def rows_of(
                 row.setdefault("urls", inside["url"])
         text = row.get("txt") if row.get("txt") is not None or row.get("caption") is not None else row.get("text")
         if text is not None:
-            row["caption"] = text
+            other = row.get("caption")
+            differs = bool(text) and isinstance(other, str) and other.strip() not in ("", str(text).strip())
+            row["caption"] = {"text": text, "caption": other} if differs else text  # no text: the recipe names one
         if said:
             notes[len(rows)] = "; ".join(said)
         rows.append(row)
@@ -125,7 +128,7 @@ def talks_of(
         if place in found.notes:
             talks.append(ValueError(found.notes[place]))
             continue
-        talk = with_own_weights(dict(inside)) if isinstance(inside, dict) else {}
+        talk = with_own_turns(dict(inside)) if isinstance(inside, dict) else {}
         talk.setdefault("id", ids[place])
         if "images" in row:
             talk.pop("image", None)
@@ -136,20 +139,23 @@ def talks_of(
     return talks
 
 
-def with_own_weights(row: dict[str, Any]) -> dict[str, Any]:
-    """A row that vldata has exported, whose ``turns`` say what each answer weighs, with the weights in its messages."""
-    turns = row.get("turns")
-    if not isinstance(turns, str) or "num_text_chars" not in row:
+def with_own_turns(row: dict[str, Any]) -> dict[str, Any]:
+    """A row that vldata has exported, with the list that the text ``turns`` says: each answer's weight and boxes."""
+    turns = plain_or_error(row["turns"].encode()) if isinstance(row.get("turns"), str) else None
+    if "num_text_chars" not in row or not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         return row
     row.pop("images", None)  # paths of where they lay
-    weights = [turn.get("weight") for turn in json.loads(turns) or ()]
-    answers = [message for message in row.get("messages") or () if message.get("role") == "assistant"]
-    if any(weight not in (None, 1) for weight in weights):
-        if len(answers) != len(weights):
-            row["weights"] = weights  # a key that nobody reads, so that the row is refused
-        for message, weight in zip(answers, weights, strict=False):
-            message["weight"] = 1 if weight is None else weight
+    row["turns"] = turns
+    weights = [turn.get("weight") for turn in turns]
+    messages = row.get("messages")
+    is_one_each = isinstance(messages, list) and len(turns) == sum(_is_answer(message) for message in messages)
+    if not is_one_each and any(weight not in (None, 1) for weight in weights):
+        row["weights"] = weights  # a key that nobody reads, so that the row is refused
     return row
+
+
+def _is_answer(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("role") == "assistant"
 
 
 def _fill(row: dict[str, Any], parts: Sequence[Part], floats: type[float]) -> Iterator[str]:

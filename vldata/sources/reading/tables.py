@@ -22,6 +22,7 @@ import polars as pl
 from vldata.errors import SourceError
 from vldata.schema.turns import KEPT_PREFIX
 from vldata.sources.reading import class_names, nested
+from vldata.sources.reading.column_types import in_common_types
 from vldata.sources.reading.delimited import (
     BLANK,
     BLANK_LINE,
@@ -33,7 +34,8 @@ from vldata.sources.reading.delimited import (
     separator_of,
     with_blanks,
 )
-from vldata.sources.reading.files import UTF8, Written, read_bytes, refuse_doubled_keys_of_lines
+from vldata.sources.reading.doubled_keys import refuse_doubled_keys_of_lines
+from vldata.sources.reading.files import UTF8, Written, read_bytes
 from vldata.sources.reading.json import LINES, YAML, at_path, json_document, written_rows
 from vldata.sources.reading.keep import columns_of_rows, columns_of_table
 from vldata.sources.reading.nested import PLACE
@@ -61,6 +63,7 @@ class _Form(NamedTuple):
     explode: tuple[str, ...] = ()
     is_whole: bool = False
     written: Callable[[], Sequence[Any]] | None = None
+    columns: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,28 +115,41 @@ def open_frame(
 
     Args:
         at: Dotted path to the rows inside a JSON document; None: the document itself; ``.``: the document is one row.
-        columns: Names of the columns of a CSV or TSV file without a header.
+        columns: Names of the columns of a CSV or TSV file without a header, or of the items of rows that are lists.
         explode: Dotted paths to lists, side by side, whose items become rows.
         encoding: Of a CSV or TSV file.
         is_whole: A JSON document that is an object, and neither one of columns nor one of rows by id, is one row.
 
     Raises:
-        SourceError: An unknown suffix, or the file is not what its suffix says.
+        SourceError: An unknown suffix, the file is not what its suffix says, or an option says nothing of such a file.
     """
     suffix = suffix_of(path)
-    form = _Form(path, at, tuple(explode), is_whole)
+    form = _Form(path, at, tuple(explode), is_whole, columns=columns)
+    is_json = suffix in (*LINES, *YAML, ".json")
+    refuse_options(path, at=None if is_json else at, columns=None if is_json or suffix in SEPARATORS else columns)
     if suffix == ".parquet":
         return _open_parquet(form)
     if suffix == ".arrow":
         return _open_arrow(form)
     if suffix in SEPARATORS:
         return _open_delimited(form, SEPARATORS[suffix], columns, encoding)
-    if suffix in LINES and at is None:
+    if suffix in LINES and at is None and columns is None:
         return _open_json_lines(form)
-    if suffix in (*LINES, *YAML, ".json"):
+    if is_json:
         return _open_json(form)
     fix = f"one of: {', '.join(SUFFIXES)}; if it is plain text, say `text: lines` or `text: files`"
     raise SourceError(str(path), f"the suffix {suffix!r} does not tell how this table is written", fix)
+
+
+def refuse_options(path: Path, **options: object) -> None:
+    """Options of a recipe that say nothing of a file.
+
+    Raises:
+        SourceError: One of them is set.
+    """
+    for name, value in options.items():
+        if value is not None:
+            raise SourceError(str(path), f"`{name}` says nothing of such a file", f"leave `{name}` out")
 
 
 def open_rows(path: Path, rows: pl.DataFrame) -> TableFile:
@@ -172,19 +188,28 @@ def open_objects(
     return replace(frame, written=lambda: nested.exploded_objects(native(), {}, explode)[0] if explode else native())
 
 
-def with_columns_seen(frame: TableFile, seen: dict[str, None]) -> TableFile:
+def with_columns_seen(frame: TableFile, seen: dict[str, None], named: Collection[str] | None = None) -> TableFile:
     """A table that is a part of one, with the columns that other parts have: null in all its rows.
 
     Args:
         seen: Names of columns, and dotted paths into these; those of the table are added.
+        named: The only ones that are taken of other parts, with a remark; None: all.
     """
     columns, paths = frame.columns, frame.inside()
-    others = tuple(name for name in seen if name not in {*columns, *paths})
+    others = tuple(name for name in seen if name not in {*columns, *paths} and (named is None or name in named))
     seen |= dict.fromkeys((*columns, *paths))
+
+    def read(names: Sequence[str], texts: Collection[str] = ()) -> tuple[pl.DataFrame, dict[int, str]]:
+        table, notes = frame.read([name for name in names if name not in others], texts)
+        return table.with_columns(pl.lit(None).alias(name) for name in names if name in others), notes
+
+    said = f"its file has no column {', '.join(map(repr, others))}, which other files have"
     return replace(
         frame,
         columns=(*columns, *(name for name in others if "." not in name)),
         inside=lambda: (*paths, *(name for name in others if "." in name)),
+        read=read if others else frame.read,
+        remark="; ".join(filter(None, (frame.remark, said if named is not None and others else None))) or None,
     )
 
 
@@ -215,11 +240,15 @@ def json_objects(frame: TableFile) -> list[Any]:
     return list(_as_objects(json_document(frame.path, floats=Written), frame.form)[0])
 
 
-def with_file_name(frame: TableFile, name: str) -> TableFile:
-    """The table with its name in two columns more, unless it has columns of these names."""
+def with_file_name(frame: TableFile, name: str, *, but: Collection[str] = ()) -> TableFile:
+    """The table with its name in two columns more, unless it has columns of these names.
+
+    Args:
+        but: Columns of other files that it will be joined with.
+    """
     stem = name.removesuffix(".gz")
     values = {FILE_NAME: name, FILE_STEM: stem.removesuffix(suffix_of(frame.path))}
-    values = {column: value for column, value in values.items() if column not in frame.columns}
+    values = {column: value for column, value in values.items() if column not in (*frame.columns, *but)}
 
     def read(names: Sequence[str], texts: Collection[str] = ()) -> tuple[pl.DataFrame, dict[int, str]]:
         table, notes = frame.read([name for name in names if name not in values], texts)
@@ -317,7 +346,7 @@ def _shaped(form: _Form, rows: pl.LazyFrame) -> pl.LazyFrame:
 def _read_parquet(
     path: Path, rows: pl.LazyFrame, classes: class_names.Classes, names: Sequence[str], texts: Collection[str] = ()
 ) -> tuple[pl.DataFrame, dict[int, str]]:
-    return class_names.named(_polars(path, _placed(rows, names).collect), classes), {}
+    return class_names.named(in_common_types(_polars(path, _placed(rows, names).collect)), classes), {}
 
 
 def _read_delimited(
@@ -329,13 +358,20 @@ def _read_delimited(
     names: Sequence[str],
     texts: Collection[str] = (),
 ) -> tuple[pl.DataFrame, dict[int, str]]:
-    whole = _placed(_shaped(form, rows), names) if form.explode else _placed(with_blanks(rows), [*names, BLANK])
+    has_header = columns is None
     try:
-        return blank_rows(collected(whole), PLACE)
+        if not form.explode:
+            return blank_rows(collected(_placed(with_blanks(rows, has_header=has_header), [*names, BLANK])), PLACE)
+        if not collected(with_blanks(rows, has_header=has_header))[BLANK].count():
+            return collected(_placed(_shaped(form, rows), names)), {}
     except pl.exceptions.ComputeError:
-        each, notes = rows_one_by_one(form.path, separator, columns, encoding)
-        schema = {PLACE: pl.UInt32, **dict.fromkeys(names, pl.String)}
-        return pl.DataFrame([{PLACE: k, **row} for k, row in enumerate(each)], schema=schema), notes
+        pass  # a row has too many values
+    each, notes = rows_one_by_one(form.path, separator, columns, encoding)
+    places = pl.DataFrame({PLACE: pl.Series(range(len(each)), dtype=pl.UInt32)})
+    if form.explode:
+        each, notes, places = nested.exploded_objects(each, notes, form.explode)
+    values = (pl.Series(name, [row.get(name) for row in each], dtype=pl.String, strict=False) for name in names)
+    return places.hstack([*values]), notes
 
 
 def _read_json_lines(
@@ -375,8 +411,11 @@ def _read_objects(
     for name in names:
         values = [nested.value(row, name) for row in (written if written and name in texts else rows)]
         kind = _prevailing_kind(values)
+        is_of_texts = kind == "a list" and all(_holds_texts(value) for value in values)
         lines = []
         for place, value in enumerate(values):
+            if is_of_texts and type(value) is str:
+                value = [value]
             if value is not None and _kind(value) != kind:
                 notes.setdefault(place, f"{name!r} is {shown(value)}, elsewhere {kind}")
                 value = None
@@ -412,6 +451,11 @@ def _prevailing_kind(values: Iterable[Any]) -> str | None:
     """The kind of most values that are not null, of equally frequent ones the first."""
     counts = Counter(_kind(value) for value in values if value is not None)
     return max(counts, key=counts.__getitem__, default=None)
+
+
+def _holds_texts(value: Any) -> bool:
+    """Whether a value is a list of texts, or may stand for one with a single text; also of none."""
+    return value is None or type(value) is str or (type(value) is list and all(type(one) is str for one in value))
 
 
 def _kind(value: Any) -> str:
@@ -486,7 +530,8 @@ def _objects(form: _Form) -> tuple[list[dict[str, Any]], dict[int, str], pl.Data
     for row in found:
         if not isinstance(row, dict):
             notes[len(rows)] = str(row) if isinstance(row, Exception) else f"not an object: {shown(row)}"
-        rows.append(row if isinstance(row, dict) else {})
+            row = {KEY: row.key} if isinstance(row, _NoObjectError) else {}
+        rows.append(row)
     if notes and len(notes) == len(rows):
         raise SourceError(str(form.path), f"no row can be read; the first: {notes[0]}", "fix `path` or `format`")
     if form.explode:
@@ -515,9 +560,11 @@ def _as_objects(document: Any, form: _Form) -> tuple[Sequence[Any], str | None]:
     if at == ".":
         return [document], FILE_STEM
     document = at_path(document, at, path) if at else document
+    if form.columns is not None and not (isinstance(document, list) and any(isinstance(row, list) for row in document)):
+        raise SourceError(str(path), "`columns` names the items of lists, and its rows are none", "leave it out")
     if isinstance(document, dict):
         are_objects = [isinstance(value, dict) for value in document.values()]
-        if any(are_objects) if at else document and all(are_objects):
+        if any(are_objects) and (at or all(are_objects) or _are_ids(document)):
             return _keyed(document), KEY
         is_columns = _is_columns(document)
         if document and not any(are_objects) and (_are_ids(document) or (at and not is_columns)):
@@ -527,11 +574,17 @@ def _as_objects(document: Any, form: _Form) -> tuple[Sequence[Any], str | None]:
         return list(_from_columns(document, path)), None
     if at and isinstance(document, list) and document and all(isinstance(value, str) for value in document):
         return _valued(enumerate(document)), KEY
-    # easy-VQA's triples: named like the columns of a file without a header
-    return [
-        {f"column_{k}": value for k, value in enumerate(row, start=1)} if isinstance(row, list) else row
-        for row in list_of_rows(document, path)
-    ], None
+    return [_named_items(row, form) if isinstance(row, list) else row for row in list_of_rows(document, path)], None
+
+
+def _named_items(row: list[Any], form: _Form) -> Any:
+    """A row that is a list, such as easy-VQA's triples, as an object: what `columns` or their places call its items."""
+    names = form.columns
+    if names is None:
+        return {f"column_{k}": value for k, value in enumerate(row, start=1)}
+    if len(names) != len(row):
+        return ValueError(f"{len(row)} values, and `columns` names {len(names)}")
+    return dict(zip(names, row, strict=True))
 
 
 def _valued(items: Iterable[tuple[Any, Any]]) -> list[Any]:
@@ -541,7 +594,18 @@ def _valued(items: Iterable[tuple[Any, Any]]) -> list[Any]:
 
 def _keyed(document: dict[str, Any]) -> list[Any]:
     """An object of objects: each is a row, and its key is the column ``key``."""
-    return [{KEY: str(key), **row} if isinstance(row, dict) else row for key, row in document.items()]
+    return [
+        {KEY: str(key), **row} if isinstance(row, dict) else _NoObjectError(str(key), row)
+        for key, row in document.items()
+    ]
+
+
+class _NoObjectError(ValueError):
+    """What an object of objects has under a key instead of one."""
+
+    def __init__(self, key: str, value: object) -> None:
+        super().__init__(f"not an object: {shown(value)}")
+        self.key = key
 
 
 def _are_ids(document: Mapping[str, Any]) -> bool:
@@ -558,6 +622,10 @@ def _is_columns(document: dict[str, Any]) -> bool:
 def _from_columns(document: dict[str, Any], path: Path) -> Iterator[dict[str, Any]]:
     if not _is_columns(document):
         problem = f"an object whose values are not lists of one length: {', '.join(map(shown, list(document)[:6]))}"
+        odd = [key for key, value in document.items() if not isinstance(value, dict)]
+        if 2 * len(odd) < len(document):
+            problem = f"an object of objects, but {odd[0]!r} is {shown(document[odd[0]])}"
+            raise SourceError(str(path), problem, "take it out, or name the key below which the rows lie with `at`")
         lists = [key for key, value in document.items() if isinstance(value, list | dict) and value]
         fix = "a table is a list of objects, or an object of columns; if the object is one row, say `at: .`"
         if lists:
@@ -592,7 +660,7 @@ def _read_arrow(
     read = pl.from_arrow(table.select(own))
     assert isinstance(read, pl.DataFrame)
     placed = _placed(_shaped(form, read.lazy()), names).collect()
-    return class_names.named(placed, class_names.of_schema(table.schema)), {}
+    return class_names.named(in_common_types(placed), class_names.of_schema(table.schema)), {}
 
 
 def _arrow_images(table: pa.Table, column: str) -> pl.Series | None:
