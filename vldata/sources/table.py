@@ -23,36 +23,26 @@ cannot fit is an error.
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import polars as pl
-from pydantic import BeforeValidator, Field, computed_field, field_validator, model_validator
 
 from vldata.errors import SourceError, nearest
 from vldata.paths import home
 from vldata.schema.turns import KEPT_PREFIX, META
 from vldata.shapes.language import questions
-from vldata.sources.base import Source, as_list
 from vldata.sources.reading.answers import AnswerRule, with_answer, without_blank_remarks
-from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit, cast_boxes
-from vldata.sources.reading.choices import AnswerForm, with_right_choice
+from vldata.sources.reading.boxes import cast_boxes
+from vldata.sources.reading.choices import with_right_choice
 from vldata.sources.reading.columns import UNREAD, note_columns
 from vldata.sources.reading.conversations import (
     Talk,
     exchanges,
-    holds_talks,
     in_order,
-    note_rows,
-    saved_files,
-    talk,
-    talk_rows,
 )
-from vldata.sources.reading.embedded import embedded_images, name_below
+from vldata.sources.reading.embedded import name_below
 from vldata.sources.reading.exchanges import (
     CHANGING,
     OTHER_ANSWERS,
@@ -61,42 +51,26 @@ from vldata.sources.reading.exchanges import (
     without_unread,
 )
 from vldata.sources.reading.fields import (
-    LISTS,
     PHRASES,
     TASKS,
     Origin,
     cast,
     complaint,
     evaluated,
-    field_names,
     fields_of,
     origins,
     texts_of,
 )
-from vldata.sources.reading.files import UTF8, visible
 from vldata.sources.reading.gather import gathered, with_kept_joined
 from vldata.sources.reading.inline_images import located, named_in_cells, referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
-from vldata.sources.reading.join import Join, Joined, join_files, read_join, unmatched, with_columns_of
-from vldata.sources.reading.json import LINES
+from vldata.sources.reading.join import Joined, read_join, with_columns_of
 from vldata.sources.reading.keep import KEPT
 from vldata.sources.reading.kept_columns import with_kept
 from vldata.sources.reading.keys import is_harmless
 from vldata.sources.reading.marks import with_remark_of_marks
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
-from vldata.sources.reading.nested import value as value_at
-from vldata.sources.reading.open import (
-    Encoding,
-    OpenOptions,
-    Pattern,
-    TextRows,
-    folder_of,
-    opened,
-    paths_of,
-    refuse_beside_text,
-)
 from vldata.sources.reading.rows import note, with_remarks
-from vldata.sources.reading.samples import IMAGES
 from vldata.sources.reading.sizes_beside import sides_beside, with_remark_of_first_image, with_sizes_beside
 from vldata.sources.reading.tables import (
     FILE_NAME,
@@ -105,68 +79,24 @@ from vldata.sources.reading.tables import (
     details_of,
     kept_in,
     problem_of_detail,
-    refuse_options,
-    suffix_of,
     with_columns_seen,
-    with_file_name,
 )
-from vldata.sources.reading.take import Take
-from vldata.sources.reading.talk_keys import MESSAGES
-from vldata.sources.reading.tars import is_tar, open_tar
 from vldata.sources.reading.text_lists import lists_from_texts
-from vldata.sources.reading.tfrecords import is_records, open_records
 from vldata.sources.standins import draw, scenes_for
+from vldata.sources.table_options import DIALOGUES, EXCHANGE, TableOptions, inside_of
 from vldata.sources.table_standins import all_columns, turns_of_shapes
+from vldata.sources.table_talks import taken_talks, talks_of_table
 
 _TEXTS = pl.List(pl.String)
-_DIALOGUES = ("instruction", "text_instruction")
-_EXCHANGE = ("instruction", "response", "position")
 _OF_ROWS = ("fields", "box_order", "boxes_are")
 """Options that say how a row is read, wherever it comes from."""
-_MESSAGES = "messages"
-"""What `fields` call the column with whole conversations, where it has a name of its own."""
-_OF_TALKS = {"images": "images", "thread": "id", "row": "id", "system": "system", _MESSAGES: _MESSAGES}
-"""What `fields` may name of a table of conversations, to the key of a conversation."""
-
 
 _RECORD, _RECORD_ID, _TAKEN = "\0record", "\0record id", "\0taken"
 _GIVEN = "given answer"
-_NESTED = re.compile(r"\w+(?:\.\w+)+")
-_FILE = re.compile(rf"\b(?:{FILE_NAME}|{FILE_STEM})\b")
 
 
-class Table(Source):
-    """One turn a row (of The Cauldron, an exchange); ``row`` is the field ``row``, else a column ``id``, else a hash.
-
-    Args:
-        fields: Canonical column -> column of the table, or one Polars SQL expression. What is not named is taken from a
-            column of its own name, images also from ``image`` and row from ``id``. Columns inside columns have dotted
-            names; ``messages`` is that of whole conversations. Where a list is needed (choices, images, answers …; of
-            one box its four numbers), a list of columns or expressions is one, without what is empty. The boxes'
-            phrases may lie side by side with them, in a list that ``phrases`` names. ``file_name`` is the file seen
-            from ``path``, ``file_stem`` that without suffix.
-        at: Dotted path to the rows inside a JSON document that has more than them; ``.`` where the document is one row.
-            The rows of an object of objects have its keys as the column ``key``, which is their id; where it holds
-            texts, numbers or lists instead, these are the column ``value``.
-        columns: Names of the columns of a CSV or TSV file without a header, or of the items of rows that are lists.
-        text: Read the files as plain text: ``lines``, a row for each with the columns ``line`` and ``number`` (from 1),
-            or ``files``, a row for each (also for those of a tar archive) with the column ``text``.
-        encoding: Of text, CSV and TSV files; UTF-8 unless it is named.
-        extract: Column of texts -> regular expression that each of them fits as a whole; its named groups
-            ``(?<name>...)`` are columns, and a dot is any character.
-        gather: Columns; the rows of a file that agree in them are one turn, with the boxes (answers, choices) of all.
-            A column of ``keep`` is a list of their values there, unless it never differs within a turn.
-        explode: Columns with lists, side by side, whose items become rows of their own, ``row/0``, ``row/1`` ….
-        join: Other files with more columns for the same rows; the plan notes how many rows have no partner.
-        take: A part of the rows, before lists are exploded; nothing else of the source is looked at.
-        box_order: What the four numbers of a box are: corners (also with x and y by turns, or y first), or a corner or
-            the centre with width and height. Polygons become the box around them.
-        boxes_are: Pixels of the upright image, or fractions, percent or thousandths of its sides.
-        answer: Which of several people's ``answers`` to an open question is learnt; None: the one in ``answer`` where
-            the table has one, else the most frequent.
-        answer_is: How a multiple-choice row says which choice is right: by its words, its letter, or its number from 0
-            or 1. None: the one way that fits all rows; numbers count from 0 where nothing speaks against it.
-    """
+class Table(TableOptions):
+    """One turn a row (of The Cauldron, an exchange); its id is the field ``row``, else a column ``id``, else a hash."""
 
     format: ClassVar[str] = "table"
     about: ClassVar[str] = (
@@ -175,96 +105,6 @@ class Table(Source):
     licence: ClassVar[str] = "as the table's publisher states"
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
     version: ClassVar[int] = 7
-
-    inner_paths: ClassVar[tuple[str, ...]] = ("join.path",)
-
-    fields: dict[str, str | Annotated[list[str], Field(min_length=1)]] = {}
-    at: str | None = None
-    columns: list[str] | None = None
-    text: TextRows | None = None
-    encoding: Encoding = UTF8
-    extract: dict[str, Pattern] = {}
-    explode: Annotated[list[str], BeforeValidator(as_list)] = []
-    gather: Annotated[list[str], BeforeValidator(as_list)] = []
-    join: Annotated[list[Join], BeforeValidator(as_list)] = []
-    take: Take | None = None
-    box_order: BoxOrder = "xyxy"
-    boxes_are: BoxesAre = "px"
-    answer: AnswerRule | None = None
-    answer_is: AnswerForm | None = None
-
-    @property
-    def box_unit(self) -> BoxUnit:  # type: ignore[override]
-        """Frame of the boxes that `turns` returns."""
-        return box_unit(self.boxes_are)
-
-    @property
-    def root_when_unset(self) -> str | None:
-        """Said of the table's own folder, whether or not the recipe names it."""
-        is_own = self.image_root == str(folder_of(self.path))
-        return "the table's own folder, as where image_root is unset" if is_own else None
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def below_root(self) -> str:
-        """Where the table lies, seen from ``image_root``: references to images inside it begin with it."""
-        return name_below(folder_of(self.path), self.image_root)
-
-    @field_validator("path")
-    @classmethod
-    def _is_named(cls, path: str) -> str:
-        if not path.strip():
-            raise ValueError("it is empty; name a file, a folder or a pattern")
-        return path
-
-    @field_validator("fields")
-    @classmethod
-    def _are_canonical(cls, fields: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
-        names = [*field_names(), _MESSAGES]
-        for name, given in fields.items():
-            if name not in names:
-                raise ValueError(f"no canonical column is named {name!r}; {nearest(name, names)}")
-            if not isinstance(given, str) and name not in LISTS:
-                raise ValueError(f"{name!r} is one value: name one column, or an expression such as a || ' ' || b")
-        return fields
-
-    @model_validator(mode="after")
-    def _is_table_or_text(self) -> Self:
-        refuse_beside_text(self.text, at=self.at, columns=self.columns, explode=self.explode)
-        return self
-
-    @field_validator("explode")
-    @classmethod
-    def _lie_side_by_side(cls, explode: list[str]) -> list[str]:
-        for name in explode:
-            if any(f"{name}.".startswith(f"{other}.") for other in explode if other != name):
-                raise ValueError(f"{name!r} lies inside another of them: lists that are exploded lie side by side")
-        return explode
-
-    @model_validator(mode="before")
-    @classmethod
-    def _with_root(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("path"), str) and data.get("image_root") is None:
-            return {**data, "image_root": str(folder_of(data["path"]))}
-        return data
-
-    def files(self) -> list[Path]:
-        """``path``; of a folder all tables below it, of one that ``save_to_disk`` wrote those that its state names.
-
-        Raises:
-            SourceError: There is none, or the folder holds several splits.
-        """
-        joined = [path for join in self.join for path in join_files(join)]
-        return [*self._tables(), *joined]
-
-    def _tables(self) -> list[Path]:
-        try:
-            return (None if self.text else saved_files(self.path)) or paths_of(self.path, self.text)
-        except SourceError as error:
-            better = None if self.text else _format_of(home(self.path))
-            if better is None:
-                raise
-            raise SourceError(error.where, error.problem, f"say `format: {better}`") from None
 
     def turns(self, task: str) -> pl.DataFrame:
         """Every row; a value that does not fit its column makes its row an ``unparsable_row``.
@@ -280,12 +120,6 @@ class Table(Source):
         """As `Source.read`."""
         turns = self._all_turns(task)
         return with_kept(turns, self.keep, meta=self.meta, files=self.files()) if self.keep else turns
-
-    def notes(self) -> list[str]:
-        """How many rows have no partner in the files that are joined, and how many of theirs are nobody's."""
-        if not self.join:
-            return []
-        return unmatched([self._opened(path) for path in self._tables()], [read_join(join) for join in self.join])
 
     def _all_turns(self, task: str) -> pl.DataFrame:
         parts: dict[int, pl.DataFrame | list[Talk]] = {}
@@ -319,7 +153,7 @@ class Table(Source):
         tables = [part for part in each if isinstance(part, pl.DataFrame)]
         talks = [one for part in each if isinstance(part, list) for one in part]
         if self.take is not None:
-            tables, talks = self._taken(tables), self._taken_talks(talks)
+            tables, talks = self._taken(tables), taken_talks(talks, self.take)
         tables = [turns.drop(_RECORD, _RECORD_ID) for turns in tables]
         spoken = [located(exchanges(talks, self.keep), self._tables, self.image_root)] if talks or not tables else []
         turns = pl.concat([*tables, *spoken], how="diagonal_relaxed")
@@ -328,18 +162,9 @@ class Table(Source):
         if task == "vqa_mc":
             turns = with_right_choice(turns, self.answer_is, has_gaps=isinstance(self.fields.get("choices"), list))
         turns = with_remarks(turns, said)  # of conversations, which have none of their own
-        if task not in _DIALOGUES:
+        if task not in DIALOGUES:
             return with_remark_of_marks(turns, task)
         return in_order(turns) if tables and {"thread", "position"} <= {*turns.columns} else turns
-
-    def _columns_named(self, columns: Collection[str]) -> set[str]:
-        """Those of some columns that the recipe's fields name, as they are or in an expression."""
-        given = self._texts()
-        return {name for name in columns if any(re.search(rf"\b{re.escape(name)}\b", text) for text in given)}
-
-    def _texts(self) -> list[str]:
-        """Every column and expression in ``fields``."""
-        return [text for given in self.fields.values() for text in ([given] if isinstance(given, str) else given)]
 
     def _of_file(
         self, path: Path, frame: TableFile, others: Sequence[Joined], task: str, said: dict[str | None, None]
@@ -348,7 +173,7 @@ class Table(Source):
             frame = with_columns_of(frame, others)
             if self._holds_talks(frame, task):
                 said[frame.remark] = None
-                return self._talks(frame, task)
+                return talks_of_table(self, frame, task)
             return with_remarks(self._turns(frame, task), [frame.remark])
         except SourceError as error:
             if error.where.partition(".")[0] not in ("fields", "keep", "gather", "explode"):
@@ -410,18 +235,6 @@ class Table(Source):
             raise SourceError(f"fields.{name}", problem, "name a plain column, or build from the files themselves")
         return source.model_dump(include={"path", "image_root", *_OF_ROWS})
 
-    def _plain_fields(self) -> dict[str, str]:
-        """``fields`` where each reads columns of one row: what a stand-in's table can be written for."""
-        plain = {name: text for name, text in self.fields.items() if isinstance(text, str)}
-        is_other = bool(self.text or self.extract or self.gather or self.explode or self.join or self.keep)
-        is_other = is_other or self.take is not None or len(plain) < len(self.fields) or _MESSAGES in plain
-        parts = [text.partition(".")[0] for text in plain.values() if _NESTED.fullmatch(text)]
-        is_other = is_other or len(parts) > len({*parts})  # two parts of one column, which is written for one
-        return {} if is_other or any(_FILE.search(text) for text in plain.values()) else plain
-
-    def _first(self) -> TableFile:
-        return with_columns_of(self._opened(self._tables()[0]), [read_join(join) for join in self.join])
-
     def _refuse_other_columns(self, task: str) -> None:
         """Hold the fields against the files, where these are there already, or the columns that the recipe names."""
         try:
@@ -432,74 +245,20 @@ class Table(Source):
             return
         frame = self._first()
         if not self._holds_conversations(frame, task):
-            origins(*self._named(frame), task)
-
-    def _holds_conversations(self, frame: TableFile, task: str) -> bool:
-        return self._holds_talks(frame, task) or self._is_cauldron(frame, task)
-
-    def _holds_talks(self, frame: TableFile, task: str) -> bool:
-        if task not in _DIALOGUES or self.explode:
-            return False
-        return _MESSAGES in self.fields or holds_talks(frame.columns, self.fields, self.ignore)
-
-    def _is_cauldron(self, frame: TableFile, task: str) -> bool:
-        is_named = bool({*frame.columns, *self.fields} & {*_EXCHANGE})
-        return task in _DIALOGUES and "texts" in frame.columns and not is_named
-
-    def _opened(self, path: Path) -> TableFile:
-        name = Path(os.path.relpath(path, folder_of(self.path))).as_posix()
-        frame = self._frame(path, name)
-        if frame.row == FILE_STEM and {"row", "id"} & {*frame.columns}:
-            frame = replace(frame, row=None)
-        if any(_FILE.search(text) for text in (frame.row or "", *self._texts(), *self.keep, *self.gather)):
-            frame = with_file_name(frame, name, but=[column for join in self.join for column in join.keep])
-        return frame
-
-    def _frame(self, path: Path, name: str) -> TableFile:
-        """Look at a file.
-
-        Args:
-            name: Its name, seen from the source's folder.
-        """
-        if self.text is None and (is_tar(path) or is_records(path)):
-            refuse_options(path, at=self.at, columns=self.columns)
-        if self.text is None and is_tar(path):
-            stem = name[: name.lower().rindex(".t")]
-            images = self._named_images()
-            return open_tar(path, image_root=self.image_root, stem=stem, explode=self.explode, images=images)
-        if is_records(path):
-            return self._records(path)
-        options = OpenOptions(self.at, self.columns, self.explode, self.text, self.extract, self.encoding)
-        return opened(path, options, self.path)
-
-    def _records(self, path: Path) -> TableFile:
-        return open_records(path, image_root=self.image_root, explode=self.explode, images=self._named_images())
-
-    def _named_images(self) -> list[str] | None:
-        named = self.fields.get("images")
-        return [named] if isinstance(named, str) else named
-
-    def _named(self, frame: TableFile) -> tuple[dict[str, str | list[str]], tuple[str, ...]]:
-        """``fields`` with the id that the form of the file gives, and every name that they may use."""
-        fields = dict(self.fields)
-        if frame.row is not None:
-            fields.setdefault("row", frame.row)
-        texts = [text for given in fields.values() for text in ([given] if isinstance(given, str) else given)]
-        is_nested = self.explode or any("." in text for text in (*texts, *self.keep))
-        return fields, (*frame.columns, *frame.inside()) if is_nested else frame.columns
+            origins(*self.named(frame), task)
 
     def _turns(self, frame: TableFile, task: str) -> pl.DataFrame:
         is_cauldron = self._is_cauldron(frame, task)
-        fields, columns = self._named(frame)
-        found = origins(fields, (*columns, *_EXCHANGE) if is_cauldron else columns, task)
+        fields, columns = self.named(frame)
+        found = origins(fields, (*columns, *EXCHANGE) if is_cauldron else columns, task)
         if is_cauldron:
-            found |= {name: Origin(name, name, ("texts",)) for name in _EXCHANGE}
+            found |= {name: Origin(name, name, ("texts",)) for name in EXCHANGE}
         for name in self.gather:
             if name not in columns:
                 raise SourceError("gather", f"no column {name!r}", nearest(name, columns))
         sides = sides_beside(found, columns)
         self._note_columns(frame, found, sides)
-        inside = self._inside(frame, found["images"]) if "images" in found else None
+        inside = inside_of(frame, found["images"], self.image_root) if "images" in found else None
         images = found.pop("images") if inside is not None else None
         needs = dict.fromkeys(column for origin in found.values() for column in origin.needs)
         table, notes = frame.read(tuple(needs | dict.fromkeys((*self.gather, *sides))), texts_of(found, task))
@@ -549,7 +308,7 @@ class Table(Source):
             turns = gathered(turns, table.select(self.gather), task)
         if task == "vqa_open" and "answers" in turns.columns:
             return self._answered(turns)
-        if task not in _DIALOGUES:
+        if task not in DIALOGUES:
             return turns
         unread = [name for name in CHANGING if name in frame.columns and name not in (*needs, *self.ignore)]
         if "response" in self.fields:
@@ -636,26 +395,6 @@ class Table(Source):
             parts.append(pl.concat([marked.filter(_TAKEN), left_out]).drop(_TAKEN))
         return parts
 
-    def _taken_talks(self, talks: list[Talk]) -> list[Talk]:
-        """The conversations with one ``not_taken`` exchange for each that is left out."""
-        if self.take is None or not talks:
-            return talks
-        ids = pl.Series([talk.thread or str(place) for place, talk in enumerate(talks)], dtype=pl.String)
-        return [
-            talk if is_taken else Talk(talk.thread, (), None, [(None, None)], "not_taken", None, kept=talk.kept)
-            for talk, is_taken in zip(talks, self.take.taken(ids).to_list(), strict=True)
-        ]
-
-    def _inside(self, frame: TableFile, images: Origin) -> pl.Series | None:
-        """References to the images inside a table, for each of its rows; None where the column names files."""
-        if images.expression is not None:
-            return None
-        parts = [embedded_images(frame, part.text, self.image_root) for part in images.parts or (images,)]
-        found = [references.alias(str(k)) for k, references in enumerate(parts) if references is not None]
-        if found and len(found) < len(parts):
-            raise SourceError("fields.images", f"{images.text} are bytes and paths", "name columns of one kind")
-        return pl.DataFrame(found).select(pl.concat_list(pl.all())).to_series() if found else None
-
     def _with_images_named(
         self, table: pl.DataFrame, images: Origin, frame: TableFile, records: pl.Series
     ) -> pl.DataFrame:
@@ -682,74 +421,6 @@ class Table(Source):
             table = table.with_columns(values.alias(name))
         return table
 
-    def _add_joined(self, rows: list[Any], frame: TableFile) -> None:
-        """Give rows that are whole objects the columns of the files that are joined, too; a table's have them."""
-        names = [name for join in self.join for name in join.keep]
-        if names and (frame.talks is not None or suffix_of(frame.path) in (*LINES, ".json")):
-            theirs = frame.read(names)[0].select(names)
-            for row, values in zip(rows, theirs.iter_rows(named=True), strict=True):
-                if isinstance(row, dict):
-                    row.update(values)
-            note_rows(rows)
-
-    def _talks(self, frame: TableFile, task: str) -> list[Talk]:
-        """The rows of a table of conversations.
-
-        Raises:
-            SourceError: A field that conversations do not have.
-        """
-        for name in self.fields:
-            if name not in _OF_TALKS:
-                problem = f"{frame.path} holds conversations, of which a row has no {name!r}"
-                raise SourceError(f"fields.{name}", problem, nearest(name, _OF_TALKS))
-        if self.gather:
-            raise SourceError("gather", "a row is a whole conversation here, which is part of no other", "leave it out")
-        rows = talk_rows(frame.path, image_root=self.image_root, frame=frame, at=self.at)
-        self._add_joined(rows, frame)
-        fields, columns = self._named(frame)
-        if isinstance(said := fields.pop(_MESSAGES, None), str):
-            _give_messages(rows, said, columns)
-        if frame.talks is not None and "row" not in self.fields:
-            fields.pop("row", None)  # its rows have their ids already
-        found = {name: one for name, one in origins(fields, columns, task, whole=False).items() if name in fields}
-        note_columns({column: (name,) for name, one in found.items() for column in one.needs})
-        inside = self._inside(frame, found["images"]) if "images" in found else None
-        needs = {name: one.needs for name, one in found.items() if name != "images" or inside is None}
-        table, _ = frame.read(tuple(dict.fromkeys(column for of in needs.values() for column in of)), set(needs))
-        for name, one in found.items():
-            given = inside if name not in needs else evaluated(one, table)
-            assert given is not None
-            values, misfits = (given, None) if name not in needs else cast(one, given, fields_of(task)[name])
-            for place, value in enumerate(values.to_list()):
-                if isinstance(rows[place], dict) and misfits is not None and misfits[place]:
-                    rows[place] = ValueError(complaint(one, given[place], fields_of(task)[name]))
-                elif isinstance(rows[place], dict):
-                    kept = {key: said for key, said in rows[place].items() if key not in one.needs}
-                    rows[place] = {**kept, _OF_TALKS[name]: value}
-        ignore = frozenset(self.ignore)
-        talks = [talk(row, pictured=task == "instruction", ignore=ignore, keep=tuple(self.keep)) for row in rows]
-        if not self.keep:
-            return talks
-        texts = zip(*kept_in(frame, self.keep), strict=True)
-        return [one._replace(kept=own) for one, own in zip(talks, texts, strict=True)]
-
-
-def _give_messages(rows: list[Any], name: str, columns: Sequence[str]) -> None:
-    """Give each row the column that the recipe calls its conversation under a key by which that is known.
-
-    Raises:
-        SourceError: There is no such column.
-    """
-    if name not in columns:
-        raise SourceError(f"fields.{_MESSAGES}", f"no column {name!r}", nearest(name, columns))
-    for row in rows:
-        if isinstance(row, dict):
-            said = value_at(row, name)
-            for key in {*MESSAGES, name.partition(".")[0]} & row.keys():
-                del row[key]
-            row[_MESSAGES] = said
-    note_columns({name: _EXCHANGE[:2]})
-
 
 def _narrowed(error: SourceError, path: str, num_failed: int, num_files: int) -> SourceError:
     """An error of one of several files, with what to do where the others are the table."""
@@ -757,18 +428,6 @@ def _narrowed(error: SourceError, path: str, num_failed: int, num_files: int) ->
         return error
     fix = f"{error.fix}; if the file is no part of the table, name the others: {path.rstrip('/')}/<pattern>"
     return SourceError(error.where, error.problem, fix)
-
-
-def _format_of(folder: Path) -> str | None:
-    """The format of a folder that holds no table, where its files tell."""
-    if not folder.is_dir():
-        return None
-    for path in visible(folder):
-        if is_tar(path) or is_records(path):
-            return "webdataset" if is_tar(path) else "tfrecord"
-        if path.suffix[1:].lower() in IMAGES:
-            return "image_folder"
-    return None
 
 
 def _items(turns: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:

@@ -139,12 +139,8 @@ class VqaPairs(NativeRows):
         return self._lxmert(document) if isinstance(document, list) else None
 
     def _answers(self, path: Path) -> pl.DataFrame:
-        fields = {
-            "question_id": ID.to("answer"),
-            "image_id": ID.to(),
-            _OWN: TEXT.to("answer"),
-            "answers": ANSWERS.to("answer", "answers"),
-        }
+        fields = {"question_id": ID.to("answer"), "image_id": ID.to(), _OWN: TEXT.to("answer")}
+        fields["answers"] = ANSWERS.to("answer", "answers")
         optional, ignored = {"image_id", _OWN, "answers"}, {"question_type", "answer_type", *self.ignore}
         rows = rows_under(open_json(path), "annotations", path)
         return typed(rows, fields, optional=optional, ignored=ignored, of="annotations", keep=self.keep)
