@@ -18,7 +18,7 @@ from vldata.pipeline.index import keyed_turns
 from vldata.recipe.load import from_tree
 from vldata.recipe.models import Entry
 from vldata.sources import SOURCES, source_class
-from vldata.sources.reading.boxes import wrong_unit
+from vldata.sources.reading.box_units import wrong_unit
 from vldata.tasks import task_class
 
 NAMES = sorted(set(SOURCES) - NOT_INSTALLED)

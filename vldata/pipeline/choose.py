@@ -22,7 +22,7 @@ from vldata.mixture.quotas import Quota, quotas
 from vldata.mixture.select import take
 from vldata.pipeline.candidates import REFUSED, InspectedSamples, Look, inspect
 from vldata.recipe.models import Entry
-from vldata.sources.reading.boxes import outside_unit
+from vldata.sources.reading.box_units import outside_unit
 from vldata.store.keys import key_of
 from vldata.store.names import KeySubject
 

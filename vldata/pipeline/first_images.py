@@ -18,7 +18,7 @@ from vldata.pipeline.fit_boxes import OUTSIDE_PX, fit_boxes
 from vldata.pipeline.image_facts import place_of
 from vldata.recipe.models import Entry
 from vldata.schema.turns import SIZE
-from vldata.sources.reading.boxes import WrongUnit, outside_unit
+from vldata.sources.reading.box_units import WrongUnit, outside_unit
 
 IMAGES = 20
 """Images, or turns with boxes, that are looked at."""

@@ -24,7 +24,7 @@ from vldata.recipe.models import Entry
 from vldata.schema.reasons import REJECTED
 from vldata.sources.base import Source
 from vldata.sources.reading import tars, tfrecords
-from vldata.sources.reading.boxes import wrong_unit
+from vldata.sources.reading.box_units import wrong_unit
 from vldata.sources.reading.json_head import write_head
 
 WHOLE_BYTES = 32 * 1024 * 1024

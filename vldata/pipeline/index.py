@@ -17,7 +17,7 @@ from vldata.schema.keyed import canonical_text, string_keys
 from vldata.schema.reasons import OUTCOMES
 from vldata.schema.turns import COMMON, KEY, META
 from vldata.sources.base import Source
-from vldata.sources.reading.boxes import wrong_unit
+from vldata.sources.reading.box_units import wrong_unit
 from vldata.sources.reading.columns import listening
 from vldata.sources.reading.keep import KEPT
 from vldata.store.keys import key_of

@@ -20,11 +20,13 @@ import polars as pl
 
 from vldata.shapes.language import arithmetic
 from vldata.sources.base import Keys, Source
-from vldata.sources.reading.conversations import Talk, exchanges, talk, talk_files, talk_rows
+from vldata.sources.reading.conversations import Talk, exchanges, talk
 from vldata.sources.reading.keep import KEPT, heads
 from vldata.sources.reading.keys import is_blank
 from vldata.sources.reading.marks import with_image_places
-from vldata.sources.reading.rows import ID, TEXT, note, typed
+from vldata.sources.reading.native_types import ID, TEXT
+from vldata.sources.reading.rows import note, typed
+from vldata.sources.reading.talk_files import talk_files, talk_rows
 from vldata.sources.reading.talk_keys import READ, form_of, is_silent
 from vldata.sources.standins import written
 

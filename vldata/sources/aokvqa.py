@@ -25,19 +25,10 @@ from vldata.shapes.scene import Scene
 from vldata.sources.base import Keys
 from vldata.sources.native_rows import NativeRows
 from vldata.sources.reading.answers import with_answer, without_blank_remarks
+from vldata.sources.reading.image_names import checked_pattern, image_name
 from vldata.sources.reading.keys import keys_named
-from vldata.sources.reading.rows import (
-    ID,
-    TEXT,
-    TEXTS,
-    WHOLE,
-    NativeType,
-    checked_pattern,
-    image_name,
-    note,
-    one_image,
-    turns_of,
-)
+from vldata.sources.reading.native_types import ID, TEXT, TEXTS, WHOLE, NativeType
+from vldata.sources.reading.rows import note, one_image, turns_of
 from vldata.sources.standins import drawn, scenes_for, written
 
 

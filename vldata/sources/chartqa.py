@@ -23,8 +23,9 @@ from vldata.shapes.language import questions
 from vldata.sources.base import Keys
 from vldata.sources.native_rows import NativeRows
 from vldata.sources.reading.inline_images import path_or_text
+from vldata.sources.reading.native_types import TEXT, NativeType
 from vldata.sources.reading.open import folder_of
-from vldata.sources.reading.rows import TEXT, NativeType, one_image, turns_of
+from vldata.sources.reading.rows import one_image, turns_of
 from vldata.sources.standins import drawn, keys_for, scenes_for, write_json
 
 

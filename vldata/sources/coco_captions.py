@@ -25,7 +25,8 @@ from vldata.shapes.language import captions
 from vldata.sources.base import Keys
 from vldata.sources.native_rows import NativeRows
 from vldata.sources.reading.lookup import with_coco_images
-from vldata.sources.reading.rows import ID, TEXT, NativeType, image_sizes, one_image, turns_of
+from vldata.sources.reading.native_types import ID, TEXT, NativeType
+from vldata.sources.reading.rows import image_sizes, one_image, turns_of
 from vldata.sources.standins import coco_image, drawn, scenes_for, written
 
 

@@ -25,19 +25,8 @@ from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_of, bo
 from vldata.sources.reading.keep import KEPT, listed
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.lookup import looked_up, with_coco_images
-from vldata.sources.reading.rows import (
-    FLAG,
-    ID,
-    TEXT,
-    XYWH,
-    NativeType,
-    image_sizes,
-    note,
-    one_image,
-    rows_under,
-    turns_of,
-    typed,
-)
+from vldata.sources.reading.native_types import FLAG, ID, TEXT, XYWH, NativeType
+from vldata.sources.reading.rows import image_sizes, note, one_image, rows_under, turns_of, typed
 from vldata.sources.standins import coco_image, drawn, scenes_for, written, xywh
 
 UNREAD = keys_named(

@@ -21,8 +21,10 @@ from pydantic import AfterValidator
 from vldata.shapes.language import questions
 from vldata.sources.base import Keys
 from vldata.sources.native_rows import BY_KEY, NativeRows
+from vldata.sources.reading.image_names import checked_pattern, image_name
 from vldata.sources.reading.keys import keys_named
-from vldata.sources.reading.rows import ID, TEXT, NativeType, checked_pattern, image_name, one_image, turns_of
+from vldata.sources.reading.native_types import ID, TEXT, NativeType
+from vldata.sources.reading.rows import one_image, turns_of
 from vldata.sources.standins import drawn, scenes_for, written
 
 UNREAD = keys_named("answer fullAnswer isBalanced groups entailed equivalent types annotations semantic semanticStr")

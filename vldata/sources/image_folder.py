@@ -45,7 +45,8 @@ from vldata.sources.reading.image_folders import (
 )
 from vldata.sources.reading.image_tables import named_images, open_metadata
 from vldata.sources.reading.open import folder_of
-from vldata.sources.reading.tables import FILE_NAME, TableFile, open_frame
+from vldata.sources.reading.table_file import FILE_NAME, TableFile
+from vldata.sources.reading.tables import open_frame
 from vldata.sources.standins import drawn, scenes_for
 from vldata.sources.table import Table
 from vldata.sources.table_standins import turns_of_shapes

@@ -29,9 +29,10 @@ from pydantic import computed_field, model_validator
 
 from vldata.shapes.language import arithmetic, conversation
 from vldata.sources.base import Keys, Source
-from vldata.sources.reading.conversations import exchanges, folder_of_images, talk_files, talks_in
+from vldata.sources.reading.conversations import exchanges, talks_in
 from vldata.sources.reading.embedded import name_below
 from vldata.sources.reading.marks import IMAGE_MARK
+from vldata.sources.reading.talk_files import folder_of_images, talk_files
 from vldata.sources.standins import drawn, messages, scenes_for, written
 
 

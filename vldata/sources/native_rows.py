@@ -10,7 +10,8 @@ import polars as pl
 
 from vldata.sources.base import Source
 from vldata.sources.reading.files import Written, open_json, read_json_lines
-from vldata.sources.reading.rows import NativeType, files_named, list_of_rows, rows_by_id, rows_under, typed
+from vldata.sources.reading.native_types import NativeType
+from vldata.sources.reading.rows import files_named, list_of_rows, rows_by_id, rows_under, typed
 
 LIST, LINES, BY_KEY = "a list", "lines", "an object by key"
 """Where a file's rows lie: the document is the list; one a line; the document is an object of rows."""

@@ -22,18 +22,10 @@ from pydantic import AfterValidator
 from vldata.shapes.language import questions, words
 from vldata.sources.base import Keys
 from vldata.sources.native_rows import BY_KEY, NativeRows
+from vldata.sources.reading.image_names import checked_pattern, image_name
 from vldata.sources.reading.keys import keys_named
-from vldata.sources.reading.rows import (
-    TEXT,
-    TEXTS,
-    WHOLE,
-    NativeType,
-    checked_pattern,
-    image_name,
-    note,
-    one_image,
-    turns_of,
-)
+from vldata.sources.reading.native_types import TEXT, TEXTS, WHOLE, NativeType
+from vldata.sources.reading.rows import note, one_image, turns_of
 from vldata.sources.standins import drawn, scenes_for, written
 
 SPLITS = {"train": 1, "val": 2, "test": 3}

@@ -33,22 +33,10 @@ from vldata.sources.reading.files import expand, open_json
 from vldata.sources.reading.keep import heads
 from vldata.sources.reading.keys import keys_named
 from vldata.sources.reading.lookup import looked_up, with_coco_images
+from vldata.sources.reading.native_types import FLAG, ID, TEXT, XYWH, NativeType
 from vldata.sources.reading.pickle import load_pickle
 from vldata.sources.reading.regions import one_box
-from vldata.sources.reading.rows import (
-    FLAG,
-    ID,
-    TEXT,
-    XYWH,
-    NativeType,
-    image_sizes,
-    list_of_rows,
-    note,
-    one_image,
-    rows_under,
-    turns_of,
-    typed,
-)
+from vldata.sources.reading.rows import image_sizes, list_of_rows, note, one_image, rows_under, turns_of, typed
 from vldata.sources.standins import coco_image, drawn, keys_for, scenes_for, write_json, xywh
 
 _REF_UNREAD = keys_named("ref_id category_id file_name sent_ids sentences")

@@ -21,21 +21,9 @@ from vldata.sources.native_rows import NativeRows
 from vldata.sources.reading.boxes import box_of
 from vldata.sources.reading.keep import listed, merged, set_beside
 from vldata.sources.reading.keys import keys_named
+from vldata.sources.reading.native_types import ID, SIDE, TEXT, XYWH, NativeType
 from vldata.sources.reading.regions import with_problem_of
-from vldata.sources.reading.rows import (
-    ID,
-    SIDE,
-    TEXT,
-    XYWH,
-    NativeType,
-    image_sizes,
-    note,
-    one_image,
-    rows_under,
-    turns_of,
-    typed,
-    with_both_sides,
-)
+from vldata.sources.reading.rows import image_sizes, note, one_image, rows_under, turns_of, typed, with_both_sides
 from vldata.sources.standins import coco_image, drawn, scenes_for, written, xywh
 
 UNREAD = keys_named(

@@ -22,18 +22,8 @@ from vldata.sources.base import Keys
 from vldata.sources.native_rows import NativeRows
 from vldata.sources.reading.json import json_rows
 from vldata.sources.reading.keys import keys_named
-from vldata.sources.reading.rows import (
-    ID,
-    SIDE,
-    TEXT,
-    XYWH,
-    NativeType,
-    image_sizes,
-    note,
-    one_image,
-    turns_of,
-    with_both_sides,
-)
+from vldata.sources.reading.native_types import ID, SIDE, TEXT, XYWH, NativeType
+from vldata.sources.reading.rows import image_sizes, note, one_image, turns_of, with_both_sides
 from vldata.sources.standins import drawn, scenes_for, written
 
 

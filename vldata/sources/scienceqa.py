@@ -29,7 +29,8 @@ from vldata.sources.native_rows import BY_KEY, NativeRows
 from vldata.sources.reading.files import expand, read_json
 from vldata.sources.reading.inline_images import path_or_text
 from vldata.sources.reading.keys import keys_named
-from vldata.sources.reading.rows import TEXT, TEXTS, WHOLE, NativeType, note, one_image, turns_of
+from vldata.sources.reading.native_types import TEXT, TEXTS, WHOLE, NativeType
+from vldata.sources.reading.rows import note, one_image, turns_of
 from vldata.sources.standins import draw, scenes_for, write_json, written
 
 OWN_SPLITS = ("train", "val", "test")

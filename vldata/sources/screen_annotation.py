@@ -33,8 +33,10 @@ from vldata.shapes.scene import Px, Scene
 from vldata.sources.base import Keys, Source
 from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.files import expand, read_text
+from vldata.sources.reading.image_names import checked_pattern, image_name
 from vldata.sources.reading.keep import KEPT, columns_of_texts, texts_of_row
-from vldata.sources.reading.rows import checked_pattern, image_name, one_image, shown, turns_of
+from vldata.sources.reading.native_types import shown
+from vldata.sources.reading.rows import one_image, turns_of
 from vldata.sources.reading.tables import problem_of_detail
 from vldata.sources.standins import drawn, keys_for, scenes_for
 

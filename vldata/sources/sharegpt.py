@@ -21,7 +21,8 @@ import polars as pl
 
 from vldata.shapes.language import arithmetic
 from vldata.sources.base import Keys, Source
-from vldata.sources.reading.conversations import exchanges, talk_files, talks_in
+from vldata.sources.reading.conversations import exchanges, talks_in
+from vldata.sources.reading.talk_files import talk_files
 from vldata.sources.standins import messages, written
 
 _PER_TALK = 2

@@ -35,6 +35,7 @@ from vldata.schema.turns import KEPT_PREFIX, META
 from vldata.shapes.language import questions
 from vldata.sources.reading.answers import AnswerRule, with_answer, without_blank_remarks
 from vldata.sources.reading.boxes import cast_boxes
+from vldata.sources.reading.casts import PHRASES, Origin, cast, complaint
 from vldata.sources.reading.choices import with_right_choice
 from vldata.sources.reading.columns import UNREAD, note_columns
 from vldata.sources.reading.conversations import (
@@ -50,17 +51,7 @@ from vldata.sources.reading.exchanges import (
     one_exchange_a_row,
     without_unread,
 )
-from vldata.sources.reading.fields import (
-    PHRASES,
-    TASKS,
-    Origin,
-    cast,
-    complaint,
-    evaluated,
-    fields_of,
-    origins,
-    texts_of,
-)
+from vldata.sources.reading.fields import TASKS, evaluated, fields_of, origins, texts_of
 from vldata.sources.reading.gather import gathered, with_kept_joined
 from vldata.sources.reading.inline_images import located, named_in_cells, referenced, texts_of_cells
 from vldata.sources.reading.inverse import table_for
@@ -72,15 +63,8 @@ from vldata.sources.reading.marks import with_remark_of_marks
 from vldata.sources.reading.nested import ITEM, PLACE, ROW, UNEVEN
 from vldata.sources.reading.rows import note, with_remarks
 from vldata.sources.reading.sizes_beside import sides_beside, with_remark_of_first_image, with_sizes_beside
-from vldata.sources.reading.tables import (
-    FILE_NAME,
-    FILE_STEM,
-    TableFile,
-    details_of,
-    kept_in,
-    problem_of_detail,
-    with_columns_seen,
-)
+from vldata.sources.reading.table_file import FILE_NAME, FILE_STEM, TableFile
+from vldata.sources.reading.tables import details_of, kept_in, problem_of_detail, with_columns_seen
 from vldata.sources.reading.text_lists import lists_from_texts
 from vldata.sources.standins import draw, scenes_for
 from vldata.sources.table_options import DIALOGUES, EXCHANGE, TableOptions, inside_of
@@ -274,36 +258,14 @@ class Table(TableOptions):
         if sides:
             turns = with_sizes_beside(turns, *(table[side] for side in sides))
         turns = turns.with_columns(table.select(KEPT))
+        below = name_below(frame.path, self.image_root)
         if "images" in found:
-            name = name_below(frame.path, self.image_root)
-            turns = turns.with_columns(images=referenced(turns["images"], frame.path, name, places=records))
+            turns = turns.with_columns(images=referenced(turns["images"], frame.path, below, places=records))
         if inside is not None and images is not None:
-            references = inside.gather(records)
-            if images.text in self.explode:  # the item's own
-                references = (
-                    pl.DataFrame([references.alias("of"), table[ITEM]])
-                    .select(
-                        pl.col("of").list.slice(pl.col(ITEM).clip(0), pl.when(pl.col(ITEM) >= 0).then(1).otherwise(0))
-                    )["of"]
-                    .fill_null([])
-                )
-            turns = turns.with_columns(images=references)
-        by_place = pl.format("{}/{}", pl.lit(name_below(frame.path, self.image_root)), pl.col(_RECORD))
-        names = [pl.col(name) for name in ("thread", "row") if name in turns.columns]
-        turns = turns.with_columns(records.alias(_RECORD)).with_columns(
-            pl.coalesce(*(names if is_cauldron else names[-1:]), by_place).alias(_RECORD_ID)
-        )
-        if is_cauldron:
-            turns = turns.with_columns(thread=_RECORD_ID).with_columns(
-                row=pl.format("{}/{}", "thread", pl.col("position").fill_null(0))
-            )
-        if self.explode:
-            turns = _items(turns.with_columns(table[ITEM]), self.explode)
-        if isinstance(turns.schema.get("caption"), pl.List):
-            length = pl.col("caption").list.len().cast(pl.Int32)
-            item = pl.when(length > 0).then(pl.int_ranges(length, dtype=pl.Int32)).alias(ITEM)
-            lists = turns.with_columns(item, caption=pl.when(length > 0).then("caption"))
-            turns = _items(lists.explode("caption", ITEM), ["caption"])
+            own = inside.gather(records)
+            turns = turns.with_columns(images=_of_items(own, table[ITEM]) if images.text in self.explode else own)
+        turns = _identified(turns.with_columns(records.alias(_RECORD)), below, is_cauldron)
+        turns = self._itemized(turns, table)
         if self.gather:
             turns = gathered(turns, table.select(self.gather), task)
         if task == "vqa_open" and "answers" in turns.columns:
@@ -314,6 +276,17 @@ class Table(TableOptions):
         if "response" in self.fields:
             unread = [name for name in unread if name not in OTHER_ANSWERS]
         return as_dialogue(turns if is_cauldron else without_unread(turns, frame, unread), task)
+
+    def _itemized(self, turns: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+        """A turn for each item of the lists that are exploded, and for each of several captions."""
+        if self.explode:
+            turns = _items(turns.with_columns(table[ITEM]), self.explode)
+        if not isinstance(turns.schema.get("caption"), pl.List):
+            return turns
+        length = pl.col("caption").list.len().cast(pl.Int32)
+        item = pl.when(length > 0).then(pl.int_ranges(length, dtype=pl.Int32)).alias(ITEM)
+        lists = turns.with_columns(item, caption=pl.when(length > 0).then("caption"))
+        return _items(lists.explode("caption", ITEM), ["caption"])
 
     def _answered(self, turns: pl.DataFrame) -> pl.DataFrame:
         """The turns with one of several people's answers each, or a turn for each."""
@@ -428,6 +401,30 @@ def _narrowed(error: SourceError, path: str, num_failed: int, num_files: int) ->
         return error
     fix = f"{error.fix}; if the file is no part of the table, name the others: {path.rstrip('/')}/<pattern>"
     return SourceError(error.where, error.problem, fix)
+
+
+def _of_items(images: pl.Series, items: pl.Series) -> pl.Series:
+    """Of each row's images the one at the place of its item; none where its list has none."""
+    place, is_item = pl.col(ITEM).clip(0), pl.when(pl.col(ITEM) >= 0).then(1).otherwise(0)
+    one = pl.DataFrame([images.alias("of"), items]).select(pl.col("of").list.slice(place, is_item))
+    return one["of"].fill_null([])
+
+
+def _identified(turns: pl.DataFrame, below: str, is_cauldron: bool) -> pl.DataFrame:
+    """Turns with the id of the record that each is from; The Cauldron's with ids of conversation and exchange.
+
+    Args:
+        turns: With `_RECORD`.
+        below: The table, seen from ``image_root``.
+    """
+    by_place = pl.format("{}/{}", pl.lit(below), pl.col(_RECORD))
+    names = [pl.col(name) for name in ("thread", "row") if name in turns.columns]
+    own = pl.coalesce(*(names if is_cauldron else names[-1:]), by_place)
+    turns = turns.with_columns(own.alias(_RECORD_ID))
+    if not is_cauldron:
+        return turns
+    exchange = pl.format("{}/{}", "thread", pl.col("position").fill_null(0))
+    return turns.with_columns(thread=_RECORD_ID).with_columns(row=exchange)
 
 
 def _items(turns: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:

@@ -17,17 +17,11 @@ from vldata.paths import home
 from vldata.sources.base import Source, as_list
 from vldata.sources.reading.answers import AnswerRule
 from vldata.sources.reading.boxes import BoxesAre, BoxOrder, BoxUnit, box_unit
+from vldata.sources.reading.casts import LISTS, Origin
 from vldata.sources.reading.choices import AnswerForm
-from vldata.sources.reading.conversations import (
-    holds_talks,
-    saved_files,
-)
+from vldata.sources.reading.conversations import holds_talks
 from vldata.sources.reading.embedded import embedded_images, name_below
-from vldata.sources.reading.fields import (
-    LISTS,
-    Origin,
-    field_names,
-)
+from vldata.sources.reading.fields import field_names
 from vldata.sources.reading.files import UTF8, visible
 from vldata.sources.reading.join import Join, join_files, read_join, unmatched, with_columns_of
 from vldata.sources.reading.open import (
@@ -41,14 +35,10 @@ from vldata.sources.reading.open import (
     refuse_beside_text,
 )
 from vldata.sources.reading.samples import IMAGES
-from vldata.sources.reading.tables import (
-    FILE_NAME,
-    FILE_STEM,
-    TableFile,
-    refuse_options,
-    with_file_name,
-)
+from vldata.sources.reading.table_file import FILE_NAME, FILE_STEM, TableFile
+from vldata.sources.reading.tables import refuse_options, with_file_name
 from vldata.sources.reading.take import Take
+from vldata.sources.reading.talk_files import saved_files
 from vldata.sources.reading.tars import is_tar, open_tar
 from vldata.sources.reading.tfrecords import is_records, open_records
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from vldata.sources.reading.fields import PHRASES, fields_of
+from vldata.sources.reading.casts import PHRASES
+from vldata.sources.reading.fields import fields_of
 from vldata.sources.shapes import Shapes
 
 _BOX_SCALES = {"fraction": 1, "percent": 100, "thousandths": 1000}

@@ -8,28 +8,16 @@ from typing import Any
 import polars as pl
 
 from vldata.errors import SourceError, nearest
+from vldata.sources.reading.casts import cast, complaint
 from vldata.sources.reading.columns import note_columns
-from vldata.sources.reading.conversations import (
-    Talk,
-    note_rows,
-    talk,
-    talk_rows,
-)
-from vldata.sources.reading.fields import (
-    cast,
-    complaint,
-    evaluated,
-    fields_of,
-    origins,
-)
+from vldata.sources.reading.conversations import Talk, talk
+from vldata.sources.reading.fields import evaluated, fields_of, origins
 from vldata.sources.reading.json import LINES
 from vldata.sources.reading.nested import value as value_at
-from vldata.sources.reading.tables import (
-    TableFile,
-    kept_in,
-    suffix_of,
-)
+from vldata.sources.reading.table_file import TableFile, suffix_of
+from vldata.sources.reading.tables import kept_in
 from vldata.sources.reading.take import Take
+from vldata.sources.reading.talk_files import note_rows, talk_rows
 from vldata.sources.reading.talk_keys import MESSAGES
 from vldata.sources.table_options import EXCHANGE, WHOLE, TableOptions, inside_of
 

@@ -23,19 +23,10 @@ import polars as pl
 from vldata.shapes.language import questions, words
 from vldata.sources.base import Keys
 from vldata.sources.reading.answers import with_answer
+from vldata.sources.reading.image_names import image_name
 from vldata.sources.reading.keys import keys_named
-from vldata.sources.reading.rows import (
-    ID,
-    SIDE,
-    TEXT,
-    TEXTS,
-    image_name,
-    image_sizes,
-    one_image,
-    rows_under,
-    turns_of,
-    typed,
-)
+from vldata.sources.reading.native_types import ID, SIDE, TEXT, TEXTS
+from vldata.sources.reading.rows import image_sizes, one_image, rows_under, turns_of, typed
 from vldata.sources.standins import drawn, scenes_for, written
 from vldata.sources.vqa_pairs import ImageName, VqaPairs
 

@@ -27,7 +27,8 @@ from vldata.shapes.draw import encoded
 from vldata.shapes.language import captions
 from vldata.sources.base import Keys
 from vldata.sources.reading.files import expand, visible
-from vldata.sources.reading.tables import TableFile, open_frame
+from vldata.sources.reading.table_file import TableFile
+from vldata.sources.reading.tables import open_frame
 from vldata.sources.reading.tfrecords import is_records, masked_sum
 from vldata.sources.standins import scenes_for
 from vldata.sources.table import Table

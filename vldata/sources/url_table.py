@@ -30,11 +30,13 @@ from vldata.shapes.language import captions
 from vldata.sources.base import Keys, Source
 from vldata.sources.reading.columns import note_columns
 from vldata.sources.reading.files import expand
+from vldata.sources.reading.image_names import checked_pattern, image_name
 from vldata.sources.reading.keep import columns_of_texts
 from vldata.sources.reading.lines import text_lines
 from vldata.sources.reading.nested import PLACE
-from vldata.sources.reading.rows import checked_pattern, image_name, note, one_image, turns_of
-from vldata.sources.reading.tables import details_of, kept_in, open_frame, problem_of_detail, suffix_of
+from vldata.sources.reading.rows import note, one_image, turns_of
+from vldata.sources.reading.table_file import suffix_of
+from vldata.sources.reading.tables import details_of, kept_in, open_frame, problem_of_detail
 from vldata.sources.standins import drawn, keys_for, scenes_for
 
 CAPTIONS = ("caption", "TEXT", "text", "alt_text", "captions", "Caption")

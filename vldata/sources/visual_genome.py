@@ -25,22 +25,9 @@ from vldata.sources.base import Keys
 from vldata.sources.native_rows import NativeRows
 from vldata.sources.reading.files import Written, expand, read_json
 from vldata.sources.reading.lookup import looked_up
+from vldata.sources.reading.native_types import ID, SIDE, TEXT, WHOLE, NativeType, shown
 from vldata.sources.reading.regions import one_box
-from vldata.sources.reading.rows import (
-    ID,
-    SIDE,
-    TEXT,
-    WHOLE,
-    NativeType,
-    image_sizes,
-    list_of_rows,
-    note,
-    one_image,
-    shown,
-    turns_of,
-    typed,
-    with_both_sides,
-)
+from vldata.sources.reading.rows import image_sizes, list_of_rows, note, one_image, turns_of, typed, with_both_sides
 from vldata.sources.standins import draw, scenes_for, write_json, written, xywh
 
 _XYWH = ("x", "y", "width", "height")

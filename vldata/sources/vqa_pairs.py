@@ -36,19 +36,10 @@ from vldata.sources.native_rows import NativeRows
 from vldata.sources.reading.answer_types import ANSWERS, LABEL
 from vldata.sources.reading.answers import AnswerRule, with_answer, without_blank_remarks
 from vldata.sources.reading.files import open_json, plain
+from vldata.sources.reading.image_names import checked_pattern, image_name, name_parts
+from vldata.sources.reading.native_types import ID, TEXT, NativeType
 from vldata.sources.reading.question_pairs import answer_files, belonging, paired
-from vldata.sources.reading.rows import (
-    ID,
-    TEXT,
-    NativeType,
-    checked_pattern,
-    image_name,
-    name_parts,
-    one_image,
-    rows_under,
-    turns_of,
-    typed,
-)
+from vldata.sources.reading.rows import one_image, rows_under, turns_of, typed
 from vldata.sources.standins import drawn, keys_for, scenes_for, write_json
 
 ImageName = Annotated[str, AfterValidator(checked_pattern("id", "split"))]

@@ -24,9 +24,11 @@ from pydantic import AfterValidator
 from vldata.shapes.language import statements
 from vldata.sources.base import Keys
 from vldata.sources.native_rows import LINES, NativeRows
+from vldata.sources.reading.image_names import checked_pattern, image_name
 from vldata.sources.reading.inline_images import path_or_text
 from vldata.sources.reading.keys import keys_named
-from vldata.sources.reading.rows import FLAG, TEXT, NativeType, checked_pattern, image_name, one_image, turns_of
+from vldata.sources.reading.native_types import FLAG, TEXT, NativeType
+from vldata.sources.reading.rows import one_image, turns_of
 from vldata.sources.standins import drawn, scenes_for, written
 
 UNREAD = keys_named("relation subj obj annotator_id vote_true_validator_id vote_false_validator_id reference_frame")

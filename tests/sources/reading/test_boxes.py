@@ -13,7 +13,7 @@ import vldata
 from vldata.errors import SourceError, VldataError
 from vldata.pipeline.check import check
 from vldata.sources.coco_instances import CocoInstances
-from vldata.sources.reading.boxes import outside_unit, wrong_unit
+from vldata.sources.reading.box_units import outside_unit, wrong_unit
 from vldata.sources.table import Table
 
 DOG = (20.0, 10.0, 60.0, 50.0)  # on 200 x 100 px

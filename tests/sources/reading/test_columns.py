@@ -13,7 +13,8 @@ from vldata.dataset.columns import ColumnLine, column_lines
 from vldata.pipeline.index import read_with_columns
 from vldata.sources.llava import Llava
 from vldata.sources.reading.columns import listening, note_columns
-from vldata.sources.reading.rows import ID, TEXT, typed
+from vldata.sources.reading.native_types import ID, TEXT
+from vldata.sources.reading.rows import typed
 from vldata.sources.table import Table
 
 

@@ -8,16 +8,8 @@ from hypothesis import strategies as st
 from vldata.errors import SourceError
 from vldata.schema.turns import BOX
 from vldata.sources.reading.boxes import cast_boxes
-from vldata.sources.reading.fields import (
-    OPTIONAL,
-    TASKS,
-    Origin,
-    cast,
-    evaluated,
-    field_names,
-    origin,
-    origins,
-)
+from vldata.sources.reading.casts import Origin, cast
+from vldata.sources.reading.fields import OPTIONAL, TASKS, evaluated, field_names, origin, origins
 from vldata.sources.table import Table
 from vldata.tasks import TASKS as REAL_TASKS
 from vldata.tasks import task_class

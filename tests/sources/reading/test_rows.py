@@ -11,24 +11,16 @@ from vldata.errors import SourceError
 from vldata.schema.turns import BOX, SIZE
 from vldata.sources.reading.boxes import EDGE_PX, box_of
 from vldata.sources.reading.files import open_json
+from vldata.sources.reading.image_names import checked_pattern, image_name
+from vldata.sources.reading.native_types import FLAG, ID, SIDE, TEXT, TEXTS, WHOLE, XYWH, shown
 from vldata.sources.reading.rows import (
-    FLAG,
-    ID,
-    SIDE,
-    TEXT,
-    TEXTS,
-    WHOLE,
-    XYWH,
-    checked_pattern,
     files_named,
-    image_name,
     image_sizes,
     list_of_rows,
     note,
     one_image,
     rows_by_id,
     rows_under,
-    shown,
     typed,
 )
 

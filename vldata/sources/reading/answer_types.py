@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import polars as pl
 
-from vldata.sources.reading.rows import NativeType, listed, lists_of_texts
+from vldata.sources.reading.native_types import NativeType, listed, lists_of_texts
 
 
 class _Answer(msgspec.Struct, gc=False):

@@ -7,17 +7,16 @@ A box is four numbers in the order that ``box_order`` names; a struct whose fiel
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import polars as pl
 
-from vldata.errors import SourceError
 from vldata.schema.turns import BOX
-from vldata.sources.reading.fields import Cast, Origin, Unfit, blaming
+from vldata.sources.reading.casts import Cast, Origin, Unfit, blaming
 from vldata.sources.reading.text_lists import numbers_from_texts
 
 if TYPE_CHECKING:
-    from vldata.sources.base import Source
+    pass
 
 BoxOrder = Literal["xyxy", "xywh", "cxcywh", "xxyy", "yxyx"]
 BoxesAre = Literal["px", "fraction", "percent", "thousandths"]
@@ -27,7 +26,7 @@ EDGE_PX = 0.5
 """How far a box may overshoot its image by rounding: COCO writes sides to 0.01 px, others round corners to whole
 pixels."""
 
-_WHOLE_SIDE = {"fraction": 1, "percent": 100, "thousandths": 1000}
+WHOLE_SIDE = {"fraction": 1, "percent": 100, "thousandths": 1000}
 """What each unit writes for a whole side of the image."""
 
 _Corners = tuple[pl.Expr, pl.Expr, pl.Expr, pl.Expr]
@@ -40,9 +39,9 @@ _ORDERS: dict[str, Callable[[pl.Expr, pl.Expr, pl.Expr, pl.Expr], _Corners]] = {
 }
 
 _Fields = tuple[str, str, str, str]
-_EDGES = ("x0", "y0", "x1", "y1")
+EDGES = ("x0", "y0", "x1", "y1")
 _BY_CORNERS = (
-    _EDGES,
+    EDGES,
     ("x1", "y1", "x2", "y2"),
     ("xmin", "ymin", "xmax", "ymax"),
     ("x_min", "y_min", "x_max", "y_max"),
@@ -54,11 +53,6 @@ _ALL_FIELDS = (*_BY_CORNERS, *_BY_SIDES, *_BY_CENTRE)
 _PLACES: dict[BoxOrder, tuple[int, ...]] = {"xyxy": (0, 1, 2, 3), "xxyy": (0, 2, 1, 3), "yxyx": (1, 0, 3, 2)}
 """Where each of four columns stands among left, top, right and bottom."""
 _IN_ORDER = "set `box_order: {}`"
-
-_FAR = 2.0
-"""Corners this many pixels, or whole sides, away from the upper left one belong to no box that is read right."""
-_LARGE_THOUSANDTHS = 500
-_MOST = 0.99
 
 
 def box_unit(boxes_are: BoxesAre) -> BoxUnit:
@@ -115,7 +109,7 @@ def box_of(
 
 
 def _corners(order: str, boxes_are: str, *numbers: pl.Expr) -> _Corners:
-    side = _WHOLE_SIDE.get(boxes_are, 1)
+    side = WHOLE_SIDE.get(boxes_are, 1)
     a, b, c, d = (number.cast(pl.Float64) / side if side != 1 else number.cast(pl.Float64) for number in numbers)
     return _ORDERS[order](a, b, c, d)
 
@@ -182,7 +176,7 @@ def _boxes(values: pl.Series, order: str, boxes_are: str, phrases: pl.Series | N
     else:
         each = _of_numbers(_numbered(some, depth), order, boxes_are)
     each = each.with_columns(own=pl.coalesce("own", pl.col("said").list.get(pl.col("k"), null_on_oob=True), "phrase"))
-    corners = [pl.col(edge) for edge in _EDGES]
+    corners = [pl.col(edge) for edge in EDGES]
     box = pl.struct(*corners, image=pl.col("image"), phrase=pl.col("own")).cast(BOX)
     is_misfit = ~(pl.col("is_whole") & pl.all_horizontal(corner.is_finite().fill_null(False) for corner in corners))
     found = each.group_by("place").agg(boxes=box, misfit=is_misfit.any())
@@ -242,7 +236,7 @@ def _of_numbers(each: pl.DataFrame, order: str, boxes_are: str) -> pl.DataFrame:
         corners = tuple(pl.when("is_points").then(a).otherwise(c) for a, c in pairs)  # type: ignore[assignment]
         is_whole = pl.when("is_points").then(has_all).otherwise(is_whole)
     return each.with_columns(
-        **dict(zip(_EDGES, corners, strict=True)),
+        **dict(zip(EDGES, corners, strict=True)),
         image=pl.lit(0, pl.Int32),
         own=pl.lit(None, pl.String),
         is_whole=is_whole.fill_null(False),
@@ -270,7 +264,7 @@ def _of_structs(each: pl.DataFrame, order: str, boxes_are: str) -> pl.DataFrame:
         image = box.struct.field("image").cast(pl.Int32, strict=False)
         is_whole &= box.struct.field("image").is_null() | image.is_not_null()
     return each.with_columns(
-        **dict(zip(_EDGES, corners, strict=True)),
+        **dict(zip(EDGES, corners, strict=True)),
         image=image.fill_null(0),
         own=(box.struct.field("phrase") if "phrase" in names else pl.lit(None)).cast(pl.String),
         is_whole=is_whole,
@@ -298,98 +292,5 @@ def _box_fields(names: list[str], order: str) -> tuple[_Fields, str]:
     for fields in _BY_CENTRE:
         if fields in own:
             return own[fields], "cxcywh"
-    missing = ", ".join(edge for edge in _EDGES if edge not in names)
+    missing = ", ".join(edge for edge in EDGES if edge not in names)
     raise Unfit(f"structs of {', '.join(names)}: {missing} are missing")
-
-
-class WrongUnit(NamedTuple):
-    """Boxes that say of themselves that they are in another unit than they were read in."""
-
-    problem: str
-    likely: tuple[BoxesAre, ...]
-
-    def error(self, source: Source, where: str) -> SourceError:
-        """The error of a source read in this unit.
-
-        Args:
-            source: Who read them.
-            where: Its place in the recipe.
-        """
-        said = " or ".join(f"`boxes_are: {unit}`" for unit in self.likely)
-        if "boxes_are" in type(source).model_fields:
-            return SourceError(f"{where}.boxes_are", self.problem, f"set {said}, and check `box_order`")
-        fix = f"read the file as `format: table` with {said}, or fix the file"
-        return SourceError(where, f"{self.problem}; {source.format!r} knows no boxes_are", fix)
-
-
-def unit_of(source: Source) -> BoxesAre:
-    """In which unit the boxes of a source's files are, going by its recipe or its format."""
-    return cast(BoxesAre, getattr(source, "boxes_are", source.box_unit))
-
-
-def wrong_unit(turns: pl.DataFrame, source: Source) -> WrongUnit | None:
-    """What boxes say of their unit by themselves: all lie in one corner of every image, or most far outside any.
-
-    Args:
-        turns: As the source read them.
-    """
-    unit = unit_of(source)
-    is_fixed = "boxes_are" not in type(source).model_fields and source.box_unit == "fraction"
-    if "boxes" not in turns.columns or is_fixed:
-        return None
-    turns = _in_unit_of(source, turns)
-    reach = _reach(turns) * _WHOLE_SIDE.get(unit, 1)
-    if not reach.len():
-        return None
-    largest = float(cast(float, reach.max()))
-    if unit != "fraction" and (reach <= _FAR).sum() >= _MOST * reach.len():
-        found = f"boxes are read as {unit}, but the corners of (nearly) all {reach.len():,} lie within 0 to {_FAR:g}"
-        return WrongUnit(f"{found} (the largest is {largest:g}): they look like fractions", ("fraction",))
-    if unit != "px" and 2 * (reach > _FAR * _WHOLE_SIDE[unit]).sum() > reach.len():
-        found = f"boxes are read as {unit}, but most of the {reach.len():,} end far outside their images"
-        return WrongUnit(f"{found}: corners reach to {largest:g}", _units_up_to(largest))
-    return None
-
-
-def outside_unit(turns: pl.DataFrame, looked_at: int, source: Source) -> WrongUnit | None:
-    """What boxes in pixels say of their unit when most end outside their images, but none beyond 1000 or 0.
-
-    Args:
-        turns: Those with a box outside its image.
-        looked_at: Turns whose images were seen, all in all.
-    """
-    if unit_of(source) != "px" or 2 * turns.height <= looked_at:
-        return None
-    turns = _in_unit_of(source, turns)
-    corners = _corners_of(turns).select(pl.concat_list(_EDGES).explode()).to_series()
-    least, largest = (float(cast(float, edge or 0)) for edge in (corners.min(), corners.max()))
-    if least < 0 or not _LARGE_THOUSANDTHS <= largest <= 1000:
-        return None
-    problem = (
-        f"{turns.height:,} of {looked_at:,} turns have a box outside its image, and their corners lie within 0 to 1000 "
-        f"(the largest is {largest:g}): they look like thousandths that were read as px"
-    )
-    return WrongUnit(problem, ("thousandths",))
-
-
-def _in_unit_of(source: Source, turns: pl.DataFrame) -> pl.DataFrame:
-    """Turns that do not say themselves that their boxes are in another unit than those of their source."""
-    if "box_unit" not in turns.columns:
-        return turns
-    return turns.filter(pl.col("box_unit").fill_null(source.box_unit) == source.box_unit)
-
-
-def _units_up_to(largest: float) -> tuple[BoxesAre, ...]:
-    if largest <= 102:
-        return ("percent", "px")
-    return ("thousandths", "px") if largest <= 1020 else ("px",)
-
-
-def _reach(turns: pl.DataFrame) -> pl.Series:
-    """How far each box reaches from the upper left corner of its image; without boxes that are all zeros."""
-    reach = _corners_of(turns).select(pl.max_horizontal(pl.all().abs())).to_series()
-    return reach.filter(reach > 0)
-
-
-def _corners_of(turns: pl.DataFrame) -> pl.DataFrame:
-    return turns.select(pl.col("boxes").explode()).drop_nulls().unnest("boxes").select(_EDGES)

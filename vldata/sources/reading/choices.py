@@ -11,7 +11,8 @@ from typing import Literal, get_args
 import polars as pl
 
 from vldata.errors import SourceError
-from vldata.sources.reading.rows import note, shown, with_remarks
+from vldata.sources.reading.native_types import shown
+from vldata.sources.reading.rows import note, with_remarks
 
 AnswerForm = Literal["text", "letter", "index0", "index1"]
 """The choice's own words; A, (b) or C.; its number, the first choice being 0; the first being 1."""

@@ -9,7 +9,7 @@ import polars as pl
 
 from vldata.errors import SourceError
 from vldata.paths import home
-from vldata.sources.reading.tables import TableFile
+from vldata.sources.reading.table_file import TableFile
 
 
 def name_below(path: Path, image_root: str | None) -> str:

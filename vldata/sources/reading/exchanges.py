@@ -10,8 +10,9 @@ import polars as pl
 from vldata.errors import SourceError
 from vldata.sources.reading.keys import unknown_key
 from vldata.sources.reading.marks import with_image_places
-from vldata.sources.reading.rows import PolarsType, note
-from vldata.sources.reading.tables import TableFile
+from vldata.sources.reading.native_types import PolarsType
+from vldata.sources.reading.rows import note
+from vldata.sources.reading.table_file import TableFile
 from vldata.sources.reading.talk_keys import MASKED, WEIGHTS, is_harmless_in_message, the_fix
 
 OTHER_ANSWERS = ("chosen", "rejected", "rejected_response")

@@ -8,9 +8,9 @@ from dataclasses import replace
 import polars as pl
 
 from vldata.errors import SourceError, nearest
+from vldata.sources.reading.native_types import shown
 from vldata.sources.reading.nested import PLACE
-from vldata.sources.reading.rows import shown
-from vldata.sources.reading.tables import TableFile
+from vldata.sources.reading.table_file import TableFile
 
 
 def groups_of(pattern: str) -> list[str]:

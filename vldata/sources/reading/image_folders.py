@@ -17,7 +17,8 @@ from vldata.paths import home
 from vldata.sources.reading.files import Written, braced, is_about, visible_names
 from vldata.sources.reading.open import folder_of
 from vldata.sources.reading.samples import IMAGES, Part, is_text, rows_of, talks_of, written_rows
-from vldata.sources.reading.tables import FILE_NAME, FILE_STEM, TableFile, open_objects
+from vldata.sources.reading.table_file import FILE_NAME, FILE_STEM, TableFile
+from vldata.sources.reading.tables import open_objects
 
 METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")
 LABEL = "label"

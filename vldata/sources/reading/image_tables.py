@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from vldata.errors import SourceError
-from vldata.sources.reading.conversations import talk_rows
+from vldata.sources.reading.native_types import shown
 from vldata.sources.reading.nested import ITEM, PLACE, ROW
-from vldata.sources.reading.rows import shown
-from vldata.sources.reading.tables import FILE_NAME, FILE_STEM, TableFile, open_frame
+from vldata.sources.reading.table_file import FILE_NAME, FILE_STEM, TableFile
+from vldata.sources.reading.tables import open_frame
+from vldata.sources.reading.talk_files import talk_rows
 
 _FILES = "file_names"
 _PATH, _OTHER = "\0path", "\0other"

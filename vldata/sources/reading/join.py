@@ -17,7 +17,8 @@ from vldata.sources.reading import nested
 from vldata.sources.reading.delimited import BLANK_LINE
 from vldata.sources.reading.files import UTF8
 from vldata.sources.reading.open import Encoding, OpenOptions, Pattern, TextRows, opened, paths_of, refuse_beside_text
-from vldata.sources.reading.tables import TableFile, kept_in
+from vldata.sources.reading.table_file import TableFile
+from vldata.sources.reading.tables import kept_in
 
 _KEY = "\0key"
 _FLOATS_ARE_EXACT = 2**53

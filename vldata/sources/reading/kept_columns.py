@@ -16,7 +16,8 @@ from vldata.sources.reading.json import json_document
 from vldata.sources.reading.keep import VALUE, columns_of_table
 from vldata.sources.reading.nested import paths_of_objects
 from vldata.sources.reading.pickle import load_pickle
-from vldata.sources.reading.tables import open_frame, suffix_of
+from vldata.sources.reading.table_file import suffix_of
+from vldata.sources.reading.tables import open_frame
 
 _SHOWN, _LONG = 40, 800
 

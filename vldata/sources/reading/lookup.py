@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 
 from vldata.sources.reading.keep import KEPT, merged, set_beside
-from vldata.sources.reading.rows import ID, SIDE, TEXT, note, one_of_each, rows_under, typed, with_both_sides
+from vldata.sources.reading.native_types import ID, SIDE, TEXT
+from vldata.sources.reading.rows import note, one_of_each, rows_under, typed, with_both_sides
 
 _LISTED, _PROBLEM, _DETAIL = "\0listed", "\0problem", "\0detail"
 

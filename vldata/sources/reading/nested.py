@@ -14,7 +14,7 @@ import polars as pl
 from vldata.errors import SourceError, nearest
 from vldata.sources.reading.keep import splits
 from vldata.sources.reading.keys import is_blank
-from vldata.sources.reading.rows import shown
+from vldata.sources.reading.native_types import shown
 from vldata.sources.reading.text_lists import list_in, lists_from_texts
 
 PLACE = "\0place"

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from vldata.prompts.places import BOX_MARK
 from vldata.schema.turns import BOX
 from vldata.sources.reading.keys import is_blank
-from vldata.sources.reading.messages import Refused, from_text, is_text
-from vldata.sources.reading.rows import shown
+from vldata.sources.reading.message_images import Refused, from_text, is_text
+from vldata.sources.reading.native_types import shown
 from vldata.sources.reading.talk_keys import OBJECTS, the_fix
 
 PHRASE_MARK = "<ref-object>"

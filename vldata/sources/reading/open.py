@@ -13,7 +13,8 @@ from pydantic import AfterValidator
 from vldata.paths import home
 from vldata.sources.reading.extract import groups_of, with_extracted
 from vldata.sources.reading.files import UTF8, expand, is_braced
-from vldata.sources.reading.tables import SUFFIXES, TableFile, open_frame, suffix_of
+from vldata.sources.reading.table_file import TableFile, suffix_of
+from vldata.sources.reading.tables import SUFFIXES, open_frame
 from vldata.sources.reading.tars import is_tar
 from vldata.sources.reading.texts import TextRows, open_lines, open_texts
 from vldata.sources.reading.tfrecords import is_records

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vldata.sources.reading.files import plain_or_error
-from vldata.sources.reading.rows import shown
+from vldata.sources.reading.native_types import shown
 
 IMAGES = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "jp2", "ppm"})
 TEXTS = frozenset({"txt", "text", "caption", "transcript", "cls", "cls2", "index", "inx"})

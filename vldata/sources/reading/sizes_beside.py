@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 import polars as pl
 
 from vldata.schema.turns import SIZE
-from vldata.sources.reading.fields import Origin
+from vldata.sources.reading.casts import Origin
 from vldata.sources.reading.rows import with_remarks
 
 _PAIRS = (("width", "height"), ("image_width", "image_height"), ("img_width", "img_height"), ("img_w", "img_h"))

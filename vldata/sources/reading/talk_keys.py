@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from vldata.sources.reading.keys import HARMLESS, is_blank, is_harmless
 from vldata.sources.reading.marks import IMAGE_MARK
-from vldata.sources.reading.rows import shown
+from vldata.sources.reading.native_types import shown
 
 MESSAGES = ("conversations", "conversatons", "conversation", "messages", "texts")
 IMAGES = ("image", "images")

@@ -21,7 +21,8 @@ from vldata.images.archives import TAR, TAR_GZ
 from vldata.sources.reading.embedded import prefix_of
 from vldata.sources.reading.files import Written, visible
 from vldata.sources.reading.samples import Part, is_text, rows_of, talks_of, written_rows
-from vldata.sources.reading.tables import FILE_STEM, TableFile, open_objects
+from vldata.sources.reading.table_file import FILE_STEM, TableFile
+from vldata.sources.reading.tables import open_objects
 
 TARS = TAR + TAR_GZ
 SAMPLE_ID = f"{FILE_STEM} || '/' || __key__"

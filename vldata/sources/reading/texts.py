@@ -12,7 +12,8 @@ import polars as pl
 
 from vldata.errors import SourceError
 from vldata.sources.reading.files import UTF8, decoded, read_bytes
-from vldata.sources.reading.tables import FILE_NAME, FILE_STEM, TableFile, open_rows
+from vldata.sources.reading.table_file import FILE_NAME, FILE_STEM, TableFile
+from vldata.sources.reading.tables import open_rows
 
 TextRows = Literal["lines", "files"]
 LINE, NUMBER, TEXT = "line", "number", "text"

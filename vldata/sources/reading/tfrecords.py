@@ -23,7 +23,8 @@ import numpy as np
 from vldata.errors import SourceError
 from vldata.images.kinds import sniff
 from vldata.sources.reading.embedded import prefix_of
-from vldata.sources.reading.tables import FILE_STEM, TableFile, open_objects
+from vldata.sources.reading.table_file import FILE_STEM, TableFile
+from vldata.sources.reading.tables import open_objects
 
 _NAME = re.compile(r"\.tfrec(ords?)?(-\d+-of-\d+)?$|-\d+-of-\d+$")
 _HEAD_BYTES = 12
