@@ -24,7 +24,7 @@ from vldata.llm.batch.files import export, import_
 from vldata.llm.batch.lines import BatchLimits, ResultLine
 from vldata.llm.batch.results import APIS, results_of
 from vldata.llm.budget import BudgetLimits, read_ledger
-from vldata.llm.endpoint import load_endpoints
+from vldata.llm.endpoint_specs import load_endpoints
 from vldata.llm.prices import usage_of
 from vldata.llm.request import Request, image_part
 

@@ -28,7 +28,8 @@ from tests.llm.server import (
 from tests.llm.test_send import PRICE, SENTINEL, answers, ask, asks, ceiling_usd, endpoint, impatient, run, server
 from vldata.llm.answers import Answers, open_answers
 from vldata.llm.budget import BudgetLimits, read_ledger, settle_doubts
-from vldata.llm.endpoint import Endpoint, EndpointError, ServerSpec, find_endpoint
+from vldata.llm.endpoint import Endpoint, EndpointError, find_endpoint
+from vldata.llm.endpoint_specs import ServerSpec
 from vldata.llm.events import Event
 from vldata.llm.examples import examples_of
 from vldata.llm.ledger import ledger_of

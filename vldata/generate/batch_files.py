@@ -15,7 +15,8 @@ from vldata.llm.batch.book import keep_requests, open_book, read_keys, read_requ
 from vldata.llm.batch.files import ImportResult, export, import_
 from vldata.llm.batch.lines import BatchLimits
 from vldata.llm.budget import BudgetLimits, open_budget
-from vldata.llm.endpoint import NO_KEY, Endpoint, load_endpoints
+from vldata.llm.endpoint import NO_KEY, Endpoint
+from vldata.llm.endpoint_specs import load_endpoints
 from vldata.llm.events import Event
 from vldata.llm.prices import Price
 from vldata.llm.request import Request

@@ -36,7 +36,7 @@ from vldata.generate.chain import SourceSet
 from vldata.generate.later import later_requests
 from vldata.generate.sources import AnswersSoFar, SynthSource
 from vldata.llm.differences import differences
-from vldata.llm.endpoint import EndpointSpec
+from vldata.llm.endpoint_specs import EndpointSpec
 from vldata.llm.limits import with_limit
 from vldata.llm.prices import BYTES_PER_TOKEN, Price, Usage, size_of, usage_of
 from vldata.llm.request import Request

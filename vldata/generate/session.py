@@ -35,7 +35,8 @@ from vldata.llm.batch.collect import BatchResults, cancel, collect, poll
 from vldata.llm.batch.lines import BatchLimits
 from vldata.llm.batch.route import State
 from vldata.llm.batch.submit import SubmitResult, submit
-from vldata.llm.endpoint import Endpoint, load_endpoints
+from vldata.llm.endpoint import Endpoint
+from vldata.llm.endpoint_specs import load_endpoints
 from vldata.llm.request import Request
 
 

@@ -30,7 +30,7 @@ from vldata.generate.turns import write_turns
 from vldata.images.pixels import resized
 from vldata.images.references import ImageReader
 from vldata.llm.answers import Answers, open_answers
-from vldata.llm.endpoint import load_endpoints
+from vldata.llm.endpoint_specs import load_endpoints
 from vldata.llm.log import Damage
 from vldata.llm.request import Request
 from vldata.pipeline.image_facts import Lookup, place_of

@@ -24,12 +24,31 @@ conversation, but for a last question or pair that is not whole.
 from __future__ import annotations
 
 from vldata.synth.replies.answers import read_answer
-from vldata.synth.replies.base import REASONS, REPAIRS, REPLIES_VERSION, Options, ParseError, Parser, Reading, bared
+from vldata.synth.replies.base import (
+    REASONS,
+    REPAIRS,
+    REPLIES_VERSION,
+    Options,
+    ParseError,
+    Parser,
+    ReplyReading,
+    bared,
+)
 from vldata.synth.replies.dialogues import Roles, read_blocks, read_json_lines, read_roles
 from vldata.synth.replies.scores import Scores, read_scores
 from vldata.synth.replies.structured import Json, read_json
 
-__all__ = ["PARSERS", "REASONS", "REPAIRS", "REPLIES_VERSION", "Options", "ParseError", "Parser", "Reading", "bared"]
+__all__ = [
+    "PARSERS",
+    "REASONS",
+    "REPAIRS",
+    "REPLIES_VERSION",
+    "Options",
+    "ParseError",
+    "Parser",
+    "ReplyReading",
+    "bared",
+]
 
 PARSERS: dict[str, Parser] = {
     parser.name: parser

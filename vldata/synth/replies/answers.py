@@ -15,7 +15,7 @@ from vldata.synth.replies.around import (
     quoted,
     unwrapped,
 )
-from vldata.synth.replies.base import Options, ParseError, Reading, linked
+from vldata.synth.replies.base import Options, ParseError, ReplyReading, linked
 from vldata.synth.replies.headings import without_heading, without_label
 from vldata.synth.replies.remarks import after_preface, before_signoff, between_rules
 
@@ -83,7 +83,7 @@ _STEPS = (
 _PLAIN_ENDS = frozenset(".!?。！？,;:") | frozenset("abcdefghijklmnopqrstuvwxyz")
 
 
-def read_answer(text: str, options: Options, is_cut: bool) -> Reading:
+def read_answer(text: str, options: Options, is_cut: bool) -> ReplyReading:
     """One exchange without a question.
 
     Raises:
@@ -99,6 +99,6 @@ def read_answer(text: str, options: Options, is_cut: bool) -> Reading:
     # nearly every answer begins and ends with a word, so that only words may stand around it
     is_plain = text[0].isalnum() and text[-1] in _PLAIN_ENDS and all(step(text) is None for _, step in _REMARKS)
     if is_plain and "\r" not in text:
-        return Reading([linked("", text, options)])
+        return ReplyReading([linked("", text, options)])
     answer, repairs = unwrapped(text.replace("\r\n", "\n"), _STEPS)
-    return Reading([linked("", answer if repairs else text, options)], tuple(repairs))
+    return ReplyReading([linked("", answer if repairs else text, options)], tuple(repairs))

@@ -100,7 +100,7 @@ class Options(Spec):
     strict: bool = False
 
 
-class Reading(NamedTuple):
+class ReplyReading(NamedTuple):
     """What was read of a reply.
 
     Args:
@@ -124,7 +124,7 @@ class Parser:
 
     name: str
     options: type[Options]
-    read: Callable[[str, Any, bool], Reading]
+    read: Callable[[str, Any, bool], ReplyReading]
 
     def __call__(self, text: str, options: Mapping[str, Any] | Options | None = None) -> list[Exchange]:
         """The exchanges of a reply, at least one; see `reading`."""
@@ -132,7 +132,7 @@ class Parser:
 
     def reading(
         self, text: str, options: Mapping[str, Any] | Options | None = None, *, is_cut: bool = False
-    ) -> Reading:
+    ) -> ReplyReading:
         """The exchanges of a reply, and what was repaired to read them.
 
         Args:
@@ -145,11 +145,11 @@ class Parser:
         bare, before = bared(text)
         exchanges, repairs = self.read(bare, checked, is_cut)
         if not before and not repairs:
-            return Reading(exchanges)
+            return ReplyReading(exchanges)
         repairs = tuple(dict.fromkeys((*before, *repairs)))
         if checked.strict and (refused := [name for name in repairs if name not in NEVER_REFUSED]):
             raise ParseError("reply_needs_repair", ", ".join(refused))
-        return Reading(exchanges, repairs)
+        return ReplyReading(exchanges, repairs)
 
 
 def bared(text: str) -> tuple[str, tuple[str, ...]]:

@@ -15,7 +15,7 @@ from vldata.synth.replies.around import (
     unwrapped,
     without_template_marks,
 )
-from vldata.synth.replies.base import Options, ParseError, Reading, linked
+from vldata.synth.replies.base import Options, ParseError, ReplyReading, linked
 from vldata.synth.replies.json_forms import fenced_json, pairs_in_json
 from vldata.synth.replies.labels import labels_of, vocabulary
 from vldata.synth.replies.pairs import read_pairs
@@ -44,7 +44,7 @@ _STEPS = (
 )
 
 
-def _read(text: str, options: Options, own: tuple[str, str], separator: str, is_cut: bool) -> Reading:
+def _read(text: str, options: Options, own: tuple[str, str], separator: str, is_cut: bool) -> ReplyReading:
     steps = (*_STEPS, ("fence", after_fence)) if is_cut else _STEPS
     text, repairs = unwrapped(text.replace("\r\n", "\n"), steps)
     in_json = pairs_in_json(text, is_cut=is_cut)
@@ -57,7 +57,7 @@ def _read(text: str, options: Options, own: tuple[str, str], separator: str, is_
     else:
         pairs, more = read_pairs(text, vocabulary(*own), separator=separator, is_cut=is_cut)
         repairs += more
-    return Reading([linked(question, answer, options) for question, answer in pairs], tuple(repairs))
+    return ReplyReading([linked(question, answer, options) for question, answer in pairs], tuple(repairs))
 
 
 _TAGGED = re.compile(
@@ -100,12 +100,12 @@ _MAY_BE_LABEL = re.compile(r"\n[^\w\n]{0,8}(?:\d{1,3}[^\w\n]{1,3})?(?:question|a
 _BLOCK = re.compile(r"(question|answer)[ \t]*:[ \t]*", re.IGNORECASE)
 
 
-def read_blocks(text: str, options: Options, is_cut: bool) -> Reading:
+def read_blocks(text: str, options: Options, is_cut: bool) -> ReplyReading:
     r"""``Question:\n…\n===\nAnswer:\n…``, blocks parted by lines that are exactly ``===``."""
     text = text.replace("\r\n", "\n")
     plain = None if is_cut else _plain_blocks(text)
     if plain is not None:
-        return Reading([linked(question, answer, options) for question, answer in plain])
+        return ReplyReading([linked(question, answer, options) for question, answer in plain])
     return _read(text, options, ("question", "answer"), "===", is_cut)
 
 
@@ -128,12 +128,12 @@ def _plain_blocks(text: str) -> list[tuple[str, str]] | None:
     return list(zip(bodies[::2], bodies[1::2], strict=True))
 
 
-def read_roles(text: str, options: Roles, is_cut: bool) -> Reading:
+def read_roles(text: str, options: Roles, is_cut: bool) -> ReplyReading:
     r"""``User: …\n\nAssistant: …``, or the like with other words."""
     return _read(text, options, (options.user, options.assistant), "", is_cut)
 
 
-def read_json_lines(text: str, options: Options, is_cut: bool) -> Reading:
+def read_json_lines(text: str, options: Options, is_cut: bool) -> ReplyReading:
     """``{"question": …, "answer": …}`` on each line."""
     text, repairs = unwrapped(text, (*ANY_FORM, ("preface", after_lead), ("fence", fenced_json)))
     pairs = _plain_lines(text)
@@ -144,7 +144,7 @@ def read_json_lines(text: str, options: Options, is_cut: bool) -> Reading:
             return reading._replace(repairs=(*repairs, *reading.repairs, "json_form"))
         pairs, more = found
         repairs += [*more, *([] if "cut_pair" in more else ["json_form"])]
-    return Reading([linked(question, answer, options) for question, answer in pairs], tuple(repairs))
+    return ReplyReading([linked(question, answer, options) for question, answer in pairs], tuple(repairs))
 
 
 def _plain_lines(text: str) -> list[tuple[str, str]] | None:
@@ -166,7 +166,7 @@ def _plain_lines(text: str) -> list[tuple[str, str]] | None:
     return pairs
 
 
-def _labelled(text: str, options: Options) -> Reading:
+def _labelled(text: str, options: Options) -> ReplyReading:
     words = vocabulary("question", "answer")
     if next(labels_of(text, words), None) is None:
         raise ParseError("reply_not_json", f"it begins with {text[:60]!r}")

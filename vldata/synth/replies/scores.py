@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from vldata.synth.exchange import Exchange
 from vldata.synth.replies.around import ANY_FORM, unwrapped
-from vldata.synth.replies.base import SHOWN, Options, ParseError, Reading
+from vldata.synth.replies.base import SHOWN, Options, ParseError, ReplyReading
 from vldata.synth.replies.json_forms import fenced_json, json_value
 from vldata.synth.replies.remarks import after_lead
 
@@ -34,7 +34,7 @@ class Scores(Options):
     high: float = 10
 
 
-def read_scores(text: str, options: Scores, is_cut: bool) -> Reading:
+def read_scores(text: str, options: Scores, is_cut: bool) -> ReplyReading:
     """One exchange for each candidate, named in its answer."""
     if options.form == "first_line":
         marks, repairs = _first_line(text, options), list[str]()
@@ -44,7 +44,7 @@ def read_scores(text: str, options: Scores, is_cut: bool) -> Reading:
         marks, repairs = _marks(value, options), repairs + more
     if not any(marks.values()):
         raise ParseError("scores_missing", f"no number from {options.low:g} to {options.high:g}: {text[:SHOWN]!r}")
-    return Reading([Exchange("", name, scores=marks[name]) for name in options.candidates], tuple(repairs))
+    return ReplyReading([Exchange("", name, scores=marks[name]) for name in options.candidates], tuple(repairs))
 
 
 _STEPS = (*ANY_FORM, ("preface", after_lead), ("fence", fenced_json))

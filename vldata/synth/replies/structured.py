@@ -6,7 +6,7 @@ from typing import Any
 
 from vldata.synth.exchange import Exchange, Link
 from vldata.synth.replies.around import ANY_FORM, unwrapped
-from vldata.synth.replies.base import Options, ParseError, Reading, linked
+from vldata.synth.replies.base import Options, ParseError, ReplyReading, linked
 from vldata.synth.replies.json_forms import fenced_json, json_value, whole_items
 from vldata.synth.replies.remarks import after_lead
 from vldata.synth.schema_check import violations
@@ -33,7 +33,7 @@ class Json(Options):
 _STEPS = (*ANY_FORM, ("preface", after_lead), ("fence", fenced_json))
 
 
-def read_json(text: str, options: Json, is_cut: bool) -> Reading:
+def read_json(text: str, options: Json, is_cut: bool) -> ReplyReading:
     """The exchanges of a value that has the schema's form."""
     text, repairs = unwrapped(text, _STEPS)
     try:
@@ -49,7 +49,7 @@ def read_json(text: str, options: Json, is_cut: bool) -> Reading:
     if not isinstance(rows, list) or not rows:
         raise ParseError("reply_off_schema", f"{options.list!r} is not a list with something in it")
     exchanges = [_exchange_of(row, number, options) for number, row in enumerate(rows, 1)]
-    return Reading(exchanges, (*repairs, *more))
+    return ReplyReading(exchanges, (*repairs, *more))
 
 
 def _exchange_of(row: Any, number: int, options: Json) -> Exchange:
