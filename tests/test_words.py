@@ -27,7 +27,7 @@ FORBIDDEN = re.compile(r"\b(" + "|".join(SAY_INSTEAD) + r")(?!\w)", re.IGNORECAS
 DATA = {
     ("vldata/ablation/experiment.py", "asked.json"),  # files on disk, keys of JSON and of stores
     ("vldata/report/write.py", "asked.json"),
-    ("vldata/cli/synth.py", "wanting"),
+    ("vldata/cli/synth_words.py", "wanting"),
     ("vldata/cli/synth_batch.py", "wanting"),
     ("vldata/generate/batch.py", "wanting"),
     ("vldata/generate/plan.py", "never asked"),
