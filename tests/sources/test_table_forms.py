@@ -14,7 +14,7 @@ from vldata.errors import SourceError
 from vldata.schema.turns import META
 from vldata.shapes.draw import encoded
 from vldata.shapes.scene import scene
-from vldata.sources.reading import tables
+from vldata.sources.reading import json_tables
 from vldata.sources.scienceqa import ScienceQa
 from vldata.sources.standins import write_json, write_json_lines
 from vldata.sources.table import Table
@@ -487,8 +487,8 @@ def test_texts_that_look_like_numbers_are_read_without_an_object_a_row(tmp_path,
     path = tmp_path / "t.jsonl"
     path.write_text("".join(f'{{"question": "q?", "answer": {a}}}\n' for a in ('"1"', '"2.50"', last)))
     objects = []
-    real = tables.json_document
-    monkeypatch.setattr(tables, "json_document", lambda path: objects.append(path) or real(path))
+    real = json_tables.json_document
+    monkeypatch.setattr(json_tables, "json_document", lambda path: objects.append(path) or real(path))
     assert turns_of(path)["answer"].to_list() == answers
     assert bool(objects) == (last == "3.0")
 
