@@ -90,8 +90,8 @@ def test_another_version_of_the_parsers_reads_again_and_requests_nothing(
     monkeypatch.setattr("vldata.generate.sources.REPLIES_VERSION", replies.REPLIES_VERSION + 1)
     parser = replies.PARSERS["llava_blocks"]
 
-    def backwards(text: str, options: Any, is_cut: bool) -> replies.Reading:
-        return replies.Reading(parser.read(text, options, is_cut).exchanges[::-1])
+    def backwards(text: str, options: Any, is_cut: bool) -> replies.ReplyReading:
+        return replies.ReplyReading(parser.read(text, options, is_cut).exchanges[::-1])
 
     monkeypatch.setitem(replies.PARSERS, "llava_blocks", replies.Parser("llava_blocks", replies.Options, backwards))
     (row,) = place.session(recipe()).plan()
