@@ -14,7 +14,7 @@ from readme_commands import commands
 
 from vldata import build
 from vldata.cli.main import app
-from vldata.llm.endpoint import load_endpoints
+from vldata.llm.endpoint_specs import load_endpoints
 from vldata.recipe.load import from_tree, load
 from vldata.recipe.models import Settings
 from vldata.sources import format_names, source_class

@@ -27,7 +27,7 @@ FORBIDDEN = re.compile(r"\b(" + "|".join(SAY_INSTEAD) + r")(?!\w)", re.IGNORECAS
 DATA = {
     ("vldata/ablation/experiment.py", "asked.json"),  # files on disk, keys of JSON and of stores
     ("vldata/report/write.py", "asked.json"),
-    ("vldata/cli/synth.py", "wanting"),
+    ("vldata/cli/synth_words.py", "wanting"),
     ("vldata/cli/synth_batch.py", "wanting"),
     ("vldata/generate/batch.py", "wanting"),
     ("vldata/generate/plan.py", "never asked"),
@@ -41,6 +41,7 @@ DATA = {
     ("vldata/ablation/tune/fit.py", "law, floor"),
     ("vldata/schema/reasons.py", "asked for"),  # told to a model that is to try again, so part of a paid key
     ("vldata/shapes/language.py", "icture"),  # sentences of the shapes world
+    ("vldata/synth/validate/foreign.py", "asked"),  # what assistants say of their users
     ("vldata/sources/textvqa.py", "in the picture say?"),
     ("vldata/sources/url_table.py", "pictures under the terms"),  # a licence, which datasets hold
     ("vldata/sources/flickr8k.py", "8k-pictures.html"),

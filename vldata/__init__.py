@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 if TYPE_CHECKING:
     import datasets
@@ -19,6 +19,23 @@ if TYPE_CHECKING:
     from vldata.base import Progress
     from vldata.pipeline.build import Built
     from vldata.recipe.models import Recipe
+
+
+class BuildSettings(TypedDict, total=False):
+    """What `build` may be given beside its places; all may be left out.
+
+    Attributes:
+        standin: Replace every source by a stand-in of N turns.
+        limit: At most N units of the mixture.
+        locked: The ``lock`` of an earlier build: anything else is refused.
+        finish: Adds to the folder before it is put in its place; not called when the build is unchanged.
+    """
+
+    standin: int | None
+    limit: int | None
+    locked: dict[str, Any] | None
+    finish: Callable[[Path], object] | None
+
 
 __version__ = "0.1.0"
 __all__ = ["build", "bundled", "load", "open_dataset", "plan"]
@@ -46,10 +63,8 @@ def build(
     store: Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
-    standin: int | None = None,
-    limit: int | None = None,
-    locked: dict[str, Any] | None = None,
-    finish: Callable[[Path], object] | None = None,
+    answers: Path | None = None,
+    **options: Unpack[BuildSettings],
 ) -> Built:
     """Build a recipe into a folder that `datasets.load_from_disk` opens.
 
@@ -59,10 +74,8 @@ def build(
         store: Where blocks are kept; None is ``$VLDATA_STORE``, else ``.vldata/store``.
         workers: Processes; None is one for each core.
         progress: Watches every step.
-        standin: Replace every source by a stand-in of N turns.
-        limit: At most N units of the mixture.
-        locked: The ``lock`` of an earlier build: anything else is refused.
-        finish: Adds to the folder before it is put in its place; not called when the build is unchanged.
+        answers: The answer store of synthetic sources; None is ``$VLDATA_ANSWERS``, else ``.vldata/answers``.
+        options: See `BuildSettings`.
 
     Raises:
         VldataError: The user's or the world's fault; ``out`` is as it was.
@@ -78,8 +91,8 @@ def build(
     out = home(out).resolve()
     with as_store_errors(out):
         refuse_foreign(out, store or default_store())  # before a store is made in its way
-    with open_session(store, workers, progress, synthetic=AnsweredSources()) as session:
-        return build(recipe, out, session, standin=standin, limit=limit, locked=locked, finish=finish)
+    with open_session(store, workers, progress, synthetic=AnsweredSources(answers)) as session:
+        return build(recipe, out, session, **options)
 
 
 def plan(
@@ -90,6 +103,7 @@ def plan(
     progress: Progress | None = None,
     standin: int | None = None,
     limit: int | None = None,
+    answers: Path | None = None,
 ) -> dict[str, Any]:
     """Say what `build` would make of a recipe, as plain data; arguments as there.
 
@@ -100,7 +114,7 @@ def plan(
     from vldata.pipeline.build import overview
     from vldata.pipeline.session import open_session
 
-    with open_session(store, workers, progress, synthetic=AnsweredSources()) as session:
+    with open_session(store, workers, progress, synthetic=AnsweredSources(answers)) as session:
         return overview(recipe, session, standin=standin, limit=limit)
 
 

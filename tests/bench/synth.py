@@ -2,9 +2,11 @@
 
     python tests/bench/synth.py [--requests 10000] [--pairs 5] [--concurrency 64] [--faults 0.05]
 
-Sending is measured beside the plain `AsyncOpenAI` client, which keeps nothing: alternated runs, the median of the
-pairs' ratios. Ours keeps every answer, draws on a budget with a ledger, and paces itself. A replay is a second run over
-the same requests: once as `send_all` sees it, which only looks them up, and once with every answer read from the disk.
+Sending is measured beside the bare transport, the same client posting the same bytes and decoding as little, which
+keeps nothing: alternated runs, the median of the pairs' ratios of processor time, as the clock on the wall tells of
+what else the machine does. Ours keeps every answer, draws on a budget with a ledger, and paces itself. A replay is a
+second run over the same requests: once as `send_all` sees it, which only looks them up, and once with every answer read
+from the disk.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
 import openai
 import orjson
 import psutil
@@ -89,31 +92,39 @@ def server(*options: str) -> Iterator[str]:
 
 
 def plain(url: str, number: int, concurrency: int) -> float:
-    """Requests a second of the client alone."""
+    """Requests a second of processor time, of the bare transport."""
 
     async def main() -> None:
-        client = openai.AsyncOpenAI(api_key="none", base_url=url, max_retries=0)
+        limits = httpx2.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+        transport = openai.DefaultAsyncHttpx2Client(limits=limits)
+        client = openai.AsyncOpenAI(api_key="none", base_url=url, max_retries=0, http_client=transport)
         source = requests(number)
 
         async def work() -> None:
             for request in source:
-                await client.chat.completions.create(
-                    model=request.model, messages=list(request.messages), **request.parameters
+                response = await client.post(
+                    "/chat/completions",
+                    content=orjson.dumps(
+                        {"model": request.model, "messages": list(request.messages), **request.parameters}
+                    ),
+                    cast_to=httpx2.Response,
+                    options={"headers": {"Content-Type": "application/json"}},
                 )
+                orjson.loads(response.content)
 
         await asyncio.gather(*(work() for _ in range(concurrency)))
         await client.close()
 
-    started = time.perf_counter()
+    started = time.process_time()
     asyncio.run(main())
-    return number / (time.perf_counter() - started)
+    return number / (time.process_time() - started)
 
 
 def ours(url: str, folder: Path, number: int, concurrency: int) -> tuple[float, SendResult]:
-    """Requests a second of `send`, and what became of them."""
+    """Requests a second of processor time, of `send`, and what became of them."""
     endpoint = Endpoint("bench", url, SecretStr("none"), prices={"tiny": PRICE})
     limits = BudgetLimits(max_usd=1e6, concurrency=concurrency)
-    started = time.perf_counter()
+    started = time.process_time()
     with open_answers(folder / "answers") as answers:
         sent = send(
             requests(number),
@@ -123,7 +134,7 @@ def ours(url: str, folder: Path, number: int, concurrency: int) -> tuple[float, 
             limits=limits,
             ledger=folder / "ledger",
         )
-    return number / (time.perf_counter() - started), sent
+    return number / (time.process_time() - started), sent
 
 
 def read_back(folder: Path, number: int) -> float:
@@ -193,9 +204,9 @@ def main() -> None:
     plain_rate, our_rate = (statistics.median(column) for column in zip(*rates, strict=True))
     ended = faulty.answered + len(faulty.failed)
     rows: list[Row] = [
-        ("the plain client", f"{plain_rate:,.0f}/s", "", None),
+        ("the bare transport", f"{plain_rate:,.0f}/s", "", None),
         ("send, with store, budget and ledger", f"{our_rate:,.0f}/s", "", None),
-        ("ratio, median of pairs", f"{ratio:.2f}", ">= 0.85", ratio >= 0.85),
+        ("ratio, median of pairs", f"{ratio:.2f}", ">= 0.90", ratio >= 0.90),
         ("requests made and keyed", f"{keyed(number):,.0f}/s", "", None),
         ("replay: all found", f"{replay:,.0f}/s", "", None),
         ("replay: all read", f"{read:,.0f}/s", "", None),

@@ -18,7 +18,7 @@ def test_help_lists_commands_in_the_order_of_their_use() -> None:
 
 def test_help_lists_the_fields_of_a_dataclass_where_it_stands_among_the_parameters() -> None:
     build = get_command(app).commands["build"]  # type: ignore[attr-defined]
-    names = "recipe out store workers set_ standin limit locked page as_json help"
+    names = "recipe out store workers set_ standin limit answers locked page as_json help"
     assert " ".join(parameter.name for parameter in build.get_params(typer.Context(build))) == names
 
 
@@ -37,4 +37,4 @@ def test_a_dataclass_is_filled_from_its_options() -> None:
 
 def test_everything_but_the_recipe_s_keys_goes_to_the_build() -> None:
     how = BuildOptions(set_=["seed=1"], standin=20).how()
-    assert how == {"store": None, "workers": None, "standin": 20, "limit": None}
+    assert how == {"store": None, "workers": None, "standin": 20, "limit": None, "answers": None}

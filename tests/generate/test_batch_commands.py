@@ -15,6 +15,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests.llm.batch_api_servers import SERVERS
 from tests.llm.batch_server import BatchServer, Fate, Refusal
 from tests.llm.server import answer
 from vldata.cli.synth_batch import add_batch_commands
@@ -52,8 +53,8 @@ UNREADABLE = "There is nothing to say."
 
 
 @pytest.fixture
-def server() -> Iterator[BatchServer]:
-    with BatchServer() as running:
+def server(request: pytest.FixtureRequest) -> Iterator[BatchServer]:
+    with getattr(request, "param", BatchServer)() as running:
         running.batch_script = lambda number: Fate(text=TEXT)
         running.script = lambda request: answer(TEXT)
         yield running
@@ -85,7 +86,7 @@ def place(server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("VLDATA_CONFIG", str(tmp_path / "config.yaml"))
     monkeypatch.setattr("vldata.llm.pace.BACKOFF_S", 0.001)
     (tmp_path / "config.yaml").write_text(
-        "endpoints:\n  openai:\n    url: https://api.openai.com/v1\n    prices:\n"
+        f"endpoints:\n  openai:\n    url: https://api.openai.com/v1\n    batch_api: {server.batch_api}\n    prices:\n"
         "      tiny: {input_usd_per_mtok: 1.0, output_usd_per_mtok: 2.0, batch_factor: 0.5}\n"
     )
     return Place(tmp_path, server)
@@ -109,9 +110,22 @@ def test_a_batch_is_submitted_waited_for_and_collected(server: BatchServer, plac
 
 def test_a_reply_that_fails_its_checks_is_requested_again_in_another_batch(server: BatchServer, place: Place) -> None:
     server.batch_script = lambda number: Fate(text=UNREADABLE if number == 1 else TEXT)
-    total = place.session(recipe(max_reasks=1)).run_batch(polling=Polling(sleep=lambda s: None))
+    total = place.session(recipe(max_reasks=1), reask=True).run_batch(polling=Polling(sleep=lambda s: None))
     assert (total["batches"], total["requests"], total["answered"]) == (2, 12, 12)
     assert states(place) == (6, 0)
+
+
+def test_a_chain_goes_from_batch_to_batch(server: BatchServer, place: Place) -> None:
+    words = "Several plain coloured shapes lie beside one another on a light ground, and none of them is a dog."
+    server.batch_script = lambda number: Fate(text=words if number == 1 else TEXT)
+    made = tree(same_answers=None, kind="recaption")
+    sources = made["sources"] | {
+        "qa": {"synth": {"from": "chat", "kind": "llava.conversation", "model": "tiny", "same_answers": None}}
+    }
+    of = from_tree(made | {"sources": sources, "mixture": {"sources": {"captions": 0, "chat": 0, "qa": 1}}})
+    total = place.session(of).run_batch(polling=Polling(sleep=lambda s: None))
+    assert (total["batches"], total["requests"], total["wanting"]) == (2, 7, 0), "all captions are equal"
+    assert {row["source"]: row["kept"] for row in place.session(of).status()} == {"chat": 6, "qa": 6}
 
 
 def test_what_expires_is_reported_and_goes_with_the_next_command_or_online(server: BatchServer, place: Place) -> None:
@@ -304,6 +318,7 @@ def test_a_batch_that_turns_out_not_to_have_been_made_is_made_in_the_same_run(
     assert states(place) == (6, 0) and set(server.batch_bill.values()) == {1}
 
 
+@pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.batch_api, indirect=True)
 def test_a_command_that_is_killed_again_and_again_pays_for_everything_once(
     server: BatchServer, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,3 +339,28 @@ def test_a_command_that_is_killed_again_and_again_pays_for_everything_once(
     spent = read_ledger(place.answers / "budgets" / "chat.chat.jsonl")
     with open_answers(place.answers, read_only=True) as answers:
         assert spent.usd == pytest.approx(answers.spent()[0])
+
+
+@pytest.mark.parametrize("other", SERVERS[1:], ids=lambda server: server.batch_api)
+def test_a_recipe_goes_through_the_batch_api_of_any_provider(
+    other: type[BatchServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLDATA_CONFIG", str(tmp_path / "config.yaml"))
+    monkeypatch.setenv("VLDATA_API_KEY", "key-of-a-test")
+    prices = "{tiny: {input_usd_per_mtok: 1.0, output_usd_per_mtok: 2.0, batch_factor: 0.5}}"
+    (tmp_path / "config.yaml").write_text(
+        f"endpoints: {{openai: {{batch_api: {other.batch_api}, prices: {prices}}}}}\n"
+    )
+    with other() as server:
+        server.batch_script = lambda number: Fate(polls=2, text=TEXT)
+        place = Place(tmp_path, server)
+        total = place.session(max_usd=1.0).run_batch(polling=Polling(sleep=lambda s: None))
+        assert (total["batches"], total["answered"], total["wanting"], total["stopped"]) == (1, 6, 0, None)
+        assert 0 < total["spent_usd"] < 1 and states(place) == (6, 0)
+        assert place.session().run()[0]["answered"] == 0  # one store, one key: nothing is left to send online
+        (exported,) = place.session(recipe(total=9)).export(tmp_path / "out")
+        line = json.loads(Path(exported["files"][0]).read_text().splitlines()[0])
+        assert exported["requests"] == 3 and ("custom_id" in line) == (other.batch_api != "gemini")
+        refused = place.session(recipe(total=9, parameters={"max_tokens": 5, "logit_bias": {}})).run_batch()
+        assert refused["stopped"]["reason"] == "unsupported_parameter"
+        assert refused["stopped"]["where"] == "parameters.logit_bias" and len(server.batches) == 1

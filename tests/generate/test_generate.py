@@ -269,7 +269,7 @@ def test_show_sets_prompt_reply_and_findings_side_by_side_and_all_stays_text(pla
     assert "reply" in heads[0] and "turns and findings" in heads[0]
     flat = "".join(said.output.split())
     assert "<script>alert(1)</script>" in flat and "[bold]x[/bold]" in flat and "{{7*7}}" in flat
-    assert "\x1b" not in said.output and "turn1kept:" in flat
+    assert "\x1b" not in said.output and "turn1lost:" in flat and "control_character" in flat
 
 
 LINKED = "Question:\nWhat is there?\n===\nAnswer:\nThere is [a thing](1), which is number {n} of them, beside others."
@@ -283,6 +283,7 @@ REPLIES = {
     "llava.conversation": REPLY,
     "llavar": REPLY,
     "llava.reasoning": "Question:\nWhy might one call this drawing a plain one?\n===\nAnswer:\n" + LONG * 2,
+    "qa.judge": '{{"reasons": "{n}", "scores": {{"correctness": 4, "relevance": 5}}}}',
     "text.evolution": "Question:\nHow much is twelve times {n}, in two steps?\n===\nAnswer:\nIt is {n}, in two.",
 }
 

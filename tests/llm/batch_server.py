@@ -89,7 +89,12 @@ class Refusal:
 
 
 class BatchServer(BillingServer):
-    """A `BillingServer` with files and batches."""
+    """A `BillingServer` with files and batches, by OpenAI's protocol."""
+
+    batch_api = "openai"
+    first_step = "upload"
+    policy = "policy"
+    has_error_file = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,14 +143,31 @@ class BatchServer(BillingServer):
         self.batch_headers.append(dict(request.headers))
         body = await request.json()
         assert body["endpoint"] == "/v1/chat/completions"
+        return self._created(request, body, self.files[body["input_file_id"]])
+
+    def _created(self, request: web.Request, body: dict[str, Any], data: bytes) -> web.StreamResponse:
+        lines = [self.line_of(json.loads(line), body) for line in data.splitlines()]
         refusal = self._refusal("create")
         if refusal is None or refusal.after:
             number = len(self.batches) + 1
-            lines = [json.loads(line) for line in self.files[body["input_file_id"]].splitlines()]
             self.batches[f"batch_{number}"] = Batch(number, lines, self.batch_script(number), body)
         if refusal is not None:
             return self._refused(request, refusal)
         return web.json_response(self._shown(f"batch_{number}"))
+
+    def line_of(self, line: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+        """A line as it is kept: ``custom_id``, ``key``, and a ``body`` with model and messages."""
+        return {**line, "key": line["custom_id"]}
+
+    def row(self, name: str, line: Line, outcome: dict[str, Any] | tuple[int, str] | str) -> dict[str, Any]:
+        """A line of results: of a completion, of a failure's status and code, or of why it was never processed."""
+        row = {"id": name, "custom_id": line["custom_id"], "response": None, "error": None}
+        if isinstance(outcome, str):
+            return row | {"error": {"code": f"batch_{outcome}", "message": "Not executed."}}
+        if isinstance(outcome, tuple):
+            body = {"error": {"message": "It failed.", "type": "error", "code": outcome[1]}}
+            return row | {"response": {"status_code": outcome[0], "request_id": f"req-{name}", "body": body}}
+        return row | {"response": {"status_code": 200, "request_id": f"req-{name}", "body": outcome}}
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         refusal = self._refusal("list")
@@ -190,27 +212,24 @@ class BatchServer(BillingServer):
             return
         output, errors = [], []
         for place, line in enumerate(batch.lines):
-            key = line["custom_id"]
+            key = line["key"]
             name = f"batch_req_{batch.number}_{place}"
             if fate.done is not None and place >= fate.done:
-                code = "batch_cancelled" if fate.status == "cancelled" else "batch_expired"
-                error = {"code": code, "message": "Not executed."}
-                errors.append({"id": name, "custom_id": key, "response": None, "error": error})
+                errors.append(self.row(name, line, "cancelled" if fate.status == "cancelled" else "expired"))
                 continue
             failure = fate.failing(key)
             if failure is not None:
-                error = {"message": "It failed.", "type": "error", "code": failure[1]}
-                response = {"status_code": failure[0], "request_id": f"req-{name}", "body": {"error": error}}
-                errors.append({"id": name, "custom_id": key, "response": response, "error": None})
+                errors.append(self.row(name, line, failure))
                 continue
             received = ReceivedRequest(batch.number * 1_000_000 + place, 1, key, dict(line["body"]), {})
             completion = completion_of(received, Act(text=fate.text))
             if not fate.with_usage:
                 del completion["usage"]
             self.batch_bill[key] += 1
-            response = {"status_code": 200, "request_id": f"req-{name}", "body": completion}
-            output.append({"id": name, "custom_id": key, "response": response, "error": None})
+            output.append(self.row(name, line, completion))
         batch.completed, batch.failed = len(output), len(errors)
+        if not self.has_error_file:
+            output, errors = output + errors, []
         step = -1 if fate.is_reversed else 1
         batch.output = self._keep(fate.spoil(_lines(output[::step]))) if output else None
         batch.errors = self._keep(_lines(errors[::step])) if errors else None

@@ -14,7 +14,8 @@ For what is killed, or measured, in a process of its own, which prints its URL a
     GET /bill    the bill as JSON
 
 It bills what it generated: an answer, and also one that never arrives whole (`reset`, `truncated`, `hang`, a 500 after
-generating, a client that has gone). What it refuses (429, 400, 401, a 500 before) is not billed.
+generating, which says how many tokens that were, a client that has gone). What it refuses (429, 400, 401, a 500 before)
+is not billed.
 """
 
 from __future__ import annotations
@@ -259,7 +260,10 @@ class BillingServer:
         if not act.with_usage:
             del completion["usage"]
         act.change(completion)
-        body = act.body if isinstance(act.body, bytes) else json.dumps(completion if act.body is None else act.body)
+        sent = completion if act.body is None else act.body
+        if act.is_billed and act.with_usage and isinstance(sent, dict) and "error" in sent:
+            sent = {"usage": completion["usage"], **sent}
+        body = sent if isinstance(sent, bytes) else json.dumps(sent)
         data = body if isinstance(body, bytes) else body.encode()
         headers = {"Content-Type": "application/json", "x-request-id": f"req-{received.number}", **act.headers}
         if act.whole == "hang":

@@ -365,6 +365,7 @@ def test_a_torn_tail_is_cut_wherever_it_was_torn_and_the_rest_stays(folder):
         for tail in (b"", bytes(4096)):
             forget_index(folder)
             segment_of(folder, 2).unlink(missing_ok=True)
+            (folder / "newest").write_text("1\n")  # else it would be missed
             segment_of(folder).write_bytes(whole[:kept] + tail)
             with open_answers(folder) as answers:
                 damaged = answers.damaged
@@ -784,3 +785,47 @@ def test_answers_is_what_opening_gives(folder):
     with open_answers(folder) as answers:
         assert isinstance(answers, Answers)
         assert replace(answer(1), channel="batch") != answer(1)
+
+
+def kept_in_segments(folder: Path, monkeypatch: pytest.MonkeyPatch, number: int = 60) -> list[Path]:
+    monkeypatch.setattr("vldata.llm.segments.SEGMENT_BYTES", 4_000)
+    with open_answers(folder) as answers:
+        for n in range(number):
+            answers.put(answer(n))
+    paths = sorted(folder.glob("*.answers"))
+    assert len(paths) > 3
+    return paths
+
+
+@pytest.mark.parametrize("place", [0, 1, -1])
+@pytest.mark.parametrize("with_index", [True, False])
+def test_a_segment_that_is_missing_is_reported_and_its_place_is_left_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int, with_index: bool
+) -> None:
+    paths = kept_in_segments(tmp_path / "a", monkeypatch)
+    gone = paths[place]
+    data = gone.read_bytes()
+    gone.unlink()
+    if not with_index:
+        gone.with_suffix(".index").unlink()
+    for read_only in (True, False, True):
+        with open_answers(tmp_path / "a", read_only=read_only) as answers:
+            (missing,) = answers.damaged
+            assert missing.is_missing and missing.path == gone and "is missing" in str(missing)
+            lost = 60 - sum(ask(n).key in answers for n in range(60))
+            assert lost > 0
+            if not read_only:
+                answers.put(answer(100))
+    assert not gone.exists()
+    gone.write_bytes(data)  # from a backup
+    with open_answers(tmp_path / "a") as answers:
+        assert not answers.damaged and all(ask(n).key in answers for n in (*range(60), 100))
+
+
+def test_a_store_from_before_its_newest_segment_was_noted_misses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept_in_segments(tmp_path / "a", monkeypatch)
+    (tmp_path / "a" / "newest").unlink()
+    with open_answers(tmp_path / "a") as answers:
+        assert not answers.damaged and len(answers) == 60

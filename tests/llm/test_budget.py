@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vldata.errors import StoreError
-from vldata.llm import budget as llm_budget
+from vldata.llm import ledger as llm_ledger
 from vldata.llm.budget import Budget, BudgetLimits, Spending, open_budget, read_ledger
 from vldata.llm.prices import (
     IMAGE_TOKENS,
@@ -199,7 +199,7 @@ def test_a_ledgers_name_is_on_the_disk_before_anything_is_spent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flushed: list[Path] = []
-    monkeypatch.setattr(llm_budget, "flush", flushed.append)
+    monkeypatch.setattr(llm_ledger, "flush", flushed.append)
     with open_budget(BudgetLimits(), tmp_path / "ledger"):
         assert flushed == [tmp_path]
 

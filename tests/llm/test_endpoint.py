@@ -139,6 +139,8 @@ def test_a_key_that_a_server_quotes_is_taken_out_plain_or_escaped() -> None:
     escaped = SENTINEL.replace("/", "\\/")
     assert endpoint.scrub(f"bad key {SENTINEL} and {escaped}") == f"bad key {KEY_REMOVED} and {KEY_REMOVED}"
     assert endpoint.scrub_bytes(f"é {SENTINEL}".encode()) == f"é {KEY_REMOVED}".encode()
+    for cut in range(8, len(SENTINEL)):  # a reply that breaks off
+        assert endpoint.scrub(f"you sent {SENTINEL[:cut]}") == f"you sent {KEY_REMOVED}"
 
 
 def test_a_word_in_the_place_of_a_key_is_no_secret() -> None:

@@ -261,14 +261,23 @@ def test_a_pause_that_is_too_long_to_wait_ends_the_run(server: BillingServer, an
     assert (sent.answered, sent.unsent) == (3, 17)
 
 
-def test_rate_limits_that_never_end_give_the_row_up_without_opening_the_breaker(
+def test_rate_limits_that_never_end_stop_the_run_and_give_no_row_up(server: BillingServer, answers: Answers) -> None:
+    server.script = lambda received: rate_limited()
+    sent = run(asks(10), endpoint(server, max_refused_s=1.0), answers)
+    assert sent.stopped is not None and sent.stopped.reason == "rate_limited"
+    assert "answered nothing for" in str(sent.stopped.error) and "Rate limit reached" in str(sent.stopped.error)
+    assert (sent.failed, sent.unsent, sent.answered, sent.spent.pico) == ({}, 10, 0, 0)
+    server.script = lambda received: answer()
+    assert run(asks(10), endpoint(server, max_refused_s=1.0), answers).answered == 10
+
+
+def test_a_row_that_is_refused_for_its_rate_while_others_are_answered_is_given_up(
     server: BillingServer, answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sending, "MAX_RATE_LIMITED", 5)
-    server.script = lambda received: rate_limited()
-    sent = run(asks(10), endpoint(server), answers)
-    assert Counter(sent.failed.values()) == {"rate_limited": 10} and sent.stopped is None
-    assert server.bill.requests == 50 and sent.spent.pico == 0
+    server.script = lambda received: rate_limited() if "image 0." in str(received.body) else answer(delay_s=0.01)
+    sent = run(asks(100), endpoint(server), answers, limits=BudgetLimits(concurrency=4))
+    assert sent.failed == {ask(0).key: "rate_limited"} and sent.answered == 99 and sent.stopped is None
 
 
 def test_congestion_lowers_how_many_are_under_way(server: BillingServer, answers: Answers) -> None:
@@ -291,7 +300,10 @@ def test_congestion_lowers_how_many_are_under_way(server: BillingServer, answers
         (failure(403), "forbidden"),
         (failure(429, "insufficient_quota"), "out_of_credit"),
         (failure(404, "model_not_found"), "unknown_model"),
-        (failure(400, "unsupported_parameter", "Use 'max_completion_tokens' instead."), "unsupported_parameter"),
+        (
+            failure(400, "unsupported_value", "'temperature' does not support 0 with this model"),
+            "unsupported_parameter",
+        ),
     ],
 )
 def test_a_fault_that_every_request_would_meet_stops_the_run_at_once(
@@ -720,6 +732,7 @@ def test_the_key_is_in_no_log_error_event_or_file(
         keyed.key_from,
         timeout_s=0.2,
         prices={"m": PRICE},
+        max_refused_s=0.5,
     )
     events: list[Event] = []
     with open_answers(tmp_path / "answers") as answers:

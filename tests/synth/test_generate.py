@@ -14,6 +14,7 @@ from vldata.synth.generate import first_requests, load_kinds, replay
 from vldata.synth.inputs import Inputs, Region
 from vldata.synth.kind import SynthKind
 from vldata.synth.models import Synth
+from vldata.synth.review import TurnReview, shown_texts
 
 GOOD = (
     "Question:\nWhat lies on the red blanket {n}?\n===\nAnswer:\nA grey cat lies on it, stretched out in the sun {n}."
@@ -102,6 +103,23 @@ def test_a_good_reply_becomes_exchanges_and_nothing_is_pending() -> None:
     assert not list(found.pending)
     assert [draw.kept for draw in found.draws] == [(0, 1), (0, 1)]
     assert found.draws[1].exchanges[0].question == "What lies on the red blanket 1?"
+
+
+@pytest.mark.parametrize("said", [GOOD.format(n=0), "I am sorry, but I can't help with that."])
+def test_a_reply_that_a_person_has_reviewed_is_final(said: str) -> None:
+    wanted, kind, _ = made(retry_max_tokens=4096)
+    known = StoredAnswers()
+    request = next(first_requests([sample(0)], kind, wanted))
+    known.say(request, said, finish="length")
+    before = generate([sample(0)], kind, wanted, known)
+    assert before.pending
+    exchanges, _ = kind.examine(known.replies[request.key].reply, sample(0))
+    texts = shown_texts(exchanges[0]) if exchanges else ("Where?", "There.")
+    review = TurnReview(request.key, 0, len(exchanges), *texts, "accepted")
+    folded = replay([sample(0)], kind, wanted, known, None, {request.key: [review]}, fold=list)
+    after = Generated(folded)
+    assert not after.pending and not list(after.outcomes[0].reasks)
+    assert after.draws[0].is_reviewed and bool(after.draws[0].kept) == bool(exchanges)
 
 
 def test_a_reply_that_will_not_do_is_requested_again_at_most_max_reasks_times() -> None:

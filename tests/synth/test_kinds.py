@@ -34,6 +34,7 @@ NAMES = [
     "llava.reasoning",
     "llavar",
     "multilevel.description",
+    "qa.judge",
     "recaption",
     "screen.navigation",
     "screen.qa",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.synth.writing import write_blocks, write_json_lines, write_user_assistant
 from vldata.synth.exchange import Exchange, Link
-from vldata.synth.parse import PARSERS, ParseError
+from vldata.synth.replies import PARSERS, ParseError
 from vldata.synth.schema_check import unknown_words, violations
 
 PAIR = [Exchange("What?", "A cat.")]
@@ -105,8 +105,7 @@ def test_answers_may_hold_blank_lines_lists_colons_and_longer_rules() -> None:
         ("Question:\nq\n===\nQuestion:\nq", "turns_do_not_alternate"),
         ("Question:\nq\n===\nAnswer:\n", "turn_empty"),
         ("Question:\n===\nAnswer:\na", "turn_empty"),
-        ("Sure! Here it is.\nQuestion:\nq\n===\nAnswer:\na", "reply_unparsable"),
-        ("Question:\nq\nAnswer:\na", "reply_unparsable"),
+        ("A cat sits there.\nQuestion:\nq\n===\nAnswer:\na", "reply_unparsable"),
         ("===", "reply_empty"),
     ],
 )

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from tests.synth.writing import longest_shared_run
 from vldata.schema.reasons import GENERATED
+from vldata.synth.diversity import OPENING, QUESTION
 from vldata.synth.exchange import Exchange, Link
 from vldata.synth.inputs import Inputs, Region
 from vldata.synth.kinds import load_kind
-from vldata.synth.parse import REASONS
+from vldata.synth.replies import REASONS
+from vldata.synth.review import OUTDATED, REJECTED
 from vldata.synth.validate import VALIDATORS, Answered, Comparison, Exchanges, Finding, SameAnswers, across, text_of
 from vldata.synth.validate.base import Lexicon, words_of
 from vldata.synth.validate.grounding import plurals
@@ -50,7 +52,12 @@ def reasons(name: str, *answers: str, **options: Any) -> list[str]:
         ("length", ["reply_truncated"]),
         ("content_filter", ["reply_filtered"]),
         ("tool_calls", ["reply_unfinished"]),
-        (None, ["reply_unfinished"]),
+        ("max_tokens", ["reply_truncated"]),
+        ("SAFETY", ["reply_filtered"]),
+        (None, []),
+        ("eos", []),
+        ("STOP", []),
+        ("end_turn", []),
         ({}, ["reply_unfinished"]),
     ],
 )
@@ -261,7 +268,7 @@ def test_a_lexicon_finds_what_a_plain_search_finds(phrases: list[str], text: str
 
 def test_every_reason_has_words_and_one_owner() -> None:
     told = [reason for check in VALIDATORS.values() for reason in check.reasons]
-    told += [*SameAnswers.reasons, *REASONS, "not_best", "no_exchange"]
+    told += [*SameAnswers.reasons, *REASONS, "not_best", "no_exchange", REJECTED, OUTDATED, OPENING, QUESTION]
     assert len(told) == len(set(told))
     assert set(told) == GENERATED.keys()
 

@@ -20,6 +20,8 @@ from vldata.cli.start import formats, init, schema, standin
 from vldata.cli.store import store_app
 from vldata.cli.synth import synth_app
 from vldata.cli.synth_batch import add_batch_commands
+from vldata.cli.synth_budget import add_budget_command
+from vldata.cli.synth_review import add_review_commands
 from vldata.cli.train import add_train_commands
 from vldata.cli.tune import tune
 from vldata.errors import VldataError
@@ -80,6 +82,8 @@ for command in (build, plan, check, preview, verify, diff, why, formats, schema,
 add_train_commands(app)
 app.command()(tune)
 add_batch_commands(synth_app)
+add_review_commands(synth_app)
+add_budget_command(synth_app)
 
 if __name__ == "__main__":
     main()

@@ -31,6 +31,12 @@ StoreOption = Annotated[
     Path | None,
     typer.Option("--store", help="Where blocks are kept ($VLDATA_STORE, else .vldata/store).", callback=at_home),
 ]
+AnswersOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--answers", help="Where answers are kept for ever ($VLDATA_ANSWERS, else .vldata/answers).", callback=at_home
+    ),
+]
 WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Processes (one for each core).")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="key.path=value, wins over the recipe.")]
 StandinOption = Annotated[int | None, typer.Option("--standin", min=1, help="Replace sources by stand-ins of N turns.")]
@@ -47,6 +53,7 @@ class BuildOptions:
     set_: SetOption = None
     standin: StandinOption = None
     limit: LimitOption = None
+    answers: AnswersOption = None
 
     def how(self) -> dict[str, Any]:
         """All but the recipe's keys, as `vldata.build` and `vldata.plan` take it."""

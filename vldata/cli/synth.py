@@ -10,27 +10,37 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vldata.cli.options import (
+    AnswersOption,
     JsonOption,
     RecipeArg,
     SetOption,
     StandinOption,
     StoreOption,
-    at_home,
     dataclasses_as_options,
     print_json,
 )
+from vldata.cli.signals import sigterm_as_interrupt
 from vldata.cli.synth_panel import Panel
+from vldata.cli.synth_words import (
+    in_usd,
+    report,
+    say_draw,
+    say_missing,
+    say_reasks,
+    say_rejected,
+    say_said,
+    state_table,
+    sum_in_usd,
+)
 
 if TYPE_CHECKING:  # too much to load for a help page
     from vldata.generate.session import SynthSession
 
 synth_app = typer.Typer(no_args_is_help=True, help="Make conversations with a model: plan, run, look, retry.")
 
-AnswersOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--answers", help="Where answers are kept for ever ($VLDATA_ANSWERS, else .vldata/answers).", callback=at_home
-    ),
+
+ReaskOption = Annotated[
+    bool, typer.Option("--re-ask", help="Also ask for a better reply where one does not pass its checks.")
 ]
 
 
@@ -65,10 +75,15 @@ class SendingOptions(SynthCommandOptions):
         str | None, typer.Option("--endpoint", help="URL to use in place of the configured ones, up to and with /v1.")
     ] = None
     max_usd: Annotated[float | None, typer.Option("--max-usd", min=0, help="Spend at most N USD in this run.")] = None
+    reask: ReaskOption = False
+    canary: Annotated[
+        bool, typer.Option("--canary/--no-canary", help="Stop when none of the first 20 replies is kept.")
+    ] = True
 
     def session(self, recipe: Path, **more: Any) -> SynthSession:
         """The session for these options."""
-        return super().session(recipe, endpoint=self.endpoint, max_usd=self.max_usd, **more)
+        own = {name: getattr(self, name) for name in ("endpoint", "max_usd", "reask", "canary")}
+        return super().session(recipe, **own, **more)
 
 
 @synth_app.command("plan")
@@ -77,7 +92,8 @@ def synth_plan(recipe: RecipeArg, options: SynthCommandOptions, as_json: JsonOpt
     """Say what a run would request, why, and what that would cost. Sends nothing."""
     from vldata.cli.terminal import say, table
 
-    rows = options.session(recipe).plan()
+    session = options.session(recipe)
+    rows = session.plan()
     if as_json:
         print_json(rows)
         return
@@ -92,15 +108,19 @@ def synth_plan(recipe: RecipeArg, options: SynthCommandOptions, as_json: JsonOpt
                 f"{row['requests']:,}",
                 f"{row['hits']:,}",
                 f"{row['to_send']:,}",
-                *(_usd(row["cost_usd"][part]) for part in ("low", "expected", "max")),
+                *(in_usd(row["cost_usd"][part]) for part in ("low", "expected", "max")),
             ]
             for row in rows
         ],
     )
+    say_missing(session)
     for row in rows:
-        _say_rejected(row)
+        say_rejected(row)
         for why, count in row["why_new"].items():
             say(f"{row['source']}: {count:,} new: {why}")
+        if row["refused"]:
+            say(f"{row['source']}: {row['refused']:,} refused for good and not sent: vldata synth retry {recipe}")
+        say_reasks(row, recipe)
         if row["to_send"]:
             tokens = row["tokens"]
             most = "no limit" if tokens["max"] is None else f"at most {tokens['max']:,} in all"
@@ -108,6 +128,13 @@ def synth_plan(recipe: RecipeArg, options: SynthCommandOptions, as_json: JsonOpt
             say(f"{row['source']}: {about}")
             if row["cost_usd"]["expected"] is None:
                 say(f"{row['source']}: the price of {row['model']!r} is unknown: add it to your configuration")
+        if (later := row["later"]) is not None:
+            after = " and ".join(f"`{name}`" for name in later["after"])
+            most = in_usd(later["cost_usd"][1])
+            say(f"{row['source']}: 0 to {later['requests'][1]:,} more once {after} is answered, at most {most}")
+    if len(rows) > 1:
+        low, most = (sum_in_usd(rows, part) for part in (0, 1))
+        say(f"in all: {low} to {most}")
     say(f"next: vldata synth run {recipe}" if any(row["to_send"] for row in rows) else "nothing to request")
 
 
@@ -125,10 +152,12 @@ def _sending_command(about: str, *, retry: bool) -> Callable[..., None]:
         from vldata.cli.terminal import live
 
         panel = Panel()
-        with live(panel.lines, quiet=as_json):
+        with sigterm_as_interrupt(), live(panel.lines, quiet=as_json):
             session = replace(options.session(recipe, concurrency=concurrency), watch=panel.watch)
+            if not as_json:
+                say_missing(session)
             rows = session.run(retry=retry, begin=panel.begin)
-        _report(recipe, rows, as_json=as_json)
+        report(recipe, rows, as_json=as_json)
 
     command.__doc__ = about
     return dataclasses_as_options(command)
@@ -149,13 +178,18 @@ synth_app.command("retry")(
 def synth_status(recipe: RecipeArg, options: SynthCommandOptions, as_json: JsonOption = False) -> None:
     """Say what is there: draws kept, pending and dropped, why, and what it cost."""
     from vldata.cli.terminal import say
+    from vldata.generate.budgets import with_words
 
-    rows = options.session(recipe).status()
+    session = options.session(recipe)
+    rows = [with_words(session, row) for row in session.status()]
     if as_json:
         print_json(rows)
         return
-    _state_table(rows)
-    for place in rows[0]["damaged"]:
+    state_table(rows)
+    for row in rows:
+        say_said(row)
+    missing = say_missing(session)
+    for place in (place for place in rows[0]["damaged"] if place["file"] not in missing):
         what = f"the answer to request {place['key']}" if place["key"] else "a stretch of unknown content"
         say(f"damaged: {place['file']}, byte {place['offset']:,}: {what}")
     if rows[0]["damaged"]:
@@ -167,99 +201,20 @@ def synth_status(recipe: RecipeArg, options: SynthCommandOptions, as_json: JsonO
 def synth_show(
     recipe: RecipeArg,
     only: Annotated[
-        str | None, typer.Option("--only", help="'kept', a reason such as 'leak', or the row of a sample.")
+        str | None, typer.Option("--only", help="'kept', 'pending', a reason such as 'leak', or a sample's row.")
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most N of each source.")] = 3,
     options: SynthCommandOptions = SynthCommandOptions(),
     as_json: JsonOption = False,
 ) -> None:
     """Show prompts, replies, and the turns and findings of these, side by side."""
-    from vldata.cli.terminal import heading, say, table
+    from vldata.cli.terminal import say
 
     rows = options.session(recipe).show(only=only, limit=limit)
     if as_json:
         print_json(rows)
         return
     for row in rows:
-        heading(f"{row['source']}  {row['row']}  {row['verdict']}" + (f": {row['detail']}" if row["detail"] else ""))
-        prompt = _content(row["messages"][-1]["content"]) if row["messages"] else "(nothing)"
-        verdicts = []
-        for number, turn in enumerate(row["turns"], start=1):
-            verdicts.append(f"turn {number} {'kept' if turn['kept'] else 'lost'}: {turn['question']}")
-            verdicts.append(f"  {turn['answer']}")
-        for finding in row["findings"]:
-            place = "reply" if finding["exchange"] is None else f"turn {finding['exchange'] + 1}"
-            verdicts.append(f"finding: {place}: {finding['reason']} ({finding['policy']}) {finding['detail']}")
-        cells = [f"user:\n{prompt}", f"assistant:\n{row['reply'] or '(nothing yet)'}", "\n".join(verdicts)]
-        table(("prompt", "reply", "turns and findings"), [cells])
-        say()
+        say_draw(row)
     if not rows:
         say("nothing to show")
-
-
-def _report(recipe: Path, rows: list[dict[str, Any]], *, as_json: bool) -> None:
-    """What a run did, and why it stopped if it did."""
-    from vldata.cli.terminal import fail, say
-
-    stopped = next((row["stopped"] for row in rows if row["stopped"]), None)
-    if as_json:
-        print_json(rows)
-    else:
-        _state_table(rows)
-        for row in rows:
-            failed = ", ".join(f"{name} {count:,}" for name, count in row["failed"].items())
-            given_up = f"; given up: {failed}" if failed else ""
-            say(f"{row['source']}: {row['answered']:,} answered for {_spent(row)}{given_up}")
-    if stopped is not None:
-        from vldata.llm.endpoint import EndpointError
-
-        fail(EndpointError(stopped["where"], stopped["problem"], stopped["fix"]))
-        raise typer.Exit(130 if stopped["reason"] == "interrupted" else 2)
-    if not as_json:
-        say(f"next: vldata synth status {recipe}   or   vldata build {recipe} --out OUT")
-
-
-def _state_table(rows: list[dict[str, Any]]) -> None:
-    from vldata.cli.terminal import say, table
-
-    columns = ("source", "samples", "draws", "kept", "turns", "pending", "dropped", "cost USD")
-    table(
-        columns,
-        [
-            [
-                row["source"],
-                *(f"{row[name]:,}" for name in ("samples", "draws", "kept", "turns", "wanting")),
-                f"{sum(row['dropped'].values()):,}",
-                f"{row['cost_usd']:.4f}" + ("+?" if row["unpriced_attempts"] else ""),
-            ]
-            for row in rows
-        ],
-    )
-    for row in rows:
-        _say_rejected(row)
-        for reason, count in row["dropped"].items():
-            say(f"{row['source']}: {count:,} dropped: {reason}")
-        for reason, count in row["marked"].items():
-            say(f"{row['source']}: {count:,} kept with a mark: {reason}")
-
-
-def _spent(row: dict[str, Any]) -> str:
-    unknown = f" and {row['unpriced_requests']:,} requests of unknown price" if row["unpriced_requests"] else ""
-    return f"{row['spent_usd']:.4f} USD{unknown}"
-
-
-def _say_rejected(row: dict[str, Any]) -> None:
-    from vldata.cli.terminal import say
-
-    for reason, count in row["rejected"].items():
-        say(f"{row['source']}: {count:,} turns that it is made from are rejected and not sent: {reason}")
-
-
-def _usd(amount: float | None) -> str:
-    return "unknown" if amount is None else f"{amount:,.4f} USD"
-
-
-def _content(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    return "\n".join(part.get("text") or f"[image {part.get('hash', '')}]" for part in content)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vldata.cli.options import JsonOption, RecipeArg, at_home, dataclasses_as_options, print_json
-from vldata.cli.synth import SendingOptions, SynthCommandOptions
+from vldata.cli.signals import sigterm_as_interrupt
+from vldata.cli.synth import ReaskOption, SendingOptions, SynthCommandOptions
 
 if TYPE_CHECKING:  # too much to load for a help page
     from vldata.llm.batch.lines import BatchLimits
@@ -68,12 +69,13 @@ def export_batch(
     options: SynthCommandOptions,
     files: FileOptions,
     retry: RetryOption = False,
+    reask: ReaskOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write what is pending as files for a Batch API. Sends nothing, and needs no key."""
     from vldata.cli.terminal import say
 
-    rows = options.session(recipe).export(folder, files.limits(), retry=retry)
+    rows = options.session(recipe, reask=reask).export(folder, files.limits(), retry=retry)
     if as_json:
         print_json(rows)
         return
@@ -126,20 +128,23 @@ def batch(
     session = options.session(recipe)
     polling = Polling(poll_s, before_wait=(lambda states: None) if as_json else _say_waiting)
     try:
-        if cancel:
-            row = session.cancel(polling, wait=wait)
-            stops = _say_cancelled(row, as_json=as_json)
-        elif wait:
-            row = session.run_batch(sizes.limits(), polling, retry=retry, forget=forget_lost)
-            stops = _say_ended(row, recipe, as_json=as_json)
-        else:  # takes what is there before anything is sent: under a limit it makes room
-            collected = session.collect(forget=forget_lost)
-            submitted = session.submit(sizes.limits(), retry=retry)
-            stops = _say_submitted(collected, submitted, as_json=as_json)
+        with sigterm_as_interrupt():
+            if cancel:
+                row = session.cancel(polling, wait=wait)
+                stops = _say_cancelled(row, as_json=as_json)
+            elif wait:
+                row = session.run_batch(sizes.limits(), polling, retry=retry, forget=forget_lost)
+                stops = _say_ended(row, recipe, as_json=as_json)
+            else:  # takes what is there before anything is sent: under a limit it makes room
+                collected = session.collect(forget=forget_lost)
+                submitted = session.submit(sizes.limits(), retry=retry)
+                stops = _say_submitted(collected, submitted, as_json=as_json)
     except KeyboardInterrupt:
         say("ended: batches run on at the endpoint, and the same command collects them")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     _end(stops)
+    if not cancel and wait and row["failed"]:  # given up
+        raise typer.Exit(EXIT_STOPPED)
 
 
 def _say_cancelled(row: dict[str, Any], *, as_json: bool) -> list[Stopped]:

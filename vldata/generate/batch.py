@@ -12,6 +12,7 @@ from vldata.generate.run import stop_row
 from vldata.llm.batch.collect import BatchResults
 from vldata.llm.batch.route import State
 from vldata.llm.batch.submit import LIMITS, SubmitResult
+from vldata.llm.budget import Spending
 from vldata.llm.endpoint import Endpoint
 from vldata.llm.events import Stop
 
@@ -88,6 +89,11 @@ def is_lost(states: Iterable[State]) -> bool:
 def is_end(stopped: Stop | None) -> bool:
     """Whether no other source can be sent either; under a limit of its own a source stops alone."""
     return stopped is not None and stopped.reason not in LIMITS
+
+
+def not_submitted(stop: Stop) -> SubmitResult:
+    """What goes into batches when something stops them before."""
+    return SubmitResult(0, 0, 0, 0, {}, 0, Spending(), Spending(), stop)
 
 
 def left_usd_after(submitted: SubmitResult, left_usd: float | None) -> float | None:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vldata.generate.run import Asking
 from vldata.generate.sources import SynthSource, answers_so_far
 from vldata.llm.answers import Answers
 from vldata.llm.batch.book import keep_requests, open_book, read_keys, read_requests
@@ -15,6 +16,7 @@ from vldata.llm.batch.files import ImportResult, export, import_
 from vldata.llm.batch.lines import BatchLimits
 from vldata.llm.budget import BudgetLimits, open_budget
 from vldata.llm.endpoint import NO_KEY, Endpoint
+from vldata.llm.endpoint_specs import load_endpoints
 from vldata.llm.events import Event
 from vldata.llm.prices import Price
 from vldata.llm.request import Request
@@ -24,17 +26,19 @@ EXPORTED = "exported"
 """Suffix of the requests of an exported file, in the answer store: its answers count when the recipe has changed."""
 
 
-def export_source(source: SynthSource, answers: Path, folder: Path, limits: BatchLimits, retry: bool) -> dict[str, Any]:
+def export_source(
+    source: SynthSource, answers: Path, folder: Path, limits: BatchLimits, asking: Asking
+) -> dict[str, Any]:
     """Write the pending requests of a source into a new folder; what it wrote, as plain data.
 
     Args:
         answers: The answer store's folder.
-        retry: Also what the endpoint refused for good.
     """
     with answers_so_far(answers) as replies, open_book(answers, read_only=True) as book:
         under_way = book.keys_under_way()
-        requests = list(source.pending(replies, set(under_way), retry=retry))
-    exported = export(requests, folder, source.image, limits)
+        requests = list(source.pending(replies, set(under_way), retry=asking.retry, reask=asking.reask))
+    spec = load_endpoints().get(source.spec.endpoint)
+    exported = export(requests, folder, source.image, limits, "openai" if spec is None else spec.batch_api)
     for of_file in exported.requests:
         kept = answers / "batches" / f"{of_file[0].key}-{len(of_file)}.{EXPORTED}"
         kept.parent.mkdir(exist_ok=True)

@@ -14,13 +14,16 @@ from vldata.store.store import Store
 _SUFFIX = ".cost.json"
 
 
-def synth_costs(recipe: Recipe, ready: Recipe, store: Store, *, standin: int | None) -> dict[str, dict[str, Any]]:
+def synth_costs(
+    recipe: Recipe, ready: Recipe, store: Store, answers: Path | None = None, *, standin: int | None
+) -> dict[str, dict[str, Any]]:
     """The state of every synthetic source whose turns a build has; kept beside these turns, so counted once.
 
     Args:
         recipe: As it was loaded.
-        ready: The same with `vldata.generate.sources.with_synth`'s files.
+        ready: The same with `vldata.generate.chain.with_synth`'s files.
         store: Where these are.
+        answers: The answer store's folder; None is the usual one.
         standin: As `vldata.pipeline.build.build`; a source that became a stand-in has no cost.
 
     Returns:
@@ -34,7 +37,7 @@ def synth_costs(recipe: Recipe, ready: Recipe, store: Store, *, standin: int | N
     keys = {name: file.stem for name, file in files.items() if file.is_relative_to(store.root / Folder.GENERATED)}
     missing = tuple(name for name, key in keys.items() if not store.has(Folder.GENERATED, key, _SUFFIX))
     if missing:
-        session = SynthSession(recipe, store.root, options=SynthOptions(names=missing, standin=standin))
+        session = SynthSession(recipe, store.root, answers, options=SynthOptions(names=missing, standin=standin))
         for state in session.status():
             name = state.pop("source")
             with store.write(Folder.GENERATED, keys[name], _SUFFIX) as path:

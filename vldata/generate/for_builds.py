@@ -5,6 +5,7 @@ The rest of the folder is loaded when a recipe has a synthetic source: it takes 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from vldata.pipeline.session import Session
@@ -12,7 +13,14 @@ from vldata.recipe.models import Recipe
 
 
 class AnsweredSources:
-    """Synthetic sources as the turns of the answers that are in the answer store; nothing is sent."""
+    """Synthetic sources as the turns of the answers that are in the answer store; nothing is sent.
+
+    Args:
+        answers: The answer store's folder; None is `vldata.llm.folder.default_answers`.
+    """
+
+    def __init__(self, answers: Path | None = None) -> None:
+        self._answers = answers
 
     def as_files(self, recipe: Recipe, session: Session, standin: int | None) -> Recipe:
         """The recipe with its synthetic sources as files of turns in the store.
@@ -20,9 +28,10 @@ class AnsweredSources:
         Raises:
             VldataError: A source that one is made from cannot be read, or the answer store cannot.
         """
-        from vldata.generate.sources import with_synth
+        from vldata.generate.chain import with_synth
+        from vldata.llm.folder import default_answers
 
-        return with_synth(recipe, session, standin=standin)
+        return with_synth(recipe, session, self._answers or default_answers(), standin=standin)
 
     def costs(self, recipe: Recipe, ready: Recipe, session: Session, standin: int | None) -> dict[str, dict[str, Any]]:
         """What was written for each synthetic source of ``ready``, by which model, at what price."""
@@ -30,4 +39,4 @@ class AnsweredSources:
             return {}
         from vldata.generate.costs import synth_costs
 
-        return synth_costs(recipe, ready, session.store, standin=standin)
+        return synth_costs(recipe, ready, session.store, self._answers, standin=standin)

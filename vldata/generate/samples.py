@@ -10,7 +10,8 @@ import os
 import tempfile
 import weakref
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from heapq import merge
@@ -63,12 +64,24 @@ class SynthSamples:
         folder: On a disk with room.
         samples: Pulled one by one.
         source: The synthetic source, which with the seed decides the order.
-        total: At most N, the first ones in that order; None: all.
+        total: At most N, the first usable ones in that order; None: all, and those that are not usable too.
+        why_unusable: The reason and detail why nothing is sent about a sample; None: it is usable.
+
+    Attributes:
+        unusable: Number of samples of all that were given, by reason.
     """
 
     def __init__(
-        self, folder: Path, samples: Iterator[SynthSample], *, seed: int, source: str, total: int | None = None
+        self,
+        folder: Path,
+        samples: Iterator[SynthSample],
+        *,
+        seed: int,
+        source: str,
+        total: int | None = None,
+        why_unusable: Callable[[Inputs], tuple[str, str] | None] = lambda inputs: None,
     ) -> None:
+        unusable, is_usable = Counter[str](), array("b")
         with tempfile.TemporaryFile(dir=folder) as file:
             ends, ranks, names = array("q", [0]), [np.empty(0, np.uint64)], list[str]()
 
@@ -81,6 +94,9 @@ class SynthSamples:
                 file.write(data)
                 ends.append(ends[-1] + len(data))
                 names.append(sample.inputs.row)
+                why = why_unusable(sample.inputs)
+                is_usable.append(why is None)
+                unusable.update([] if why is None else [why[0]])
                 if len(names) == _AT_ONCE:
                     rank()
             rank()
@@ -88,7 +104,9 @@ class SynthSamples:
             self._handle = os.dup(file.fileno())
         weakref.finalize(self, os.close, self._handle)
         self._ends = np.array(ends)
-        self._order = np.argsort(np.concatenate(ranks), kind="stable")[:total]
+        order = np.argsort(np.concatenate(ranks), kind="stable")
+        self._order = order if total is None else order[np.array(is_usable, bool)[order]][:total]
+        self.unusable = dict(sorted(unusable.items()))
 
     def __len__(self) -> int:
         return len(self._order)
@@ -144,14 +162,21 @@ def with_facts(turns: pl.DataFrame, facts: pl.DataFrame, source: Entry) -> pl.Da
 
     Args:
         turns: As `usable_turns` gives them.
-        facts: Of those of their images that are sound; columns as in `vldata.images.facts.FACTS`.
+        facts: Of their images; columns as in `vldata.images.facts.FACTS`.
         source: Theirs.
+
+    Returns:
+        With columns ``hashes`` and ``sizes``, null for an image that cannot be used; ``image_problem``, the reason and
+        detail of the first such image; and ``reason`` and ``detail`` of boxes that do not fit.
     """
     turns = turns.with_row_index("at").with_columns(reason=pl.lit(None, pl.String), detail=pl.lit(None, pl.String))
     each = turns.select("at", ref="images").explode("ref").drop_nulls()
     each = each.join(facts, on="ref", how="left", maintain_order="left")
+    is_sound = pl.col("problem").is_null()
+    each = each.with_columns(pl.when(is_sound).then(pl.col("hash", "width", "height")))
     size = pl.when(pl.col("width").is_not_null()).then(pl.struct(pl.col("width", "height").cast(pl.Int32)))
-    seen = each.group_by("at", maintain_order=True).agg(hashes="hash", sizes=size)
+    problem = pl.struct("problem", pl.col("detail").fill_null("")).filter(pl.col("problem").is_not_null()).first()
+    seen = each.group_by("at", maintain_order=True).agg(hashes="hash", sizes=size, image_problem=problem)
     turns = turns.join(seen, on="at", how="left", maintain_order="left")
     if "boxes" in turns.columns:
         turns = fit_boxes(turns, turns.select("at", "images", "image_sizes", BEST_SIZES), source)
@@ -181,9 +206,8 @@ def samples_of(
         kind: What is made.
         entry: The synthetic source.
     """
-    is_by_turn = bool({*kind.settings.needs} - PARTS - {"image"}) or not any(
-        (table["images"].list.len() > 0).any() for table in turns
-    )
+    own_texts = {*kind.settings.needs} - PARTS - {"image"}
+    is_by_turn = bool(own_texts) or not any((table["images"].list.len() > 0).any() for table in turns)
     for rows in _about_one_image(turns):
         first = rows[0][1]
         draft = _Draft(tuple(first["images"]))
@@ -201,7 +225,7 @@ def samples_of(
             draft.captions += says.captions
             draft.boxes += [Region(phrase, *box) for phrase, box in says.objects]
             draft.ocr += [Reading(text, box) for text, box in says.readings]
-            if is_by_turn and says.texts:
+            if is_by_turn and says.texts and (not own_texts or own_texts & says.texts.keys()):
                 by_turn.append((name, replace(draft, fields=says.texts)))
         if is_by_turn:
             yield from (_sample(name, one, first, entry) for name, one in by_turn)
@@ -235,6 +259,8 @@ def _image_key(table: pl.DataFrame) -> pl.Series:
 def _sample(name: str, draft: _Draft, row: Mapping[str, Any], entry: Entry) -> SynthSample:
     assert entry.synth is not None
     hashes, sizes = row["hashes"] or (), row["sizes"] or ()
+    problem = row["image_problem"] or {"problem": None}
+    is_kept = problem["problem"] == "image_missing" and entry.settings.images.missing == "keep"
     parts: tuple[Mapping[str, Any], ...] = ()
     if None not in hashes:
         detail, side = entry.synth.detail, entry.synth.max_side_px
@@ -247,5 +273,6 @@ def _sample(name: str, draft: _Draft, row: Mapping[str, Any], entry: Entry) -> S
         images=parts,
         fields=draft.fields,
         rejected=tuple(draft.rejected),
+        unusable=None if problem["problem"] is None or is_kept else (problem["problem"], problem["detail"]),
     )
     return SynthSample(inputs, draft.images, tuple(size and (size["width"], size["height"]) for size in sizes))

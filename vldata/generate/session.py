@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vldata.errors import RecipeError, StoreError, nearest
+from vldata.errors import StoreError
 from vldata.generate.batch import (
     Polling,
     Tally,
@@ -18,13 +17,17 @@ from vldata.generate.batch import (
     is_end,
     is_lost,
     left_usd_after,
+    not_submitted,
     submitted_row,
 )
 from vldata.generate.batch_files import Payer, export_source, import_files
-from vldata.generate.plan import planned_requests
-from vldata.generate.run import send_pending
+from vldata.generate.canary import canaries, stop_of
+from vldata.generate.places import SynthOptions as SynthOptions
+from vldata.generate.places import SynthPlaces
+from vldata.generate.plan import planned_chain
+from vldata.generate.run import Asking, send_pending
 from vldata.generate.show import shown_draws
-from vldata.generate.sources import SynthSource, answers_so_far, synth_source
+from vldata.generate.sources import SynthSource, answers_so_far
 from vldata.generate.status import state_of
 from vldata.llm.answers import Answers, open_answers
 from vldata.llm.batch.book import open_book
@@ -32,104 +35,39 @@ from vldata.llm.batch.collect import BatchResults, cancel, collect, poll
 from vldata.llm.batch.lines import BatchLimits
 from vldata.llm.batch.route import State
 from vldata.llm.batch.submit import SubmitResult, submit
-from vldata.llm.budget import BudgetLimits, read_ledger
-from vldata.llm.endpoint import Endpoint, find_endpoint, load_endpoints
-from vldata.llm.events import Event
-from vldata.llm.folder import default_answers
+from vldata.llm.endpoint import Endpoint
+from vldata.llm.endpoint_specs import load_endpoints
 from vldata.llm.request import Request
-from vldata.pipeline.build import with_corpora
-from vldata.pipeline.session import open_session
-from vldata.recipe.models import Recipe
 
 
 @dataclass(frozen=True)
-class SynthOptions:
-    """What a command may say for all synthetic sources of a recipe; None leaves it to the recipe.
-
-    Args:
-        endpoint: URL that takes the place of the configured ones.
-        max_usd: What this run may cost, over all sources; the recipe's own limits, over all runs, hold too.
-        concurrency: Requests under way at once.
-        names: The synthetic sources that are meant; all when empty.
-        standin: Made from stand-ins of N rows.
-    """
-
-    endpoint: str | None = None
-    max_usd: float | None = None
-    concurrency: int = 64
-    names: Sequence[str] = ()
-    standin: int | None = None
-
-
-@dataclass(frozen=True)
-class SynthSession:
+class SynthSession(SynthPlaces):
     """A recipe with synthetic sources, the answers to its requests, and the ledgers of what these cost.
 
     Nothing is held open between two calls. Each raises a `vldata.errors.VldataError` when a source, an endpoint or the
     answer store cannot be used.
-
-    Args:
-        store: Of blocks; None is `vldata.store.store.default_store`.
-        answers: The answer store's folder; None is `vldata.llm.folder.default_answers`.
-        watch: Gets every event with the name of its source, or of its endpoint when it comes from a batch.
     """
-
-    recipe: Recipe
-    store: Path | None = None
-    answers: Path | None = None
-    options: SynthOptions = SynthOptions()
-    watch: Callable[[str, Event], None] = lambda name, event: None
-
-    @property
-    def folder(self) -> Path:
-        """The answer store's."""
-        return self.answers or default_answers()
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The synthetic sources that are meant."""
-        return self.options.names or [name for name, entry in self.recipe.entries.items() if entry.synth is not None]
-
-    @contextmanager
-    def sources(self) -> Iterator[dict[str, SynthSource]]:
-        """Every synthetic source that is meant, with its samples.
-
-        Raises:
-            RecipeError: The recipe has none, or none of that name.
-            VldataError: A source that one is made from cannot be read.
-        """
-        synthetic = [name for name, entry in self.recipe.entries.items() if entry.synth is not None]
-        if not synthetic:
-            fix = "add one: {synth: {from: …, kind: llava.conversation, model: …}}"
-            raise RecipeError("sources", "none of them has a `synth` section", fix)
-        for name in self.names:
-            if name not in synthetic:
-                raise RecipeError("--source", f"no synthetic source named {name!r}", nearest(name, synthetic))
-        with open_session(self.store, 1) as session:
-            ready = with_corpora(self.recipe, session, standin=self.options.standin)
-            yield {name: synth_source(ready, name, session) for name in self.names}
 
     def plan(self) -> list[dict[str, Any]]:
         """What a run would send, per source: requests, hits, why the others are new, tokens and cost.
 
         ``cost_usd`` holds ``low`` (prompts alone), ``expected`` (answers as long as the ones that are there, else half
         of what is allowed) and ``max`` (every answer as long as it may be, every byte of a prompt a token); None:
-        unknown.
+        unknown. ``reasks`` is what ``reask`` would send on top; ``later`` what may follow from the answers of earlier
+        sources of a chain, as ranges; ``unusable`` the samples about which nothing is sent, by reason.
         """
         with self.sources() as sources, answers_so_far(self.folder) as answers:
-            endpoints = load_endpoints()
-            return [
-                {"source": name, **planned_requests(source, answers, endpoints)} for name, source in sources.items()
-            ]
+            rows = planned_chain(sources, answers, load_endpoints())
+            return [{"source": name, **row} for name, row in rows.items() if name in self.names]
 
     def status(self) -> list[dict[str, Any]]:
-        """What is there of every source: draws kept, pending and dropped by reason, and what all cost.
+        """What is there of every source: draws kept, pending, dropped and repaired by reason, and what all cost.
 
         ``damaged`` lists every place of the answer store that was found damaged on the way, whatever request its answer
         belongs to: ``file``, ``offset`` in bytes and ``key`` of the request, which is None when that cannot be read.
         """
         with self.sources() as sources, answers_so_far(self.folder) as answers:
-            rows = [{"source": name, **state_of(source, answers)} for name, source in sources.items()]
+            rows = [{"source": name, **state_of(source, answers)} for name, source in sources.at(answers)]
             damaged = [{"file": place.path.name, "offset": place.offset, "key": place.key} for place in answers.damaged]
             return [{**row, "damaged": damaged} for row in rows]
 
@@ -143,7 +81,7 @@ class SynthSession:
         with self.sources() as sources, answers_so_far(self.folder) as answers:
             return [
                 {"source": name, **draw}
-                for name, source in sources.items()
+                for name, source in sources.at(answers)
                 for draw in shown_draws(source, answers, only, limit)
             ]
 
@@ -159,11 +97,11 @@ class SynthSession:
         rows: list[dict[str, Any]] = []
         left_usd = self.options.max_usd
         with self.sources() as sources, open_answers(self.folder) as answers:
-            for name, source in sources.items():
-                begin(name, len(source.samples) * source.kind.settings.draws)
+            for name, source in sources.at(answers):
+                begin(name, source.num_expected)
                 sent = send_pending(
                     source,
-                    retry=retry,
+                    self._asking(retry),
                     endpoint=self._endpoint(source),
                     answers=answers,
                     limits=self._limits(source, left_usd),
@@ -185,9 +123,10 @@ class SynthSession:
         rows = []
         left_usd = self.options.max_usd
         with self.sources() as sources, open_answers(self.folder) as answers:
-            for name, source in sources.items():
-                requests = list(source.pending(answers, set(), retry=retry))
-                submitted = self._submit(source, requests, answers, limits, left_usd)
+            for name, source in sources.at(answers):
+                asking = self._asking(retry)
+                requests = source.pending(answers, set(), retry=retry, reask=asking.reask)
+                submitted = self._submit(source, list(requests), answers, asking, limits, left_usd)
                 left_usd = left_usd_after(submitted, left_usd)
                 rows.append({"source": name, **submitted_row(submitted)})
                 if is_end(submitted.stopped):
@@ -232,11 +171,12 @@ class SynthSession:
                 with open_answers(self.folder) as answers:
                     for endpoint in endpoints:
                         tally.add(self._collect(endpoint, answers, forget))
-                    for source in sources.values():
+                    for _, source in sources.at(answers):
                         if is_end(tally.stopped):
                             break
-                        requests = list(source.pending(answers, set(tried), retry=retry))
-                        submitted = self._submit(source, requests, answers, limits, left_usd)
+                        asking = self._asking(retry)
+                        requests = list(source.pending(answers, set(tried), retry=retry, reask=asking.reask))
+                        submitted = self._submit(source, requests, answers, asking, limits, left_usd)
                         left_usd = left_usd_after(submitted, left_usd)
                         with open_book(self.folder, read_only=True) as book:
                             keys_sent = book.keys_sent()
@@ -252,7 +192,7 @@ class SynthSession:
                 if is_lost(states):
                     break  # under a limit it runs on: what comes back may make room
             with answers_so_far(self.folder) as answers_read:
-                pending = {r.key for source in sources.values() for r in source.pending(answers_read, set())}
+                pending = {r.key for _, one in sources.at(answers_read) for r in one.pending(answers_read, set())}
         return {
             **{name: total[name] for name in ("batches", "requests", "left_out")},
             **tally.row(),
@@ -299,15 +239,21 @@ class SynthSession:
             folder: New; with a folder for each source where there are several.
             retry: Also what the endpoint refused for good.
         """
-        with self.sources() as sources:
-            with open_answers(self.folder):
-                pass  # made, if there is none: what is exported is kept there too
+        with open_answers(self.folder):
+            pass  # made, if there is none: what is exported is kept there too
+        with self.sources() as sources, answers_so_far(self.folder) as answers:
             return [
                 {
                     "source": name,
-                    **export_source(source, self.folder, folder / name if len(sources) > 1 else folder, limits, retry),
+                    **export_source(
+                        source,
+                        self.folder,
+                        folder / name if len(self.names) > 1 else folder,
+                        limits,
+                        self._asking(retry),
+                    ),
                 }
-                for name, source in sources.items()
+                for name, source in sources.at(answers)
             ]
 
     def import_(self, files: Sequence[Path]) -> dict[str, Any]:
@@ -320,49 +266,23 @@ class SynthSession:
             if not path.is_file():
                 raise StoreError(str(path), "is not a file", "give the output and the error files of your batches")
         with self.sources() as sources, open_answers(self.folder) as answers:
-            payers = {name: Payer(self._endpoint(source), self._ledger(name)) for name, source in sources.items()}
-            return import_files(files, answers, sources, payers, self.watch)
-
-    def _label(self, name: str) -> str:
-        """What the batches and the ledger of a source are called."""
-        return f"{self.recipe.head.name}.{name}"
-
-    def _endpoint(self, source: SynthSource) -> Endpoint:
-        return find_endpoint(source.spec.endpoint, url=self.options.endpoint)
-
-    def _endpoints(self) -> Iterator[Endpoint]:
-        """Every endpoint that the meant sources name, once."""
-        specs = [entry.synth for name, entry in self.recipe.entries.items() if name in self.names]
-        for name in dict.fromkeys(spec.endpoint for spec in specs if spec is not None):
-            yield find_endpoint(name, url=self.options.endpoint)
-
-    def _ledger(self, name: str) -> Path:
-        """The ledger of what all runs and batches for a source have spent."""
-        folder = self.folder / "budgets"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{self._label(name)}.jsonl"
-
-    def _limits(self, source: SynthSource, left_usd: float | None) -> BudgetLimits:
-        """The recipe's, over all runs; and what this run may still charge, on top of what was spent before."""
-        spec = source.spec
-        own_usd = None if left_usd is None else read_ledger(self._ledger(source.entry.name)).usd + left_usd
-        return BudgetLimits(
-            max_usd=min((usd for usd in (own_usd, spec.max_usd) if usd is not None), default=None),
-            max_requests=spec.max_requests,
-            max_tokens=spec.max_tokens,
-            concurrency=self.options.concurrency,
-        )
+            meant = dict(sources.at(answers))
+            payers = {name: Payer(self._endpoint(source), self._ledger(name)) for name, source in meant.items()}
+            return import_files(files, answers, meant, payers, self.watch)
 
     def _submit(
         self,
         source: SynthSource,
         requests: Iterable[Request],
         answers: Answers,
+        asking: Asking,
         limits: BatchLimits,
         left_usd: float | None,
     ) -> SubmitResult:
         """Send requests of one source; ``left_usd`` is what this run may still charge."""
         name = source.entry.name
+        if asking.canary and (stop := stop_of(canaries(source, answers, {}, retry=asking.retry))) is not None:
+            return not_submitted(stop[0])
         return submit(
             requests,
             endpoint=self._endpoint(source),

@@ -2,6 +2,7 @@
 
     samples.py   what other sources say about an image -> samples
     sources.py   samples and the answers that are there -> the file of turns that a build reads
+    chain.py     sources that are made from other synthetic ones, and all of them for a build
     turns.py     what models wrote -> canonical columns
 
 A build sends nothing. It takes the answers that `vldata synth run` has put into the answer store, parses and checks
@@ -10,6 +11,7 @@ them again, and treats what is kept as turns like any others; a sample without a
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -20,30 +22,33 @@ from typing import Any
 import polars as pl
 
 from vldata import __version__
-from vldata.errors import BuildError
+from vldata.errors import BuildError, RecipeError
+from vldata.generate.review.book import NAME as REVIEWS
+from vldata.generate.review.book import read_reviews
 from vldata.generate.samples import SynthSamples, samples_of, usable_turns, with_facts
 from vldata.generate.turns import write_turns
 from vldata.images.pixels import resized
 from vldata.images.references import ImageReader
 from vldata.llm.answers import Answers, open_answers
-from vldata.llm.faults import FAULTS, Scope
-from vldata.llm.folder import default_answers
+from vldata.llm.endpoint_specs import load_endpoints
 from vldata.llm.log import Damage
 from vldata.llm.request import Request
 from vldata.pipeline.image_facts import Lookup, place_of
 from vldata.pipeline.session import Session
-from vldata.pipeline.stand_ins import in_place_of_synth
 from vldata.pipeline.workers import Engine
 from vldata.recipe.models import Entry, Recipe
 from vldata.store.keys import key_of
 from vldata.store.names import Folder, KeySubject
 from vldata.store.store import Store
+from vldata.synth.diversity import DiversityLimits
 from vldata.synth.draws import Outcome
-from vldata.synth.generate import Folded, load_kinds, outcomes, replay
+from vldata.synth.generate import Folded, is_refused, load_kinds, outcomes, replay
 from vldata.synth.kind import SynthKind
 from vldata.synth.models import Synth
+from vldata.synth.replies import REPLIES_VERSION
+from vldata.synth.review import TurnReview
 
-GENERATED_VERSION = 3
+GENERATED_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -73,25 +78,56 @@ class SynthSource:
         assert self.entry.synth is not None
         return self.entry.synth
 
+    @property
+    def num_expected(self) -> int:
+        """Requests, should none be repeated and, with ``until``, every reply be kept."""
+        samples = len(self.samples) if self.spec.until is None else min(len(self.samples), self.spec.total or 0)
+        return samples * self.kind.settings.draws
+
     def replay(self, answers: AnswersSoFar, fold: Callable[[Iterator[Outcome]], Folded]) -> Folded:
         """What the answers that are there become, made into something; see `vldata.synth.generate.replay`."""
-        return replay(self.samples.inputs, self.kind, self.spec, answers, self.judge, fold=fold)
+        about = (self.samples.inputs, self.kind, self.spec, answers, self.judge, _reviews(answers))
+        if self.spec.diversity is None:
+            return replay(*about, fold=fold)
+        limits = replay(*about, fold=DiversityLimits(self.spec.diversity, of_questions=self.writes_questions).measure)
+        return replay(*about, fold=lambda outcomes: fold(limits.applied(outcomes)))
 
-    def outcomes(self, answers: AnswersSoFar) -> Iterator[Outcome]:
+    @property
+    def writes_questions(self) -> bool:
+        """Whether the model writes the questions, too."""
+        return self.kind.settings.question == "generated"
+
+    def outcomes(self, answers: AnswersSoFar, *, reask: bool = False) -> Iterator[Outcome]:
         """What becomes of every sample by itself, before the answers are compared with each other."""
-        return outcomes(self.samples.inputs, self.kind, self.spec, answers, self.judge)
+        about = (self.samples.inputs, self.kind, self.spec, answers, self.judge, _reviews(answers))
+        return outcomes(*about, reask=reask)
 
-    def pending(self, answers: AnswersSoFar, tried: set[str], *, retry: bool = True) -> Iterator[Request]:
+    def pending(
+        self,
+        answers: AnswersSoFar,
+        tried: set[str],
+        *,
+        retry: bool = True,
+        reask: bool = False,
+        room: tuple[int | None, int | None] = (None, None),
+    ) -> Iterator[Request]:
         """The requests whose answers are pending, each once, and which join ``tried``.
 
         Args:
             tried: Keys of requests that are left out.
             retry: Also what the endpoint refused for good, such as by its content policy.
+            reask: Also for a better reply where the one that is there does not pass its kind's checks.
+            room: At most N requests for draws, and at most N to a judge; None: any number.
         """
-        for request in (request for outcome in self.outcomes(answers) for request in outcome.pending):
-            if request.key not in tried and (retry or not _is_refused(answers, request.key)):
-                tried.add(request.key)
-                yield request
+        left = [sys.maxsize if most is None else most for most in room]
+        for outcome in self.outcomes(answers, reask=reask):
+            for is_judge, request in outcome.by_role(reask=reask):
+                if left[is_judge] and request.key not in tried and (retry or not is_refused(answers, request.key)):
+                    left[is_judge] -= 1
+                    tried.add(request.key)
+                    yield request
+            if not left[False]:
+                return
 
     def image(self, part: Mapping[str, Any]) -> bytes:
         """The bytes that an image part of a request stands for.
@@ -107,75 +143,68 @@ class SynthSource:
         return resized(data, part.get("max_side_px"))[0]
 
 
-def _is_refused(answers: AnswersSoFar, key: str) -> bool:
-    """Whether the endpoint refused this request itself, so that sending it again would not help."""
-    failure = answers.failure(key)
-    if failure is None or not failure.attempts:
-        return False
-    last = failure.attempts[-1].error
-    return last is not None and last in FAULTS and last != "interrupted" and FAULTS[last].scope is Scope.ROW
+def _reviews(answers: AnswersSoFar) -> Mapping[str, list[TurnReview]]:
+    return read_reviews(answers.folder) if isinstance(answers, Answers) else {}
 
 
-def synth_source(recipe: Recipe, name: str, session: Session) -> SynthSource:
-    """Read what a synthetic source is made from.
+def synth_source(recipe: Recipe, name: str, session: Session, *, standin: bool = False) -> SynthSource:
+    """Read what a synthetic source is made from, each other one of which is read from files.
+
+    Args:
+        standin: The others are stand-ins, which may have their images in different places.
 
     Raises:
-        VldataError: A source that it is made from cannot be read.
+        VldataError: A source that it is made from cannot be read, or has no images where it says.
     """
-    entry = recipe.entries[name]
+    entry = _with_alias(recipe.entries[name])
     assert entry.synth is not None
     kind, judge = load_kinds(entry.synth, f"{entry.where}.synth")
     origins = [recipe.entries[other] for other in entry.synth.from_]
     turns = [usable_turns(recipe, other, session.store) for other in origins]
     lookup = Lookup(recipe, session.store, session.progress, Engine(1))
     references = pl.concat([table["images"].explode().drop_nulls() for table in turns]).unique(maintain_order=True)
-    facts = lookup.look(origins[0])(references.to_list())
+    facts = lookup.look(replace(origins[0], settings=entry.settings))(references.to_list())
     lookup.remember_seen()
-    sound = facts.filter(pl.col("problem").is_null())
-    turns = [with_facts(table, sound, source) for table, source in zip(turns, origins, strict=True)]
+    if not standin and (kind.needs_image or entry.settings.images.missing == "reject"):
+        for table, source in zip(turns, origins, strict=True):
+            _refuse_without_images(table, facts, source)
+    turns = [with_facts(table, facts, source) for table, source in zip(turns, origins, strict=True)]
     rejected = Counter(reason for table in turns for reason in table["reason"].drop_nulls())
     samples = SynthSamples(
         session.store.root / Folder.TMP,
         samples_of(origins, turns, kind, entry),
         seed=recipe.head.seed,
         source=name,
-        total=entry.synth.total,
+        total=entry.synth.samples_at_most,
+        why_unusable=kind.why_unusable,
     )
-    images = sound.select("hash", "ref").unique("hash", keep="last").sort("hash")
+    images = facts.filter(pl.col("problem").is_null()).select("hash", "ref").unique("hash", keep="last").sort("hash")
     return SynthSource(entry, kind, judge, samples, images, place_of(origins[0]).root, dict(sorted(rejected.items())))
 
 
-def with_synth(recipe: Recipe, session: Session, *, standin: int | None = None) -> Recipe:
-    """The recipe with what models wrote as files of turns in the store.
+def _with_alias(entry: Entry) -> Entry:
+    """The source with the name that its answers were stored under, by the user's configuration if not by the recipe."""
+    assert entry.synth is not None
+    spec = load_endpoints().get(entry.synth.endpoint)
+    if entry.synth.alias is not None or spec is None or spec.alias is None:
+        return entry
+    return replace(entry, synth=entry.synth.model_copy(update={"alias": spec.alias}))
 
-    Args:
-        recipe: With its other sources ready to be read.
-        session: Its store is where the files go.
-        standin: The recipe is only tried: a synthetic source without any answer is a stand-in of N turns.
+
+def _refuse_without_images(turns: pl.DataFrame, facts: pl.DataFrame, source: Entry) -> None:
+    """Not a single image of a source is there: a wrong folder, about which nothing should be sent.
 
     Raises:
-        VldataError: A source that one is made from cannot be read, or the answer store cannot.
+        RecipeError: That is so.
     """
-    names = [name for name, entry in recipe.entries.items() if entry.synth is not None]
-    if not names:
-        return recipe
-    folder = default_answers()
-    advance = session.progress.stage("read answers", len(names))
-    entries = dict(recipe.entries)
-    with answers_so_far(folder) as answers:
-        for name in names:
-            source = synth_source(recipe, name, session)
-            path = _file_of(source, answers, folder, session.store)
-            if (
-                standin is not None
-                and not pl.scan_parquet(path).filter(pl.col("problem").is_null()).head(1).collect().height
-            ):
-                entries[name] = in_place_of_synth(source.entry, session.store, rows=standin, seed=recipe.head.seed)
-            else:
-                files = source.entry.source.model_copy(update={"path": str(path), "image_root": source.root})
-                entries[name] = replace(source.entry, source=files)
-            advance(1)
-    return replace(recipe, entries=entries)
+    own = facts.join(turns.select(ref="images").explode("ref").drop_nulls(), on="ref", how="semi")
+    missing = own.filter(problem="image_missing")
+    if own.is_empty() or own["problem"].null_count() or missing.is_empty():
+        return
+    root = source.source.image_root
+    folder = "no image_root is given, so they are looked for in the working directory" if root is None else repr(root)
+    problem = f"none of its {own.height:,} images is there, such as {missing['ref'][0]}: {missing['detail'][0]}"
+    raise RecipeError(f"{source.where}.image_root", problem, f"correct image_root, which is {folder}")
 
 
 class NoAnswers:
@@ -205,27 +234,28 @@ def answers_so_far(folder: Path) -> AbstractContextManager[AnswersSoFar]:
     return open_answers(folder, read_only=True) if (folder / "VERSION").is_file() else nullcontext(NoAnswers())
 
 
-def _file_of(source: SynthSource, answers: AnswersSoFar, folder: Path, store: Store) -> Path:
+def file_of(source: SynthSource, answers: AnswersSoFar, folder: Path, store: Store) -> Path:
     """The turns, written again unless samples, kind, answers and all else that decides them are what they were."""
     settings = source.entry.settings
     key = key_of(
         {
             "what": KeySubject.GENERATED,
-            "versions": [__version__, GENERATED_VERSION],
+            "versions": [__version__, GENERATED_VERSION, REPLIES_VERSION],
             "synth": source.spec.model_dump(mode="json", by_alias=True),
             "kinds": [kind.digest for kind in (source.kind, source.judge) if kind is not None],
             "boxes": [settings.box_format, settings.reference],
             "samples": source.samples.digest,
             "answers": sorted([path.name, path.stat().st_size] for path in folder.glob("*.answers")),
+            **({"reviews": (folder / REVIEWS).stat().st_size} if (folder / REVIEWS).exists() else {}),
         }
     )
     if not store.has(Folder.GENERATED, key, ".parquet"):
         with store.write(Folder.GENERATED, key, ".parquet") as path:
 
             def write(outcomes: Iterator[Outcome]) -> None:
-                pairs = zip(source.samples, outcomes, strict=True)  # one outcome a sample
+                pairs = zip(source.samples, outcomes, strict=False)  # one outcome a sample, as far as they are needed
                 draws = ((sample, draw) for sample, outcome in pairs for draw in outcome.draws)
-                write_turns(draws, source.entry, source.kind.lineage, path)
+                write_turns(draws, source.entry, source.kind, path)
 
             source.replay(answers, write)
     return store.path(Folder.GENERATED, key, ".parquet")

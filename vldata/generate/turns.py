@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import polars as pl
@@ -20,6 +21,8 @@ from vldata.schema.turns import BOX, COMMON
 from vldata.synth.draws import Draw
 from vldata.synth.exchange import Exchange, Link, linked_regions, with_boxes
 from vldata.synth.inputs import Region
+from vldata.synth.kind import SynthKind
+from vldata.synth.review import EDITED
 
 COLUMNS = {
     "instruction": ("instruction", "response"),
@@ -34,20 +37,21 @@ _ROWS = 8_192
 """Turns that are held until they are written."""
 
 
-def write_turns(draws: Iterable[tuple[SynthSample, Draw]], entry: Entry, lineage: str, path: Path) -> None:
+def write_turns(draws: Iterable[tuple[SynthSample, Draw]], entry: Entry, kind: SynthKind, path: Path) -> None:
     """Canonical columns of everything that was generated, and a row with its reason for every draw that gives none.
 
     Args:
         draws: Every draw with its sample; they are not held.
         entry: The synthetic source.
-        lineage: Of its kind.
+        kind: That made them.
         path: Of the Parquet file.
     """
     question_column, answer_column = COLUMNS[entry.task.name]
     schema: dict[str, Any] = {**COMMON, **{column: pl.String for column in (question_column, answer_column) if column}}
     if not answer_column:
         schema["boxes"] = pl.List(BOX)
-    rows = (row for sample, draw in draws for row in _rows(sample, draw, entry, lineage))
+    schema |= dict.fromkeys(kind.scores, pl.Float64)
+    rows = (row for sample, draw in draws for row in _rows(sample, draw, entry, kind))
     with pq.ParquetWriter(path, _arrow(pl.DataFrame(schema=schema)).schema, compression="zstd") as writer:
         while held := list(islice(rows, _ROWS)):
             writer.write_table(_arrow(pl.DataFrame(held, schema=schema)))
@@ -57,13 +61,13 @@ def _arrow(table: pl.DataFrame) -> pa.Table:
     return table.to_arrow()
 
 
-def _rows(sample: SynthSample, draw: Draw, entry: Entry, lineage: str) -> Iterator[dict[str, Any]]:
+def _rows(sample: SynthSample, draw: Draw, entry: Entry, kind: SynthKind) -> Iterator[dict[str, Any]]:
     question_column, answer_column = COLUMNS[entry.task.name]
     sizes = [{"width": size[0], "height": size[1]} for size in sample.sizes if size is not None]
     head = {
         "images": list(sample.images),
         "image_sizes": sizes if sizes and len(sizes) == len(sample.images) else None,
-        "generator": f"{lineage} {draw.requests[-1].key}" if draw.requests else None,
+        "generator": f"{kind.lineage} {draw.requests[-1].key}" if draw.requests else None,
     }
     if not draw.kept:
         yield {**head, "row": draw.row, "problem": draw.problem, "detail": draw.detail}
@@ -76,7 +80,12 @@ def _rows(sample: SynthSample, draw: Draw, entry: Entry, lineage: str) -> Iterat
             words["boxes"] = [region._asdict() | {"image": 0} for region in _regions(exchange, sample)]
         many = len(draw.kept) > 1
         place_in = {"thread": draw.row, "position": position} if question_column == "instruction" else {}
-        yield {**head, **words, **place_in, "row": f"{draw.row}/{position + 1}" if many else draw.row}
+        own = {"generator": f"{head['generator']} {EDITED}"} if place in draw.edited else {}
+        if kind.scores:
+            words |= {f"score_{name}": score for name, score in exchange.scores.items()}
+            is_whole = len(exchange.scores) == len(kind.scores) - 1  # a mean of what could be read would mislead
+            words["score"] = fmean(exchange.scores.values()) if is_whole else None
+        yield {**head, **own, **words, **place_in, "row": f"{draw.row}/{position + 1}" if many else draw.row}
 
 
 def _regions(exchange: Exchange, sample: SynthSample) -> list[Region]:

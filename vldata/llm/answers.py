@@ -4,6 +4,8 @@
     <folder>/lock                         held by the one writer
     <folder>/000001.answers, 000002 …     segments, only ever appended to; see `vldata.llm.segments`
     <folder>/000001.index …               rebuilt when lost; see `vldata.llm.index`
+    <folder>/newest                       the number of the newest segment, by which a missing one is noticed
+    <folder>/examples.json                what servers said of faults; see `vldata.llm.examples`
 
 It is kept apart from the store of blocks, which can all be rebuilt: nothing here is ever collected, replaced or
 rewritten. An answer is with the system when `Answers.put` returns, so the death of the process costs nothing; it is on
@@ -37,6 +39,7 @@ from pathlib import Path
 from types import TracebackType
 
 from vldata.llm.folder import default_answers
+from vldata.llm.limits import differ_in_limit_alone, ended_within
 from vldata.llm.log import Damage as Damage
 from vldata.llm.log import Log
 from vldata.llm.prices import to_usd
@@ -81,7 +84,9 @@ class Answers:
         One that turns out to be damaged is None from then on, listed in `damaged`, and may be requested again.
 
         Args:
-            request: It, or its key; from a request the answer is read in half the time.
+            request: Its key finds its own answer alone. From the request itself the answer is read in half the time;
+                and where it has none, one to the same request with another limit of tokens is its answer too, if it
+                ended by itself and within the new limit: a raised limit requests again only what was cut off.
 
         Raises:
             StoreError: The folder cannot be read.
@@ -90,7 +95,9 @@ class Answers:
         with self._log.mutex:
             row = self._log.index.answer(key)
             payload = None if row is None else self._log.payload(row)
-        return None if payload is None else decode_answer(key, payload, given)
+        if payload is not None:
+            return decode_answer(key, payload, given)
+        return None if given is None or not len(self) else self._with_other_limit(given)
 
     def __contains__(self, key: object) -> bool:
         with self._log.mutex:
@@ -184,13 +191,13 @@ class Answers:
     def last_like(self, request: Request) -> Request | None:
         """The newest request kept here with the same last message, so that `differences` can say why one is new."""
         with self._log.mutex:
-            row = self._log.index.last_about(_subject(request))
+            row = next(self._log.index.about(_subject(request)), None)
             payload = None if row is None else self._log.payload(row)
         return None if payload is None else decode_request(payload)
 
     @property
     def damaged(self) -> tuple[Damage, ...]:
-        """Every place found damaged so far; `verify` looks everywhere."""
+        """Every place found damaged so far, and every segment that is missing; `verify` looks everywhere."""
         return self._log.damaged()
 
     def verify(self) -> tuple[Damage, ...]:
@@ -244,6 +251,19 @@ class Answers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _with_other_limit(self, request: Request) -> Answer | None:
+        """The oldest answer that would be the same under this request's limit of tokens."""
+        with self._log.mutex:
+            rows = [row for row in self._log.index.about(_subject(request)) if row.kind == ANSWER]
+            payloads = [(row.key, payload) for row in rows if (payload := self._log.payload(row)) is not None]
+        for key, payload in reversed(payloads):
+            other = decode_request(payload)
+            if differ_in_limit_alone(request, other):
+                answer = decode_answer(key, payload, other)
+                if ended_within(answer.reply, request, other):
+                    return answer
+        return None
 
     def _append(self, kind: int, request: Request, cost: Cost, payload: bytes) -> None:
         self._log.append(kind, request.key, _subject(request), cost, without(payload, self._secrets))

@@ -10,21 +10,26 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from vldata.errors import VldataError
 from vldata.llm.answers import Answer, Answers, Attempt
 from vldata.llm.budget import Budget, Reservation
 from vldata.llm.endpoint import Endpoint, EndpointError, endpoint_error
 from vldata.llm.events import Event, Stop
-from vldata.llm.faults import Billed, Fault, Scope, ignores_format
-from vldata.llm.pace import MAX_WAIT_S, Breaker, ClosedError, Pace, Ticket, backoff_s
-from vldata.llm.prices import Price, Size, to_pico, usage_of
+from vldata.llm.examples import Examples
+from vldata.llm.faults import Fault, Scope, ignores_format
+from vldata.llm.job import RequestJob
+from vldata.llm.pace import ClosedError, Ticket, backoff_s
+from vldata.llm.prices import to_pico, usage_of
+from vldata.llm.refusals import Refusals
 from vldata.llm.request import Request
+from vldata.llm.servers import Server, Servers
+from vldata.llm.spelling import Body, renames_after
 
 if TYPE_CHECKING:
-    from vldata.llm.client import Client
+    from vldata.llm.client import Reply
 
 MAX_ATTEMPTS = 6
 """Failed attempts after which a row is given up; with waits that double from half a second, some 15 s of bad luck."""
@@ -40,21 +45,20 @@ class StoppedError(Exception):
     """The run is stopping: this request is left as it is."""
 
 
-@dataclass(slots=True)
-class RequestJob:
-    """A request on its way."""
+class HeldError(Exception):
+    """The request is refused, and `vldata.llm.refusals.Refusals` has it until it is known whose fault that is."""
 
-    request: Request
-    price: Price | None
-    size: Size
-    pico: int | None
-    attempts: list[Attempt] = field(default_factory=list)
-    num_failed: int = 0
-    num_rate_limited: int = 0
+
+class TooLargeError(Exception):
+    """The request alone takes more than a minute's tokens."""
 
 
 class Attempts:
-    """Everything that requests on their way share: the endpoint, its pace, the budget, and whether the run stops."""
+    """Everything that requests on their way share: the endpoint, its pace, the budget, and whether the run stops.
+
+    Args:
+        give_up: Called for a row that is refused, when it is known that the fault is its own.
+    """
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class Attempts:
         answers: Answers,
         budget: Budget,
         watch: Callable[[Event], None],
+        give_up: Callable[[RequestJob, Fault], None],
         rng: random.Random,
     ) -> None:
         self._endpoint = endpoint
@@ -69,38 +74,35 @@ class Attempts:
         self._budget = budget
         self._watch = watch
         self._rng = rng
-        most = budget.limits.concurrency
-        self.concurrency = max(1, min(most, endpoint.max_concurrency or most))
-        self._pace = Pace(self.concurrency, rpm=endpoint.rpm, tpm=endpoint.tpm)
-        self._breaker = Breaker(max(20, 2 * self.concurrency))
-        self.client: Client | None = None
+        self.servers = Servers(endpoint, budget.limits.concurrency, self._paused, self.halt)
+        self.refusals = Refusals(self.servers, give_up)
+        self.examples = Examples()
         self.answered = self.ignored_format = 0
         self._formatted = 0
+        self._refused_since: float | None = None
         self.stopped: Stop | None = None
         self._stopping = asyncio.Event()
         self._settled = asyncio.Event()
 
-    async def make(self, job: RequestJob, body: bytes) -> Fault | None:
-        """Try until there is an answer, or a fault to give up on."""
+    async def make(self, job: RequestJob, body: Body) -> Fault | None:
+        """Try until there is an answer, or a fault to give up on.
+
+        Raises:
+            StoppedError: The run stops, and the request is left as it is.
+            HeldError: It is refused; whose fault that is will be seen.
+        """
+        job.answered_before = self.answered
         while True:
-            reservation = await self._room(job)
-            try:
-                ticket = await self._pace.enter(job.size.expected)
-            except OverflowError:
-                self._release(reservation)
-                return Fault("larger_than_tpm")
-            except BaseException as error:
-                self._release(reservation)
-                if isinstance(error, ClosedError):
-                    raise StoppedError from None
-                raise
-            fault = await self._attempt(job, body, reservation, ticket)
+            server, ticket, reservation = await self._turn(job)
+            fault = await self._attempt(job, body, server, reservation, ticket)
             if fault is None:
                 return None
+            if self._is_renamed(job, server, fault):
+                continue
+            if self.refusals.is_suspect(fault, job.request.model):
+                await self._hold(job, fault)
             if fault.scope is Scope.ROW:
                 return fault
-            if fault.scope is Scope.RUN:
-                self.halt(fault.name, endpoint_error(self._endpoint, fault))
             wait = self._wait_after(job, fault)
             if self.stopped is not None:
                 raise StoppedError
@@ -108,8 +110,33 @@ class Attempts:
                 return fault
             job.attempts[-1] = replace(job.attempts[-1], wait_s=wait)
             self._watch(Event("retry", job.request.key, fault.name, wait))
-            if not fault.retry_after_s:  # else the whole endpoint waits
+            if wait and not fault.retry_after_s:  # else the whole server waits
                 await self._sleep(wait)
+
+    async def _turn(self, job: RequestJob) -> tuple[Server, Ticket, Reservation]:
+        """Wait until it may be sent; what it can cost is reserved then."""
+        reservation = await self._room(job)
+        try:
+            server, ticket = await self.servers.enter(job.size.expected, job.tried)
+        except BaseException as error:
+            self._release(reservation)
+            if isinstance(error, ClosedError):
+                raise StoppedError from None
+            if isinstance(error, OverflowError):
+                raise TooLargeError from None
+            raise
+        job.tried = server
+        return server, ticket, reservation
+
+    def _is_renamed(self, job: RequestJob, server: Server, fault: Fault) -> bool:
+        """Whether the server takes the same under another name, under which it is sent from now on."""
+        model, sent = job.request.model, job.renames
+        renames = renames_after(fault, job.request.parameters, sent)
+        if renames is None:
+            return False
+        server.renames[model] = renames
+        self._watch(Event("retry", job.request.key, fault.name))
+        return True
 
     async def _room(self, job: RequestJob) -> Reservation:
         """Reserve what the attempt can cost; when others under way keep the room, wait for them to settle for less."""
@@ -124,47 +151,61 @@ class Attempts:
             await self._settled.wait()
         raise StoppedError
 
-    async def _attempt(self, job: RequestJob, body: bytes, reservation: Reservation, ticket: Ticket) -> Fault | None:
+    async def _attempt(
+        self, job: RequestJob, body: Body, server: Server, reservation: Reservation, ticket: Ticket
+    ) -> Fault | None:
         """Send once, and keep or account for what comes back."""
-        client, key = self.client, job.request.key
+        client, key = server.client, job.request.key
         assert client is not None
+        job.renames = server.renames.get(job.request.model, {})
         self._watch(Event("sent", key))
         at = time.time()
         used: int | None = None
         try:
-            reply = await client.complete(body)
+            reply = await client.complete(body.bytes(job.renames))
         except asyncio.CancelledError:
             job.attempts.append(Attempt(at, error="interrupted"))
-            self._settle(reservation, None, None)
-            self._pace.leave(ticket)
+            self._settle(reservation, None, None, "interrupted")
+            server.pace.leave(ticket)
             raise
         try:
             if isinstance(reply, Fault):
                 self._account(job, reservation, at, reply)
-                self._feel(reply, ticket)
-                return reply
-            raw = reply.raw
-            usage = usage_of(raw)
-            cost = None if usage is None or job.price is None else job.price.cost_usd(usage)
-            used = None if usage is None else usage.tokens
-            reported = raw.get("usage") if usage is not None else None
-            job.attempts.append(Attempt(at, 200, usage=reported, cost_usd=cost, request_id=reply.request_id))
-            self._put(job, raw)
-            self._settle(reservation, None if cost is None else to_pico(cost), used)
+            else:
+                used = self._keep(job, reservation, at, reply)
         finally:
-            self._pace.leave(ticket, used)
-        self._pace.concurrency.answered()
-        self._breaker.count(failed=False, sent_at=ticket.sent_at, now=self._pace.now())
+            server.pace.leave(ticket, used)
+        if isinstance(reply, Fault):
+            self._feel(job, server, ticket, reply)
+            return reply
+        self.servers.answered(server, ticket)
+        self.refusals.answered(job.request.model)
         self.answered += 1
-        self._watch(Event("answered", key, usage=usage, cost_usd=cost))
-        self._check_format(job.request, raw)
+        self._refused_since = None
+        self._settled.set()
+        self._check_format(job.request, reply.raw)
         return None
 
+    def _keep(self, job: RequestJob, reservation: Reservation, at: float, reply: Reply) -> int | None:
+        """Keep an answer, then settle for it; the tokens that it took."""
+        raw = reply.raw
+        usage = usage_of(raw)
+        cost = None if usage is None or job.price is None else job.price.cost_usd(usage)
+        used = None if usage is None else usage.tokens
+        reported = raw.get("usage") if usage is not None else None
+        job.attempts.append(Attempt(at, 200, usage=reported, cost_usd=cost, request_id=reply.request_id))
+        self._put(job, raw)
+        self._settle(reservation, None if cost is None else to_pico(cost), used, "no_usage")
+        self._watch(Event("answered", job.request.key, usage=usage, cost_usd=cost))
+        return used
+
     def _account(self, job: RequestJob, reservation: Reservation, at: float, fault: Fault) -> None:
-        is_free = fault.billed is Billed.NO
-        cost = 0.0 if is_free else None
+        usage = fault.usage
+        is_free = fault.is_on_no_bill and not (self._endpoint.bills_failures and (fault.status or 0) >= 500)
+        cost = 0.0 if is_free else None if usage is None or job.price is None else job.price.cost_usd(usage)
+        used = 0 if is_free else None if usage is None else usage.tokens
         job.attempts.append(Attempt(at, fault.status, fault.name, cost_usd=cost, request_id=fault.request_id))
-        self._settle(reservation, 0 if is_free else None, 0 if is_free else None)
+        self._settle(reservation, None if cost is None else to_pico(cost), used, fault.name)
 
     def _put(self, job: RequestJob, raw: Mapping[str, Any]) -> None:
         costs = [attempt.cost_usd for attempt in job.attempts]
@@ -181,34 +222,48 @@ class Attempts:
         self._answers.put(answer)
         job.attempts.clear()  # they are kept with the answer
 
-    def _feel(self, fault: Fault, ticket: Ticket) -> None:
+    def _feel(self, job: RequestJob, server: Server, ticket: Ticket, fault: Fault) -> None:
         """Let a fault slow down or stop what comes after it."""
-        now = self._pace.now()
-        if fault.is_congestion:
-            self._pace.concurrency.congested(ticket.sent_at, now)
-        if fault.retry_after_s and fault.scope is Scope.RETRY:
-            if fault.retry_after_s > MAX_WAIT_S:
-                self.halt("long_wait", endpoint_error(self._endpoint, fault))
-            else:
-                self._pause(fault.retry_after_s, fault.name)
-        counts = fault.name == "bad_request" or (fault.scope is Scope.RETRY and fault.name != "rate_limited")
-        wait = self._breaker.count(failed=True, sent_at=ticket.sent_at, now=now) if counts else None
-        if self._breaker.has_given_up:
-            self.halt("failing", endpoint_error(self._endpoint, fault))
-        elif wait is not None:
-            self._pace.concurrency.alone(now)
-            self._pause(wait, fault.name)
+        self.examples.add(fault)
+        if renames_after(fault, job.request.parameters, job.renames) is None:
+            is_suspect = self.refusals.is_suspect(fault, job.request.model)
+            self.servers.failed(server, ticket, fault, is_suspect=is_suspect)
+        if fault.name != "rate_limited":
+            return
+        now = server.pace.now()
+        self._refused_since = self._refused_since or now
+        if now - self._refused_since >= self._endpoint.max_refused_s:
+            minutes = (now - self._refused_since) / 60
+            problem = f"it answered nothing for {minutes:.1f} minutes and refused everything for its rate"
+            fix = (
+                "look at your account's limits, or wait, then run again; `max_refused_s` of the endpoint sets how long"
+            )
+            detail = f"; {fault.detail}" if fault.detail else ""
+            self.halt(fault.name, EndpointError(f"endpoint {self._endpoint.name}", problem + detail, fix))
+
+    async def _hold(self, job: RequestJob, fault: Fault) -> NoReturn:
+        """Leave a refused row until it is known whose fault it is."""
+        verdict = self.refusals.add(job, fault)
+        while verdict == "wait" and self.stopped is None:  # those under way will tell
+            self._settled.clear()
+            await self._settled.wait()
+            verdict = self.refusals.verdict(job.request.model)
+        if verdict == "stop":
+            self.halt(fault.name, endpoint_error(self._endpoint, fault))
+        raise HeldError
 
     def _wait_after(self, job: RequestJob, fault: Fault) -> float | None:
         """How long to wait before the next attempt; None when there have been enough."""
         if fault.name == "rate_limited":
             job.num_rate_limited += 1
-            if job.num_rate_limited >= MAX_RATE_LIMITED:
+            if job.num_rate_limited >= MAX_RATE_LIMITED and self.answered > job.answered_before:
                 return None
         else:
             job.num_failed += 1
             if job.num_failed >= MAX_ATTEMPTS:
                 return None
+        if len(self.servers.all) > 1 and (fault.scope is Scope.RUN or fault.name == "unreachable"):
+            return 0.0  # another one takes it
         return fault.retry_after_s or backoff_s(job.num_failed + job.num_rate_limited, self._rng)
 
     def _check_format(self, request: Request, raw: Mapping[str, Any]) -> None:
@@ -226,16 +281,15 @@ class Attempts:
                 ),
             )
 
-    def _settle(self, reservation: Reservation, pico: int | None, tokens: int | None) -> None:
-        self._budget.settle(reservation, pico, tokens)
+    def _settle(self, reservation: Reservation, pico: int | None, tokens: int | None, why: str) -> None:
+        self._budget.settle(reservation, pico, tokens, why)
         self._settled.set()
 
     def _release(self, reservation: Reservation) -> None:
         self._budget.release(reservation)
         self._settled.set()
 
-    def _pause(self, seconds: float, fault: str) -> None:
-        self._pace.pause(seconds)
+    def _paused(self, fault: str, seconds: float) -> None:
         self._watch(Event("paused", fault=fault, wait_s=seconds))
 
     def interrupt(self) -> None:
@@ -261,7 +315,7 @@ class Attempts:
         if self.stopped is None:
             self.stopped = Stop(reason, error)
             self._watch(Event("stopping", fault=reason))
-        self._pace.close()
+        self.servers.gate.close()
         self._stopping.set()
         self._settled.set()
 

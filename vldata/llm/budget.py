@@ -1,14 +1,7 @@
 """A budget: reserve the most that a request can cost before it is sent, settle what it did cost after.
 
-    <ledger>    one JSON line an event, appended before what it tells of happens
-                {"carried": {...}}                     all that was spent before this file was last opened, or a change
-                                                       that no reservation stands for
-                {"reserve": 7, "pico": 41000000, "tokens": 912}
-                {"settle": 7, "pico": 1900000, "tokens": 431, "in_doubt": false}
-
-So spent and reserved together never pass a limit, within a run and, with a ledger, over all runs that share it. A
-reservation that no line settles belongs to a request that was under way when its process died: the server may have
-billed it, so it stays spent in full. Money is counted in whole trillionths of a dollar, as sums of floats drift.
+So spent and reserved together never pass a limit, within a run and, with a ledger (`vldata.llm.ledger`), over all runs
+that share it: each line is appended before what it tells of happens.
 
 The lines are written without waiting for the disk, which loses nothing when the process is killed; the disk is made to
 have them every `SYNC_S` seconds, so a power cut forgets at most what was spent within such a time.
@@ -18,17 +11,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import orjson
-
-from vldata.errors import StoreError
-from vldata.llm.prices import PICO, to_usd
+from vldata.llm.ledger import Reservation as Reservation
+from vldata.llm.ledger import Spending as Spending
+from vldata.llm.ledger import append_line as append_line
+from vldata.llm.ledger import compact, cost_of_attempt, is_doubt, ledger_of
+from vldata.llm.ledger import read_ledger as read_ledger
+from vldata.llm.prices import PICO, to_pico
 from vldata.store.lock import exclusive
-from vldata.store.store import flush
 from vldata.store.trouble import as_store_errors
 
 SYNC_S = 1.0
@@ -52,51 +46,6 @@ class BudgetLimits:
     concurrency: int = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Spending:
-    """What was spent, at most.
-
-    Args:
-        pico: Trillionths of a dollar.
-        in_doubt_pico: The part of these that no server confirmed: attempts that broke off are counted at their ceiling.
-        tokens: Prompts and answers.
-        requests: Attempts.
-        unpriced: Attempts at models whose price is not known; nothing of them is in ``pico``.
-    """
-
-    pico: int = 0
-    in_doubt_pico: int = 0
-    tokens: int = 0
-    requests: int = 0
-    unpriced: int = 0
-
-    @property
-    def usd(self) -> float:
-        """All of it, in dollars."""
-        return to_usd(self.pico)
-
-    def __add__(self, other: Spending) -> Spending:
-        return Spending(*(a + b for a, b in zip(_fields(self), _fields(other), strict=True)))
-
-    def __sub__(self, other: Spending) -> Spending:
-        return Spending(*(a - b for a, b in zip(_fields(self), _fields(other), strict=True)))
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """Room that is kept for one attempt.
-
-    Args:
-        number: Its own within a ledger.
-        pico: The most it can cost; None when its price is not known.
-        tokens: The most it can take; None when it declares no maximum output.
-    """
-
-    number: int
-    pico: int | None
-    tokens: int | None
-
-
 class Budget:
     """What is spent and reserved under some limits; made by `open_budget`.
 
@@ -112,7 +61,7 @@ class Budget:
     def __init__(
         self,
         limits: BudgetLimits,
-        carried: Spending = Spending(),
+        carried: Spending = Spending(),  # noqa: B008 - frozen
         handle: int | None = None,
         path: Path = Path("ledger"),
     ) -> None:
@@ -172,16 +121,18 @@ class Budget:
         self._reserved_tokens += tokens or 0
         return reservation
 
-    def settle(self, reservation: Reservation, pico: int | None, tokens: int | None) -> None:
+    def settle(self, reservation: Reservation, pico: int | None, tokens: int | None, why: str = "unknown") -> None:
         """Put what an attempt cost in the place of what was reserved for it.
 
         Args:
             reservation: From `reserve`, once.
             pico: What it cost; None when that is not known: the reservation is spent in full, and in doubt.
             tokens: What it took; None as for ``pico``.
+            why: That is not known.
         """
-        spent = _settled(reservation, pico, tokens)
-        self._write({"settle": reservation.number, **asdict(spent)})
+        spent = cost_of_attempt(reservation, pico, tokens)
+        doubt = {"why": why} if is_doubt(reservation, pico, tokens) else {}
+        self._write({"settle": reservation.number, **asdict(spent), **doubt})
         self._give_back(reservation)
         self.spent += spent
 
@@ -195,6 +146,12 @@ class Budget:
         self._write({"carried": asdict(by)})
         self.flush()
         self.spent += by
+
+    def settle_all(self, change: Spending) -> None:
+        """End all doubts, whatever their why, with a change of what is spent; on the disk on return."""
+        self._write({"settled": asdict(change)})
+        self.flush()
+        self.spent += change
 
     def flush(self) -> None:
         """Make the disk have all of it; what is still reserved stays reserved in the ledger."""
@@ -232,11 +189,11 @@ def open_budget(limits: BudgetLimits, ledger: Path | None = None) -> Iterator[Bu
         yield Budget(limits)
         return
     with exclusive(ledger.with_name(f"{ledger.name}.lock"), wait=False):
-        carried = read_ledger(ledger)
+        carried = ledger_of(ledger)
         with as_store_errors(ledger):
-            handle = _compact(ledger, carried)
+            handle = compact(ledger, carried)
         try:
-            budget = Budget(limits, carried, handle, ledger)
+            budget = Budget(limits, carried.spent, handle, ledger)
             try:
                 yield budget
             finally:
@@ -245,80 +202,28 @@ def open_budget(limits: BudgetLimits, ledger: Path | None = None) -> Iterator[Bu
             os.close(handle)
 
 
-def _compact(ledger: Path, carried: Spending) -> int:
-    """Put one line in the place of all, and keep the file open.
+def settle_doubts(ledger: Path, usd: float) -> Spending:
+    """Put what the user says was billed in the place of all that is in doubt.
 
-    The line is on the disk before the name is, so that a power cut leaves the old file or the new one.
-    """
-    fresh = ledger.with_name(f"{ledger.name}.new")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o666)
-    try:
-        append_line(handle, {"carried": asdict(carried)})
-        os.fsync(handle)
-        fresh.replace(ledger)
-        flush(ledger.parent)  # else the lines to come may be in a file that a power cut leaves without a name
-    except BaseException:
-        os.close(handle)
-        raise
-    return handle
+    Tokens that are in doubt are taken to be billed in the same share.
 
+    Args:
+        usd: By the provider's own statement, for all of it together; 0: nothing was billed.
 
-def read_ledger(ledger: Path) -> Spending:
-    """All that a ledger says was spent, with what was under way when its last writer ended; nothing if it is not there.
+    Returns:
+        By how much what is spent has changed.
 
     Raises:
-        StoreError: It is damaged: what was spent is not known.
+        StoreError: The ledger is in use by another process, is damaged, or cannot be written.
     """
-    if not ledger.exists():
-        return Spending()
-    spent, reserved = Spending(), dict[int, Reservation]()
-    with as_store_errors(ledger), ledger.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.endswith(b"\n"):
-                break  # cut off by a kill: what it tells of had not happened yet, or is still reserved
-            try:
-                spent = _replay(orjson.loads(line), spent, reserved)
-            except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-                raise StoreError(
-                    f"{ledger}:{number}",
-                    "is damaged, so what was spent is not known",
-                    "look at your account, then remove the file: the budget begins again at nothing",
-                ) from error
-    return sum((_settled(reservation, None, None) for reservation in reserved.values()), spent)
-
-
-def _replay(line: dict[str, object], spent: Spending, reserved: dict[int, Reservation]) -> Spending:
-    if "carried" in line:
-        return spent + Spending(**line["carried"])  # type: ignore[arg-type]
-    if "reserve" in line:
-        number = line.pop("reserve")
-        reserved[number] = Reservation(number, **line)  # type: ignore[index, arg-type]
-        return spent
-    del reserved[line.pop("settle")]  # type: ignore[arg-type]
-    return spent + Spending(**line)  # type: ignore[arg-type]
-
-
-def _settled(reservation: Reservation, pico: int | None, tokens: int | None) -> Spending:
-    """What an attempt adds to what is spent."""
-    spent = Spending(tokens=(reservation.tokens or 0) if tokens is None else tokens, requests=1)
-    if reservation.pico is None:
-        return replace(spent, pico=pico or 0, unpriced=int(pico is None))
-    return replace(
-        spent, pico=reservation.pico if pico is None else pico, in_doubt_pico=reservation.pico if pico is None else 0
-    )
-
-
-def append_line(handle: int, event: Mapping[str, object]) -> None:
-    """Append one line of JSON, whole or not at all: what follows half a line would be unreadable."""
-    line, written = orjson.dumps(event) + b"\n", 0
-    try:
-        while written < len(line):
-            written += os.write(handle, line[written:])
-    except OSError:
-        if written:
-            os.ftruncate(handle, os.fstat(handle).st_size - written)
-        raise
-
-
-def _fields(spent: Spending) -> tuple[int, ...]:
-    return (spent.pico, spent.in_doubt_pico, spent.tokens, spent.requests, spent.unpriced)
+    with open_budget(BudgetLimits(), ledger) as budget:
+        doubt = sum(ledger_of(ledger).doubts.values(), Spending())
+        pico = to_pico(usd)
+        share = min(1.0, pico / doubt.in_doubt_pico) if doubt.in_doubt_pico else float(pico > 0)
+        change = Spending(
+            pico=pico - doubt.in_doubt_pico,
+            in_doubt_pico=-doubt.in_doubt_pico,
+            tokens=round(doubt.tokens * share) - doubt.tokens,
+        )
+        budget.settle_all(change)
+        return change

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from vldata.errors import VldataError
@@ -43,8 +43,9 @@ class Stop:
 
     Args:
         reason: ``interrupted``; ``max_usd``, ``max_requests`` or ``max_tokens``; ``no_price`` or ``no_maximum`` under
-            such a limit; ``no_key``; ``long_wait``; ``failing`` (the circuit breaker); ``format_ignored``; ``error`` of
-            the store or of what writes the requests; or a class of `vldata.llm.faults.FAULTS` that stops a run.
+            such a limit; ``no_key``; ``long_wait``; ``rate_limited`` without end; ``failing`` (the circuit breaker);
+            ``format_ignored``; ``error`` of the store or of what writes the requests; or a class of
+            `vldata.llm.faults.FAULTS` that stops a run.
         error: The same for people, with what to do.
     """
 
@@ -66,6 +67,8 @@ class SendResult:
         spent: By this run.
         total: By all runs of this ledger, this one included.
         ignored_format: Answers that ignore ``response_format``, among ``answered``.
+        examples: One example of the server's own words for each class of fault.
+        servers: What became of attempts, by URL: ``sent``, ``answered`` and ``failed``.
     """
 
     hits: int
@@ -77,6 +80,8 @@ class SendResult:
     total: Spending
     ignored_format: int = 0
     stopped: Stop | None = None
+    examples: Mapping[str, str] = field(default_factory=dict)
+    servers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def unbounded(request: Request, endpoint: Endpoint, limits: BudgetLimits, *, in_batch: bool = False) -> Stop | None:

@@ -1,7 +1,7 @@
 """What went wrong with an attempt, and what follows: try again, give the row up, or stop the run.
 
-The class of a fault, a snake_case name, is what is kept and counted. What a server says beside it is shown once, where
-a run stops, and kept nowhere.
+The class of a fault, a snake_case name, is what is kept and counted. Of what servers say beside it, one example of each
+class is shown and kept (`vldata.llm.examples`), without the key.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any
 
 import orjson
 
+from vldata.llm.completions import broken_by, ending_of, is_withheld, messages_of, read_completion
+from vldata.llm.error_bodies import MAX_DETAIL_CHARS, ErrorBody, class_of, one_line, read_error
+from vldata.llm.prices import Usage, usage_of
 from vldata.llm.request import Request
 
 
@@ -40,10 +43,14 @@ class Fault:
 
     Args:
         name: Its class, one of `FAULTS`.
-        status: HTTP's; None when none came.
+        status: HTTP's, or the one that the body of a 200 names; None when none came.
         retry_after_s: Seconds for which the server requests a pause; None when it does not say.
         detail: The server's own words, cut and without the key; for people.
         request_id: As the server calls it.
+        usage: Tokens that it reports all the same; None when it reports none.
+        is_partial: A part of an answer came before it.
+        parameter: Of the request, that it complains about.
+        words: All that the server says, without the key.
     """
 
     name: str
@@ -51,6 +58,10 @@ class Fault:
     retry_after_s: float | None = None
     detail: str = ""
     request_id: str | None = None
+    usage: Usage | None = None
+    is_partial: bool = False
+    parameter: str | None = None
+    words: str = ""
 
     @property
     def scope(self) -> Scope:
@@ -61,6 +72,16 @@ class Fault:
     def billed(self) -> Billed:
         """Whether it may have cost something."""
         return FAULTS[self.name].billed
+
+    @property
+    def is_on_no_bill(self) -> bool:
+        """Whether it costs nothing: it was refused, never reached the server, or is an error of the server's own.
+
+        A server that fails (5xx) and reports no tokens has made no answer. One that was given up on (504 and its like)
+        or that breaks off may make it all the same.
+        """
+        failed = self.name in ("server_error", "overloaded") and self.status is not None and self.status >= 409
+        return self.usage is None and not self.is_partial and (self.billed is Billed.NO or failed)
 
     @property
     def is_congestion(self) -> bool:
@@ -110,6 +131,11 @@ FAULTS: Mapping[str, FaultClass] = {
     ),
     "bad_request": FaultClass(Scope.ROW, Billed.NO, "the server refuses the request"),
     "image_unreadable": FaultClass(Scope.ROW, Billed.NO, "an image cannot be read"),
+    "refused": FaultClass(Scope.ROW, Billed.NO, "the server forbids this request, while it answers others"),
+    "takes_no_images": FaultClass(
+        Scope.RUN, Billed.NO, "the model takes no images", "use a vision model, or start the server with its projector"
+    ),
+    "barred": FaultClass(Scope.RUN, Billed.NO, "the account may not use the service", _ACCOUNT),
     "unauthorized": FaultClass(Scope.RUN, Billed.NO, "the key is not accepted", "check the key of this endpoint"),
     "forbidden": FaultClass(Scope.RUN, Billed.NO, "the key may not do this", "check what the key may use"),
     "out_of_credit": FaultClass(Scope.RUN, Billed.NO, "the account has no credit left", _ACCOUNT),
@@ -123,15 +149,6 @@ FAULTS: Mapping[str, FaultClass] = {
 }
 """Every class of faults. What is refused with a 4xx made no answer and costs nothing; all else that fails may."""
 
-_CREDIT = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_balance"}
-_POLICY = {"content_policy_violation", "content_filter", "moderation_blocked", "ResponsibleAIPolicyViolation"}
-_LONG = {"context_length_exceeded", "exceed_context_size_error", "string_above_max_length", "request_too_large"}
-_PARAMETER = {"unsupported_parameter", "unsupported_value", "unknown_parameter", "invalid_parameter"}
-_MODEL = {"model_not_found", "invalid_model", "unknown_model"}
-
-MAX_DETAIL_CHARS = 300
-"""Of what a server says: enough for its sentence, too little for a page of HTML."""
-
 
 def fault_of_status(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
     """The fault that an HTTP status other than 2xx tells of.
@@ -141,55 +158,35 @@ def fault_of_status(status: int, headers: Mapping[str, str], body: bytes) -> Fau
         headers: By lower-case name, or indifferent to case.
         body: What came with it; already without the key.
     """
-    codes, detail = _said(body)
-    return Fault(
-        _name_of_status(status, codes),
-        status,
-        retry_after_s(headers),
-        detail,
-        headers.get("x-request-id"),
-    )
-
-
-def _name_of_status(status: int, codes: set[str]) -> str:
-    if status < 400:
-        return "redirected"
-    if status == 402 or codes & _CREDIT:  # OpenAI says 429 and means the second
-        return "out_of_credit"
-    if status == 429:
-        return "rate_limited"
-    if status in (408, 409):  # OpenAI's client takes 409 for a lock that time frees
-        return "timed_out" if status == 408 else "overloaded"
-    if status >= 500:
-        return "overloaded" if status in (503, 529) else "timed_out" if status == 504 else "server_error"
-    if codes & _MODEL:
-        return "unknown_model"
-    if codes & _POLICY:
-        return "policy"
-    if codes & _LONG or status == 413:
-        return "too_long"
-    if codes & _PARAMETER:
-        return "unsupported_parameter"
-    return {401: "unauthorized", 403: "forbidden", 404: "unknown_model", 405: "unknown_model"}.get(
-        status, "bad_request"
-    )
+    said = read_error(body)
+    fault = _fault(class_of(status, said), status, said, headers.get("x-request-id"))
+    wait = retry_after_s(headers)
+    return replace(fault, retry_after_s=said.retry_after_s if wait is None else wait, usage=_usage_in(body))
 
 
 def reply_of(body: bytes) -> Mapping[str, Any] | Fault:
     """The chat completion that a body holds, or what is wrong with it.
 
-    A reply counts when it has a choice with a message: whether that says anything useful is for the validators.
+    A reply counts when it has a choice with a message: whether that says anything useful is for the validators. An
+    error that comes with status 200 has the class that it would have with the status that it names.
     """
     try:
-        reply = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return Fault("not_json", 200, detail=_cut(body))
-    choices = reply.get("choices") if isinstance(reply, dict) else None
-    if not isinstance(choices, list) or not choices:
-        return Fault("not_a_completion", 200, detail=_cut(body))
-    if not all(isinstance(choice, dict) and isinstance(choice.get("message"), dict) for choice in choices):
-        return Fault("not_a_completion", 200, detail=_cut(body))
-    return reply  # type: ignore[no-any-return]
+        reply = read_completion(body)
+    except ValueError:
+        return Fault("not_json", 200, detail=one_line(body[:MAX_DETAIL_CHARS].decode(errors="replace")))
+    problem = broken_by(reply)
+    if problem is None and messages_of(reply):
+        return reply  # type: ignore[no-any-return]
+    if problem is None and is_withheld(reply):
+        return Fault("policy", 200, detail="the reply was withheld by a content filter", usage=usage_of(reply))
+    said = read_error(reply if problem is None else problem)
+    usage = usage_of(reply) if isinstance(reply, Mapping) else None
+    name = class_of(said.status, said)
+    if name == "server_error" and problem is None and not said.is_error:
+        cut = one_line(body[:MAX_DETAIL_CHARS].decode(errors="replace"))
+        return Fault("not_a_completion", 200, detail=said.detail or cut, usage=usage)
+    fault = _fault(name, said.status or 500, said, None)
+    return replace(fault, usage=usage, retry_after_s=said.retry_after_s, is_partial=bool(messages_of(reply)))
 
 
 def ignores_format(request: Request, reply: Mapping[str, Any]) -> bool:
@@ -202,7 +199,8 @@ def ignores_format(request: Request, reply: Mapping[str, Any]) -> bool:
         return False
     choice = reply["choices"][0]
     text = choice["message"].get("content")
-    if choice.get("finish_reason") != "stop" or choice["message"].get("refusal") or not isinstance(text, str):
+    is_whole = ending_of(choice.get("finish_reason")) == "end"
+    if not is_whole or choice["message"].get("refusal") or not isinstance(text, str):
         return False
     try:
         orjson.loads(text)
@@ -245,28 +243,18 @@ def _date(text: str | None) -> float | None:
         return None
 
 
-def _said(body: bytes) -> tuple[set[str], str]:
-    """The codes and types of an error body, and its message."""
+def _fault(name: str, status: int, said: ErrorBody, request_id: str | None) -> Fault:
+    return Fault(name, status, detail=said.detail, request_id=request_id, parameter=said.parameter, words=said.words)
+
+
+def _usage_in(body: bytes) -> Usage | None:
+    """Tokens that an error reports, as some servers do that had begun to answer."""
+    if b'"usage"' not in body:
+        return None
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return set(), _cut(body)
-    error = document.get("error", document) if isinstance(document, dict) else None
-    if isinstance(error, str):
-        return set(), _line(error)
-    if not isinstance(error, dict):
-        return set(), _cut(body)
-    inner = error.get("innererror")
-    parts = [error, inner] if isinstance(inner, dict) else [error]
-    codes = {part[name] for part in parts for name in ("code", "type") if isinstance(part.get(name), str)}
-    message = error.get("message")
-    return codes, _line(message) if isinstance(message, str) else ""
-
-
-def _cut(body: bytes) -> str:
-    return _line(body[:MAX_DETAIL_CHARS].decode(errors="replace"))
-
-
-def _line(text: str) -> str:
-    """A stranger's words for a terminal: one line, without control characters."""
-    return "".join(char if char.isprintable() else " " for char in text[:MAX_DETAIL_CHARS]).strip()
+        return None
+    inner = document.get("error") if isinstance(document, dict) else None
+    parts = [part for part in (document, inner) if isinstance(part, dict)]
+    return next((usage for part in parts if (usage := usage_of(part)) is not None), None)

@@ -81,10 +81,12 @@ class Index:
         self._by_subject: npt.NDArray[np.int64] | None = None
         self._recent: list[Row] = []
         self._recent_by_key: dict[tuple[int, int], list[int]] = {}
+        self._recent_by_subject: dict[int, list[int]] = {}
 
     def add(self, row: Row) -> None:
         """Append one row."""
         self._recent_by_key.setdefault((row.key_a, row.key_b), []).append(len(self._recent))
+        self._recent_by_subject.setdefault(row.subject, []).append(len(self._recent))
         self._recent.append(row)
         self.pico_usd += row.pico_usd
         self.num_unknown += row.num_unknown
@@ -123,23 +125,23 @@ class Index:
                 return row
         return None
 
-    def last_about(self, subject: int) -> Row | None:
-        """The newest row of a subject."""
-        for row in reversed(self._recent):
-            if row.subject == subject and row.kind != DAMAGE:
-                return row
+    def about(self, subject: int) -> Iterator[Row]:
+        """The rows of a subject, the newest first."""
+        recent = self._recent
+        for at in reversed(self._recent_by_subject.get(subject, [])):
+            if recent[at].kind != DAMAGE:
+                yield recent[at]
         if self._by_subject is None:
             self._by_subject = np.argsort(self._table["subject"], kind="stable")
-        subjects = self._table["subject"]
+        order, subjects = self._by_subject, self._table["subject"]
         low, high = 0, len(subjects)
         while low < high:  # the first row behind those of this subject; sorting a copy would take 8 MB a million more
             middle = (low + high) // 2
-            low, high = (middle + 1, high) if subjects[self._by_subject[middle]] <= subject else (low, middle)
-        while low > 0 and (row := self._row(int(self._by_subject[low - 1]))).subject == subject:
+            low, high = (middle + 1, high) if subjects[order[middle]] <= subject else (low, middle)
+        while low > 0 and (row := self._row(int(order[low - 1]))).subject == subject:
             if row.kind != DAMAGE:
-                return row
+                yield row
             low -= 1
-        return None
 
     def rows(self, *kinds: int) -> Iterator[Row]:
         """All rows of some kinds, in order of writing, as they are now."""
@@ -168,7 +170,7 @@ class Index:
         order = np.argsort(self._table["key_a"], kind="stable")
         self._order, self._keys = order.data, self._table["key_a"][order].data
         self._by_subject = None
-        self._recent, self._recent_by_key = [], {}
+        self._recent, self._recent_by_key, self._recent_by_subject = [], {}, {}
 
 
 def row_of(frame: StoredFrame, segment: int) -> Row:

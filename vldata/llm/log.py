@@ -28,6 +28,7 @@ ANSWERS_VERSION = 1
 """Raised when a folder of an older version can no longer be read."""
 
 _HEAD = "vldata answers "
+_NEWEST = "newest"
 _OPEN_SEGMENTS = 64  # of 64 MiB each; a process may have 1,024 files open by default
 
 
@@ -38,13 +39,17 @@ class Damage:
     Args:
         offset: Of the first byte.
         key: Of the request whose answer or failure stood there; None when that is not known either.
+        is_missing: The whole segment is not there.
     """
 
     path: Path
     offset: int
     key: str | None
+    is_missing: bool = False
 
     def __str__(self) -> str:
+        if self.is_missing:
+            return f"{self.path}: is missing, with all that was kept in it"
         what = f"what was kept for request {self.key}" if self.key else "a stretch of unknown content"
         return f"{self.path}: byte {self.offset}: {what} is damaged and skipped"
 
@@ -69,6 +74,7 @@ class Log:
         self._handles: OrderedDict[int, int] = OrderedDict()
         self._handle = -1
         self._segment = 0
+        self._missing: list[int] = []
         self._is_unclean = False
         self._flusher = Flusher(folder)
         self._exit = ExitStack()
@@ -127,10 +133,13 @@ class Log:
         return payload
 
     def damaged(self) -> tuple[Damage, ...]:
-        """Every place found damaged so far."""
-        return tuple(
-            Damage(self._path(row.segment), row.offset, row.key if row.key.strip("0") else None)
-            for row in self.index.rows(DAMAGE)
+        """Every place found damaged so far, and every segment that is missing."""
+        return (
+            *(Damage(self._path(number), 0, None, is_missing=True) for number in self._missing),
+            *(
+                Damage(self._path(row.segment), row.offset, row.key if row.key.strip("0") else None)
+                for row in self.index.rows(DAMAGE)
+            ),
         )
 
     def flush(self) -> None:
@@ -190,6 +199,21 @@ class Log:
                 if number >= max(self._ends, default=0):
                     tables += self._load_segment(number, is_last=number == numbers[-1])
             self.index.extend(tables)
+            self._missing = sorted(set(range(1, self._newest() + 1)) - self._ends.keys())
+
+    def _newest(self) -> int:
+        """The number of the newest segment that ever was: what lost its segment may still have its index."""
+        sidecars = [int(path.stem) for path in self.folder.glob("[0-9]*.index")]
+        try:
+            noted = int((self.folder / _NEWEST).read_bytes())
+        except (FileNotFoundError, ValueError):
+            noted = 0
+        return max(noted, *sidecars, *self._ends, 0)
+
+    def _note_newest(self) -> None:
+        fresh = self.folder / f".{_NEWEST}"
+        fresh.write_text(f"{self._segment}\n")
+        fresh.replace(self.folder / _NEWEST)
 
     def _load_segment(self, number: int, *, is_last: bool) -> list[Table]:
         handle = self._open_segment(number)
@@ -217,7 +241,8 @@ class Log:
     def _begin(self) -> None:
         """Open the last segment for appending, or a new one."""
         self._segment = max(self._ends, default=0)
-        if not self._segment:
+        if not self._segment or (self._missing and self._missing[-1] > self._segment):
+            self._segment = max(self._missing, default=0)  # its place stays free, should it come back
             self._new_segment()
             return
         handle = self._writable(self._segment)
@@ -245,6 +270,7 @@ class Log:
         segments.create_segment(self._path(number))
         self._ends[number], self._segment = segments.HEAD_BYTES, number
         self._writable(self._segment)
+        self._note_newest()
 
     def _write(self, frame: bytes, end: int) -> None:
         if self._is_unclean:

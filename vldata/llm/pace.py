@@ -1,7 +1,7 @@
 """How fast to ask: what an endpoint allows a minute, how much it can take at once, and when it asks to be left alone.
 
-Everything here is about one endpoint as a whole. A server that answers 429 to one request means all of them, so a wait
-that it asks for stops every request that has not been sent.
+Everything here is about one server as a whole. One that answers 429 to one request means all of them, so a wait that it
+asks for stops every request that has not been sent to it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 Clock = Callable[[], float]
@@ -141,14 +141,15 @@ class Breaker:
     @property
     def has_given_up(self) -> bool:
         """Whether the run should end."""
-        return self._num_trips >= self._most_trips
+        return self._is_probing and self._num_trips >= self._most_trips
 
-    def count(self, *, failed: bool, sent_at: float, now: float) -> float | None:
+    def count(self, *, failed: bool, sent_at: float, now: float, at_once: bool = False) -> float | None:
         """Count an attempt. Seconds to pause for when that opens the breaker, else None.
 
         Args:
             failed: Rate limits are no failures: they say that the server works.
             sent_at: By the clock of ``now``.
+            at_once: A failure opens it, whatever came before.
         """
         if sent_at <= self._opened_at:
             return None
@@ -158,7 +159,8 @@ class Breaker:
             self._is_probing = False
             if self._since_trip >= (self._recent.maxlen or 0):
                 self._num_trips = 0
-        if not failed or (not self._is_probing and sum(self._recent) <= self._threshold):
+        is_open = self._is_probing or at_once or sum(self._recent) > self._threshold
+        if not failed or not is_open:
             return None
         wait = min(MAX_BACKOFF_S, self._first_wait_s * 2.0**self._num_trips)
         self._num_trips += 1
@@ -182,18 +184,70 @@ class Ticket:
     tokens: list[float] | None
 
 
+class Gate:
+    """Where requests wait until one of several servers may take them: first come first served, none is overtaken."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+        self._turn = asyncio.Lock()  # fair: asyncio wakes waiters in the order in which they came
+        self._is_closed = False
+        self._is_held = False
+
+    def close(self) -> None:
+        """Let nothing through any more; who waits gets `ClosedError`."""
+        self._is_closed = True
+        self.changed.set()
+
+    def hold(self, *, is_held: bool) -> None:
+        """Let nothing through for now, or go on."""
+        self._is_held = is_held
+        self.changed.set()
+
+    async def enter(self, paces: Callable[[], Sequence[Pace]], tokens: int) -> tuple[Pace, Ticket]:
+        """Wait until a request of ``tokens`` expected tokens may be sent to one of them, the first that may take it.
+
+        Args:
+            paces: Those that count now, the best first.
+
+        Raises:
+            ClosedError: The gate is closed, or none is left.
+            OverflowError: It takes more than a minute's tokens of each, so it can never be sent.
+        """
+        async with self._turn:
+            while True:
+                left = paces()
+                if self._is_closed or not left:
+                    raise ClosedError
+                waits = [] if self._is_held else [(pace.wait_s(tokens), pace) for pace in left]
+                free = next((pace for wait, pace in waits if wait == 0.0), None)
+                if free is not None:
+                    return free, free.take(tokens)
+                if waits and all(wait == math.inf for wait, _ in waits):
+                    raise OverflowError(f"{tokens} tokens")
+                self.changed.clear()
+                finite = [wait for wait, _ in waits if wait is not None and wait != math.inf]
+                await _either(self.changed, min(finite) if finite else None)
+
+
 class Pace:
-    """Lets requests through to one endpoint, first come first served, so that no retry is overtaken.
+    """How fast requests go to one server.
 
     Args:
         concurrency: Requests under way at once.
         rpm: Requests within any minute; None: without limit.
         tpm: Tokens within any minute; None: without limit.
         clock: For tests.
+        gate: Shared with other servers; None: its own.
     """
 
     def __init__(
-        self, concurrency: int, *, rpm: int | None = None, tpm: int | None = None, clock: Clock = time.monotonic
+        self,
+        concurrency: int,
+        *,
+        rpm: int | None = None,
+        tpm: int | None = None,
+        clock: Clock = time.monotonic,
+        gate: Gate | None = None,
     ) -> None:
         self.concurrency = Concurrency(concurrency)
         self.num_under_way = 0
@@ -201,13 +255,22 @@ class Pace:
         self._tokens = None if tpm is None else Window(tpm)
         self._clock = clock
         self._paused_until = -math.inf
-        self._is_closed = False
-        self._turn = asyncio.Lock()  # fair: asyncio wakes waiters in the order in which they came
-        self._changed = asyncio.Event()
+        self._gate = gate or Gate()
+        self._changed = self._gate.changed
 
     def now(self) -> float:
         """By this pace's clock."""
         return self._clock()
+
+    @property
+    def load(self) -> float:
+        """The share of what it may take at once that is under way."""
+        return self.num_under_way / self.concurrency.limit
+
+    @property
+    def paused_s(self) -> float:
+        """For how long it is still to be left alone."""
+        return max(0.0, self._paused_until - self._clock())
 
     def pause(self, seconds: float) -> None:
         """Send nothing for ``seconds``, or longer where an earlier pause ends later."""
@@ -216,32 +279,29 @@ class Pace:
 
     def close(self) -> None:
         """Let nothing through any more; who waits gets `ClosedError`."""
-        self._is_closed = True
-        self._changed.set()
+        self._gate.close()
 
     async def enter(self, tokens: int) -> Ticket:
-        """Wait until a request of ``tokens`` expected tokens may be sent.
+        """Wait until a request of ``tokens`` expected tokens may be sent; raises as `Gate.enter`."""
+        return (await self._gate.enter(lambda: (self,), tokens))[1]
 
-        Raises:
-            ClosedError: The pace is closed.
-            OverflowError: It takes more than a minute's tokens, so it can never be sent.
-        """
-        async with self._turn:
-            while True:
-                if self._is_closed:
-                    raise ClosedError
-                now = self._clock()
-                wait = self._wait_s(tokens, now)
-                if wait == 0.0 and self.num_under_way < int(self.concurrency.limit):
-                    break
-                if wait == math.inf:
-                    raise OverflowError(f"{tokens} tokens")
-                self._changed.clear()
-                await _either(self._changed, wait if wait > 0.0 else None)
-            self.num_under_way += 1
-            if self._requests is not None:
-                self._requests.take(1, now)
-            return Ticket(now, None if self._tokens is None else self._tokens.take(tokens, now))
+    def wait_s(self, tokens: int) -> float | None:
+        """How long until such a request may be sent: 0 now, infinite never, None when another has left."""
+        now = self._clock()
+        wait = self.paused_s
+        if self._requests is not None:
+            wait = max(wait, self._requests.wait_s(1, now))
+        if self._tokens is not None:
+            wait = max(wait, self._tokens.wait_s(tokens, now))
+        return None if wait == 0.0 and self.num_under_way >= int(self.concurrency.limit) else wait
+
+    def take(self, tokens: int) -> Ticket:
+        """Leave to send it now."""
+        now = self._clock()
+        self.num_under_way += 1
+        if self._requests is not None:
+            self._requests.take(1, now)
+        return Ticket(now, None if self._tokens is None else self._tokens.take(tokens, now))
 
     def leave(self, ticket: Ticket, used_tokens: int | None = None) -> None:
         """The request is no longer under way.
@@ -253,14 +313,6 @@ class Pace:
         if self._tokens is not None and ticket.tokens is not None and used_tokens is not None:
             self._tokens.correct(ticket.tokens, used_tokens)
         self._changed.set()
-
-    def _wait_s(self, tokens: int, now: float) -> float:
-        wait = max(0.0, self._paused_until - now)
-        if self._requests is not None:
-            wait = max(wait, self._requests.wait_s(1, now))
-        if self._tokens is not None:
-            wait = max(wait, self._tokens.wait_s(tokens, now))
-        return wait
 
 
 def backoff_s(failures: int, rng: random.Random) -> float:

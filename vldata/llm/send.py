@@ -18,20 +18,23 @@ import random
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from vldata.errors import VldataError
 from vldata.llm.answers import Answers
-from vldata.llm.attempts import Attempts, RequestJob, StoppedError
+from vldata.llm.attempts import Attempts, HeldError, StoppedError, TooLargeError
 from vldata.llm.budget import Budget, BudgetLimits, open_budget
-from vldata.llm.endpoint import Endpoint, EndpointError
+from vldata.llm.cache_hints import with_hint
+from vldata.llm.endpoint import Endpoint, EndpointError, endpoint_error
 from vldata.llm.events import Event, SendResult, unbounded
+from vldata.llm.examples import keep_examples
 from vldata.llm.faults import Fault
+from vldata.llm.job import RequestJob
 from vldata.llm.prices import size_of, to_pico
 from vldata.llm.request import Request
+from vldata.llm.spelling import Body
 
 if TYPE_CHECKING:
     from vldata.llm.client import ReadImage
@@ -40,7 +43,7 @@ _BREATH = 64  # requests looked up between two looks at the network, a few milli
 
 
 def send(requests: Iterable[Request], **options: Any) -> SendResult:
-    """`send_all` for a program without an event loop: the first Ctrl-C drains, the second cancels.
+    """`send_all` for a program without an event loop: the first Ctrl-C or SIGTERM drains, the second cancels.
 
     Raises:
         KeyboardInterrupt: After the second Ctrl-C.
@@ -56,13 +59,18 @@ def send(requests: Iterable[Request], **options: Any) -> SendResult:
             stop.set()
 
         with suppress(ValueError, RuntimeError):  # not the main thread: its signals are somebody else's
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
+            for number in (signal.SIGINT, signal.SIGTERM):  # schedulers send the second a while before they kill
+                asyncio.get_running_loop().add_signal_handler(number, interrupt)
         return await send_all(requests, stop=stop, **options)
 
+    before = signal.getsignal(signal.SIGTERM)
     try:
         return asyncio.run(main())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+    finally:
+        with suppress(ValueError):  # the loop has put the default in its place
+            signal.signal(signal.SIGTERM, before)
 
 
 async def send_all(
@@ -115,7 +123,7 @@ class _Sending:
         self._budget = budget
         self._watch = watch
         self._stop = stop
-        self._attempts = Attempts(endpoint, answers, budget, watch, rng)
+        self._attempts = Attempts(endpoint, answers, budget, watch, self._give_up, rng)
         self._source: Iterator[Request] = iter(())
         self._under_way: set[str] = set()
         self._failed: dict[str, str] = {}
@@ -129,10 +137,11 @@ class _Sending:
             first = await self._pull()
             if first is not None:
                 await self._send_from(first)
+                self._end_refusals(has_answered_before=before.tokens > 0)
         finally:
-            if self._attempts.client is not None:
-                await self._attempts.client.close()
+            await self._attempts.servers.close()
             self._answers.flush()
+            keep_examples(self._answers.folder, self._endpoint.name, self._attempts.examples.said)
         if self._bug is not None:
             raise self._bug
         is_interrupted = self._attempts.stopped is not None and self._attempts.stopped.reason == "interrupted"
@@ -146,13 +155,22 @@ class _Sending:
             total=self._budget.spent,
             ignored_format=self._attempts.ignored_format,
             stopped=self._attempts.stopped,
+            examples=self._attempts.examples.said,
+            servers=self._attempts.servers.counts(),
         )
+
+    def _end_refusals(self, *, has_answered_before: bool) -> None:
+        """Deal with the rows that were refused after the last answer."""
+        is_stopped = self._attempts.stopped is not None
+        left = self._attempts.refusals.end(has_answered_before=has_answered_before, is_stopped=is_stopped)
+        for job, fault in left:
+            self._attempts.halt(fault.name, endpoint_error(self._endpoint, fault))
+            self._answers.fail(job.request.key, job.request, job.attempts)
+            self._leave(job.request.key)
 
     async def _send_from(self, first: Request) -> None:
         try:
-            from vldata.llm.client import Client  # loads the whole client library, which hits do without
-
-            self._attempts.client = Client(self._endpoint, self._attempts.concurrency)
+            self._attempts.servers.connect()
             self._answers.guard(self._endpoint.reveal_key())
         except EndpointError as error:
             self._attempts.halt("no_key", error)
@@ -160,7 +178,7 @@ class _Sending:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._work(first))
-                for _ in range(self._attempts.concurrency - 1):
+                for _ in range(self._attempts.servers.concurrency - 1):
                     group.create_task(self._work(None))
         finally:
             listener.cancel()
@@ -195,7 +213,7 @@ class _Sending:
             if key in self._answers:
                 self._hits += 1
                 self._watch(Event("hit", key))
-            elif key in self._under_way or key in self._failed:
+            elif key in self._under_way or key in self._failed or key in self._attempts.refusals:
                 self._duplicates += 1
                 self._watch(Event("duplicate", key))
             elif self._attempts.stopped is None:
@@ -223,6 +241,10 @@ class _Sending:
         try:
             body = await self._body(request)
             fault = body if isinstance(body, Fault) else await self._attempts.make(job, body)
+        except HeldError:
+            return
+        except TooLargeError:
+            fault = Fault("larger_than_tpm")
         except StoppedError:
             self._answers.fail(request.key, request, job.attempts)
             self._leave(request.key)
@@ -231,17 +253,26 @@ class _Sending:
             self._answers.fail(request.key, request, job.attempts)
             raise
         if fault is not None:
-            self._failed[request.key] = fault.name
-            self._answers.fail(request.key, request, job.attempts)
-            self._watch(Event("failed", request.key, fault.name))
+            self._give_up(job, fault)
 
-    async def _body(self, request: Request) -> bytes | Fault:
+    def _give_up(self, job: RequestJob, fault: Fault) -> None:
+        """Count a row as failed, and keep why."""
+        key = job.request.key
+        if job.attempts and fault.name == "refused":  # which it was not known to be when it came
+            job.attempts[-1] = replace(job.attempts[-1], error=fault.name)
+        self._failed[key] = fault.name
+        self._attempts.examples.add(fault)
+        self._answers.fail(key, job.request, job.attempts)
+        self._watch(Event("failed", key, fault.name))
+
+    async def _body(self, request: Request) -> Body | Fault:
         from vldata.llm.client import chat_body
 
         try:
+            hint = self._endpoint.cache_hint
             if any(True for _ in request.image_parts):
-                return await asyncio.to_thread(lambda: orjson.dumps(chat_body(request, self._read_image)))
-            return orjson.dumps(chat_body(request, self._read_image))
+                return await asyncio.to_thread(lambda: Body(with_hint(chat_body(request, self._read_image), hint)))
+            return Body(with_hint(chat_body(request, self._read_image), hint))
         except (VldataError, OSError) as error:
             return Fault("image_unreadable", detail=str(error))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -79,9 +79,13 @@ def _without_amounts(section: dict[str, Any]) -> Mixture:
     return Mixture.model_validate(tree)
 
 
-def in_place_of_synth(entry: Entry, store: Store, *, rows: int, seed: int) -> Entry:
-    """A stand-in for what a model has not written yet: a corpus of a format with turns of the same task."""
-    plain = source_class(_SYNTH_STANDINS[entry.task.name])(path=".")
+def in_place_of_synth(entry: Entry, store: Store, *, rows: int, seed: int, scores: Sequence[str] = ()) -> Entry:
+    """A stand-in for what a model has not written yet: a corpus of a format with turns of the same task.
+
+    Args:
+        scores: Columns that it lacks, so that ``where`` cannot look at them.
+    """
+    plain = source_class(_SYNTH_STANDINS[entry.task.name])(path=".", keep=list(scores))
     return _standin(entry, plain, store, rows=rows, seed=seed)
 
 

@@ -271,13 +271,26 @@ def _from_faults(entry: Entry, entries: Mapping[str, Entry], names: Sequence[str
     for name in entry.synth.from_ if entry.synth else ():
         if name not in names:
             yield RecipeError(where, f"no source named {name!r}", nearest(name, names))
-        elif name in entries and entries[name].synth is not None:
-            yield RecipeError(where, f"{name!r} is synthetic itself", "name sources that are read from files")
+        elif name in entries and entry.name in _made_from(name, entries):
+            problem = f"{name!r} is synthetic itself, and made from {entry.name!r}"
+            yield RecipeError(where, problem, "let a chain begin at sources that are read from files")
         elif name in entries:
-            roots.add(entries[name].source.image_root or ".")
+            made_from = [entries[other] for other in _made_from(name, entries) if other in entries]
+            roots |= {one.source.image_root or "." for one in made_from if one.synth is None}
     if len(roots) > 1:
         problem = f"its sources have their images in different places: {', '.join(sorted(roots))}"
         yield RecipeError(where, problem, "name sources with one image_root, so that their images can be matched")
+
+
+def _made_from(name: str, entries: Mapping[str, Entry]) -> set[str]:
+    """A source, and all that it is made from."""
+    found, todo = set[str](), [name]
+    while todo:
+        if (name := todo.pop()) not in found:
+            found.add(name)
+            synth = entries[name].synth if name in entries else None
+            todo += synth.from_ if synth is not None else []
+    return found
 
 
 def _across_faults(

@@ -71,6 +71,7 @@ class Inputs:
         images: Image parts as a request holds them: ``{"type": "image", "hash": …, "detail": …, "max_side_px": …}``.
         fields: Texts by name: ``question``, ``answer``, ``text``, ``answer_a`` …
         rejected: Reason and detail of each turn about it that a build rejects. The model is shown nothing of these.
+        unusable: Reason and detail for which a build would reject whatever is made of it; None: it is usable.
     """
 
     row: str
@@ -80,6 +81,7 @@ class Inputs:
     images: tuple[Mapping[str, Any], ...] = ()
     fields: Mapping[str, str] = field(default_factory=dict)
     rejected: tuple[tuple[str, str], ...] = ()
+    unusable: tuple[str, str] | None = None
 
     def has(self, need: str) -> bool:
         """Whether there is any of ``captions``, ``boxes``, ``ocr`` or ``image``, or a field of that name with words."""

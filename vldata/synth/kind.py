@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
+from vldata.llm.limits import was_cut
 from vldata.llm.request import Prompt, Request
 from vldata.schema.reasons import GENERATED
 from vldata.store.keys import key_of
@@ -15,8 +16,11 @@ from vldata.store.names import KeySubject
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs, inputs_text
 from vldata.synth.kind_files import KindFiles
-from vldata.synth.parse import PARSERS, Options, ParseError
+from vldata.synth.replies import PARSERS, Options, ParseError
 from vldata.synth.validate import Exchanges, Finding, Policy, Reply, Validator, text_of
+
+QUOTED = dict.fromkeys(("reply_ambiguous", "reply_needs_repair", "reasoning_unclosed"), "reply_unparsable")
+"""Reasons that a second request does not tell apart: it stays the same, and paid for, when a parser says more."""
 
 
 class Decision(NamedTuple):
@@ -62,6 +66,12 @@ class SynthKind(KindFiles):
         """Whether the image itself is sent."""
         return "image" in self.settings.needs
 
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Columns of scores that its turns have."""
+        criteria = getattr(self.parser_options, "criteria", ()) if self.settings.answer != "generated" else ()
+        return ("score", *(f"score_{name}" for name in criteria)) if criteria else ()
+
     @cached_property
     def response_format(self) -> Mapping[str, Any] | None:
         """As the chat API takes it."""
@@ -71,9 +81,25 @@ class SynthKind(KindFiles):
         schema = {"name": name, "strict": True, "schema": self.settings.reply_schema}
         return {"type": "json_schema", "json_schema": schema}
 
+    def read_strictly(self, strict: bool = True) -> SynthKind:
+        """The kind that refuses replies which could only be read with a repair; itself when that is not wished."""
+        if not strict or self.parser_options.strict:
+            return self
+        return replace(self, parser_options=self.parser_options.model_copy(update={"strict": True}))
+
     def missing(self, inputs: Inputs) -> list[str]:
         """What the kind needs and the sample does not have: such a sample is rejected, and nothing is sent."""
         return [need for need in self.settings.needs if not inputs.has(need)]
+
+    def why_unusable(self, inputs: Inputs) -> tuple[str, str] | None:
+        """Reason and detail why nothing is sent about a sample; None: it is usable."""
+        if inputs.unusable is not None:
+            return inputs.unusable
+        if not (lacks := ", ".join(self.missing(inputs))):
+            return None
+        if inputs.rejected:
+            return inputs.rejected[0][0], f"{inputs.rejected[0][1]}; it lacks {lacks}"
+        return "missing_input", lacks
 
     def prompt(self, *, model: str, endpoint: str, parameters: Mapping[str, Any] | None = None) -> Prompt:
         """What all requests of a source share.
@@ -124,23 +150,25 @@ class SynthKind(KindFiles):
                 whenever the same is wrong.
             sample_index: Beyond every draw's, so that the request is a new one even when nothing else is.
         """
-        problems = "\n".join(f"- {GENERATED[reason]}" for reason in sorted(set(reasons)))
+        quoted = sorted({QUOTED.get(reason, reason) for reason in reasons})
+        problems = "\n".join(f"- {GENERATED[reason]}" for reason in quoted)
         ask = self.correction.replace("{problems}", problems)
         again = ({"role": "assistant", "content": text_of(reply) or "…"}, {"role": "user", "content": ask})
         return replace(request, messages=(*request.messages, *again), sample_index=sample_index)
 
-    def read(self, text: str, inputs: Inputs, *, sample_index: int = 0) -> Exchanges:
+    def read(self, text: str, inputs: Inputs, *, sample_index: int = 0, is_cut: bool = False) -> Exchanges:
         """The exchanges of a reply, with the question where the model does not write it.
 
         Args:
             text: What the model wrote (`vldata.synth.validate.text_of`).
             inputs: What it was shown.
             sample_index: Of the request.
+            is_cut: It was cut off at the largest number of tokens.
 
         Raises:
             ParseError: It does not have the form that the kind asks for.
         """
-        exchanges = PARSERS[self.settings.parser[0]](text, self.parser_options)
+        exchanges, repairs = PARSERS[self.settings.parser[0]].reading(text, self.parser_options, is_cut=is_cut)
         if self.settings.swap:
             # in an odd draw, what was shown first is the sample's second
             shown = self.settings.swap[:: -1 if sample_index % 2 else 1]
@@ -149,7 +177,13 @@ class SynthKind(KindFiles):
         question = self._question(inputs, sample_index)
         if question is not None:
             exchanges = [exchange._replace(question=question) for exchange in exchanges]
-        return Exchanges(exchanges)
+        if self.settings.answer != "generated":
+            answer = inputs.fields.get(self.settings.answer, "").strip()
+            exchanges = [exchange._replace(answer=answer) for exchange in exchanges]
+        read = Exchanges(exchanges)
+        if repairs:
+            read.repairs = repairs
+        return read
 
     def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply) -> list[Finding]:
         """What the kind's own checks find, in their order.
@@ -181,12 +215,15 @@ class SynthKind(KindFiles):
             unparsed: What is to be done with a reply that cannot be parsed; nothing of it is kept in any case.
         """
         try:
-            exchanges = self.read(text_of(reply), inputs, sample_index=sample_index)
+            exchanges = self.read(text_of(reply), inputs, sample_index=sample_index, is_cut=was_cut(reply))
         except ParseError as error:
             # why it ended or what it refused says more than how it does not parse
             explained = self.check(Exchanges(), inputs, reply)
             return Exchanges(), explained or [Finding(error.reason, None, error.detail, unparsed)]
-        return exchanges, self.check(exchanges, inputs, reply)
+        findings = self.check(exchanges, inputs, reply)
+        if "cut_pair" in exchanges.repairs:  # what was cut off is left out, so it is no fault of the rest
+            findings = [f._replace(policy="mark") if f.reason == "reply_truncated" else f for f in findings]
+        return exchanges, findings
 
     def decide(self, exchanges: Sequence[Exchange], findings: Sequence[Finding], *, may_reask: bool) -> Decision:
         """What becomes of the reply: ``reask`` goes before ``drop``, and marks alone keep it.

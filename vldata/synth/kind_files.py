@@ -53,8 +53,10 @@ class SynthKindSettings(Spec):
         layout: The sections of the user's message.
         question: ``generated`` by the model, ``drawn`` from ``questions.txt``, ``none``, or the name of a text of the
             sample.
+        answer: ``generated`` by the model, or the name of a text of the sample that the reply scores: the turn then has
+            columns ``score_<criterion>``, and ``score``, their mean.
         task: What the exchanges become; null when they are no turns.
-        parser: A name in `vldata.synth.parse.PARSERS` and its options.
+        parser: A name in `vldata.synth.replies.PARSERS` and its options.
         reply_schema: The JSON schema that is requested and checked; null for free text.
         parameters: Of the request, where the recipe does not say otherwise.
         draws: How many requests each sample gets.
@@ -63,7 +65,8 @@ class SynthKindSettings(Spec):
         choose: How the best draw is found; null keeps every draw.
         scope: What is lost by a finding about one exchange, with policy ``drop``: the whole ``reply`` or the
             ``exchange``.
-        validators: Names in `vldata.synth.validate.VALIDATORS`, each with its options; they are run in this order.
+        validators: Names in `vldata.synth.validate.VALIDATORS`, each with its options; they are run in this order,
+            and then those of `vldata.synth.validate.ALWAYS` that are not named.
     """
 
     about: str
@@ -71,6 +74,7 @@ class SynthKindSettings(Spec):
     needs: tuple[str, ...] = ()
     layout: tuple[Annotated[Section, BeforeValidator(_section)], ...] = ()
     question: str = "generated"
+    answer: str = "generated"
     task: str | None = "instruction"
     parser: Annotated[tuple[str, dict[str, Any]], BeforeValidator(_named_options)]
     reply_schema: dict[str, Any] | None = None

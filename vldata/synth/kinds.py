@@ -30,9 +30,9 @@ from vldata.schema.spec import Spec
 from vldata.synth.inputs import PARTS, read_inputs
 from vldata.synth.kind import SynthKind
 from vldata.synth.kind_files import FewShot, SynthKindSettings
-from vldata.synth.parse import PARSERS, Options, ParseError
+from vldata.synth.replies import PARSERS, Options, ParseError
 from vldata.synth.schema_check import unknown_words
-from vldata.synth.validate import VALIDATORS, Validator
+from vldata.synth.validate import ALWAYS, VALIDATORS, Validator
 
 MAX_FILE_BYTES = 1 << 20
 """Of one file of a kind: a quarter of a million tokens, more than a prompt may have."""
@@ -129,6 +129,9 @@ def _consistent(kind: SynthKind, folder: Path) -> None:
         raise TemplateError(str(folder), "its questions are drawn, and there are none", "write questions.txt")
     if not kind.system_message and not kind.asks and not settings.layout:
         raise TemplateError(str(folder), "it says nothing to the model", "write system_message.txt")
+    if settings.answer != "generated" and len(getattr(kind.parser_options, "candidates", ())) != 1:
+        fix = "use the parser `scores` with one candidate, or let the answer be generated"
+        raise TemplateError(str(folder / "kind.yaml"), "its reply scores no single answer", fix)
     for part, _ in settings.layout:
         needed = {"numbered_boxes": "boxes"}.get(part, part)
         is_needed = needed in settings.needs or needed in PARTS
@@ -202,7 +205,7 @@ def _validators(settings: SynthKindSettings, path: Path) -> tuple[Validator, ...
         if name not in VALIDATORS:
             raise TemplateError(f"{path}: validators", f"no check named {name!r}", nearest(name, VALIDATORS))
         validators.append(_validated(VALIDATORS[name], options, str(path), f"validators.{name}"))
-    return tuple(validators)
+    return (*validators, *(check() for check in ALWAYS if check.name not in dict(settings.validators)))
 
 
 _Spec = TypeVar("_Spec", bound=Spec)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vldata.llm.answers import Answers
+from vldata.llm.batch.api import RemoteBatch
 from vldata.llm.batch.book import BatchPart, open_book
 from vldata.llm.batch.budget import settle
 from vldata.llm.batch.files import ImportResult, import_, most_of
+from vldata.llm.batch.lines import UnreadableLine
+from vldata.llm.batch.results import results_of
 from vldata.llm.batch.route import Route, State, state_of
 from vldata.llm.budget import Spending
 from vldata.llm.endpoint import Endpoint
@@ -22,6 +24,8 @@ from vldata.llm.faults import Fault
 
 DOWNLOADS = 3
 """How often a file of results is read again when a line of it is cut off or damaged."""
+
+_NOT_LOOKED_AT = RemoteBatch("", "not_looked_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +173,12 @@ class _Collection:
     def look(self, part: BatchPart) -> None:
         """Collect a part if its batch has ended."""
         if self.stopped is not None:
-            self._open.append(state_of(part, {"status": "not_looked_at"}))
+            self._open.append(state_of(part, _NOT_LOOKED_AT))
             return
         batch = self._route.batch(part)
         if isinstance(batch, Fault):
-            self._stop(part, batch, {"status": "not_looked_at"})
-        elif batch["status"] == "not_found" and self._forget:
+            self._stop(part, batch, _NOT_LOOKED_AT)
+        elif batch.status == "not_found" and self._forget:
             self._end(part, "not_found", part.charged or Spending(), part.num_requests)
         elif state_of(part, batch).is_ready:
             self._take(part, batch)
@@ -198,13 +202,10 @@ class _Collection:
             stopped=self.stopped,
         )
 
-    def _take(self, part: BatchPart, batch: Mapping[str, Any]) -> None:
-        """Read both files, whatever the state in which the batch ended, keep what they hold, then settle."""
+    def _take(self, part: BatchPart, batch: RemoteBatch) -> None:
+        """Read all files, whatever the state in which the batch ended, keep what they hold, then settle."""
         files, is_whole = [], True
-        for name, suffix in (("output_file_id", "output"), ("error_file_id", "errors")):
-            file_id = batch.get(name)
-            if not isinstance(file_id, str) or not file_id:
-                continue
+        for suffix, file_id in batch.files.items():
             path = self._route.book.path(part.id, suffix)
             fault = self._download(file_id, path)
             if fault is None:
@@ -224,13 +225,13 @@ class _Collection:
         self._unknown += len(imported.unknown)
         self._duplicates += imported.duplicates
         self._unreadable += [f"{path.name}:{line.number}: {line.problem}" for path, line in imported.unreadable]
-        self._problems += [f"{part.id}: {error}" for error in _errors(batch)]
+        self._problems += [f"{part.id}: {error}" for error in batch.errors]
         missing = [request for key, request in requests.items() if key not in imported.seen]
         cost = imported.billed
         # a batch that says that it completed has billed what it lost; one that was ended early never came to it
-        if not is_whole or imported.unreadable or batch["status"] == "completed":
+        if not is_whole or imported.unreadable or batch.status == "completed":
             cost = sum((most_of(request, endpoint.prices.get(request.model)) for request in missing), cost)
-        self._end(part, str(batch["status"]), cost, len(missing) + imported.unfinished, imported)
+        self._end(part, batch.status, cost, len(missing) + imported.unfinished, imported)
 
     def _end(
         self, part: BatchPart, ended: str, cost: Spending, pending: int, imported: ImportResult | None = None
@@ -244,8 +245,6 @@ class _Collection:
         self._spent += cost
 
     def _download(self, file_id: str, path: Path) -> Fault | None:
-        from vldata.llm.batch.lines import UnreadableLine, results_of
-
         fault: Fault | None = None
         for _ in range(DOWNLOADS):
             fault = self._route.client.download(file_id, path)
@@ -253,16 +252,6 @@ class _Collection:
                 break
         return fault
 
-    def _stop(self, part: BatchPart, fault: Fault, batch: Mapping[str, Any]) -> None:
+    def _stop(self, part: BatchPart, fault: Fault, batch: RemoteBatch) -> None:
         self.stopped = Stop(fault.name, self._route.error_of(fault))
         self._open.append(state_of(part, batch))
-
-
-def _errors(batch: Mapping[str, Any]) -> Iterator[str]:
-    """What an endpoint says about a batch that it refused."""
-    errors = batch.get("errors")
-    data = errors.get("data") if isinstance(errors, dict) else None
-    for error in data[:3] if isinstance(data, list) else ():
-        if isinstance(error, dict):
-            text = f"{error.get('code') or 'error'}: {str(error.get('message') or '')[:200]}"
-            yield "".join(char if char.isprintable() else " " for char in text)

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from vldata.errors import StoreError, VldataError
 from vldata.llm.answers import Answer, Answers, Attempt
-from vldata.llm.batch.lines import LARGER_THAN_FILE, BatchLimits, ResultLine, UnreadableLine, line_of, results_of
+from vldata.llm.batch.api import BatchApi, UntranslatableError
+from vldata.llm.batch.lines import LARGER_THAN_FILE, BatchLimits, ResultLine, UnreadableLine
+from vldata.llm.batch.results import APIS, results_of
 from vldata.llm.budget import Spending
 from vldata.llm.events import Event
 from vldata.llm.faults import Billed
@@ -127,20 +129,25 @@ def export(
     folder: Path,
     read_image: ReadImage,
     limits: BatchLimits = BatchLimits(),  # noqa: B008 - frozen
+    batch_api: str = "openai",
 ) -> ExportResult:
     """Write requests as files for the Batch API: ``0001.jsonl`` …, each of one model, as an API asks for.
 
     Args:
         requests: Each is written once, whatever is answered already.
         folder: Made if it is not there; it must be empty.
+        batch_api: One of `vldata.llm.batch.results.APIS`, whose lines are written.
 
     Raises:
+        UntranslatableError: A request says what the API has no place for.
         StoreError: The folder is not empty, or cannot be written.
     """
     with as_store_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise StoreError(str(folder), "is not empty", "choose a new folder: files of two exports would mix")
+    api = APIS[batch_api]
+    limits = api.within(limits)
     seen: set[str] = set()
     left_out: dict[str, str] = {}
     open_sheets: dict[str, Sheet] = {}
@@ -151,7 +158,7 @@ def export(
             duplicates += 1
             continue
         seen.add(request.key)
-        line = rendered(request, read_image, limits.max_bytes)
+        line = rendered(request, read_image, limits.max_bytes, api)
         if isinstance(line, str):
             left_out[request.key] = line
             continue
@@ -168,12 +175,16 @@ def export(
     return ExportResult(tuple(sheet.path for sheet in sheets), written, duplicates, left_out)
 
 
-def rendered(request: Request, read_image: ReadImage, max_bytes: int) -> bytes | str:
-    """The line of a request, or why it can have none: ``image_unreadable`` or ``larger_than_file``."""
-    from vldata.llm.client import chat_body  # loads the whole client library
+def rendered(request: Request, read_image: ReadImage, max_bytes: int, api: type[BatchApi]) -> bytes | str:
+    """The line of a request, or why it can have none: ``image_unreadable`` or ``larger_than_file``.
 
+    Raises:
+        UntranslatableError: The request says what the API has no place for.
+    """
     try:
-        line = line_of(request, chat_body(request, read_image))
+        line = api.line(request, read_image)
+    except UntranslatableError:
+        raise
     except (VldataError, OSError):
         return IMAGE_UNREADABLE
     return line if len(line) <= max_bytes else LARGER_THAN_FILE
@@ -259,7 +270,7 @@ def _spent(line: ResultLine, request: Request, price: Price | None) -> tuple[Spe
     at = time.time()
     if line.reply is None:
         fault = line.fault
-        is_free = fault is None or fault.billed is Billed.NO
+        is_free = line.is_free or fault is None or fault.billed is Billed.NO
         spent = Spending(requests=int(fault is not None)) if is_free else most_of(request, price)
         return spent, Attempt(
             at,
@@ -293,7 +304,7 @@ def _keep(line: ResultLine, request: Request, attempt: Attempt, answers: Answers
             return False, None
         answers.fail(key, request, [attempt])
         return True, Event("failed", key, attempt.error)
-    first = answers.get(request)
+    first = answers.get(request.key)
     if first is not None and (_has(first.attempts, attempt) or _is_kept_as_failure(answers, key, attempt)):
         return False, None
     answers.put(

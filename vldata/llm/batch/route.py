@@ -3,8 +3,8 @@
     plan ─▶ charge ─▶ upload ─▶ create ─▶ … ─▶ ended ─▶ download ─▶ keep ─▶ settle
     each step is in `vldata.llm.batch.book` before the next, so a kill anywhere costs no answer and no second bill
 
-The endpoint does two steps: a batch that it created just before a kill is found again by the part that it carries as
-metadata; and answers of a batch, once it has ended, are joined to their requests by key, in whichever state it ended.
+The endpoint does two steps: a batch that it created just before a kill is found again by the part that it carries;
+and answers of a batch, once it has ended, are joined to their requests by key, in whichever state it ended.
 A request without an answer is then still pending: the next batch may take it, or an online run.
 
 Answers of both ways lie in one store. A request that is in an open batch is under way, and is not put into another.
@@ -15,20 +15,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vldata.llm.answers import Answers
+from vldata.llm.batch.api import ENDED, BatchApi, RemoteBatch
 from vldata.llm.batch.book import BatchPart, Book
-from vldata.llm.batch.budget import settle
+from vldata.llm.batch.budget import reconcile, settle
+from vldata.llm.batch.results import APIS
 from vldata.llm.budget import Spending
 from vldata.llm.endpoint import Endpoint, EndpointError, endpoint_error
 from vldata.llm.events import Stop
 from vldata.llm.faults import Fault
 from vldata.store.keys import key_of
 from vldata.store.names import KeySubject
-
-if TYPE_CHECKING:
-    from vldata.llm.batch.client import BatchClient
 
 ORPHAN_S = 60.0
 """Seconds after which a requested batch that is not listed was never created. A guess, and a generous one: a listing
@@ -45,8 +44,8 @@ class State:
     Args:
         part: The id of its part.
         label: Names who sent it.
-        status: As the endpoint calls it; ``unmade`` when it is not certain that there is one, ``not_found`` when the
-            endpoint does not know it, ``elsewhere`` when it was sent to another URL.
+        status: As in `vldata.llm.batch.api.RemoteBatch`; ``unmade`` when it is not certain that there is one,
+            ``not_found`` when the endpoint does not know it, ``elsewhere`` when it was sent to another URL.
         counts: As the endpoint counts: total, completed, failed.
     """
 
@@ -59,8 +58,6 @@ class State:
     @property
     def is_ready(self) -> bool:
         """Whether it can be collected."""
-        from vldata.llm.batch.client import ENDED
-
         return self.status in ENDED
 
 
@@ -75,7 +72,7 @@ class Route:
         self.book = book
         self.now = now
         self._stack = stack
-        self._client: BatchClient | None = None
+        self._client: BatchApi | None = None
         self.place = key_of(KeySubject.ENDPOINT, endpoint.url)[:16]
 
     @property
@@ -85,12 +82,18 @@ class Route:
         return self._answers
 
     @property
-    def client(self) -> BatchClient:
+    def api(self) -> type[BatchApi]:
+        """What the endpoint's Batch API speaks."""
+        return APIS[self.endpoint.batch_api]
+
+    @property
+    def client(self) -> BatchApi:
         """Connects when first used: with nothing to send or to query, no key is needed either."""
         if self._client is None:
-            from vldata.llm.batch.client import BatchClient
+            from vldata.llm.batch.http import Http  # loads a client library
 
-            self._client = self._stack.enter_context(BatchClient(self.endpoint))
+            http = self._stack.enter_context(Http(self.endpoint, self.api.headers(self.endpoint)))
+            self._client = self.api(http, self.api.base_of(self.endpoint.url))
             if self._answers is not None:
                 self._answers.guard(self.endpoint.reveal_key())
         return self._client
@@ -99,15 +102,15 @@ class Route:
         """The open parts of this endpoint, as they were at the call."""
         yield from [part for part in self.book.open_parts if part.endpoint == self.endpoint.name]
 
-    def batch(self, part: BatchPart) -> Mapping[str, Any] | Fault:
+    def batch(self, part: BatchPart) -> RemoteBatch | Fault:
         """The batch of a part; a status of ours where none can be retrieved."""
         if part.place != self.place:
-            return {"status": "elsewhere"}
+            return RemoteBatch("", "elsewhere")
         if part.batch_id is None:
-            return {"status": "unmade"}
+            return RemoteBatch("", "unmade")
         batch = self.client.retrieve(part.batch_id)
         if isinstance(batch, Fault) and batch.status == 404:
-            return {"status": "not_found"}
+            return RemoteBatch("", "not_found")
         return batch
 
     def recover(self) -> Stop | None:
@@ -116,6 +119,8 @@ class Route:
         Returns:
             Why the endpoint cannot be queried; its parts stay as they are then.
         """
+        for part in self.book.open_parts:  # before anything else is spent, after which nobody could tell
+            reconcile(self.book, part)
         unmade = [part for part in self.parts() if part.batch_id is None and part.place == self.place]
         doubtful = [part for part in unmade if part.making_since is not None]
         for part in unmade:
@@ -124,14 +129,15 @@ class Route:
         if not doubtful:
             return None
         since = min(part.planned_at for part in doubtful) - CLOCKS_S
-        batches = self.client.find({part.id for part in doubtful}, since)
-        if isinstance(batches, Fault):
-            return Stop(batches.name, self.error_of(batches))
+        known = {part.batch_id for part in self.book.parts if part.batch_id is not None}
+        orphans = self.client.find({part.id: part.num_requests for part in doubtful}, since, known)
+        if isinstance(orphans, Fault):
+            return Stop(orphans.name, self.error_of(orphans))
         for part in doubtful:
             assert part.making_since is not None
-            if part.id in batches:
-                self.book.note(part, batch_id=str(batches[part.id]["id"]))
-            elif self.now() - part.making_since >= ORPHAN_S:
+            if part.id in orphans.by_part:
+                self.book.note(part, batch_id=orphans.by_part[part.id].id)
+            elif part.id not in orphans.unclear and self.now() - part.making_since >= ORPHAN_S:
                 self.abandon(part)
         return None
 
@@ -145,9 +151,6 @@ class Route:
         return endpoint_error(self.endpoint, fault, other_ways if fault.status in (404, 405, 501) else "")
 
 
-def state_of(part: BatchPart, batch: Mapping[str, Any]) -> State:
+def state_of(part: BatchPart, batch: RemoteBatch) -> State:
     """How far a part is, from the endpoint's view of its batch."""
-    counts = batch.get("request_counts")
-    return State(
-        part.id, part.label, part.num_requests, str(batch["status"]), counts if isinstance(counts, dict) else {}
-    )
+    return State(part.id, part.label, part.num_requests, batch.status, batch.counts)

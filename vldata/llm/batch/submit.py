@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from vldata.errors import VldataError
 from vldata.llm.answers import Answers
+from vldata.llm.batch.api import UntranslatableError
 from vldata.llm.batch.book import BatchPart, keep_requests, open_book
 from vldata.llm.batch.budget import charge, settle_in
 from vldata.llm.batch.files import Sheet, most_of, rendered
@@ -110,7 +111,7 @@ class _Submission:
         self._ledger = None if ledger is None else ledger.relative_to(route.answers.folder).as_posix()
         self._label = label
         self._read_image = read_image
-        self._limits = limits
+        self._limits = route.api.within(limits)
         self._sheets: dict[str, tuple[str, Sheet, Spending]] = {}
         self._keys_under_way = route.book.keys_under_way()
         self._left_out: dict[str, str] = {}
@@ -164,7 +165,12 @@ class _Submission:
         if self.stopped is not None:
             self._unsent += 1
             return
-        row = rendered(request, self._read_image, self._limits.max_bytes)
+        try:
+            row = rendered(request, self._read_image, self._limits.max_bytes, self._route.api)
+        except UntranslatableError as error:
+            self.stopped = Stop("unsupported_parameter", error)
+            self._unsent += 1
+            return
         if isinstance(row, str):
             self._left_out[request.key] = row
             return
@@ -234,7 +240,7 @@ class _Submission:
             self._give_up(part, file_id, len(sheet.requests))
             return
         part = book.note(part, file_id=file_id, making_since=route.now())
-        batch = route.client.create(file_id, part.id)
+        batch = route.client.create(sheet.path, file_id, part.id, model)
         if isinstance(batch, Fault):
             if batch.billed is Billed.NO and batch.status is not None:
                 self._give_up(part, batch, len(sheet.requests))
@@ -242,7 +248,7 @@ class _Submission:
             self.stopped = Stop(batch.name, route.error_of(batch))  # it may be there: the next call finds out
             self._unsent += len(sheet.requests)
             return
-        book.note(part, batch_id=str(batch["id"]))
+        book.note(part, batch_id=batch.id)
         sheet.path.unlink(missing_ok=True)
         self._batches += 1
         self._requests += len(sheet.requests)

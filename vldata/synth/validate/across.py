@@ -93,16 +93,20 @@ class Comparison:
 
     def findings(self) -> dict[str, list[Finding]]:
         """Row -> findings, of the rows that have any, in the order of the rows."""
-        self._read()
         findings: dict[str, list[Finding]] = defaultdict(list)
-        for group in self._groups():
-            num_images = len({self._images[place] for place in group})
-            if num_images >= self._check.images:
-                detail = f"it is given for {num_images} different images"
-                for row, number in sorted((self._rows[place], self._numbers[place]) for place in group):
-                    finding = Finding("same_answer_over_images", number, detail, self._check.policy)
-                    findings[row].append(finding)
+        for group in self.groups():
+            detail = f"it is given for {len({image for _, image, _ in group})} different images"
+            for row, _, number in sorted(group):
+                finding = Finding("same_answer_over_images", number, detail, self._check.policy)
+                findings[row].append(finding)
         return {row: sorted(findings[row]) for row in sorted(findings)}
+
+    def groups(self) -> Iterator[list[tuple[str, str, int]]]:
+        """Answers that are alike and given for enough images: row, image and number of each."""
+        self._read()
+        for group in self._groups():
+            if len({self._images[place] for place in group}) >= self._check.images:
+                yield [(self._rows[place], self._images[place], self._numbers[place]) for place in group]
 
     def _read(self) -> None:
         """Turn the texts that wait into digests and hashes of their words."""

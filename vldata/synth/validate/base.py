@@ -73,6 +73,9 @@ def words_of(text: str) -> Words:
 class Exchanges(tuple[Exchange, ...]):
     """The exchanges of one reply, with their words split once for all checks."""
 
+    repairs: tuple[str, ...] = ()
+    """What was repaired to read them: names in `vldata.synth.replies.REPAIRS`."""
+
     @cached_property
     def text(self) -> str:
         """All questions and answers."""
@@ -161,10 +164,12 @@ def message_of(reply: Reply) -> tuple[Mapping[str, Any], Any]:
 def text_of(reply: Reply) -> str:
     """What the model wrote; "" when the reply has no text, whatever else it has.
 
-    Content in parts, as some servers send it, is joined.
+    Content in parts, as some servers send it, is joined; parts with reasoning, and ``reasoning_content`` beside the
+    content, are no text of it.
     """
     content = message_of(reply)[0].get("content")
     if isinstance(content, list):
-        texts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        parts = [part for part in content if isinstance(part, Mapping)]
+        texts = [part.get("text") for part in parts if part.get("type") not in ("reasoning", "thinking")]
         return "".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else ""

@@ -8,19 +8,30 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from vldata.llm.completions import ending_of
 from vldata.synth.exchange import Exchange
 from vldata.synth.inputs import Inputs
 from vldata.synth.kind_files import KindFiles
-from vldata.synth.validate.base import Finding, Lexicon, Reply, Validator, message_of, text_of, together, words_of
+from vldata.synth.replies import ParseError, bared
+from vldata.synth.validate.base import (
+    Finding,
+    Lexicon,
+    Reply,
+    Validator,
+    message_of,
+    text_of,
+    together,
+    words_of,
+)
 
 Count = Annotated[int, Field(ge=0)]
 
 
 class FinishReason(Validator):
-    """The model stopped by itself.
+    """The model stopped by itself: at no limit, by no filter, and not to call a tool.
 
     Args:
-        allowed: Values of ``finish_reason`` that are fine.
+        allowed: Values of ``finish_reason`` that are fine whatever they say.
     """
 
     name: ClassVar[str] = "finish_reason"
@@ -30,11 +41,11 @@ class FinishReason(Validator):
 
     def check(self, exchanges: Sequence[Exchange], inputs: Inputs, reply: Reply, kind: KindFiles) -> list[Finding]:
         """At most one finding, about the whole reply."""
-        ended = message_of(reply)[1]
-        if ended in self.allowed:
+        message, ended = message_of(reply)
+        ending = ending_of(ended)
+        if ended in self.allowed or (message and ending == "end"):
             return []
-        named = {"length": "reply_truncated", "content_filter": "reply_filtered"}
-        reason = named.get(ended, "reply_unfinished") if isinstance(ended, str) else "reply_unfinished"
+        reason = {"length": "reply_truncated", "filtered": "reply_filtered"}.get(ending, "reply_unfinished")
         return [Finding(reason, None, f"finish_reason is {ended!r}")]
 
 
@@ -105,15 +116,14 @@ class Refusal(Validator):
             return [Finding("refusal", None, f"the API says: {str(refused)[:200]!r}")]
         phrases, openings = _lexicon(self.phrases), _lexicon(self.openings)
         said = together(exchanges) if exchanges else None
-        words = said.words if said is not None else words_of(text_of(reply))
+        words = said.words if said is not None else words_of(_text(reply))
         if not phrases.may_occur(words) and not openings.may_occur(words):
             return []
-        texts = [(None, text_of(reply))] if said is None else [(n, e.answer) for n, e in enumerate(said)]
+        texts = [(None, _text(reply))] if said is None else [(n, e.answer) for n, e in enumerate(said)]
         findings = []
         for number, text in texts:
-            signs = phrases.occurring(words_of(text)) or [
-                opening for opening in self.openings if _begins(words_of(text).all, words_of(opening).all)
-            ]
+            words = words_of(text)
+            signs = phrases.occurring(words) or [name for name, run in _runs(self.openings) if _begins(words.all, run)]
             if signs:
                 findings.append(Finding("refusal", number, f"it says {signs[0]!r}"))
         return findings
@@ -172,9 +182,22 @@ class Length(Validator):
         return findings
 
 
+def _text(reply: Reply) -> str:
+    """What the model wrote but for its reasoning, which may well speak of refusing."""
+    try:
+        return bared(text_of(reply))[0]
+    except ParseError:
+        return ""
+
+
 @cache
 def _lexicon(phrases: tuple[str, ...]) -> Lexicon:
     return Lexicon(phrases)
+
+
+@cache
+def _runs(phrases: tuple[str, ...]) -> tuple[tuple[str, list[str]], ...]:
+    return tuple((phrase, words_of(phrase).all) for phrase in phrases)
 
 
 def _begins(words: list[str], opening: list[str]) -> bool:
