@@ -29,13 +29,17 @@ def test_there_are_exactly_two_set_up_commands() -> None:
 
 
 def test_the_recipes_and_the_configuration_in_it_load(tmp_path: Path) -> None:
-    recipe, _, synthetic, endpoints = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    recipe, _, synthetic, endpoints, chain = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
     assert list(from_tree(yaml.safe_load(recipe)).entries) == ["captions", "scienceqa", "refs", "mine"]
     chat = from_tree({"name": "chat", **yaml.safe_load(synthetic)}).entries["chat"]
     assert chat.synth is not None
     (tmp_path / "config.yaml").write_text(endpoints)
-    endpoint = load_endpoints({"VLDATA_CONFIG": str(tmp_path / "config.yaml")})["openai"]
-    assert chat.synth.model in endpoint.prices
+    found = load_endpoints({"VLDATA_CONFIG": str(tmp_path / "config.yaml")})
+    assert chat.synth.model in found["openai"].prices
+    assert len(found["lab"].servers) == 2
+    tree = yaml.safe_load(chain)
+    tree["sources"]["photos"] = {"format": "shapes", "task": "caption", "scenes": 9}
+    assert from_tree({"name": "chain", **tree}).entries["judged"].settings.where == "score >= 4"
 
 
 def test_its_options_read_the_rows_that_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
