@@ -153,6 +153,9 @@ def allowing(rate: float) -> Entry:
         (0.5, {"rejected": 2}, 4, None),
         (0.5, {"rejected": 3}, 4, "3 of 4 turns are broken (75.0%; max_reject_rate is 50.0%)"),
         (1.0, {"rejected": 4}, 4, None),
+        # nothing was taken of it, and so nothing broken
+        (0.01, {"rejected": 4, "not_chosen": 16}, 20, None),
+        (0.01, {"rejected": 4, "not_chosen": 15}, 20, "4 of 5 turns are broken"),
         (0.01, {}, 0, None),
     ],
 )

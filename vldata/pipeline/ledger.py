@@ -59,14 +59,14 @@ def ledger_of(entry: Entry, before: pl.DataFrame, chosen: ChosenSamples, rows_in
 def refuse_too_many_rejects(entry: Entry, ledger: pl.DataFrame, rows_in: int) -> BuildError | None:
     """The error that stops a build when a source is more broken than its ``max_reject_rate`` allows.
 
-    The rate is over the turns that were looked at: those not needed say nothing about the source.
+    The rate is over the turns that were looked at: those not needed say nothing about the source. One of which the
+    mixture takes nothing, such as a source that only others are made from, breaks no dataset.
     """
-    looked_at = rows_in - ledger.filter(pl.col("outcome") == "not_chosen").height
+    num_unneeded = ledger.filter(pl.col("outcome") == "not_chosen").height
+    looked_at = rows_in - num_unneeded
     rejected = ledger.filter(pl.col("outcome") == "rejected")
-    rate = entry.settings.max_reject_rate
-    if (
-        not rejected.height or rejected.height <= Fraction(str(rate)) * looked_at
-    ):  # 0.29 is meant, not its nearest float
+    rate = Fraction(str(entry.settings.max_reject_rate))  # 0.29 is meant, not its nearest float
+    if rejected.height <= rate * looked_at or (num_unneeded and ledger.height == rows_in):
         return None
     counts = rejected.group_by("reason").len().sort("len", "reason", descending=[True, False])
     reasons = "\n".join(f"    {n:>9,}  {reason}: {REJECTED[reason]}" for reason, n in counts.iter_rows())
@@ -75,7 +75,9 @@ def refuse_too_many_rejects(entry: Entry, ledger: pl.DataFrame, rows_in: int) ->
         for row in rejected.unique("reason", keep="first", maintain_order=True).head(5).iter_rows(named=True)
     )
     share = rejected.height / looked_at
-    counted = f"{rejected.height:,} of {looked_at:,} turns are broken ({share:.1%}; max_reject_rate is {rate:.1%})"
+    counted = (
+        f"{rejected.height:,} of {looked_at:,} turns are broken ({share:.1%}; max_reject_rate is {float(rate):.1%})"
+    )
     return BuildError(
         entry.where,
         f"{counted}\n{reasons}\n  for example\n{examples}",
