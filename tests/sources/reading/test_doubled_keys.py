@@ -8,7 +8,7 @@ import pytest
 from vldata.errors import SourceError
 from vldata.sources.coco_captions import CocoCaptions
 from vldata.sources.reading import doubled_keys
-from vldata.sources.reading.doubled_keys import doubled_key, doubled_keys_of
+from vldata.sources.reading.doubled_keys import doubled_key, doubled_keys_of, num_keys
 from vldata.sources.table import Table
 from vldata.sources.webdataset import WebDataset, write_tar
 
@@ -88,3 +88,9 @@ def test_texts_that_look_like_keys_and_equal_values_are_no_trouble():
     assert doubled_key('{"a": "\\"a\\": \\"b\\":", "b": 1, "b": 1}') is None
     assert doubled_keys_of(['{"a": 1}', '{"a": "\\"b\\": 2"}', '{"a": 1, "a": 2}', "no JSON", ""]).keys() == {2}
     assert doubled_keys_of([]) == {}
+
+
+@pytest.mark.parametrize("text", [b"", b'"', b'":', b'{"a":1,"b" :2,"c":"x\\":y"}', b'x":' * 9, b'":":', b':"":'])
+def test_keys_are_counted_as_python_counts_them(text):
+    for start in range(len(text) + 1):
+        assert num_keys(text[start:]) == text[start:].count(b'":')

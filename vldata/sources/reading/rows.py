@@ -24,7 +24,7 @@ from vldata.errors import SourceError
 from vldata.paths import home
 from vldata.schema.turns import SIZE
 from vldata.sources.reading.columns import note_columns
-from vldata.sources.reading.doubled_keys import FEW_ROWS, doubled_keys_of
+from vldata.sources.reading.doubled_keys import FEW_ROWS, doubled_keys_of, num_keys
 from vldata.sources.reading.files import Written, expand, visible
 from vldata.sources.reading.keep import KEPT, columns_of_rows, heads
 from vldata.sources.reading.keys import is_harmless, keys_of, unknown_keys
@@ -160,7 +160,7 @@ def _decoded(
 
 def _doubled_keys(rows: Sequence[msgspec.Raw], joined: bytes) -> dict[int, tuple[str, str]]:
     """Rows that say two things under one key; all have equally many keys where most files have none of these."""
-    if len(rows) > FEW_ROWS and joined.count(b'":') == len(rows) * bytes(rows[0]).count(b'":'):
+    if len(rows) > FEW_ROWS and num_keys(joined) == len(rows) * num_keys(bytes(rows[0])):
         return {}
     said = doubled_keys_of([bytes(row) for row in rows])
     return {place: ("unparsable_row", detail) for place, detail in said.items()}
