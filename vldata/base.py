@@ -1,11 +1,33 @@
-"""What every layer may use: progress, amounts for people, the cyclic collector out of the way."""
+"""What every layer may use: progress, amounts for people, the cyclic collector out of the way, SIGTERM."""
 
 from __future__ import annotations
 
 import gc
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM, which schedulers send a while before they kill, ends the block in good order, as Ctrl-C does.
+
+    Only a process's main thread receives it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

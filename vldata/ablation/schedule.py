@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 
 from vldata.ablation.cells import Cell, Trainer, run_cell
+from vldata.base import sigterm_as_interrupt
 
 
 @dataclass
@@ -76,23 +75,6 @@ class Board:
             self.failed += failed
 
 
-@contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends what runs in good order, as Ctrl-C does; only a process's main thread receives it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def run_cells(cells: Sequence[Cell], trainer: Trainer, folder: Path, jobs: int, board: Board) -> None:
     """Run the cells, ``jobs`` at a time; when this is interrupted they are stopped, and keep what they have."""
     once = {cell.key(trainer): cell for cell in reversed(cells)}
@@ -118,7 +100,7 @@ def run_cells(cells: Sequence[Cell], trainer: Trainer, folder: Path, jobs: int, 
             slots.put(slot)
         board.ended(name, failed=failure is not None)
 
-    with _interrupted_by_sigterm(), ThreadPoolExecutor(jobs) as pool:
+    with sigterm_as_interrupt(), ThreadPoolExecutor(jobs) as pool:
         waiting = {pool.submit(one, cell) for cell in todo}
         try:
             while waiting:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vldata.base import sigterm_as_interrupt
 from vldata.cli.options import (
     AnswersOption,
     JsonOption,
@@ -19,7 +20,6 @@ from vldata.cli.options import (
     dataclasses_as_options,
     print_json,
 )
-from vldata.cli.signals import sigterm_as_interrupt
 from vldata.cli.synth_panel import Panel
 from vldata.cli.synth_words import (
     in_usd,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vldata.base import sigterm_as_interrupt
 from vldata.cli.options import JsonOption, RecipeArg, at_home, dataclasses_as_options, print_json
-from vldata.cli.signals import sigterm_as_interrupt
 from vldata.cli.synth import ReaskOption, SendingOptions, SynthCommandOptions
 
 if TYPE_CHECKING:  # too much to load for a help page
